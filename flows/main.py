@@ -1,0 +1,199 @@
+"""`python flows/main.py`: the command line around the pipeline. Run with --help for what it can do."""
+
+import argparse
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+import yaml  # noqa: E402
+
+from understudy import config, display, preflight, worker  # noqa: E402
+from understudy.errors import Busy, ConfigError, UnderstudyError  # noqa: E402
+from understudy.sources.documents import channel_name  # noqa: E402
+from understudy.workspace import Workspace  # noqa: E402
+
+PRESETS = ROOT / "deployments" / "presets"
+STOP_SECONDS = 4.0
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options of the command line."""
+    p = argparse.ArgumentParser(
+        prog="python flows/main.py",
+        description="Turn a teacher's talks into a small local model that answers the way that teacher teaches, and "
+        "score it against its base. Without options: the demo on the sample channel; needs no key, GPU or download.",
+        epilog="Exit status: 0 done; 1 the run failed, run it again to go on; 2 something asked for cannot be done.",
+    )
+    p.add_argument("--preset", metavar="NAME|FILE", help=f"one of {', '.join(_presets())}, or a YAML file (default: demo)")
+    p.add_argument("--set", metavar="SECTION.KEY=VALUE", action="append", default=[], dest="changes",
+                   help="change one value of the preset, e.g. --set trainer.rank=16; may be repeated")
+    p.add_argument("--documents", metavar="PATH", type=Path, help="use the talks in this folder (.txt .md .vtt .srt .xml)")
+    p.add_argument("--channel", metavar="URL_OR_HANDLE", help="use the talks of a YouTube channel (not built yet)")
+    p.add_argument("--home", metavar="DIR", type=Path, default=ROOT, help="where data/ and models/ live (default: here)")
+    p.add_argument("--only", choices=["dataset", "model", "score"], help="run one part; the parts before must be done")
+    p.add_argument("--json", action="store_true", help="print one JSON object as the last line of standard output")
+    return p
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run what the command line asks for; returns the exit status."""
+    asked = parser().parse_args(arguments)
+    try:
+        workspace = _workspace(asked)
+        preflight.check(workspace, asked.only)
+        if who := preflight.busy(workspace):
+            raise Busy(f"data/{workspace.config.name} is in use by {who}; wait until it ends, or choose another --home")
+    except (ConfigError, Busy) as error:
+        print(f"Nothing was started:\n{error}", file=sys.stderr)
+        return 2
+    log_file = workspace.home / "logs" / f"{workspace.config.name}-{time.strftime('%Y%m%d-%H%M%S')}.log"
+    _stop_quickly_on_signals()
+    os.chdir(ROOT)  # where Prefect looks for prefect.toml
+    return _run(workspace, asked, log_file)
+
+
+def _run(workspace: Workspace, asked: argparse.Namespace, log_file: Path) -> int:
+    try:
+        with display.shown(log_file):
+            outcome = _pipeline(workspace, asked.only)
+    except KeyboardInterrupt:
+        print("\nStopped. Finished work is kept; the same command goes on from there.", file=sys.stderr)
+        _leave(130)
+    except (ConfigError, Busy) as error:
+        print(f"Nothing more was done:\n{error}", file=sys.stderr)
+        return 2
+    except UnderstudyError as error:
+        return _failed(f"{type(error).__name__}: {error}", log_file)
+    except Exception as error:
+        with log_file.open("a", encoding="utf-8") as file:
+            traceback.print_exc(file=file)
+        return _failed(f"unexpected {type(error).__name__}: {error}", log_file)
+    _show(workspace, outcome, asked.json)
+    return 0
+
+
+def _pipeline(workspace: Workspace, only: Any) -> Any:
+    logging.getLogger("understudy").info("%s: starting Prefect", workspace.config.name)
+    from flows.pipeline import pipeline
+    from tasks.publish import ProgressArtifacts
+    from understudy import progress
+
+    _quiet_prefect()
+    bars = ProgressArtifacts(workspace)
+    progress.SINKS.append(bars)
+    try:
+        return pipeline(config=workspace.config, home=workspace.home, only=only)
+    finally:
+        progress.SINKS.remove(bars)
+
+
+def _workspace(asked: argparse.Namespace) -> Workspace:
+    problems = []
+    if asked.channel:
+        problems.append("--channel: channels are not built yet; put caption files in a folder and use --documents")
+    if asked.home.is_file():
+        problems.append(f"--home {str(asked.home)!r} is a file, where a folder is needed")
+    changes: dict[str, Any] = {}
+    if asked.documents:
+        changes |= {"source": {"use": "documents", "path": str(asked.documents.resolve())},
+                    "name": channel_name(asked.documents)}
+    for change in asked.changes:
+        key, equals, value = change.partition("=")
+        if not equals or not key.strip():
+            problems.append(f"--set {change!r}: write it as section.key=value")
+        else:
+            changes[key.strip()] = yaml.safe_load(value)
+    try:
+        found = config.load(_preset(asked.preset or ("documents" if asked.documents else "demo")), changes)
+    except ConfigError as error:
+        raise ConfigError([*problems, *error.problems]) from None
+    if problems:
+        raise ConfigError(problems)
+    return Workspace(home=asked.home.resolve(), config=found)
+
+
+def _preset(name: str) -> Path:
+    file = Path(name)
+    if file.suffix in (".yaml", ".yml") or file.is_file():
+        return file
+    if name not in _presets():
+        raise ConfigError([f"unknown preset {name!r}{config.nearest(name, _presets())}"])
+    return PRESETS / f"{name}.yaml"
+
+
+def _presets() -> list[str]:
+    return sorted(file.stem for file in PRESETS.glob("*.yaml"))
+
+
+def _show(workspace: Workspace, outcome: Any, as_json: bool) -> None:
+    result: dict[str, Any] = {"channel": workspace.config.name, "home": str(workspace.home), "run": None}
+    result["counts"] = {"talks": workspace.ledger.counts()} | {
+        name: getattr(outcome.dataset, name).rows for name in ("pairs", "train", "valid", "test")}
+    if outcome.model:
+        files = {kind: workspace.file(ref) for kind, ref in outcome.model.files.items()}
+        result |= {"run": outcome.model.run, "files": {kind: str(file) for kind, file in files.items()}}
+    if outcome.score:
+        card, report = workspace.read(outcome.score.scorecard), workspace.file(outcome.score.report)
+        result |= {"report": str(report), "verdicts": card.verdicts,
+                   "differences": {name: found.model_dump() for name, found in card.differences.items()}}
+        print(display.summary(card, files, report))
+    else:
+        print(f"{workspace.config.name}: {result['counts']}")
+    if as_json:
+        print(json.dumps(result))
+
+
+def _failed(what: str, log_file: Path) -> int:
+    print(f"The run failed. {what}\nThe log: {log_file}\nFinished work is kept: run the same command again to go on.",
+          file=sys.stderr)
+    return 1
+
+
+def _quiet_prefect() -> None:
+    """Prefect's own lines go to the log file and the UI; the terminal keeps warnings."""
+    for name in (None, "uvicorn", "fastapi"):
+        for handler in logging.getLogger(name).handlers:
+            if not os.environ.get("PREFECT_LOGGING_LEVEL"):
+                handler.setLevel(logging.WARNING)
+
+
+def _stop_quickly_on_signals() -> None:
+    """The first Ctrl-C ends workers and unwinds; whatever still runs after STOP_SECONDS is left behind."""
+    def stop(number: int, frame: Any) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        threading.Thread(target=_leave_late, daemon=True).start()
+        worker.stop_all()
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGTERM, stop)
+
+
+def _leave_late() -> None:
+    time.sleep(STOP_SECONDS)
+    print("\nStopped. Finished work is kept; the same command goes on from there.", file=sys.stderr)
+    _leave(130)
+
+
+def _leave(status: int) -> None:
+    """End at once, with the temporary Prefect server; every write is atomic, so nothing is left half done."""
+    if "prefect.server.api.server" in sys.modules:
+        for server in list(sys.modules["prefect.server.api.server"].SubprocessASGIServer._instances.values()):
+            if server.server_process:
+                server.server_process.terminate()
+    sys.stdout.flush()
+    os._exit(status)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

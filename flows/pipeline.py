@@ -1,0 +1,41 @@
+"""The whole way, as a table of contents."""
+
+from pathlib import Path
+from typing import Literal
+
+from prefect import flow
+
+from flows.build_dataset import build_dataset
+from flows.build_model import build_model
+from flows.score_model import score_model
+from tasks import policies
+from understudy import locks, preflight
+from understudy.config import Config
+from understudy.records import DatasetRefs, ModelRefs, Record, ScoreRefs
+from understudy.workspace import Workspace
+
+
+class Outcome(Record):
+    """What a run of the pipeline leaves behind; None for the halves it was not asked for."""
+
+    dataset: DatasetRefs
+    model: ModelRefs | None = None
+    score: ScoreRefs | None = None
+
+
+@flow(name="pipeline", flow_run_name="{config.name}", persist_result=False, validate_parameters=True)
+def pipeline(config: Config, home: Path, only: Literal["dataset", "model", "score"] | None = None) -> Outcome:
+    """Build the dataset, then the model, then score it; what is fresh is not made again."""
+    workspace = Workspace(home=home, config=config)
+    preflight.check(workspace, only)
+    runner = policies.runner(config.runner)
+    with locks.held(workspace.lock, f"data/{config.name}"):
+        wanted = only in (None, "dataset")
+        dataset = build_dataset.with_options(task_runner=runner)(workspace) if wanted else workspace.dataset()
+        if only == "dataset":
+            return Outcome(dataset=dataset)
+        wanted = only in (None, "model")
+        model = build_model.with_options(task_runner=runner)(workspace, dataset) if wanted else workspace.model(dataset)
+        if only == "model":
+            return Outcome(dataset=dataset, model=model)
+        return Outcome(dataset=dataset, model=model, score=score_model(workspace, dataset, model))

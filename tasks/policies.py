@@ -1,0 +1,125 @@
+"""
+How tasks run: retries, cache keys, limits, batches. What they do is in `understudy.stages`.
+
+Freshness belongs to `understudy.store`, which sees contents, settings and versions; Prefect's
+cache carries the same fingerprint as its key, so the UI says Cached where the store says fresh.
+"""
+
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from prefect import Task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.concurrency.sync import concurrency
+from prefect.context import TaskRunContext
+from prefect.futures import PrefectFuture
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from understudy import locks
+from understudy.config import RunnerSettings
+from understudy.errors import Transient
+from understudy.records import AssetRef
+from understudy.workspace import Workspace
+
+TASKS_PER_STAGE = 100  # about 300 task runs per flow run; the server's queue loses more (and costs 25 s CPU per 1,000)
+SLOT_SECONDS = 600
+TOGETHER = {"split": ("train", "valid", "test"), "scorecard": ("report",)}  # written by one task, the key asset last
+Item = TypeVar("Item")
+
+
+def is_transient(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
+    """Retry only what a retry can fix; a wrong path fails at once."""
+    return isinstance(state.result(raise_on_failure=False), Transient)
+
+
+def fingerprint_key(context: TaskRunContext, parameters: dict[str, Any]) -> str:
+    """The cache key: the task's name and what its asset is made from."""
+    return f"understudy-{context.task.name}-{parameters['made_from']}"
+
+
+# One task run per talk, or per batch of talks. Only talks that are due get one, so there is nothing to cache.
+DOCUMENTS = {
+    "cache_policy": NO_CACHE, "persist_result": False, "retries": 3, "retry_delay_seconds": [2, 10, 60],
+    "retry_jitter_factor": 0.5, "retry_condition_fn": is_transient,
+}
+# One task run per asset of the channel; results are references, written as JSON.
+ASSET = {"cache_key_fn": fingerprint_key, "persist_result": True, "result_serializer": "json"}
+
+
+def made(
+    task: Task[..., AssetRef], asset: str, workspace: Workspace, inputs: Sequence[AssetRef], extra: Any = None,
+    keys: dict[str, str] | None = None, **arguments: Any,
+) -> AssetRef:
+    """Run `task` for `asset`: Cached when it is fresh on disk, whatever Prefect remembers otherwise."""
+    ready = prepared(task, asset, workspace, inputs, extra, keys)
+    return ready(**arguments)
+
+
+class Prepared:
+    """A task with its fingerprint worked out, to be called or submitted."""
+
+    def __init__(self, task: Task[..., AssetRef], arguments: dict[str, Any]) -> None:
+        self.task, self.arguments = task, arguments
+
+    def __call__(self, **more: Any) -> AssetRef:
+        """Run it here."""
+        return self.task(**self.arguments, **more)
+
+    def submit(self, **more: Any) -> Any:
+        """Run it on the flow's task runner; returns the future."""
+        return self.task.submit(**self.arguments, **more)
+
+
+def prepared(
+    task: Task[..., AssetRef], asset: str, workspace: Workspace, inputs: Sequence[AssetRef], extra: Any = None,
+    keys: dict[str, str] | None = None,
+) -> Prepared:
+    """`task` bound to the fingerprint of `asset`; its cached result counts only while the asset is fresh."""
+    made_from = workspace.fingerprint(asset, inputs, extra)
+    files = (asset, *TOGETHER.get(asset, ()))
+    stale = any(workspace.fresh(name, made_from, **(keys or {})) is None for name in files)
+    return Prepared(task.with_options(refresh_cache=stale), {"workspace": workspace, "made_from": made_from} | (keys or {}))
+
+
+def batches(due: Sequence[Item]) -> Iterator[list[Item]]:
+    """One item each while at most TASKS_PER_STAGE are due, beyond that equal batches."""
+    size = max(1, -(-len(due) // TASKS_PER_STAGE))
+    yield from (list(due[at: at + size]) for at in range(0, len(due), size))
+
+
+def raise_first_failure(futures: Iterable[PrefectFuture[Any]]) -> None:
+    """Raise what made the first task fail; those that waited for it only say that they were not ready."""
+    for future in futures:
+        if future.state.is_failed() or future.state.is_crashed():
+            future.result()
+
+
+def runner(settings: RunnerSettings) -> ThreadPoolTaskRunner[Any]:
+    """The task runner of a preset."""
+    return ThreadPoolTaskRunner(max_workers=settings.workers)
+
+
+@contextmanager
+def slot(name: str) -> Iterator[None]:
+    """One slot of the global concurrency limit `name`, where a server keeps one; else no limit.
+
+    Asked for once per task, never per call: a Prefect limit is slow under contention.
+    """
+    if not os.environ.get("PREFECT_API_URL"):
+        yield
+        return
+    with concurrency(name, occupy=1, timeout_seconds=SLOT_SECONDS, strict=False):
+        yield
+
+
+@contextmanager
+def only_training() -> Iterator[None]:
+    """One training per machine and user: a second one waits, since both would only swap."""
+    lock = Path(tempfile.gettempdir()) / f"understudy-training-{os.getuid()}.lock"
+    with locks.held(lock, "training on this machine", wait_seconds=24 * 3600):
+        yield

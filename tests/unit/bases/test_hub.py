@@ -1,0 +1,80 @@
+"""Laws of a base that comes from a folder or a hub. The hub itself is never called."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from understudy.bases.hub import HubBase
+from understudy.errors import ConfigError
+from understudy.records import BaseCard
+
+
+def base(repository: str | Path) -> HubBase:
+    return HubBase(HubBase.Options(repository=str(repository)))
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+def prepare(repository: str | Path, out: Path) -> BaseCard:
+    out.mkdir()
+    return base(repository).prepare([], out, 1, lambda done, total, note="": None)
+
+
+def test_a_folder_is_taken_over_whole(tiny_base: tuple[Path, BaseCard], tmp_path: Path) -> None:
+    folder, made = tiny_base
+    card = prepare(folder, tmp_path / "out")
+    assert (card.name, card.parameters, card.architecture) == (folder.name, made.parameters, "llama")
+    assert contents(tmp_path / "out") == contents(folder)
+
+
+def test_editing_the_copy_leaves_the_original(tiny_base: tuple[Path, BaseCard], tmp_path: Path) -> None:
+    folder, _ = tiny_base
+    prepare(folder, tmp_path / "out")
+    before = (folder / "config.json").read_bytes()
+    (tmp_path / "out" / "config.json").write_text("{}")
+    assert (folder / "config.json").read_bytes() == before
+
+
+def test_packed_weights_count_as_what_they_stand_for(tiny_base: tuple[Path, BaseCard], tmp_path: Path) -> None:
+    from mlx_lm import convert
+
+    folder, made = tiny_base
+    convert(str(folder), str(tmp_path / "packed"), quantize=True, q_bits=4, q_group_size=32)
+    card = prepare(tmp_path / "packed", tmp_path / "out")
+    assert card.quantized and card.parameters == made.parameters
+
+
+@pytest.mark.parametrize("repository", ["no model", "a/b/c", "./no-such-folder", "gpt2", "owner/"])
+def test_what_cannot_be_a_model_is_refused_before_any_download(repository: str) -> None:
+    assert len(base(repository).problems()) == 1
+
+
+def test_a_plausible_repository_is_no_problem() -> None:
+    assert base("mlx-community/Llama-3.2-3B-Instruct-4bit").problems() == []
+
+
+@pytest.mark.parametrize("lost, word", [
+    ("config.json", "config.json"), ("model.safetensors", "safetensors"), ("tokenizer.json", "tokenizer.json"),
+    ("chat_template.jinja", "chat template"),
+])
+def test_each_missing_file_is_named(tiny_base: tuple[Path, BaseCard], tmp_path: Path, lost: str, word: str) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    for file in tiny_base[0].iterdir():
+        if file.name != lost:
+            (source / file.name).write_bytes(file.read_bytes())
+    assert any(word in problem for problem in base(source).problems())
+    with pytest.raises(ConfigError, match=word):
+        prepare(source, tmp_path / "out")
+
+
+def test_a_chat_template_inside_the_tokenizer_config_counts(tiny_base: tuple[Path, BaseCard], tmp_path: Path) -> None:
+    prepare(tiny_base[0], tmp_path / "old")
+    template = tmp_path / "old" / "chat_template.jinja"
+    config = tmp_path / "old" / "tokenizer_config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"chat_template": template.read_text()}))
+    template.unlink()
+    assert base(tmp_path / "old").problems() == []

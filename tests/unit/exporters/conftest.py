@@ -1,0 +1,48 @@
+"""One tiny llama, as a folder and as f16 GGUF, for every law of the exporter."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gguf_models import make_model, silent
+
+from understudy.exporters.gguf_convert import convert
+
+
+@pytest.fixture(scope="session")
+def load() -> Iterator[Callable[..., Any]]:
+    """Load a GGUF file in llama.cpp, and let it go at the end."""
+    from llama_cpp import Llama
+
+    loaded: list[Llama] = []
+
+    def loader(file: Path, **options: Any) -> Llama:
+        loaded.append(Llama(str(file), n_ctx=256, n_threads=1, n_threads_batch=1, verbose=False, **options))
+        return loaded[-1]
+
+    yield loader
+    for model in loaded:
+        model.close()
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tied llama in float32."""
+    return make_model(tmp_path_factory.mktemp("tied") / "fused")
+
+
+@pytest.fixture(scope="session")
+def f16(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """That llama as GGUF."""
+    file = tmp_path_factory.mktemp("gguf") / "model.F16.gguf"
+    convert(folder, file, None, silent)
+    return file
+
+
+@pytest.fixture(scope="session")
+def one_layer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The smallest f16 file whose rows the K types can take."""
+    made = tmp_path_factory.mktemp("one-layer")
+    convert(make_model(made / "fused", num_hidden_layers=1, intermediate_size=256), made / "f16.gguf", None, silent)
+    return made / "f16.gguf"

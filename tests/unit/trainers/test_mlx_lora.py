@@ -1,0 +1,140 @@
+"""Laws of tuning and merging, on a real base of two layers."""
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from understudy.errors import AssetError, ConfigError, DatasetError, WorkerFailed
+from understudy.records import AdapterCard
+from understudy.trainers import merge
+from understudy.trainers.mlx_lora import MlxLoraTrainer
+
+Train = Callable[..., AdapterCard]
+TRAINER = MlxLoraTrainer(MlxLoraTrainer.Options())
+
+
+def silent(done: int, total: int, note: str = "") -> None:
+    """A report nobody reads."""
+
+
+def metrics(out: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+
+
+def logits_of(model: Path, adapter: Path | None) -> Any:
+    import mlx.core as mx
+    from mlx_lm import load
+
+    loaded, _ = load(str(model), adapter_path=str(adapter) if adapter else None)
+    return loaded(mx.array([[0, 9, 40, 70, 100, 41]])).astype(mx.float32)
+
+
+def test_the_loss_falls_and_the_best_weights_are_kept(tuned: Any) -> None:
+    rows = metrics(tuned.out)
+    valid = {row["iteration"]: row["valid_loss"] for row in rows if row["valid_loss"] is not None}
+    assert rows[0]["iteration"] == 0 and rows[0]["valid_loss"] == tuned.card.base_valid_loss
+    assert tuned.card.best_valid_loss == valid[tuned.card.best_iteration] < tuned.card.base_valid_loss
+    assert tuned.card.best_valid_loss <= min(valid.values()) + 1e-3
+    assert [row["update"] for row in rows if row["train_loss"] is not None] == list(range(1, tuned.card.updates + 1))
+
+
+def test_no_row_is_lost_but_the_one_that_is_too_long(tuned: Any) -> None:
+    settings = tuned.card.settings
+    assert (settings["train_rows"], settings["train_dropped"], settings["valid_rows"]) == (6, 1, 2)
+    assert tuned.card.updates == 2 * math.ceil(6 / settings["batch_size"])
+    dropped = [json.loads(line) for line in (tuned.out / "dropped.jsonl").read_text().splitlines()]
+    assert [(row["side"], row["row"]) for row in dropped] == [("train", 3)]
+
+
+def test_the_first_batch_shows_the_end_token_under_loss_and_the_question_not(tuned: Any) -> None:
+    parts = (tuned.out / "first_batch.txt").read_text().split("--- ")[1:]
+    assert len(parts) == 4
+    for part in parts:
+        prompt, answer = part.split("⟦")
+        assert "Question" in prompt and answer.startswith("**So**") and answer.strip().endswith("<|eot_id|>⟧")
+
+
+def test_the_files_hold_what_was_asked_for(tuned: Any) -> None:
+    gains = merge.deltas(tuned.out)
+    assert len(gains) == 2 * 7
+    assert {(gain.a.shape[1], gain.scale) for gain in gains.values()} == {(4, 3.0)}
+    assert tuned.card.trainable_parameters == sum(gain.a.size + gain.b.size for gain in gains.values())
+    other = MlxLoraTrainer(MlxLoraTrainer.Options(rank=8, scale=3.0))
+    with pytest.raises(AssetError, match="rank: asked for"):
+        other._read_back(tuned.out, tuned.card.trainable_parameters)
+
+
+def test_the_same_seed_gives_the_same_adapter_over_what_a_killed_run_left(
+    tuned: Any, train: Train, tmp_path: Path
+) -> None:
+    for name in ("metrics.jsonl", "adapters.safetensors", "dropped.jsonl"):
+        (tmp_path / name).write_bytes((tuned.out / name).read_bytes()[:100])
+    train(tuned.base, tuned.data, tmp_path)
+    for name in ("adapters.safetensors", "adapter_config.json", "first_batch.txt", "dropped.jsonl"):
+        assert (tmp_path / name).read_bytes() == (tuned.out / name).read_bytes(), name
+    assert len(metrics(tmp_path)) == len(metrics(tuned.out))
+
+
+def test_fused_answers_like_base_and_adapter(tuned: Any, tmp_path: Path) -> None:
+    import mlx.core as mx
+
+    card = TRAINER.fuse(tuned.base, tuned.out, tmp_path, silent)
+    together, fused = logits_of(tuned.base, tuned.out), logits_of(tmp_path, None)
+    assert mx.abs(together - fused).max().item() < 1e-3
+    assert mx.abs(together - logits_of(tuned.base, None)).max().item() > 1e-2
+    assert 0 < card.changed_share < 1
+    for file in tuned.base.iterdir():
+        if file.suffix != ".safetensors":
+            assert (tmp_path / file.name).read_bytes() == file.read_bytes()
+
+
+def test_a_quantized_base_is_fused_in_full_precision(tuned: Any, tmp_path: Path) -> None:
+    import mlx.core as mx
+    from mlx_lm import convert
+
+    packed, out = tmp_path / "packed", tmp_path / "fused"
+    convert(str(tuned.base), str(packed), quantize=True, q_bits=8, q_group_size=32)
+    out.mkdir()
+    card = TRAINER.fuse(packed, tuned.out, out, silent)
+    assert "quantization" not in json.loads((out / "config.json").read_text())
+    assert card.parameters == sum(tensor.size for tensor in merge.tensors(out / "model.safetensors").values())
+    assert mx.abs(logits_of(packed, tuned.out) - logits_of(out, None)).max().item() < 5e-2
+    assert (out / "tokenizer.json").read_bytes() == (packed / "tokenizer.json").read_bytes()
+
+
+def test_without_a_valid_set_the_last_weights_are_kept(
+    tuned: Any, train: Train, rows_file: Callable[[Path, list[str]], Path], tmp_path: Path
+) -> None:
+    rows_file(tmp_path / "train.jsonl", ["So it is."] * 3)
+    rows_file(tmp_path / "valid.jsonl", [])
+    card = train(
+        tuned.base, tmp_path, tmp_path / "out", batch_size=1, accumulation=2, epochs=1, layers=1,
+        linears=["self_attn.q_proj"],
+    )
+    assert (card.updates, card.settings["iterations"], card.best_iteration) == (2, 4, 4)
+    assert list(merge.deltas(tmp_path / "out")) == ["model.layers.1.self_attn.q_proj.weight"]
+    best, last = (tmp_path / "out" / f"{name}.safetensors" for name in ("adapters", "last"))
+    assert best.read_bytes() == last.read_bytes()
+
+
+def test_a_loss_that_is_no_number_ends_the_run_with_the_way_out(tuned: Any, train: Train, tmp_path: Path) -> None:
+    with pytest.raises(WorkerFailed, match="learning_rate below"):
+        train(tuned.base, tuned.data, tmp_path, learning_rate=1e30)
+
+
+def test_an_empty_train_set_is_a_dataset_error(
+    tuned: Any, train: Train, rows_file: Callable[[Path, list[str]], Path], tmp_path: Path
+) -> None:
+    for side in ("train", "valid"):
+        rows_file(tmp_path / f"{side}.jsonl", [])
+    with pytest.raises(DatasetError, match="no row"):
+        train(tuned.base, tmp_path, tmp_path / "out")
+
+
+def test_a_layer_the_base_lacks_is_named_with_the_choices(tuned: Any, train: Train, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"no 'attention'; choose from .*self_attn\.q_proj"):
+        train(tuned.base, tuned.data, tmp_path, linears=["attention"])

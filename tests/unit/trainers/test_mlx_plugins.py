@@ -1,0 +1,91 @@
+"""Laws of the loss, the schedule and the optimizer."""
+
+from pathlib import Path
+
+import mlx.core as mx
+import numpy as np
+import pytest
+from mlx import nn
+
+from understudy.trainers.mlx_plugins import ClippedAdamW, Diverged, Journal, schedule, strict_loss
+
+
+class Table(nn.Module):
+    """A model whose prediction depends on the last token only."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        mx.random.seed(3)
+        self.table = mx.random.normal((50, 50))
+
+    def __call__(self, tokens: mx.array) -> mx.array:
+        return self.table[tokens]
+
+
+def by_hand(table: np.ndarray, rows: list[tuple[list[int], int]]) -> tuple[float, int]:
+    losses = [
+        np.log(np.exp(table[tokens[i - 1]]).sum()) - table[tokens[i - 1]][tokens[i]]
+        for tokens, offset in rows for i in range(offset, len(tokens))
+    ]
+    return float(np.mean(losses)), len(losses)
+
+
+@pytest.mark.parametrize("padding", [0, 1, 7])
+def test_the_loss_counts_the_answer_and_its_end_and_no_padding(padding: int) -> None:
+    rows = [([5, 6, 7, 8, 9, 2], 3), ([4, 3, 2], 1)]
+    batch = np.zeros((2, 6 + padding), dtype=np.int32)
+    for place, (tokens, _) in zip(batch, rows):
+        place[: len(tokens)] = tokens
+    model = Table()
+    lengths = mx.array([(offset, len(tokens)) for tokens, offset in rows])
+    loss, count = strict_loss(model, mx.array(batch), lengths)
+    expected, tokens = by_hand(np.array(model.table), rows)
+    assert loss.item() == pytest.approx(expected, rel=1e-5) and count.item() == tokens == 5
+
+
+def test_a_batch_without_answers_costs_nothing() -> None:
+    loss, count = strict_loss(Table(), mx.zeros((1, 9), dtype=mx.int32), mx.array([[9, 9]]))
+    assert (loss.item(), count.item()) == (0, 0)
+
+
+@pytest.mark.parametrize("decay", ["cosine", "linear"])
+@pytest.mark.parametrize("updates", [1, 2, 10, 100])
+def test_every_update_learns_and_the_rate_ends_near_zero(decay: str, updates: int) -> None:
+    rate = schedule(0.5, updates, 0.1, decay)
+    rates = [rate(mx.array(update)).item() for update in range(updates)]
+    assert min(rates) > 0 and max(rates) == pytest.approx(0.5, rel=0.2)
+    top = rates.index(max(rates))
+    assert rates == sorted(rates[: top + 1]) + sorted(rates[top + 1 :], reverse=True)
+    assert rate(mx.array(updates)).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_the_first_update_is_one_rate_long_however_large_the_gradient() -> None:
+    model = Table()
+    before = np.array(model.table)
+    optimizer = ClippedAdamW(lambda update: mx.array(0.01), weight_decay=0, clip=1.0)
+    optimizer.update(model, {"table": mx.full((50, 50), 1e6)})
+    assert np.allclose(before - np.array(model.table), 0.01, atol=1e-4)
+    assert np.linalg.norm(np.array(optimizer.state["table"]["m"])) == pytest.approx(0.1, rel=1e-3)
+
+
+def kept(out: Path, losses: list[float], tolerance: float) -> tuple[int, int]:
+    """Which evaluation is kept, and how many in a row were no better."""
+    journal = Journal(Table(), out, 100, 1, lambda done, total, note="": None, patience=9, tolerance=tolerance)
+    for iteration, loss in enumerate(losses):
+        journal.validated(iteration, loss)
+    assert journal.best == losses[journal.best_iteration]
+    return journal.best_iteration, journal.worse
+
+
+def test_the_lowest_loss_is_kept_and_a_later_one_only_within_the_tolerance(tmp_path: Path) -> None:
+    losses = [5.0, 4.0, 4.005, 4.2, 4.009]
+    assert kept(tmp_path, losses, 0.0) == (1, 3)
+    assert kept(tmp_path, losses, 0.01) == (4, 3)
+    assert kept(tmp_path, losses[:4], 0.01) == (2, 2)
+
+
+@pytest.mark.parametrize("loss", [float("nan"), float("inf")])
+def test_a_loss_that_is_no_number_is_never_kept(tmp_path: Path, loss: float) -> None:
+    with pytest.raises(Diverged):
+        kept(tmp_path, [loss], 0.0)
+    assert not (tmp_path / "adapters.safetensors").exists()

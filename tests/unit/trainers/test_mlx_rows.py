@@ -1,0 +1,94 @@
+"""Laws of rows and batches."""
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from understudy.errors import DatasetError
+from understudy.records import ChatExample, Message
+from understudy.trainers import mlx_rows
+from understudy.trainers.mlx_rows import Row
+
+ROWS = [Row(list(range(1, 2 + length)), length // 2) for length in (5, 70, 33, 8, 64, 31, 120, 9, 40, 12, 77)]
+
+
+@pytest.mark.parametrize("size", [1, 3, 4, 11, 50])
+def test_an_epoch_holds_every_row_exactly_once(size: int) -> None:
+    dice = np.random.default_rng(1)
+    for order in (mlx_rows.epoch(ROWS, size, dice), mlx_rows.epoch(ROWS, size, dice), mlx_rows.epoch(ROWS, size, None)):
+        assert Counter(i for batch in order for i in batch) == Counter(range(len(ROWS)))
+        assert len(order) == -(-len(ROWS) // size)
+
+
+def test_rows_of_a_batch_are_about_as_long() -> None:
+    for batch in mlx_rows.epoch(ROWS * 20, 4, np.random.default_rng(1))[:-1]:
+        widths = {len((ROWS * 20)[i].tokens) // mlx_rows.PAD_TO for i in batch}
+        assert max(widths) - min(widths) <= 1
+
+
+def test_training_is_shuffled_anew_each_epoch_and_by_its_seed_alone() -> None:
+    def first(seed: int | None, count: int) -> list[bytes]:
+        return [batch.tobytes() for (batch, _), _ in zip(mlx_rows.batches(ROWS, 2, seed), range(count))]
+
+    np.random.seed(0)
+    one = first(3, 12)
+    np.random.seed(9)
+    assert one == first(3, 12) and one != first(4, 12)
+    assert one[:6] != one[6:]
+    assert first(None, 12) == first(None, 12) and len(first(None, 12)) == 6
+
+
+def test_padding_is_zeros_behind_whole_rows() -> None:
+    batch, lengths = mlx_rows.pad(ROWS[:3])
+    assert (batch.shape[1] - 1) % mlx_rows.PAD_TO == 0
+    for row, tokens, (offset, length) in zip(ROWS, batch, lengths):
+        assert (offset, length) == (row.offset, len(row.tokens))
+        assert tokens[:length].tolist() == row.tokens and not tokens[length:].any()
+
+
+def test_a_row_over_the_limit_is_left_out_whole_and_listed(tmp_path: Path) -> None:
+    kept, numbers = mlx_rows.within(ROWS, 64)
+    assert all(row in ROWS for row in kept) and len(kept) + len(numbers) == len(ROWS)
+    assert [len(ROWS[number - 1].tokens) for number in numbers] == [71, 65, 121, 78]
+    mlx_rows.list_dropped(tmp_path / "dropped.jsonl", "train", ROWS, numbers, 64)
+    assert '{"side": "train", "row": 2, "tokens": 71, "limit": 64}' in (tmp_path / "dropped.jsonl").read_text()
+
+
+class Template:
+    """A tokenizer of characters, whose template is given as words around each turn."""
+
+    def __init__(self, end: str, changes_question: bool = False) -> None:
+        self.end, self.changes_question = end, changes_question
+
+    def apply_chat_template(self, conversation: list[dict[str, str]], **how: object) -> list[int]:
+        text = "".join(f"<{turn['role'][0]}>{turn['content']}{self.end}" for turn in conversation)
+        if self.changes_question and len(conversation) == 1:
+            text = "!" + text
+        return [ord(letter) for letter in text + ("<a>" if how.get("add_generation_prompt") else "")]
+
+    def decode(self, token_ids: list[int], **how: object) -> str:
+        return "".join(map(chr, token_ids))
+
+
+CHAT = ChatExample(messages=[Message(role="user", content="why"), Message(role="assistant", content="so")])
+
+
+def test_a_row_ends_with_the_end_token_and_the_loss_starts_at_the_answer() -> None:
+    row = mlx_rows.encode(CHAT, Template("#\n"), {ord("#")})
+    assert "".join(map(chr, row.tokens)) == "<u>why#\n<a>so#"
+    assert "".join(map(chr, row.tokens[row.offset :])) == "so#"
+
+
+@pytest.mark.parametrize("template, word", [(Template("\n"), "never stop"), (Template("#x"), "never stop"),
+                                            (Template("#", changes_question=True), "differently")])
+def test_a_template_that_would_teach_something_else_is_refused(template: Template, word: str) -> None:
+    with pytest.raises(DatasetError, match=word):
+        mlx_rows.encode(CHAT, template, {ord("#")})
+
+
+def test_a_row_without_an_answer_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "train.jsonl").write_text('{"messages": [{"role": "user", "content": "why"}]}\n')
+    with pytest.raises(DatasetError, match=r"train\.jsonl, row 1"):
+        mlx_rows.read(tmp_path / "train.jsonl")

@@ -1,0 +1,160 @@
+"""
+A model from the Hugging Face hub, or from a folder in the same layout.
+
+Only what mlx-lm and transformers load is taken: safetensors, config, tokenizer and chat template.
+"""
+
+import json
+import math
+import os
+import re
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from understudy.errors import ConfigError, Transient
+from understudy.interfaces import Report
+from understudy.records import BaseCard
+
+WANTED = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.tiktoken", "merges.txt", "vocab.txt"]
+UNWANTED = ["*/*", "consolidated*"]
+_REPOSITORY = re.compile(r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")
+
+
+class HubBase:
+    """Somebody's instruct model, downloaded once or taken from a folder."""
+
+    VERSION = 1
+    needs_talks = False
+
+    class Options(BaseModel):
+        """Which model, and which version of it."""
+
+        model_config = ConfigDict(frozen=True, extra="forbid")
+
+        repository: str = Field(min_length=1, description="'owner/name' on the hub, or the path of a folder")
+        revision: str | None = Field(default=None, description="commit, tag or branch; the newest when left out")
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+
+    def problems(self) -> list[str]:
+        """A repository that cannot exist, or a folder that holds no model."""
+        name, folder = self.options.repository, self._folder()
+        if folder is not None:
+            return _folder_problems(folder)
+        if name.startswith((".", "/", "~")):
+            return [f"base: the folder {name!r} does not exist; give the path of a Hugging Face folder"]
+        if not _REPOSITORY.match(name):
+            return [f"base: {name!r} is neither a folder nor 'owner/name' on the hub, "
+                    "e.g. mlx-community/Llama-3.2-3B-Instruct-bf16; 'scratch' needs no download"]
+        return []
+
+    def prepare(self, talks: Iterable[str], out: Path, seed: int, report: Report) -> BaseCard:
+        """Fill `out`. Raises ConfigError when it is no model to tune, Transient when the hub cannot be reached."""
+        folder = self._folder()
+        if folder is None:
+            report(0, 1, f"downloading {self.options.repository}")
+            _download(self.options.repository, self.options.revision, out)
+        else:
+            _link(folder, out)
+        report(1, 1)
+        problems = _folder_problems(out)
+        if problems:
+            raise ConfigError([problem.replace(str(out), self.options.repository) for problem in problems])
+        return _card(self.options.repository if folder is None else folder.resolve().name, out)
+
+    def _folder(self) -> Path | None:
+        path = Path(self.options.repository).expanduser()
+        return path if path.is_dir() else None
+
+
+def _folder_problems(folder: Path) -> list[str]:
+    """What the folder lacks to be tuned, one sentence each."""
+    if not (folder / "config.json").is_file():
+        return [f"base: {folder} holds no config.json; give a folder in the Hugging Face layout"]
+    problems = []
+    if not any(folder.glob("model*.safetensors")):
+        problems.append(f"base: {folder} holds no model*.safetensors; take a repository that has them, "
+                        "not one of .bin or .gguf files only")
+    if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model")):
+        problems.append(f"base: {folder} holds no tokenizer.json; take a repository with its tokenizer")
+    inside = _json(folder / "tokenizer_config.json").get("chat_template")
+    if not inside and not (folder / "chat_template.jinja").is_file():
+        problems.append(f"base: {folder} has no chat template; take an instruct model, whose name often ends "
+                        "in -Instruct or -it")
+    return problems
+
+
+def _link(folder: Path, out: Path) -> None:
+    """Take over the wanted files of `folder`: weights linked where the disk allows, the rest copied."""
+    for pattern in WANTED:
+        for file in sorted(folder.glob(pattern)):
+            if not file.is_file() or file.name.startswith("consolidated"):
+                continue
+            try:
+                if file.suffix != ".safetensors":
+                    raise OSError("small files are copied: an edit of the original must not reach the copy")
+                os.link(file.resolve(), out / file.name)
+            except OSError:  # another disk, or one without links
+                shutil.copyfile(file, out / file.name)
+
+
+def _download(repository: str, revision: str | None, out: Path) -> None:
+    from huggingface_hub import errors, snapshot_download
+
+    try:
+        snapshot_download(repository, revision=revision, local_dir=out, allow_patterns=WANTED, ignore_patterns=UNWANTED)
+    except errors.GatedRepoError:
+        way_out = "accept it on the model's page, then run `hf auth login`"
+        raise ConfigError([f"base: {repository} is given only to those who accept its licence: {way_out}"]) from None
+    except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError, errors.HFValidationError):
+        which = f"{repository} at revision {revision!r}" if revision else repository
+        way_out = "check the spelling, or run `hf auth login`"
+        raise ConfigError([f"base: the hub has no {which}, or it is private; {way_out}"]) from None
+    except (errors.HfHubHTTPError, errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, OSError) as error:
+        raise Transient(
+            f"base: {repository} could not be downloaded ({type(error).__name__}); try again with a connection, "
+            "or give the path of a folder that holds the model"
+        ) from None
+    shutil.rmtree(out / ".cache", ignore_errors=True)  # the downloader's own notes
+
+
+def _card(name: str, folder: Path) -> BaseCard:
+    config = _json(folder / "config.json")
+    quantization = config.get("quantization")
+    return BaseCard(
+        name=name, architecture=str(config.get("model_type", "unknown")),
+        parameters=sum(_parameters(file, quantization or {}) for file in folder.glob("model*.safetensors")),
+        quantized=quantization is not None,
+    )
+
+
+def _parameters(file: Path, quantization: dict[str, Any]) -> int:
+    """Weights in one file; several quantized ones are packed into each 32-bit word, scales are not counted."""
+    from safetensors import safe_open
+
+    total = 0
+    with safe_open(file, framework="numpy") as held:
+        names = set(held.keys())
+        for name in names:
+            stem, _, kind = name.rpartition(".")
+            packed = f"{stem}.scales" in names
+            if packed and kind in ("scales", "biases"):
+                continue
+            size = math.prod(held.get_slice(name).get_shape())
+            own = quantization.get(stem)
+            bits = (own if isinstance(own, dict) else quantization).get("bits", 4)
+            total += size * 32 // bits if packed and kind == "weight" else size
+    return total
+
+
+def _json(file: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}

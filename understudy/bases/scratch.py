@@ -1,0 +1,147 @@
+"""
+A small Llama made on the spot from the talks: no download, no licence, a minute on two cores.
+
+It reads the talks' raw text only, never a question or an answer. So the distance between this
+base and the tuned model is what the pairs taught, and nothing else.
+"""
+
+import json
+import random
+import re
+import sys
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from understudy import worker
+from understudy.bases import byte_bpe
+from understudy.errors import DatasetError
+from understudy.interfaces import Report
+from understudy.records import BaseCard
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+
+WRAPPED_SHARE = 0.1
+
+
+class ScratchBase:
+    """A Llama with random weights, trained on the talks for a fixed number of updates."""
+
+    VERSION = 1
+    needs_talks = True
+
+    class Options(BaseModel):
+        """The shape of the model and of its short training."""
+
+        model_config = ConfigDict(frozen=True, extra="forbid")
+
+        vocabulary: int = Field(default=1024, ge=byte_bpe.SMALLEST_VOCABULARY, description="tokens, at most")
+        hidden: int = Field(default=256, ge=32, description="width; a multiple of 256 lets K-quantizations in")
+        layers: int = Field(default=2, ge=1, description="blocks")
+        heads: int = Field(default=4, ge=1, description="attention heads")
+        kv_heads: int = Field(default=2, ge=1, description="heads of keys and values")
+        intermediate: int = Field(default=768, ge=32, description="width inside a block; a multiple of 256, too")
+        context: int = Field(default=1024, ge=64, description="longest text the model is made for, in tokens")
+        updates: int = Field(default=260, ge=1, description="optimizer steps: the cap of the training")
+        batch_size: int = Field(default=4, ge=1, description="passages per update")
+        passage_tokens: int = Field(default=128, ge=16, description="length of one passage")
+        learning_rate: float = Field(default=3e-3, gt=0, description="highest rate; a tenth of it at the end")
+
+        @model_validator(mode="after")
+        def _shapes_fit(self) -> "ScratchBase.Options":
+            if self.hidden % self.heads or (self.hidden // self.heads) % 2:
+                raise ValueError(f"hidden {self.hidden} must be heads {self.heads} times an even number")
+            if self.heads % self.kv_heads:
+                raise ValueError(f"heads {self.heads} must be a multiple of kv_heads {self.kv_heads}")
+            if self.passage_tokens > self.context:
+                raise ValueError(f"passage_tokens {self.passage_tokens} must be at most context {self.context}")
+            return self
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+
+    def problems(self) -> list[str]:
+        """Missing packages; everything else was checked with the options."""
+        from importlib.util import find_spec
+
+        missing = [name for name in ("mlx", "mlx_lm", "tokenizers") if find_spec(name) is None]
+        return [f"base scratch needs the package {name!r}, which is missing; run `make setup`" for name in missing]
+
+    def prepare(self, talks: Iterable[str], out: Path, seed: int, report: Report) -> BaseCard:
+        """Fill `out` with the model. The same talks, options, seed and machine give the same bytes."""
+        texts = [talk for talk in talks if talk.strip()]
+        if not texts:
+            raise DatasetError("base scratch learns from the talks, and there is none with text in it")
+        slow = worker.blas_to_preload() is None and sys.platform == "linux"
+        report(0, self.options.updates, "no fast BLAS found: expect minutes; `make setup` builds one" if slow else "")
+        texts = rewrapped(texts, seed)
+        tokenizer = byte_bpe.learn(texts, self.options.vocabulary)
+        byte_bpe.save(tokenizer, out, self.options.context)
+        config = self._config(tokenizer)
+        _write_json(out / "config.json", config)
+        _write_json(out / "generation_config.json", {
+            "bos_token_id": config["bos_token_id"], "eos_token_id": [config["eos_token_id"], config["pad_token_id"]],
+        })
+        notes = self._train(_stream(tokenizer, texts), config, out, seed, report)
+        parameters = int(notes.pop("parameters"))
+        return BaseCard(name="scratch", architecture="llama", parameters=parameters, notes=notes)
+
+    def _config(self, tokenizer: "Tokenizer") -> dict[str, Any]:
+        options = self.options
+        return {
+            "architectures": ["LlamaForCausalLM"], "model_type": "llama", "torch_dtype": "float32",
+            "hidden_size": options.hidden, "intermediate_size": options.intermediate,
+            "num_hidden_layers": options.layers, "num_attention_heads": options.heads,
+            "num_key_value_heads": options.kv_heads, "head_dim": options.hidden // options.heads,
+            "vocab_size": tokenizer.get_vocab_size(), "max_position_embeddings": options.context,
+            "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "hidden_act": "silu", "tie_word_embeddings": True,
+            "attention_bias": False, "mlp_bias": False,
+            "bos_token_id": tokenizer.token_to_id(byte_bpe.TEXT_BEGIN),
+            "eos_token_id": tokenizer.token_to_id(byte_bpe.TURN_END),
+            "pad_token_id": tokenizer.token_to_id(byte_bpe.TEXT_END),
+        }
+
+    def _train(
+        self, tokens: Sequence[int], config: dict[str, Any], out: Path, seed: int, report: Report
+    ) -> dict[str, float | int | str]:
+        import numpy as np
+
+        log = out / "worker.log"
+        with tempfile.TemporaryDirectory() as folder:
+            stream = Path(folder) / "tokens.npy"
+            np.save(stream, np.array(tokens, dtype=np.int32))
+            notes = worker.call("understudy.bases.scratch_worker", {
+                "tokens": str(stream), "config": config, "out": str(out / "model.safetensors"), "seed": seed,
+                "updates": self.options.updates, "batch_size": self.options.batch_size,
+                "passage_tokens": self.options.passage_tokens, "learning_rate": self.options.learning_rate,
+            }, log, report)
+        log.unlink()  # kept only when the worker failed
+        return notes | {"talks_tokens": len(tokens)}
+
+
+def rewrapped(texts: Sequence[str], seed: int) -> list[str]:
+    """The same words, twice, with a space in ten turned into a line break, as in text files.
+
+    Otherwise hardly a word is ever seen without a space before it, and after the ** of a bold term,
+    where none stands, the model would know no word to say.
+    """
+    dice = random.Random(seed)
+    return [
+        re.sub(r"(?<=\S) (?=\S)", lambda space: "\n" if dice.random() < WRAPPED_SHARE else " ", text)
+        for text in (*texts, *texts)
+    ]
+
+
+def _stream(tokenizer: "Tokenizer", texts: Sequence[str]) -> list[int]:
+    """Every talk between its start and end mark, one after the other."""
+    end = tokenizer.token_to_id(byte_bpe.TEXT_END)
+    return [token for encoding in tokenizer.encode_batch(list(texts)) for token in (*encoding.ids, end)]
+
+
+def _write_json(file: Path, content: dict[str, Any]) -> None:
+    file.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,88 @@
+"""
+The worker that trains a small Llama on a stream of tokens. Started by `understudy.bases.scratch`.
+
+Job: {tokens, config, out, seed, updates, batch_size, passage_tokens, learning_rate}.
+Result: {parameters, updates, first_loss, last_loss, seconds, tokens_per_second}.
+"""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import mlx.core as mx
+import numpy as np
+from mlx import nn, optimizers
+from mlx.utils import tree_flatten
+
+from understudy.interfaces import Report
+from understudy.worker import serve
+
+WARMUP_SHARE = 0.05
+LOSSES_IN_A_MEAN = 10
+
+
+def passages(tokens: np.ndarray, count: int, length: int, seed: int) -> Iterator[np.ndarray]:
+    """Endless batches [count, length + 1] cut at random places of the stream."""
+    dice = np.random.default_rng(seed)
+    length = min(length, len(tokens) - 1)
+    while True:
+        starts = dice.integers(0, len(tokens) - length, size=count)
+        yield np.stack([tokens[start : start + length + 1] for start in starts])
+
+
+def build(config: dict[str, Any], seed: int) -> nn.Module:
+    """The model of `config` with random weights."""
+    from mlx_lm.models import llama
+
+    mx.random.seed(seed)
+    model = llama.Model(llama.ModelArgs.from_dict(config))
+    mx.eval(model.parameters())
+    return model
+
+
+def optimizer(peak: float, updates: int) -> optimizers.Optimizer:
+    """AdamW whose rate warms up, then falls along a cosine to a tenth."""
+    warmup = max(1, round(updates * WARMUP_SHARE))
+    rise = optimizers.linear_schedule(peak / (warmup + 1), peak, warmup)
+    fall = optimizers.cosine_decay(peak, max(1, updates - warmup), end=peak / 10)
+    schedule = optimizers.join_schedules([rise, fall], [warmup])
+    return optimizers.AdamW(schedule, betas=[0.9, 0.95], weight_decay=0.1, bias_correction=True)
+
+
+def loss_of(model: nn.Module, batch: mx.array) -> mx.array:
+    """Mean next-token loss in nats."""
+    return nn.losses.cross_entropy(model(batch[:, :-1]), batch[:, 1:], reduction="mean")
+
+
+def run(job: dict[str, Any], report: Report) -> dict[str, Any]:
+    """Train, save, and tell how it went."""
+    if mx.default_device().type == mx.DeviceType.cpu:
+        # mlx compiles by calling g++ on the CPU: 17 s the first time for 15 % of speed, and g++ may be missing.
+        mx.disable_compile()
+    model, tune = build(job["config"], job["seed"]), optimizer(job["learning_rate"], job["updates"])
+    step = nn.value_and_grad(model, loss_of)
+    batches = passages(np.load(job["tokens"]), job["batch_size"], job["passage_tokens"], job["seed"])
+    losses: list[float] = []
+    began = time.monotonic()
+    for update, batch in zip(range(1, job["updates"] + 1), batches):
+        loss, gradients = step(model, mx.array(batch))
+        gradients, _ = optimizers.clip_grad_norm(gradients, 1.0)
+        tune.update(model, gradients)
+        mx.eval(model.parameters(), tune.state, loss)
+        losses.append(loss.item())
+        report(update, job["updates"], f"loss {losses[-1]:.2f}")
+    seconds = time.monotonic() - began
+    weights = dict(tree_flatten(model.parameters()))
+    mx.save_safetensors(job["out"], weights, metadata={"format": "pt"})
+    return {
+        "parameters": sum(weight.size for weight in weights.values()),
+        "updates": len(losses),
+        "first_loss": round(losses[0], 4),
+        "last_loss": round(float(np.mean(losses[-LOSSES_IN_A_MEAN:])), 4),
+        "seconds": round(seconds, 1),
+        "tokens_per_second": round(len(losses) * batch.shape[0] * (batch.shape[1] - 1) / seconds, 1),
+    }
+
+
+if __name__ == "__main__":
+    serve(run)

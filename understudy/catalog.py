@@ -1,0 +1,46 @@
+"""
+The data dictionary: what is on disk, where, which record it holds and which stage writes it.
+
+Reading this table from top to bottom is reading the pipeline. `settings` are the sections of
+the preset that an asset depends on; a change in one of them makes it stale. Paths are relative
+to the home folder.
+"""
+
+from typing import NamedTuple
+
+from understudy import records
+
+
+class Asset(NamedTuple):
+    """One row of the catalog."""
+
+    record: type[records.Record] | None
+    path: str
+    stage: str
+    settings: tuple[str, ...] = ()
+
+
+CATALOG: dict[str, Asset] = {
+    "document": Asset(records.Document, "data/{channel}/documents/{document}/document.json", "collect", ("source",)),
+    "questions": Asset(
+        records.Questions, "data/{channel}/documents/{document}/questions.json", "extract_questions",
+        ("teacher", "questions"),
+    ),
+    "answers": Asset(
+        records.Answers, "data/{channel}/documents/{document}/answers.json", "generate_answers", ("teacher",)
+    ),
+    "verdicts": Asset(records.Verdicts, "data/{channel}/documents/{document}/verdicts.json", "gate", ("gates",)),
+    "pairs": Asset(records.Pair, "data/{channel}/dataset/pairs.parquet", "gate", ("gates",)),
+    "split": Asset(records.SplitPlan, "data/{channel}/dataset/split.json", "split", ("split", "seed")),
+    "train": Asset(records.ChatExample, "data/{channel}/dataset/train.jsonl", "split", ("split", "seed")),
+    "valid": Asset(records.ChatExample, "data/{channel}/dataset/valid.jsonl", "split", ("split", "seed")),
+    "test": Asset(records.ChatExample, "data/{channel}/dataset/test.jsonl", "split", ("split", "seed")),
+    "base": Asset(records.BaseCard, "models/bases/{base}/", "prepare_base", ("base", "seed")),
+    "adapter": Asset(records.AdapterCard, "models/{channel}/{run}/adapter/", "train", ("trainer", "seed")),
+    "fused": Asset(records.FusedCard, "models/{channel}/{run}/fused/", "fuse", ("trainer",)),
+    "f16": Asset(records.GgufCard, "models/{channel}/{run}/gguf/{channel}-F16.gguf", "convert", ("export",)),
+    "gguf": Asset(records.GgufCard, "models/{channel}/{run}/gguf/{channel}-{type}.gguf", "quantize", ("export",)),
+    "samples": Asset(records.Sample, "models/{channel}/{run}/samples/{candidate}.jsonl", "evaluate"),
+    "scorecard": Asset(records.Scorecard, "models/{channel}/{run}/scorecard.json", "evaluate", ("evaluate", "seed")),
+    "report": Asset(None, "models/{channel}/{run}/report.html", "evaluate"),
+}

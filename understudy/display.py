@@ -1,0 +1,102 @@
+"""What a person at a terminal sees: live bars there, plain lines elsewhere, and the result at the end."""
+
+import logging
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from understudy import progress
+from understudy.records import Scorecard
+
+SHOWN_AFTER_SECONDS = 2.0
+
+
+class BarSink:
+    """A live bar per stage that runs for over two seconds, with counts and the time left."""
+
+    def __init__(self, bars: Any) -> None:
+        self.bars = bars
+        self._lock = threading.Lock()
+        self._tasks: dict[str, Any] = {}
+
+    def update(self, stage: str, done: int, total: int, note: str) -> None:
+        """Start or move the bar of `stage`."""
+        with self._lock:
+            if stage not in self._tasks:
+                self._tasks[stage] = self.bars.add_task(stage, total=total, note="", visible=False)
+            task = self._tasks[stage]
+            old_enough = (self.bars.tasks[self.bars.task_ids.index(task)].elapsed or 0) >= SHOWN_AFTER_SECONDS
+            self.bars.update(task, completed=done, total=total, note=note, visible=old_enough)
+
+    def close(self, stage: str, seconds: float, failed: bool) -> None:
+        """Replace the bar by one line."""
+        with self._lock:
+            task = self._tasks.pop(stage, None)
+            if task is not None:
+                self.bars.remove_task(task)
+        if seconds >= SHOWN_AFTER_SECONDS or failed:
+            mark = "[red]failed[/]" if failed else "[green]done[/]"
+            self.bars.console.print(f"{stage:<16} {mark} [dim]{seconds:5.0f} s[/]", highlight=False)
+
+
+@contextmanager
+def shown(log_file: Path) -> Iterator[None]:
+    """Show progress and log lines while the block runs; everything also goes to `log_file`."""
+    log_file.parent.mkdir(parents=True, exist_ok=True)
+    to_file = logging.FileHandler(log_file, encoding="utf-8")
+    to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
+    logger = logging.getLogger("understudy")
+    logger.setLevel(logging.INFO)
+    handlers: list[logging.Handler] = [to_file]
+    logging.getLogger("prefect").addHandler(to_file)
+    if sys.stderr.isatty():
+        with _bars() as (bars, handler):
+            yield from _with(logger, [*handlers, handler], [BarSink(bars)])
+    else:
+        plain = logging.StreamHandler(sys.stderr)
+        plain.setFormatter(logging.Formatter("%(message)s"))
+        yield from _with(logger, [*handlers, plain], [progress.LogSink()])
+
+
+def summary(card: Scorecard, files: dict[str, Path], report: Path) -> str:
+    """The result in a few lines of plain text."""
+    lines = ["", f"{card.channel}: {card.test_pairs} held-out questions from {card.test_documents} talks"]
+    for name, verdict in card.verdicts.items():
+        change = card.differences[name]
+        by_name = {candidate.name: candidate.metrics.get(name) for candidate in card.candidates}
+        before, after = by_name.get("base"), by_name.get("adapter")
+        values = f"{before.value:.3f} > {after.value:.3f}" if before and after else ""
+        lines.append(f"  {name:<16} {values:<16} {change.value:+.3f} [{change.low:+.3f}, {change.high:+.3f}]  {verdict}")
+    if not card.honest:
+        lines.append("  fewer than three independent talks: the held-out questions come from trained talks")
+    lines += ["", *(f"  {kind:<8} {file}" for kind, file in files.items()), f"  {'report':<8} {report}"]
+    return "\n".join(lines)
+
+
+def _with(logger: logging.Logger, handlers: list[logging.Handler], sinks: list[Any]) -> Iterator[None]:
+    for handler in handlers:
+        logger.addHandler(handler)
+    progress.SINKS.extend(sinks)
+    try:
+        yield
+    finally:
+        for sink in sinks:
+            progress.SINKS.remove(sink)
+        for handler in handlers:
+            logger.removeHandler(handler)
+
+
+@contextmanager
+def _bars() -> Iterator[tuple[Any, logging.Handler]]:
+    from rich.console import Console
+    from rich.logging import RichHandler
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description:<16}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+               TextColumn("[dim]{task.fields[note]}"))
+    with Progress(*columns, console=console, transient=True) as bars:
+        yield bars, RichHandler(console=console, show_time=False, show_path=False, show_level=False, markup=False)

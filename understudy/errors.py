@@ -1,0 +1,70 @@
+"""
+Every error this project raises on purpose.
+
+* UnderstudyError
+  x ConfigError          a preset, a flag or the machine is not ready; nothing has been written yet
+  x Busy                 another run holds this channel
+  x Transient            worth retrying: timeout, rate limit, dropped connection
+  x SourceError          the source as a whole could not be read
+    + Refused            one document cannot be used, and why; the others go on
+  x TeacherError         the teacher refused, timed out or failed
+    + MalformedReply     text came back, but not in the shape asked for
+  x DatasetError         the pairs do not make a dataset that can be trained on
+  x AssetError           a file on disk is missing, cut short or not what its manifest says
+  x WorkerFailed         a subprocess that trains, exports or scores ended badly
+  x ExportError          the exported file is not the model it should be
+"""
+
+from collections.abc import Sequence
+
+
+class UnderstudyError(Exception):
+    """Base class; catch this to tell our failures from bugs."""
+
+
+class ConfigError(UnderstudyError):
+    """Something asked for cannot be done. Lists every problem at once, so one look fixes them all."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(f"- {problem}" for problem in problems))
+        self.problems = list(problems)
+
+
+class Busy(UnderstudyError):
+    """Another run works on the same channel; the message says which process, since when."""
+
+
+class Transient(UnderstudyError):
+    """Worth retrying. Plugins raise this for timeouts, rate limits and dropped connections."""
+
+
+class SourceError(UnderstudyError):
+    """The source as a whole could not be read."""
+
+
+class Refused(SourceError):
+    """One document cannot be used. The message is the reason the ledger keeps."""
+
+
+class TeacherError(UnderstudyError):
+    """The teacher refused, timed out or failed."""
+
+
+class MalformedReply(TeacherError):
+    """The teacher answered, but not in the shape asked for."""
+
+
+class DatasetError(UnderstudyError):
+    """The pairs do not make a dataset that can be trained on."""
+
+
+class AssetError(UnderstudyError):
+    """A file on disk is missing, cut short or disagrees with its manifest."""
+
+
+class WorkerFailed(UnderstudyError):
+    """A subprocess ended badly; the message carries the end of its log and where the rest is."""
+
+
+class ExportError(UnderstudyError):
+    """An exported file is not the model it should be."""

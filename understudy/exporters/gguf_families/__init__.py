@@ -1,0 +1,182 @@
+"""
+The model families this project can write as GGUF: one small file each, named after `model_type` in config.json.
+
+To add one, write `<model_type>.py` with a `FAMILY`. Its facts are checked against llama.cpp's own
+converter: the same keys, the same tensors, the same bits.
+"""
+
+import json
+import pkgutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from understudy.errors import ExportError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from gguf import GGUFWriter
+
+Shape = tuple[str, ...]
+"""Names out of `ModelConfig.sizes`: rows first, as in the safetensors file."""
+
+BODY: dict[str, Shape] = {
+    "model.embed_tokens.weight": ("vocabulary", "hidden"),
+    "model.norm.weight": ("hidden",),
+}
+HEAD = "lm_head.weight"
+LAYER: dict[str, Shape] = {
+    "input_layernorm.weight": ("hidden",),
+    "self_attn.q_proj.weight": ("queries", "hidden"),
+    "self_attn.k_proj.weight": ("keys", "hidden"),
+    "self_attn.v_proj.weight": ("keys", "hidden"),
+    "self_attn.o_proj.weight": ("hidden", "queries"),
+    "post_attention_layernorm.weight": ("hidden",),
+    "mlp.gate_proj.weight": ("feed_forward", "hidden"),
+    "mlp.up_proj.weight": ("feed_forward", "hidden"),
+    "mlp.down_proj.weight": ("hidden", "feed_forward"),
+}
+QKV_BIASES: dict[str, Shape] = {
+    "self_attn.q_proj.bias": ("queries",),
+    "self_attn.k_proj.bias": ("keys",),
+    "self_attn.v_proj.bias": ("keys",),
+}
+
+
+class Rope(BaseModel):
+    """How positions are encoded. An unknown key is an error: to skip it would write another model."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    rope_type: str = "default"
+    rope_theta: float | None = None
+    factor: float | None = None
+    low_freq_factor: float = 1.0
+    high_freq_factor: float = 4.0
+    original_max_position_embeddings: int | None = None
+    extrapolation_factor: float | None = None
+    attention_factor: float | None = None
+    beta_fast: float | None = None
+    beta_slow: float | None = None
+    partial_rotary_factor: float = Field(default=1.0, ge=1.0, le=1.0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _older_name(cls, value: Any) -> Any:
+        if isinstance(value, dict) and "type" in value:
+            value = {"rope_type": value["type"], **value}
+            del value["type"]
+        return value
+
+
+class ModelConfig(BaseModel):
+    """What config.json says about the shape of the model."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_type: str
+    architectures: list[str] = []
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int | None = None
+    head_dim: int | None = None
+    vocab_size: int
+    rms_norm_eps: float
+    max_position_embeddings: int | None = None
+    rope_theta: float | None = None
+    rope_scaling: Rope | None = None
+    rope_parameters: Rope | None = Field(default=None, description="transformers 5's name, with rope_theta inside")
+    tie_word_embeddings: bool | None = None
+    bos_token_id: int | list[int] | None = None
+    eos_token_id: int | list[int] | None = None
+    pad_token_id: int | list[int] | None = None
+
+    @property
+    def rope(self) -> Rope:
+        """The position encoding, whichever of the two names it was written under."""
+        rope = self.rope_parameters or self.rope_scaling or Rope()
+        theta = rope.rope_theta or self.rope_theta or 10000.0  # transformers' and llama.cpp's default
+        return rope.model_copy(update={"rope_theta": theta})
+
+    @property
+    def head_width(self) -> int:
+        """Values per attention head."""
+        return self.head_dim or self.hidden_size // self.num_attention_heads
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Every size a tensor of this model can have, by the name the shapes use."""
+        return {
+            "vocabulary": self.vocab_size, "hidden": self.hidden_size, "feed_forward": self.intermediate_size,
+            "queries": self.num_attention_heads * self.head_width, "head": self.head_width,
+            "keys": (self.num_key_value_heads or self.num_attention_heads) * self.head_width,
+        }
+
+
+def _no_keys(writer: "GGUFWriter", config: ModelConfig) -> None:
+    """Most families need no keys of their own."""
+
+
+def _no_tensors(config: ModelConfig) -> "dict[str, np.ndarray]":
+    """Most families compute no tensors of their own."""
+    return {}
+
+
+@dataclass(frozen=True)
+class Family:
+    """What llama.cpp must be told about one kind of model."""
+
+    architecture: str
+    """llama.cpp's name of it, which it also prefixes the keys with."""
+    classes: tuple[str, ...]
+    """The `architectures` of config.json that are this family."""
+    layer: Mapping[str, Shape]
+    """Tensors each layer must have, without their 'model.layers.N.'."""
+    optional: Mapping[str, Shape] = field(default_factory=dict)
+    """Tensors a layer may have besides."""
+    rotated_in_pairs: tuple[str, ...] = ()
+    """Beginnings of tensors whose rows move: llama.cpp rotates neighbours, transformers halves of a head."""
+    rope_types: tuple[str, ...] = ("default", "linear", "yarn")
+    """The position encodings llama.cpp computes for this family."""
+    tells_head_width: bool = True
+    """False where llama.cpp's converter leaves it out unless config.json has a head_dim."""
+    add_keys: Callable[["GGUFWriter", ModelConfig], None] = _no_keys
+    make_tensors: Callable[[ModelConfig], "dict[str, np.ndarray]"] = _no_tensors
+
+
+def known() -> list[str]:
+    """The `model_type` of every family there is."""
+    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+
+
+def read(model: Path) -> tuple[ModelConfig, Family]:
+    """config.json of the folder `model`, and its family. Raises ExportError."""
+    file = model / "config.json"
+    try:
+        raw = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ExportError(f"{file}: cannot be read ({error}); a model folder needs its config.json") from None
+    kind = raw.get("model_type") if isinstance(raw, dict) else None
+    if kind not in known():
+        raise ExportError(
+            f"{file}: model_type {kind!r} cannot be written as GGUF yet; supported: {', '.join(known())}. "
+            "Train one of these, or convert this folder with llama.cpp's convert_hf_to_gguf.py"
+        )
+    family: Family = import_module(f"{__name__}.{kind}").FAMILY
+    try:
+        config = ModelConfig.model_validate(raw)
+    except ValidationError as error:
+        where = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg'].lower()}" for e in error.errors())
+        raise ExportError(f"{file}: {where}") from None
+    if config.architectures and config.architectures[0] not in family.classes:
+        raise ExportError(f"{file}: architecture {config.architectures[0]!r} is not {' or '.join(family.classes)}")
+    if config.rope.rope_type not in family.rope_types:
+        raise ExportError(
+            f"{file}: rope type {config.rope.rope_type!r} cannot be written for {kind}; "
+            f"supported: {', '.join(family.rope_types)}"
+        )
+    return config, family

@@ -1,0 +1,57 @@
+"""Llama 2 and 3 by shape, and whatever copies it; Llama 3.1's stretched positions become `rope_freqs.weight`."""
+
+import math
+from typing import TYPE_CHECKING
+
+from understudy.exporters.gguf_families import LAYER, QKV_BIASES, Family, ModelConfig
+
+if TYPE_CHECKING:
+    import numpy as np
+    from gguf import GGUFWriter
+
+
+def _add_keys(writer: "GGUFWriter", config: ModelConfig) -> None:
+    writer.add_vocab_size(config.vocab_size)
+    writer.add_rope_dimension_count(config.head_width)
+
+
+def _rope_frequencies(config: ModelConfig) -> "dict[str, np.ndarray]":
+    """What each rotation frequency is divided by: 1 for fast ones, `factor` for slow ones, a blend between.
+
+    The rule is Llama 3.1's (transformers, `_compute_llama3_parameters`). The steps are rounded to
+    float32 where llama.cpp's converter rounds them, its divisions being products with reciprocals, so
+    that the bits agree (seen for heads of 32, 64, 80, 128 and 256 values; one last bit differs at 96).
+    """
+    import numpy as np
+
+    rope, one = config.rope, np.float32(1)
+    if rope.rope_type != "llama3":
+        return {}
+    old = rope.original_max_position_embeddings or 8192
+    factor = np.float32(rope.factor or 8.0)
+    exponents = np.arange(0, config.head_width, 2, dtype=np.float32) / np.float32(config.head_width)
+    powers = np.float64(rope.rope_theta or 10000.0) ** exponents.astype(np.float64)
+    wavelengths = one / (one / powers.astype(np.float32)) * np.float32(2 * math.pi)
+    turns = one / wavelengths * np.float32(old)
+    span = np.float32(rope.high_freq_factor - rope.low_freq_factor)
+    smooth = (turns - np.float32(rope.low_freq_factor)) / span
+    blend = one / ((one - smooth) / factor + smooth)
+    divisors = np.where(wavelengths > old / rope.low_freq_factor, factor, blend)
+    return {"rope_freqs.weight": np.where(wavelengths < old / rope.high_freq_factor, one, divisors)}
+
+
+FAMILY = Family(
+    architecture="llama",
+    classes=("LlamaForCausalLM",),
+    layer=LAYER,
+    optional=QKV_BIASES | {
+        "self_attn.o_proj.bias": ("hidden",),
+        "mlp.gate_proj.bias": ("feed_forward",),
+        "mlp.up_proj.bias": ("feed_forward",),
+        "mlp.down_proj.bias": ("hidden",),
+    },
+    rotated_in_pairs=("self_attn.q_proj.", "self_attn.k_proj."),
+    rope_types=("default", "linear", "yarn", "llama3"),
+    add_keys=_add_keys,
+    make_tensors=_rope_frequencies,
+)

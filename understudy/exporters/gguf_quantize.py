@@ -1,0 +1,91 @@
+"""Smaller weights, made by llama.cpp's own quantizer inside this process."""
+
+import ctypes
+import os
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from understudy.config import nearest
+from understudy.errors import ConfigError, ExportError
+from understudy.interfaces import Report
+
+# Those that need an importance matrix (IQ1, IQ2, IQ3_XXS and XS, Q2_K_S) or a ternary model (TQ) are left out.
+TYPES: dict[str, int] = {
+    "F16": 1, "BF16": 32, "Q8_0": 7, "Q6_K": 18, "Q5_K_M": 17, "Q5_K_S": 16, "Q5_1": 9, "Q5_0": 8,
+    "Q4_K_M": 15, "Q4_K_S": 14, "Q4_1": 3, "Q4_0": 2, "IQ4_NL": 25, "IQ4_XS": 30,
+    "Q3_K_L": 13, "Q3_K_M": 12, "Q3_K_S": 11, "IQ3_M": 27, "IQ3_S": 26, "Q2_K": 10,
+}
+LINES_KEPT = 6
+_said: deque[str] = deque(maxlen=200)
+_listener: list[Any] = []
+
+
+def known_types() -> list[str]:
+    """The quantizations that can be asked for, largest first."""
+    return list(TYPES)
+
+
+def problems(types: list[str]) -> list[str]:
+    """What is wrong with these names, one sentence each; [] when nothing is."""
+    return [
+        f"unknown quantization {name!r}{nearest(name.upper(), known_types())}" for name in types if name not in TYPES
+    ]
+
+
+def quantize(source: Path, out: Path, type: str, report: Report) -> None:
+    """Write the f16 file `source` as `out`, its weights as `type`. Raises ConfigError, ExportError.
+
+    llama.cpp can end the process on a damaged file: call it in a worker. It tells nothing about its progress.
+    Rows not divisible by 256 fall back to another type without an error: read the types back with `describe`.
+    """
+    found = problems([type])
+    if found:
+        raise ConfigError(found)
+    if not source.is_file():
+        raise ExportError(f"{source}: is not there; convert the model first")
+    import llama_cpp
+
+    _listen()
+    settings = llama_cpp.llama_model_quantize_default_params()
+    settings.ftype = TYPES[type]
+    settings.nthread = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    report(0, 1, type)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(out) as partial:
+        code = llama_cpp.llama_model_quantize(os.fsencode(source), os.fsencode(partial), ctypes.byref(settings))
+        if code != 0:
+            raise ExportError(f"{source}: llama.cpp could not write it as {type} (code {code}):\n{_last_words()}")
+    report(1, 1, type)
+
+
+@contextmanager
+def replacing(out: Path) -> Iterator[Path]:
+    """A temporary name beside `out` to write to; it takes the place of `out` when all went well."""
+    partial = out.with_name(f".{out.name}.tmp")
+    try:
+        yield partial
+        with partial.open("rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(partial, out)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _listen() -> None:
+    """Keep what llama.cpp says instead of letting it fill stderr."""
+    import llama_cpp
+
+    _said.clear()
+    if not _listener:  # kept alive for as long as the process: llama.cpp goes on calling it
+        _listener.append(llama_cpp.llama_log_callback(
+            lambda level, text, _: _said.append(text.decode("utf-8", errors="replace"))
+        ))
+    llama_cpp.llama_log_set(_listener[0], ctypes.c_void_p(0))
+
+
+def _last_words() -> str:
+    lines = [line for line in "".join(_said).splitlines() if line.strip()]
+    return "\n".join(f"    {line}" for line in lines[-LINES_KEPT:])

@@ -1,0 +1,257 @@
+"""
+A byte-level BPE tokenizer as llama.cpp wants it, read from tokenizer.json itself.
+
+llama.cpp carries its own splitting rules and is told by name which one to follow
+(`tokenizer.ggml.pre`). Its converter finds the name by hashing the token ids of a probe text, which
+only knows published vocabularies; here it follows from the split pattern, so own vocabularies work.
+"""
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
+
+from understudy.errors import ExportError
+from understudy.exporters.gguf_families import ModelConfig
+
+if TYPE_CHECKING:
+    from gguf import GGUFWriter
+
+NORMAL, CONTROL, USER_DEFINED, UNUSED = 1, 3, 4, 5  # gguf.TokenType
+_CONTRACTIONS, _REST = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)", r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+LLAMA_3 = _CONTRACTIONS + r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}" + _REST
+QWEN_2 = _CONTRACTIONS + r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}" + _REST
+BYTES, GPT_2, DIGITS = "ByteLevel", "ByteLevel with GPT-2's pattern", "Digits, one by one"
+PRE: dict[tuple[tuple[str, ...], bool], str] = {
+    # what happens before the merges, and whether a whole word that is in the vocabulary skips them
+    ((LLAMA_3, BYTES), True): "llama-bpe",
+    ((LLAMA_3, BYTES), False): "smaug-bpe",
+    ((QWEN_2, BYTES), False): "qwen2",
+    ((GPT_2,), False): "gpt-2",
+    ((DIGITS, GPT_2), False): "smollm",
+}
+
+
+class _Outside(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+_Read = TypeVar("_Read", bound=_Outside)
+
+
+class Step(_Outside):
+    """One normalizer, pre-tokenizer or post-processor, or a sequence of them."""
+
+    type: str
+    parts: list["Step"] = Field(default=[], validation_alias=AliasChoices("pretokenizers", "processors", "normalizers"))
+    pattern: dict[str, str] = {}
+    behavior: str = ""
+    invert: bool = False
+    add_prefix_space: bool = False
+    use_regex: bool = True
+    individual_digits: bool = False
+    single: list[dict[str, dict[str, Any]]] = []
+
+    def steps(self) -> list["Step"]:
+        """This step, or those of the sequence it is."""
+        return [inner for part in self.parts for inner in part.steps()] if self.type == "Sequence" else [self]
+
+    @property
+    def rule(self) -> str:
+        """What this pre-tokenizer does, in the words `PRE` is keyed with."""
+        if self.type == "Split" and (self.behavior, self.invert) in (("Isolated", False), ("Removed", True)):
+            return next(iter(self.pattern.values()), "")
+        if self.type == "Digits" and self.individual_digits:
+            return DIGITS
+        if self.type == "ByteLevel" and not self.add_prefix_space:
+            return GPT_2 if self.use_regex else BYTES
+        return self.model_dump_json(exclude_defaults=True)
+
+
+class AddedToken(_Outside):
+    """A token that is looked for in the text before anything is split."""
+
+    id: int
+    content: str
+    special: bool = False
+
+
+class Bpe(_Outside):
+    """The vocabulary and the merges, in the order of their rank."""
+
+    vocab: dict[str, int]
+    merges: list[str] | list[tuple[str, str]]
+    ignore_merges: bool = False
+    byte_fallback: bool = False
+
+
+class TokenizerFile(_Outside):
+    """tokenizer.json."""
+
+    added_tokens: list[AddedToken] = []
+    normalizer: Step | None = None
+    pre_tokenizer: Step | None = None
+    post_processor: Step | None = None
+    model: Bpe
+
+
+class TokenizerConfig(_Outside):
+    """tokenizer_config.json; a token is its text, or a mapping with its text as `content`."""
+
+    bos_token: str | dict[str, Any] | None = None
+    eos_token: str | dict[str, Any] | None = None
+    unk_token: str | dict[str, Any] | None = None
+    sep_token: str | dict[str, Any] | None = None
+    pad_token: str | dict[str, Any] | None = None
+    mask_token: str | dict[str, Any] | None = None
+    add_bos_token: bool | None = None
+    add_eos_token: bool | None = None
+    chat_template: str | list[dict[str, str]] | None = None
+
+    def text(self, kind: str) -> str | None:
+        """The token that plays the part `kind`, e.g. 'eos'."""
+        token = getattr(self, f"{kind}_token")
+        return token.get("content") if isinstance(token, dict) else token
+
+
+class Tokenizer:
+    """Everything the GGUF file says about text."""
+
+    def __init__(self, model: Path, config: ModelConfig) -> None:
+        self.file = model / "tokenizer.json"
+        self.parsed = _parsed(self.file)
+        settings = model / "tokenizer_config.json"
+        self.config = _validated(TokenizerConfig, settings, _json(settings))
+        self.pre = self._pre()
+        self.tokens, self.types = self._vocabulary(config.vocab_size)
+        self.merges = [_merge(pair) for pair in self.parsed.model.merges]
+        self.special = self._special(config)
+        self.add_bos, self.add_eos = self._added()
+        jinja = model / "chat_template.jinja"  # where there is one, transformers prefers it too
+        self.chat_template = jinja.read_text(encoding="utf-8") if jinja.exists() else self.config.chat_template
+
+    def write(self, writer: "GGUFWriter") -> None:
+        """Add every tokenizer key to `writer`."""
+        writer.add_tokenizer_model("gpt2")
+        writer.add_tokenizer_pre(self.pre)
+        writer.add_token_list(self.tokens)
+        writer.add_token_types(self.types)
+        writer.add_token_merges(self.merges)
+        for kind, number in self.special.items():
+            getattr(writer, f"add_{kind}_token_id")(number)
+        writer.add_add_bos_token(self.add_bos)
+        writer.add_add_eos_token(self.add_eos)
+        if self.chat_template:
+            writer.add_chat_template(self.chat_template)
+
+    def _pre(self) -> str:
+        for step in self.parsed.normalizer.steps() if self.parsed.normalizer else []:
+            if step.type != "NFC":  # llama.cpp leaves NFC out as well; composed text is the same with and without
+                raise ExportError(f"{self.file}: llama.cpp has no normalizer {step.type!r}; take another base")
+        steps = self.parsed.pre_tokenizer.steps() if self.parsed.pre_tokenizer else []
+        rules, whole_words = tuple(step.rule for step in steps), self.parsed.model.ignore_merges
+        if (rules, whole_words) not in PRE:
+            raise ExportError(
+                f"{self.file}: splits text by {' then '.join(map(repr, rules)) or 'nothing'} "
+                f"(ignore_merges {whole_words}), which is none of {', '.join(PRE.values())}; take a base that splits "
+                "like one of these, or convert with llama.cpp's convert_hf_to_gguf.py"
+            )
+        return PRE[rules, whole_words]
+
+    def _vocabulary(self, size: int) -> tuple[list[str], list[int]]:
+        texts = {number: token for token, number in self.parsed.model.vocab.items()}
+        kinds = dict.fromkeys(texts, NORMAL)
+        for added in self.parsed.added_tokens:
+            control = added.special or _looks_special(added.content)
+            texts[added.id] = added.content if control else added.content.replace("\u2581", " ")
+            kinds[added.id] = CONTROL if control else USER_DEFINED
+        if max(texts) >= size:
+            raise ExportError(
+                f"{self.file}: token {texts[max(texts)]!r} has number {max(texts)}, but config.json's vocab_size is "
+                f"{size}: the tokenizer belongs to another model"
+            )
+        tokens = [texts.get(number, f"[PAD{number}]") for number in range(size)]
+        if len(set(tokens)) < size:  # llama.cpp ends the process on these
+            twice = Counter(tokens).most_common(1)[0][0]
+            raise ExportError(f"{self.file}: token {twice!r} has two numbers; remove one of them")
+        return tokens, [kinds.get(number, UNUSED) for number in range(size)]
+
+    def _special(self, config: ModelConfig) -> dict[str, int]:
+        """Part > token number: tokenizer_config.json's, else config.json's."""
+        numbers = self.parsed.model.vocab | {added.content: added.id for added in self.parsed.added_tokens}
+        found = {
+            kind: numbers[text]
+            for kind in ("bos", "eos", "unk", "sep", "pad", "mask")
+            if (text := self.config.text(kind)) in numbers
+        }
+        for kind in ("bos", "eos", "pad"):
+            listed = getattr(config, f"{kind}_token_id")
+            number = listed[0] if isinstance(listed, list) and listed else listed
+            if isinstance(number, int) and 0 <= number < config.vocab_size:
+                found.setdefault(kind, number)
+        if "eos" not in found:
+            raise ExportError(
+                f"{self.file.parent}: no end token, and a model without one never stops: name a vocabulary entry as "
+                f"eos_token in tokenizer_config.json (now {self.config.text('eos')!r}) or eos_token_id in config.json"
+            )
+        return found
+
+    def _added(self) -> tuple[bool, bool]:
+        """Whether every text begins with the bos token, and whether it ends with the eos token."""
+        first = last = None
+        for step in self.parsed.post_processor.steps() if self.parsed.post_processor else []:
+            if step.type == "TemplateProcessing" and len(step.single) > 1:
+                first = step.single[0].get("SpecialToken", {}).get("id")
+                last = step.single[-1].get("SpecialToken", {}).get("id")
+            elif step.type not in ("ByteLevel", "TemplateProcessing"):
+                raise ExportError(f"{self.file}: llama.cpp cannot follow the post-processor {step.type!r}")
+        for mark, kind in ((first, "bos"), (last, "eos")):
+            if mark is not None and self.tokens[self.special.get(kind, 0)] != mark:
+                raise ExportError(f"{self.file}: puts {mark!r} around every text, which is not the {kind}_token")
+        if self.parsed.post_processor is None:
+            first, last = self.config.add_bos_token, self.config.add_eos_token
+        if first and "bos" not in self.special:
+            raise ExportError(f"{self.file.parent}: add_bos_token is set, but there is no bos_token; set one")
+        return bool(first), bool(last)
+
+
+def _json(file: Path) -> Any:
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ExportError(f"{file}: cannot be read ({error}); copy the tokenizer files from the base") from None
+
+
+def _validated(record: type[_Read], file: Path, raw: Any) -> _Read:
+    try:
+        return record.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ExportError(f"{file}: {'.'.join(map(str, first['loc']))}: {first['msg'].lower()}") from None
+
+
+def _parsed(file: Path) -> TokenizerFile:
+    raw = _json(file)
+    kind = (raw.get("model") or {}).get("type") if isinstance(raw, dict) else None
+    if kind != "BPE":
+        raise ExportError(f"{file}: a {kind!r} tokenizer; only byte-level BPE can be written: take another base")
+    parsed = _validated(TokenizerFile, file, raw)
+    if parsed.model.byte_fallback:
+        raise ExportError(f"{file}: BPE over characters (SentencePiece); only byte-level BPE can be written yet")
+    if not parsed.model.merges:
+        raise ExportError(f"{file}: has no merges, and llama.cpp refuses a BPE vocabulary without any")
+    return parsed
+
+
+def _merge(pair: str | tuple[str, str]) -> str:
+    """Two sides with a space between; a space inside a side becomes the byte alphabet's sign for it."""
+    return pair if isinstance(pair, str) else " ".join(side.replace(" ", chr(ord(" ") + 256)) for side in pair)
+
+
+def _looks_special(text: str) -> bool:
+    """Control tokens that some published tokenizers forget to mark as special (llama.cpp's own list)."""
+    if text in ("<pad>", "<mask>", "<2mass>", "[@BOS@]"):
+        return True
+    return any(text.startswith(a) and text.endswith(z) for a, z in (("<|", "|>"), ("<｜", "｜>"), ("<unused", ">")))

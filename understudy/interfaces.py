@@ -1,0 +1,170 @@
+"""
+The extension points. Read this page before adding a plugin.
+
+To add one: write a class in the matching folder with a nested `Options` model and a `VERSION`,
+then add its line to `understudy.registry.PLUGINS`. Nothing else changes. Raise `VERSION` when
+the same input gives another output: assets made by the older one are then made again.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Literal, Protocol
+
+from pydantic import Field
+
+from understudy.records import (
+    AdapterCard,
+    BaseCard,
+    ChatExample,
+    Document,
+    Entry,
+    FusedCard,
+    Interval,
+    Pair,
+    Question,
+    Record,
+    Sample,
+)
+
+
+class Report(Protocol):
+    """How long work tells how far it is. Cheap: may be called a thousand times a second."""
+
+    def __call__(self, done: int, total: int, note: str = "") -> None:
+        """`done` of `total` units are finished; `note` is one short phrase, e.g. 'loss 2.31'."""
+
+
+class Source(Protocol):
+    """Where talks come from: a channel, a folder."""
+
+    complete: bool
+    """True when `entries` lists everything there is, so that a talk no longer listed is gone."""
+
+    def problems(self) -> list[str]:
+        """What makes this source unusable, one sentence each; touches no network."""
+
+    def entries(self) -> Iterator[Entry]:
+        """Every talk there is, in a stable order. Raises SourceError."""
+
+    def fetch(self, entry: Entry) -> Document:
+        """The whole talk. Raises Refused (with the reason), Transient."""
+
+
+class TeacherRequest(Record):
+    """One pass over one talk. The talk is always whole."""
+
+    kind: Literal["questions", "answers"]
+    document: Document
+    count: int = Field(default=0, ge=0, description="questions wanted, when kind is 'questions'")
+    questions: list[Question] = Field(default=[], description="the numbers to answer, when kind is 'answers'")
+
+
+class ReplyItem(Record):
+    """One numbered entry of a reply; text is the question in pass 1, the markdown answer in pass 2."""
+
+    question_number: int
+    text: str
+    tags: list[str] = []
+    first_paragraph: int | None = None
+    last_paragraph: int | None = None
+
+
+class TeacherReply(Record):
+    """What came back, as it came: numbers may be missing, doubled or unasked. The stages check."""
+
+    items: list[ReplyItem]
+    refused: dict[int, str] = Field(default={}, description="question number > the teacher's words of refusal")
+    usd: float = Field(default=0.0, ge=0)
+
+
+class Teacher(Protocol):
+    """What writes the questions and the answers."""
+
+    label: str
+    """Who wrote it, for the records, e.g. 'openai/gpt-5-mini'."""
+
+    prompt_sha256: str | None
+    """Digest of the prompt texts; None when there is no prompt."""
+
+    def problems(self) -> list[str]:
+        """What makes this teacher unusable, one sentence each; makes no paid call."""
+
+    def reply(self, request: TeacherRequest) -> TeacherReply:
+        """One reply. Called from several threads. Raises TeacherError, Transient."""
+
+
+class Gate(Protocol):
+    """One quality rule. `study` sees the whole channel once, then `judge` each pair in order."""
+
+    def study(self, pairs: Sequence[Pair]) -> None:
+        """Look at every pair of the channel that earlier gates kept."""
+
+    def judge(self, pair: Pair) -> str | None:
+        """The reason to refuse `pair`, or None to keep it."""
+
+
+class Base(Protocol):
+    """Start weights: made on the spot, or loaded from a hub or a folder."""
+
+    needs_talks: bool
+    """True when `prepare` reads the talks, so that new talks make it stale."""
+
+    def problems(self) -> list[str]:
+        """What makes this base unusable, one sentence each; downloads nothing."""
+
+    def prepare(self, talks: Iterable[str], out: Path, seed: int, report: Report) -> BaseCard:
+        """Fill the empty folder `out` with a Hugging Face model, tokenizer and chat template."""
+
+
+class Trainer(Protocol):
+    """A fine-tuning backend."""
+
+    def problems(self) -> list[str]:
+        """What keeps this machine from training with these options, one sentence each."""
+
+    def train(self, base: Path, train: Path, valid: Path, out: Path, seed: int, report: Report) -> AdapterCard:
+        """Tune `base` on chat rows and fill folder `out` with the adapter and metrics.jsonl.
+
+        `out` may hold what a killed run left: go on from it where possible.
+        """
+
+    def fuse(self, base: Path, adapter: Path, out: Path, report: Report) -> FusedCard:
+        """Merge the adapter into the base and fill the empty folder `out` (Hugging Face layout)."""
+
+
+class Exporter(Protocol):
+    """A file format other programs run."""
+
+    def convert(self, model: Path, out: Path, report: Report) -> None:
+        """Write the Hugging Face folder `model` as one f16 file. Raises ExportError."""
+
+    def quantize(self, source: Path, out: Path, type: str, report: Report) -> None:
+        """Write `source` again with smaller weights of `type`. Raises ExportError."""
+
+    def describe(self, file: Path) -> tuple[dict[str, int], float]:
+        """Tensors per type and bits per weight, read back from the file. Raises ExportError when cut short."""
+
+
+class Engine(Protocol):
+    """What runs a model file to score it and to let it answer."""
+
+    def run(
+        self, model: Path, adapter: Path | None, rows: Sequence[tuple[Pair, ChatExample]],
+        answers: int, max_tokens: int, report: Report,
+    ) -> list[Sample]:
+        """Score every row; let the model answer the first `answers` of them, greedily, up to `max_tokens`."""
+
+
+class Metric(Protocol):
+    """A number over the samples of one candidate, and its difference between two."""
+
+    def problems(self) -> list[str]:
+        """What makes the metric impossible here, one sentence each."""
+
+    def measure(self, samples: Sequence[Sample], seed: int) -> dict[str, Interval]:
+        """Name > value with its interval. Only samples the metric can use count; none gives {}."""
+
+    def compare(self, tuned: Sequence[Sample], base: Sequence[Sample], seed: int) -> dict[str, Interval]:
+        """Name > tuned minus base, paired by pair_id, interval by bootstrap over talks."""
+
+

@@ -1,0 +1,80 @@
+"""One writer per channel, one training per machine: advisory file locks that die with their process."""
+
+import fcntl
+import json
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO
+
+from understudy.errors import Busy
+
+_mine: set[Path] = set()
+
+
+@contextmanager
+def held(file: Path, what: str, wait_seconds: float = 0.0, waiting: Callable[[str], None] | None = None) -> Iterator[None]:
+    """Hold the lock `file` inside the block. Raises Busy, naming the holder, when it stays taken.
+
+    `waiting` is told once who is waited for. A process that holds the lock already passes: a flow
+    may call another one of the same channel.
+    """
+    if file in _mine:
+        yield
+        return
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("a+") as handle:
+        _acquire(handle, file, what, time.monotonic() + wait_seconds, waiting)
+        handle.truncate(0)
+        handle.write(json.dumps({
+            "process": os.getpid(), "host": socket.gethostname(), "command": " ".join(sys.argv)[:200],
+            "since": datetime.now(UTC).isoformat(timespec="seconds"),
+        }))
+        handle.flush()
+        _mine.add(file)
+        try:
+            yield
+        finally:
+            _mine.discard(file)
+            handle.truncate(0)
+
+
+def holder(file: Path) -> str | None:
+    """Who holds the lock `file`, in words; None when it is free."""
+    if not file.exists():
+        return None
+    with file.open("a+") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return _who(file)
+    return None
+
+
+def _acquire(
+    handle: IO[str], file: Path, what: str, until: float, waiting: Callable[[str], None] | None
+) -> None:
+    while True:
+        try:
+            return fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            who = _who(file)
+        if time.monotonic() >= until:
+            raise Busy(f"{what} is in use by {who}; wait until that run ends, or stop it, or choose another --home")
+        if waiting:
+            waiting(f"{what} is in use by {who}; waiting")
+            waiting = None
+        time.sleep(0.2)
+
+
+def _who(file: Path) -> str:
+    try:
+        told = json.loads(file.read_text())
+        return f"process {told['process']} on {told['host']} since {told['since']} ({told['command']})"
+    except (ValueError, KeyError):
+        return "another process"

@@ -1,0 +1,98 @@
+"""How many answers are broken: empty, endless, looping, leaking control tokens, or far too short."""
+
+import re
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from understudy.records import Interval, Sample
+from understudy.statistics import share_difference, wilson
+from understudy.text import words
+
+KINDS = ("empty", "ran_out", "loops", "token_leak", "too_short")
+_LEAK = re.compile(
+    r"</?think>|<\||</?s>|\[/?INST\]|<(?:start|end)_of_turn>|^[ \t]*(?:system|user|assistant)[ \t]*:?[ \t]*$",
+    re.IGNORECASE | re.MULTILINE,
+)
+
+
+class DegenerationMetric:
+    """Shares of the ways an answer breaks, and `broken`: at least one of them."""
+
+    VERSION = 1
+    better: dict[str, Literal["lower", "higher"]] = {"broken": "lower"}
+
+    class Options(BaseModel):
+        """When an answer loops or is too short."""
+
+        model_config = ConfigDict(extra="forbid")
+        loop_share: float = Field(default=0.2, gt=0, lt=1, description="repeated 4-word runs that make a loop")
+        loop_lines: int = Field(default=3, ge=2, description="times one line may not come")
+        short_share: float = Field(
+            default=0.25, ge=0, lt=1, description="too short under this share of the shortest 5 % of the references"
+        )
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+
+    def problems(self) -> list[str]:
+        """Nothing: it reads text."""
+        return []
+
+    def measure(self, samples: Sequence[Sample], seed: int) -> dict[str, Interval]:
+        """Share of each kind and `broken`, over the samples with text (Wilson)."""
+        found = self._broken(samples)
+        if not found:
+            return {}
+        shares = {kind: wilson(sum(kind in ways for _, ways in found.values()), len(found)) for kind in KINDS}
+        return {"broken": wilson(sum(bool(ways) for _, ways in found.values()), len(found))} | shares
+
+    def compare(self, tuned: Sequence[Sample], base: Sequence[Sample], seed: int) -> dict[str, Interval]:
+        """Tuned minus base of `broken` and of each kind, over the pairs both answered."""
+        after, before = self._broken(tuned), self._broken(base)
+        both = [pair_id for pair_id in after if pair_id in before]
+        if not both:
+            return {}
+        talks = [after[pair_id][0] for pair_id in both]
+        new, old = [after[p][1] for p in both], [before[p][1] for p in both]
+        differences = {
+            kind: share_difference([kind in w for w in new], [kind in w for w in old], talks, seed) for kind in KINDS
+        }
+        return {"broken": share_difference([bool(w) for w in new], [bool(w) for w in old], talks, seed)} | differences
+
+    def _broken(self, samples: Sequence[Sample]) -> dict[str, tuple[str, set[str]]]:
+        """Pair id > (talk, the ways its answer is broken)."""
+        # The reference is known by its tokens only, so lengths are compared in tokens, end token included.
+        shortest = float(np.percentile([s.tokens for s in samples], 5)) if samples else 0.0
+        answered = [sample for sample in samples if sample.text is not None]
+        return {s.pair_id: (s.document_id, self._ways(s, self.options.short_share * shortest)) for s in answered}
+
+    def _ways(self, sample: Sample, least_tokens: float) -> set[str]:
+        text = sample.text or ""
+        ways = set()
+        if not text.strip():
+            ways.add("empty")
+        elif sample.new_tokens is not None and sample.new_tokens < least_tokens:
+            ways.add("too_short")
+        if sample.stopped is False:
+            ways.add("ran_out")
+        if repeated_share(text) > self.options.loop_share or most_lines(text) >= self.options.loop_lines:
+            ways.add("loops")
+        if _LEAK.search(text):
+            ways.add("token_leak")
+        return ways
+
+
+def repeated_share(text: str, run_words: int = 4) -> float:
+    """Share of the runs of `run_words` words that came before; 0 for a text without one."""
+    every = words(text)
+    runs = [tuple(every[i : i + run_words]) for i in range(len(every) - run_words + 1)]
+    return 1 - len(set(runs)) / len(runs) if runs else 0.0
+
+
+def most_lines(text: str) -> int:
+    """How often the commonest line with a word in it comes."""
+    lines = [" ".join(line.split()) for line in text.splitlines() if words(line)]
+    return max((lines.count(line) for line in set(lines)), default=0)

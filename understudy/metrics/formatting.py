@@ -1,0 +1,69 @@
+"""How many answers have the form the pairs teach: paragraphs or a list, bold terms, no loose ends."""
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from understudy.markdown import Profile, profile, well_formatted
+from understudy.records import Interval, Sample
+from understudy.statistics import mean_interval, share_difference, wilson
+
+FEATURES: dict[str, Callable[[Profile], bool]] = {
+    "with_bold": lambda shape: shape.bold_spans > 0,
+    "with_paragraphs": lambda shape: shape.paragraphs >= 2,
+    "with_list": lambda shape: shape.list_items > 0,
+}
+
+
+class FormattingMetric:
+    """Share of well-formatted answers, and what they are made of."""
+
+    VERSION = 1
+    better: dict[str, Literal["lower", "higher"]] = {"well_formatted": "higher"}
+
+    class Options(BaseModel):
+        """None."""
+
+        model_config = ConfigDict(extra="forbid")
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+
+    def problems(self) -> list[str]:
+        """Nothing: it reads text."""
+        return []
+
+    def measure(self, samples: Sequence[Sample], seed: int) -> dict[str, Interval]:
+        """Shares `well_formatted`, `with_bold`, `with_paragraphs`, `with_list` (Wilson), and mean `words`."""
+        answered = [sample for sample in samples if sample.text is not None]
+        if not answered:
+            return {}
+        flags = [_flags(sample) for sample in answered]
+        shares = {name: wilson(sum(flag[name] for flag in flags), len(flags)) for name in flags[0]}
+        talks = [sample.document_id for sample in answered]
+        return shares | {"words": mean_interval([_words(s) for s in answered], talks, seed, bounds=(0.0, float("inf")))}
+
+    def compare(self, tuned: Sequence[Sample], base: Sequence[Sample], seed: int) -> dict[str, Interval]:
+        """Tuned minus base of each share and of `words`, over the pairs both answered."""
+        before = {sample.pair_id: sample for sample in base if sample.text is not None}
+        both = [(a, before[a.pair_id]) for a in tuned if a.text is not None and a.pair_id in before]
+        if not both:
+            return {}
+        talks = [after.document_id for after, _ in both]
+        flags = [(_flags(after), _flags(other)) for after, other in both]
+        differences = {
+            name: share_difference([a[name] for a, _ in flags], [b[name] for _, b in flags], talks, seed)
+            for name in flags[0][0]
+        }
+        return differences | {"words": mean_interval([_words(a) - _words(b) for a, b in both], talks, seed)}
+
+
+def _flags(sample: Sample) -> dict[str, bool]:
+    text = sample.text or ""
+    shape = profile(text)
+    return {"well_formatted": well_formatted(text)} | {name: has(shape) for name, has in FEATURES.items()}
+
+
+def _words(sample: Sample) -> float:
+    return float(len((sample.text or "").split()))

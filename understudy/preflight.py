@@ -1,0 +1,66 @@
+"""All problems of a run at once, before its first second of work; nothing is written."""
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any, Literal
+
+from understudy import locks
+from understudy.errors import AssetError, ConfigError
+from understudy.workspace import Workspace
+
+FREE_BYTES = 500 * 1000 * 1000
+Only = Literal["dataset", "model", "score"]
+
+
+def check(workspace: Workspace, only: Only | None = None) -> None:
+    """Raise ConfigError with everything that would stop this run later."""
+    problems = [*_home(workspace), *_plugins(workspace, only), *_export(workspace), *_ledger(workspace)]
+    if problems:
+        raise ConfigError(problems)
+
+
+def busy(workspace: Workspace) -> str | None:
+    """Who works on this channel now, in words; None when nobody does."""
+    return locks.holder(workspace.lock)
+
+
+def _home(workspace: Workspace) -> list[str]:
+    problems = []
+    for name in ("data", "models"):
+        folder = workspace.home / name / workspace.config.name
+        while not folder.exists() and folder != folder.parent:
+            folder = folder.parent
+        if not folder.is_dir():
+            problems.append(f"{folder} is a file, where a folder is needed; choose another --home")
+        elif not os.access(folder, os.W_OK | os.X_OK):
+            problems.append(f"{folder} cannot be written to; choose another --home")
+        elif name == "data" and shutil.disk_usage(folder).free < FREE_BYTES:
+            free = shutil.disk_usage(folder).free // 1_000_000
+            problems.append(f"only {free} MB free at {folder}; a run needs at least {FREE_BYTES // 1_000_000} MB")
+    return problems
+
+
+def _plugins(workspace: Workspace, only: Only | None) -> list[str]:
+    needed = {None: ("source", "teacher", "base", "trainer"), "dataset": ("source", "teacher"),
+              "model": ("base", "trainer"), "score": ()}[only]
+    return [problem for kind in needed for problem in _of(workspace.plugin(kind))]
+
+
+def _export(workspace: Workspace) -> list[str]:
+    exporter: Any = workspace.exporter()
+    return exporter.problems(workspace.config.export.types)
+
+
+def _ledger(workspace: Workspace) -> list[str]:
+    try:
+        workspace.ledger.counts()
+    except AssetError as error:
+        return [str(error)]
+    return []
+
+
+def _of(plugin: Any) -> list[str]:
+    return list(plugin.problems())
+
+

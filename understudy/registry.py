@@ -1,0 +1,97 @@
+"""
+The menu: every plugin, by kind and by the name a preset uses.
+
+Targets are strings, so that importing this file imports no backend: a plugin is loaded when a
+preset names it, and mlx or llama_cpp only when it works.
+"""
+
+import difflib
+from importlib import import_module
+from typing import Any
+
+from pydantic import ValidationError
+
+from understudy.errors import ConfigError
+
+PLUGINS: dict[str, dict[str, str]] = {
+    "source": {
+        "documents": "understudy.sources.documents:DocumentsSource",
+    },
+    "teacher": {
+        "extractive": "understudy.teachers.extractive:ExtractiveTeacher",
+    },
+    "gate": {
+        "duplicates": "understudy.gates.duplicates:DuplicatesGate",
+        "formatting": "understudy.gates.formatting:FormattingGate",
+        "length": "understudy.gates.length:LengthGate",
+        "mentions": "understudy.gates.mentions:MentionsGate",
+    },
+    "base": {
+        "hub": "understudy.bases.hub:HubBase",
+        "scratch": "understudy.bases.scratch:ScratchBase",
+    },
+    "trainer": {
+        "mlx_lora": "understudy.trainers.mlx_lora:MlxLoraTrainer",
+    },
+    "exporter": {
+        "gguf": "understudy.exporters.gguf:GgufExporter",
+    },
+    "engine": {
+        "llama_cpp": "understudy.engines.llama_cpp:LlamaCppEngine",
+        "mlx": "understudy.engines.mlx:MlxEngine",
+    },
+    "metric": {
+        "degeneration": "understudy.metrics.degeneration:DegenerationMetric",
+        "formatting": "understudy.metrics.formatting:FormattingMetric",
+        "nll": "understudy.metrics.nll:NllMetric",
+    },
+}
+
+
+def resolve(kind: str, name: str) -> type[Any]:
+    """The plugin class called `name`. Raises ConfigError naming the choices."""
+    targets = PLUGINS[kind]
+    if name not in targets:
+        raise ConfigError([f"unknown {kind} {name!r}; choose from {', '.join(sorted(targets))}"])
+    module, _, attribute = targets[name].partition(":")
+    return getattr(import_module(module), attribute)
+
+
+def build(kind: str, name: str, options: dict[str, Any]) -> Any:
+    """The plugin with its options validated. Raises ConfigError."""
+    plugin = resolve(kind, name)
+    return plugin(plugin.Options.model_validate(options))
+
+
+def option_problems(kind: str, name: str, options: dict[str, Any]) -> list[str]:
+    """What is wrong with the options of a plugin, one phrase each; [] when nothing is."""
+    try:
+        plugin = resolve(kind, name)
+        plugin.Options.model_validate(options)
+    except ConfigError as error:
+        return error.problems
+    except ValidationError as error:
+        return [_phrase(e, list(plugin.Options.model_fields)) for e in error.errors()]
+    return []
+
+
+def _phrase(error: Any, known: list[str]) -> str:
+    where = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "missing":
+        return f"{where}: is missing"
+    if error["type"] != "extra_forbidden":
+        return f"{where}: {error['msg'].lower()} (got {error['input']!r})"
+    close = difflib.get_close_matches(where, known, n=1)
+    hint = f"did you mean {close[0]!r}?" if close else f"choose from {', '.join(sorted(known)) or 'none: it has no options'}"
+    return f"{where}: unknown option; {hint}"
+
+
+def identity(kind: str, name: str, options: dict[str, Any]) -> dict[str, Any]:
+    """What of a plugin decides what it makes: its name, VERSION and options, defaults filled in.
+
+    A plugin lists in INDIFFERENT the options that only say where or how fast, such as a folder's
+    path or a number of threads.
+    """
+    plugin = resolve(kind, name)
+    filled = plugin.Options.model_validate(options).model_dump(mode="json", exclude=getattr(plugin, "INDIFFERENT", None))
+    return {"use": name, "version": plugin.VERSION, "options": filled}

@@ -1,0 +1,235 @@
+"""
+Reading and writing assets, and knowing whether one is fresh.
+
+Writes are atomic: a temporary file, fsync, rename. The manifest goes first when an asset is
+replaced and comes last when it is complete, so its presence is the proof. A kill at any instant
+leaves the old asset, the new one, or none; never half of one.
+"""
+
+import errno
+import hashlib
+import json
+import logging
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from understudy.errors import AssetError
+from understudy.records import AssetRef, Manifest, Record
+
+log = logging.getLogger("understudy.store")
+
+CARD = "card.json"
+MANIFEST = ".manifest.json"
+
+
+def fingerprint(*parts: Any) -> str:
+    """A digest of everything an asset is made from. `parts` must be JSON values."""
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def fresh(home: Path, path: str, wanted: str) -> AssetRef | None:
+    """The finished asset at `path` when it was made from `wanted`, else None.
+
+    A manifest that cannot be read, a missing file or one of another size is not fresh: the
+    asset is made again, and the log says why.
+    """
+    target = home / path
+    manifest = _manifest_of(target, path)
+    try:
+        known = Manifest.model_validate_json(manifest.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValidationError) as error:
+        log.warning("%s is corrupt, so %s is made again: %s", manifest, path, str(error).splitlines()[0])
+        return None
+    if known.fingerprint != wanted:
+        return None
+    sizes = known.files or {"": known.asset.bytes}
+    for name, size in sizes.items():
+        file = target / name if name else target
+        if not file.is_file() or file.stat().st_size != size:
+            log.warning("%s is missing or cut short, so %s is made again", file, path)
+            return None
+    return known.asset
+
+
+def write_file(home: Path, name: str, path: str, data: bytes, rows: int, made_from: str) -> AssetRef:
+    """Write `data` as the asset at `path`, then its manifest."""
+    target = home / path
+    ref = AssetRef(name=name, path=path, rows=rows, bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
+    with _out_of_space(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        manifest = _manifest_of(target, path)
+        manifest.unlink(missing_ok=True)
+        replace(target, data)
+        replace(manifest, Manifest(fingerprint=made_from, asset=ref).model_dump_json().encode())
+    return ref
+
+
+def build_folder(home: Path, name: str, path: str, make: Callable[[Path], Record], made_from: str) -> AssetRef:
+    """Let `make` fill a folder and return its card; put the folder in place, manifest inside.
+
+    What a killed `make` left for the same fingerprint is handed to it again, so that long work
+    can go on; leftovers of another fingerprint are removed first.
+    """
+    target = home / path
+    partial = target.with_name(f".{target.name}.partial")
+    mark = partial / ".fingerprint"
+    with _out_of_space(target):
+        if partial.exists() and not (mark.exists() and mark.read_text() == made_from):
+            shutil.rmtree(partial)
+        partial.mkdir(parents=True, exist_ok=True)
+        replace(mark, made_from.encode())
+        card = make(partial)
+        mark.unlink()
+        replace(partial / CARD, card.model_dump_json(indent=1).encode())
+        ref = _seal(partial, name, path, made_from)
+        _swap(partial, target)
+    return ref
+
+
+def build_file(home: Path, name: str, path: str, make: Callable[[Path], Record], made_from: str) -> AssetRef:
+    """Let `make` write one large file and return its card; put the file in place, then its manifest with the card."""
+    target = home / path
+    temporary = target.with_name(f".{target.name}.tmp")
+    with _out_of_space(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary.unlink(missing_ok=True)
+        card = make(temporary)
+        with temporary.open("rb") as opened:
+            digest = hashlib.file_digest(opened, "sha256").hexdigest()
+            os.fsync(opened.fileno())
+        ref = AssetRef(name=name, path=path, rows=1, bytes=temporary.stat().st_size, sha256=digest)
+        manifest = _manifest_of(target, path)
+        manifest.unlink(missing_ok=True)
+        os.replace(temporary, target)
+        known = Manifest(fingerprint=made_from, asset=ref, card=card.model_dump(mode="json"))
+        replace(manifest, known.model_dump_json().encode())
+    return ref
+
+
+def current(home: Path, path: str) -> AssetRef | None:
+    """The finished asset at `path`, whatever it was made from."""
+    try:
+        return Manifest.model_validate_json(_manifest_of(home / path, path).read_bytes()).asset
+    except (OSError, ValidationError):
+        return None
+
+
+def read_record(home: Path, ref: AssetRef, record: type[Record]) -> Any:
+    """The one record of a JSON asset, or the card of a folder. Raises AssetError."""
+    return next(read_rows(home, ref, record))
+
+
+def read_rows(home: Path, ref: AssetRef, record: type[Record]) -> Iterator[Any]:
+    """The records of an asset, validated. Raises AssetError when the file changed since it was written."""
+    if ref.path.endswith("/"):
+        yield record.model_validate_json((home / ref.path / CARD).read_bytes())
+        return
+    file = home / ref.path
+    if file.suffix == ".gguf":
+        yield record.model_validate(Manifest.model_validate_json(_manifest_of(file, ref.path).read_bytes()).card)
+        return
+    data = file.read_bytes() if file.exists() else b""
+    if hashlib.sha256(data).hexdigest() != ref.sha256:
+        raise AssetError(f"{file} changed or vanished since it was written; delete it to have it made again")
+    if file.suffix == ".parquet":
+        yield from _parquet_rows(data, record)
+    elif file.suffix == ".jsonl":
+        yield from (record.model_validate_json(line) for line in data.splitlines())
+    else:
+        yield record.model_validate_json(data)
+
+
+def encode(path: str, rows: Iterable[Record]) -> tuple[bytes, int]:
+    """The bytes of an asset in the format its file name says, and the number of rows."""
+    listed = list(rows)
+    if path.endswith(".parquet"):
+        return _parquet_bytes(listed), len(listed)
+    if path.endswith(".jsonl"):
+        return b"".join(row.model_dump_json().encode() + b"\n" for row in listed), len(listed)
+    return listed[0].model_dump_json(indent=1).encode() + b"\n", 1
+
+
+def replace(target: Path, data: bytes) -> None:
+    """Write `data` to `target` so that a reader sees the old bytes or the new ones."""
+    temporary = target.with_name(f".{target.name}.tmp")
+    with temporary.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, target)
+    _sync_folder(target.parent)
+
+
+def _manifest_of(target: Path, path: str) -> Path:
+    return target / MANIFEST if path.endswith("/") else target.with_name(f".{target.name}{MANIFEST}")
+
+
+def _seal(folder: Path, name: str, path: str, made_from: str) -> AssetRef:
+    """Digest and sync every file of a finished folder, then write its manifest into it."""
+    digest, files = hashlib.sha256(), {}
+    for file in sorted(f for f in folder.rglob("*") if f.is_file() and f.name != MANIFEST):
+        inside = file.relative_to(folder).as_posix()
+        with file.open("rb") as opened:
+            content = hashlib.file_digest(opened, "sha256").hexdigest()
+            os.fsync(opened.fileno())
+        files[inside] = file.stat().st_size
+        if file.suffix not in (".jsonl", ".log") and inside != CARD:  # timings differ from run to run, weights do not
+            digest.update(f"{inside} {content}\n".encode())
+    ref = AssetRef(name=name, path=path, rows=len(files), bytes=sum(files.values()), sha256=digest.hexdigest())
+    replace(folder / MANIFEST, Manifest(fingerprint=made_from, asset=ref, files=files).model_dump_json().encode())
+    return ref
+
+
+def _swap(partial: Path, target: Path) -> None:
+    old = target.with_name(f".{target.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if target.exists():
+        os.replace(target, old)
+    os.replace(partial, target)
+    _sync_folder(target.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def _out_of_space(target: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise AssetError(f"no space left for {target}; free some, then run again: all finished work is kept") from error
+
+
+def _parquet_bytes(rows: list[Record]) -> bytes:
+    import io
+
+    import pandas as pd
+
+    buffer = io.BytesIO()
+    pd.DataFrame([row.model_dump() for row in rows]).to_parquet(buffer, index=False)
+    return buffer.getvalue()
+
+
+def _parquet_rows(data: bytes, record: type[Record]) -> Iterator[Record]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    for row in pq.read_table(pa.BufferReader(data)).to_pylist():
+        yield record.model_validate(row)

@@ -1,0 +1,117 @@
+"""
+Chat rows as tokens, and the batches they are trained in. No mlx here: lists and numpy.
+
+A row is (tokens, offset): the loss counts the tokens from `offset` on, which are the answer and its
+end token. Nothing is ever cut: a row that is too long is left out and listed.
+"""
+
+import json
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from understudy.errors import DatasetError
+from understudy.records import ChatExample
+from understudy.text import one_line
+
+PAD_TO = 32
+
+
+class Row(NamedTuple):
+    """One chat as the model sees it."""
+
+    tokens: list[int]
+    offset: int
+
+
+class ChatTokenizer(Protocol):
+    """The part of a Hugging Face tokenizer used here."""
+
+    def apply_chat_template(self, conversation: list[dict[str, str]], **how: Any) -> list[int]: ...
+    def decode(self, token_ids: Sequence[int], **how: Any) -> str: ...
+
+
+def read(file: Path) -> list[ChatExample]:
+    """The rows of one side of the dataset; [] when the file is empty. Raises DatasetError."""
+    lines = file.read_text(encoding="utf-8").splitlines()
+    examples = [ChatExample.model_validate_json(line) for line in lines if line.strip()]
+    for number, example in enumerate(examples, 1):
+        if len(example.messages) < 2 or example.messages[-1].role != "assistant":
+            raise DatasetError(f"{file.name}, row {number}: a row must end with an answer after a question")
+    return examples
+
+
+def encode(example: ChatExample, tokenizer: ChatTokenizer, ends: Collection[int]) -> Row:
+    """`example` as tokens, ending with its end token. Raises DatasetError when the template does not allow that."""
+    messages = [message.model_dump() for message in example.messages]
+    plain = {"tokenize": True, "return_dict": False, "enable_thinking": False}
+    tokens = list(tokenizer.apply_chat_template(messages, **plain))
+    prompt = list(tokenizer.apply_chat_template(messages[:-1], add_generation_prompt=True, **plain))
+    where = f"the row that asks {one_line(messages[-2]['content'], 60)!r}"
+    if tokens[: len(prompt)] != prompt:
+        raise DatasetError(
+            f"{where}: the base's chat template writes the question differently with and without its answer, "
+            "so a tuned model would never see what it was trained on; take a base with a plain chat template"
+        )
+    last = max((i for i, token in enumerate(tokens) if token in ends), default=-1)
+    if last < len(prompt) or tokenizer.decode(tokens[last + 1 :]).strip():
+        raise DatasetError(
+            f"{where}: the base's chat template does not end an answer with an end token ({sorted(ends)}), "
+            "so a tuned model would never stop; take an instruct base"
+        )
+    return Row(tokens[: last + 1], len(prompt))  # some templates put a line break after the end token
+
+
+def within(rows: Sequence[Row], limit: int) -> tuple[list[Row], list[int]]:
+    """The rows of at most `limit` tokens, and the numbers (from 1) of the others."""
+    kept = [row for row in rows if len(row.tokens) <= limit]
+    return kept, [number for number, row in enumerate(rows, 1) if len(row.tokens) > limit]
+
+
+def list_dropped(file: Path, side: str, rows: Sequence[Row], numbers: Sequence[int], limit: int) -> None:
+    """Add one line of JSON for each dropped row to `file`."""
+    with file.open("a", encoding="utf-8") as lines:
+        for number in numbers:
+            tokens = len(rows[number - 1].tokens)
+            lines.write(json.dumps({"side": side, "row": number, "tokens": tokens, "limit": limit}) + "\n")
+
+
+def epoch(rows: Sequence[Row], size: int, dice: np.random.Generator | None) -> list[list[int]]:
+    """Indices of every row exactly once, in batches of rows about as long; shuffled with `dice`, fixed without."""
+    order = list(range(len(rows))) if dice is None else [int(i) for i in dice.permutation(len(rows))]
+    order.sort(key=lambda i: len(rows[i].tokens) // PAD_TO)  # stable: rows of one bucket stay shuffled
+    batches = [order[start : start + size] for start in range(0, len(order), size)]
+    return batches if dice is None else [batches[i] for i in dice.permutation(len(batches))]
+
+
+def pad(rows: Sequence[Row]) -> tuple[np.ndarray, np.ndarray]:
+    """Tokens [rows, 1 + a multiple of 32], zeros behind each row, and (offset, length) of each."""
+    longest = max(len(row.tokens) for row in rows)
+    batch = np.zeros((len(rows), 1 + PAD_TO * -(-longest // PAD_TO)), dtype=np.int32)
+    for place, row in zip(batch, rows):
+        place[: len(row.tokens)] = row.tokens
+    return batch, np.array([(row.offset, len(row.tokens)) for row in rows], dtype=np.int32)
+
+
+def batches(rows: Sequence[Row], size: int, seed: int | None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Padded batches: endless and newly shuffled each epoch with a seed, one fixed pass with None."""
+    dice = None if seed is None else np.random.default_rng(seed)
+    while True:
+        for indices in epoch(rows, size, dice):
+            yield pad([rows[i] for i in indices])
+        if dice is None:
+            return
+
+
+def show(batch: np.ndarray, lengths: np.ndarray, tokenizer: ChatTokenizer) -> str:
+    """A batch as the model sees it, the tokens under loss between ⟦ and ⟧."""
+    parts = []
+    for tokens, (offset, length) in zip(batch.tolist(), lengths.tolist()):
+        padding = len(tokens) - length
+        parts.append(
+            f"--- {length} tokens, {length - offset} under loss, {padding} of padding\n"
+            f"{tokenizer.decode(tokens[:offset])}⟦{tokenizer.decode(tokens[offset:length])}⟧\n"
+        )
+    return "\n".join(parts)

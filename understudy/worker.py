@@ -1,0 +1,123 @@
+"""
+Heavy work in a process of its own: an out-of-memory kills the worker, not the flow.
+
+The parent writes one JSON job to the worker's stdin and keeps it open: when the parent dies,
+however it dies, the worker reads the end of its input and ends too. The worker answers with
+JSON lines on stdout, `{"progress": [done, total, note]}` and at last `{"result": {...}}`; what
+libraries print goes to the log file.
+"""
+
+import ctypes.util
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from understudy.errors import WorkerFailed
+from understudy.interfaces import Report
+
+LOG_LINES_SHOWN = 12
+_running: set[subprocess.Popen[str]] = set()
+
+
+def call(module: str, job: dict[str, Any], log: Path, report: Report) -> dict[str, Any]:
+    """Run `python -m module` on `job` and return its result. Raises WorkerFailed."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("a", encoding="utf-8") as errors:
+        process = subprocess.Popen(
+            [sys.executable, "-m", module], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors,
+            text=True, encoding="utf-8", env=_environment(), start_new_session=True,
+        )
+        _running.add(process)
+        try:
+            result = _converse(process, job, report)
+        finally:
+            _stop(process)
+            _running.discard(process)
+    if result is None:
+        raise WorkerFailed(_obituary(module, process.returncode, log))
+    return result
+
+
+def stop_all() -> None:
+    """End every worker now; for Ctrl-C."""
+    for process in list(_running):
+        _stop(process)
+
+
+def serve(run: Callable[[dict[str, Any], Report], dict[str, Any]]) -> None:
+    """The worker's side: read the job, run it, write the result."""
+    lines = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
+    os.dup2(2, 1)  # anything a library prints must not end up between the lines of JSON
+    job = json.loads(sys.stdin.readline())
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+    def report(done: int, total: int, note: str = "") -> None:
+        lines.write(json.dumps({"progress": [done, total, note]}) + "\n")
+
+    lines.write(json.dumps({"result": run(job, report)}) + "\n")
+    lines.flush()
+
+
+def blas_to_preload() -> str | None:
+    """A fast cblas for mlx on Linux, or None.
+
+    The mlx wheel links the reference BLAS there (5 against 200 GFLOP/s measured on two cores).
+    First the system's OpenBLAS, then the shim `make` builds over the one inside numpy's wheel.
+    """
+    if sys.platform != "linux":
+        return None
+    shim = Path(sys.prefix) / "lib" / "libunderstudy_blas.so"
+    return ctypes.util.find_library("openblas") or (str(shim) if shim.exists() else None)
+
+
+def _environment() -> dict[str, str]:
+    preload = blas_to_preload()
+    known = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
+    path = os.pathsep.join(p for p in (str(Path(__file__).parents[1]), known.get("PYTHONPATH")) if p)
+    return known | {"PYTHONPATH": path, "TOKENIZERS_PARALLELISM": "false"} | ({"LD_PRELOAD": preload} if preload else {})
+
+
+def _converse(process: subprocess.Popen[str], job: dict[str, Any], report: Report) -> dict[str, Any] | None:
+    result = None
+    assert process.stdin and process.stdout
+    try:
+        process.stdin.write(json.dumps(job) + "\n")
+        process.stdin.flush()
+    except BrokenPipeError:
+        return None  # it died before reading; the log says why
+    for line in process.stdout:
+        message = json.loads(line)
+        if "progress" in message:
+            report(*message["progress"])
+        else:
+            result = message["result"]
+    return result if process.wait() == 0 else None
+
+
+def _stop(process: subprocess.Popen[str]) -> None:
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(2)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _end_with_parent() -> None:
+    sys.stdin.read()
+    os._exit(1)
+
+
+def _obituary(module: str, code: int, log: Path) -> str:
+    tail = log.read_text(encoding="utf-8", errors="replace").splitlines()[-LOG_LINES_SHOWN:] if log.exists() else []
+    why = f"exit code {code}"
+    if code == -signal.SIGKILL:
+        why = "killed, most likely for want of memory: take a smaller batch, shorter rows or a smaller base"
+    return "\n".join([f"{module} ended badly ({why}); its whole log: {log}", *(f"    {line}" for line in tail)])

@@ -1,0 +1,187 @@
+"""
+One preset in one home folder: where its assets are, whether they are fresh, how they are made.
+
+A workspace is plain data, so it travels as a task argument; plugins are built where they work.
+"""
+
+from collections.abc import Callable, Iterable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from understudy import registry, store
+from understudy.catalog import CATALOG
+from understudy.config import Config, PluginSpec
+from understudy.errors import ConfigError
+from understudy.interfaces import Engine, Exporter
+from understudy.ledger import Ledger
+from understudy.records import AssetRef, DatasetRefs, Entry, ModelRefs, Record
+from understudy.text import slug
+
+
+class Workspace(BaseModel):
+    """The assets of one channel under `home`/data and `home`/models."""
+
+    model_config = ConfigDict(frozen=True)
+    home: Path
+    config: Config
+
+    @property
+    def ledger(self) -> Ledger:
+        """What happened to each document."""
+        return Ledger(self.home / "data" / self.config.name / "ledger.sqlite")
+
+    @property
+    def lock(self) -> Path:
+        """Held by the run that works on this channel."""
+        return self.home / "data" / self.config.name / ".lock"
+
+    def plugin(self, kind: str, spec: PluginSpec | None = None) -> Any:
+        """The plugin of this preset's section `kind`, or the one `spec` names."""
+        spec = spec or getattr(self.config, kind)
+        return registry.build(kind, spec.use, spec.options)
+
+    def path(self, name: str, **keys: str) -> str:
+        """Where asset `name` lives, relative to the home folder."""
+        return CATALOG[name].path.format(channel=self.config.name, **keys)
+
+    def fingerprint(self, name: str, inputs: Iterable[AssetRef] = (), extra: Any = None) -> str:
+        """What asset `name` is made from: contents, settings and versions, never paths or times."""
+        asset = CATALOG[name]
+        version = import_module(f"understudy.stages.{asset.stage}").VERSION
+        sections = {section: self._identity(section) for section in asset.settings}
+        return store.fingerprint(name, version, sections, [ref.sha256 for ref in inputs], extra)
+
+    def fresh(self, name: str, made_from: str, **keys: str) -> AssetRef | None:
+        """The finished asset when it was made from `made_from`, else None."""
+        return store.fresh(self.home, self.path(name, **keys), made_from)
+
+    def save(self, name: str, rows: Iterable[Record], made_from: str, **keys: str) -> AssetRef:
+        """Write records as asset `name`."""
+        path = self.path(name, **keys)
+        data, count = store.encode(path, rows)
+        return store.write_file(self.home, name, path, data, count, made_from)
+
+    def save_text(self, name: str, text: str, made_from: str, **keys: str) -> AssetRef:
+        """Write a page as asset `name`."""
+        return store.write_file(self.home, name, self.path(name, **keys), text.encode(), 1, made_from)
+
+    def build_folder(self, name: str, make: Callable[[Path], Record], made_from: str, **keys: str) -> AssetRef:
+        """The folder asset `name`, made by `make` unless it is fresh."""
+        return self.fresh(name, made_from, **keys) or store.build_folder(
+            self.home, name, self.path(name, **keys), make, made_from
+        )
+
+    def build_file(self, name: str, make: Callable[[Path], Record], made_from: str, **keys: str) -> AssetRef:
+        """The large file asset `name`, made by `make` unless it is fresh."""
+        return self.fresh(name, made_from, **keys) or store.build_file(
+            self.home, name, self.path(name, **keys), make, made_from
+        )
+
+    def current(self, name: str, **keys: str) -> AssetRef | None:
+        """The finished asset on disk, whatever it was made from."""
+        return store.current(self.home, self.path(name, **keys))
+
+    def read(self, ref: AssetRef) -> Any:
+        """The one record of a JSON asset, or the card of a folder."""
+        record = CATALOG[ref.name].record
+        assert record is not None, f"{ref.name} holds no records"
+        return store.read_record(self.home, ref, record)
+
+    def rows(self, ref: AssetRef) -> list[Any]:
+        """All records of an asset."""
+        record = CATALOG[ref.name].record
+        assert record is not None, f"{ref.name} holds no records"
+        return list(store.read_rows(self.home, ref, record))
+
+    def file(self, ref: AssetRef) -> Path:
+        """The asset's file or folder on this machine."""
+        return self.home / ref.path
+
+    def document_fingerprint(self, entry: Entry) -> str:
+        """What the document of `entry` is made from."""
+        return self.fingerprint("document", extra=[entry.revision, entry.title, entry.published])
+
+    def chain(self, entry: Entry) -> dict[str, AssetRef]:
+        """The fresh assets of one talk, as far as the chain document > questions > answers reaches."""
+        found: dict[str, AssetRef] = {}
+        wanted = self.document_fingerprint(entry)
+        for name in ("document", "questions", "answers"):
+            ref = self.fresh(name, wanted, document=entry.document_id)
+            if ref is None:
+                break
+            found[name] = ref
+            following = {"document": "questions", "questions": "answers"}.get(name)
+            if following:
+                wanted = self.fingerprint(following, [found["document"], *([ref] if name == "questions" else [])])
+        return found
+
+    def exporter(self) -> Exporter:
+        """The exporter of this preset."""
+        return self.plugin("exporter", PluginSpec(use=self.config.export.use, name=self.config.name))
+
+    def engine(self, name: str) -> Engine:
+        """What runs model files of one format."""
+        return self.plugin("engine", PluginSpec(use=name))
+
+    def engine_identity(self, name: str) -> Any:
+        """What, beside the model and the questions, decides what an engine says."""
+        settings = self.config.evaluate
+        return [registry.identity("engine", name, {}), settings.questions, settings.max_tokens]
+
+    def base_recipe(self, dataset: DatasetRefs) -> tuple[list[AssetRef], dict[str, str]]:
+        """What the base is made from, and the name of its folder."""
+        spec = self.config.base
+        inputs = [dataset.pairs, dataset.split] if self.plugin("base").needs_talks else []
+        name = slug(str(spec.options.get("repository", spec.use)).rstrip("/").rsplit("/", 1)[-1])
+        return inputs, {"base": f"{name}-{self.fingerprint('base', inputs)[:8]}"}
+
+    def run_keys(self, base: AssetRef, dataset: DatasetRefs) -> dict[str, str]:
+        """The name of the run's folder: equal settings on equal data are the same run."""
+        return {"run": self.fingerprint("adapter", [base, dataset.train, dataset.valid])[:8]}
+
+    def dataset(self) -> DatasetRefs:
+        """The dataset on disk. Raises ConfigError when there is none."""
+        found = {name: self.current(name) for name in DatasetRefs.model_fields}
+        if None in found.values():
+            raise ConfigError([f"there is no dataset of {self.config.name!r} yet; run without --only first"])
+        return DatasetRefs.model_validate(found)
+
+    def model(self, dataset: DatasetRefs) -> ModelRefs:
+        """The finished model of this preset on `dataset`. Raises ConfigError when there is none."""
+        inputs, base_keys = self.base_recipe(dataset)
+        base = self._finished("base", self.fingerprint("base", inputs), **base_keys)
+        keys = self.run_keys(base, dataset)
+        adapter = self._finished(
+            "adapter", self.fingerprint("adapter", [base, dataset.train, dataset.valid]), **keys
+        )
+        fused = self._finished("fused", self.fingerprint("fused", [base, adapter]), **keys)
+        f16 = self._finished("f16", self.fingerprint("f16", [fused]), **keys)
+        files = {"F16": f16} | {
+            kind: self._finished("gguf", self.fingerprint("gguf", [f16], kind), type=kind, **keys)
+            for kind in self.config.export.types
+        }
+        return ModelRefs(base=base, adapter=adapter, fused=fused, files=files, **keys)
+
+    def _finished(self, name: str, made_from: str, **keys: str) -> AssetRef:
+        ref = self.fresh(name, made_from, **keys)
+        if ref is None:
+            raise ConfigError([f"{name} of {self.config.name!r} is not there for these settings; run without --only"])
+        return ref
+
+    def _identity(self, section: str) -> Any:
+        """What of a section decides what comes out: options that only say where or how fast are left out."""
+        value = getattr(self.config, section)
+        if isinstance(value, PluginSpec):
+            return registry.identity(section, value.use, value.options)
+        if isinstance(value, list):
+            return [registry.identity({"gates": "gate"}[section], spec.use, spec.options) for spec in value]
+        if section == "evaluate":
+            return value.model_dump(mode="json") | {
+                "metrics": [registry.identity("metric", spec.use, spec.options) for spec in value.metrics]
+            }
+        if section == "export":
+            return registry.identity("exporter", value.use, {})
+        return value.model_dump(mode="json") if isinstance(value, BaseModel) else value
