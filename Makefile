@@ -1,0 +1,58 @@
+# Everything starts here: `make demo`, `make test`. `make help` lists the rest.
+SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -c
+PYTHON ?= python3
+BIN := .venv/bin
+export DO_NOT_TRACK = 1
+export PREFECT_SERVER_ANALYTICS_ENABLED = false
+
+.PHONY: help setup demo test unit lint bench ui lock clean
+
+help:            ## this list
+	@grep -hE '^[a-z]+: .*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /\1\t/' | expand -t 10
+
+setup: .venv/.ready ## .venv from requirements.lock (the first time: five to twenty minutes)
+
+demo: .venv/.ready  ## the whole way on the sample channel: about three minutes, no key, no GPU, no download
+	$(BIN)/python flows/main.py
+
+test: .venv/.ready  ## all tests
+	$(BIN)/python -m pytest
+
+unit: .venv/.ready  ## the tests that need no Prefect server
+	$(BIN)/python -m pytest tests/unit tests/architecture
+
+lint: .venv/.ready  ## ruff
+	$(BIN)/python -m pip install -q ruff && $(BIN)/ruff check .
+
+bench: .venv/.ready ## a line per figure; ONLY=run for one group
+	@$(BIN)/python -m benchmarks $(ONLY)
+
+ui: .venv/.ready    ## Prefect's server and UI on http://127.0.0.1:4200
+	PREFECT_SERVER_UI_V2_ENABLED=false $(BIN)/prefect server start --host 127.0.0.1
+
+lock:               ## requirements.lock anew (needs uv)
+	uv pip compile pyproject.toml --extra test --universal --python-version 3.11 --generate-hashes \
+	  --no-header --no-emit-index-url --no-annotate --upgrade -q -o requirements.lock
+
+clean:              ## remove what runs made (.venv stays)
+	rm -rf data/*/ models/*/ logs
+
+.venv/.ready: requirements.lock pyproject.toml understudy/native/blas_shim.c
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed; name one with: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || \
+	  { echo "python3 cannot make virtual environments here; on Debian and Ubuntu: apt install python3-venv"; exit 1; }
+	@echo "Installing 130 packages into .venv. llama-cpp-python is compiled: about five minutes on two cores the"
+	@echo "first time, seconds when its wheel is in pip's cache. A line a minute says that it is still at it."
+	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --no-deps --require-hashes \
+	  -r requirements.lock 2>&1 | grep -vE '^(Collecting|WARNING: (Location|Cache)|  |Requirement already|Looking in|Processing)' || \
+	  { echo "Installing failed: see above. A C and C++ compiler must be there."; exit 1; }
+	@$(BIN)/python -m pip install --disable-pip-version-check -q --no-deps -e . 2>&1 | { grep -v '^WARNING: Location' || true; }
+	@if [ "$$(uname)" = Linux ]; then \
+	  libs=$$($(BIN)/python -c 'import numpy, pathlib; print(pathlib.Path(numpy.__file__).parents[1] / "numpy.libs")'); \
+	  $${CC:-cc} -O2 -shared -fPIC understudy/native/blas_shim.c -o .venv/lib/libunderstudy_blas.so -L"$$libs" \
+	    -l:$$(basename "$$libs"/libscipy_openblas64_*.so) -Wl,-rpath,"$$libs" || \
+	    echo "The BLAS shim was not built: training works, but slowly. Installing OpenBLAS helps as well."; \
+	fi
+	@touch $@

@@ -1,0 +1,44 @@
+"""One Prefect server for all flow tests, in a home of its own, and a preset small enough for seconds."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+# Before Prefect is imported: neither its database nor its result cache may be the user's.
+os.environ["PREFECT_HOME"] = tempfile.mkdtemp(prefix="understudy-prefect-")
+os.environ["DO_NOT_TRACK"] = "1"
+os.chdir(ROOT)
+
+TINY: dict[str, Any] = {
+    "base": {"use": "scratch", "updates": 2, "layers": 1, "vocabulary": 400, "context": 512},
+    "trainer": {"use": "mlx_lora", "epochs": 0.1, "evaluations_per_epoch": 1},
+    "export.types": ["Q8_0"], "evaluate.questions": 2, "evaluate.max_tokens": 12,
+}
+TINY_FLAGS = [flag for change in (
+    "base={use: scratch, updates: 2, layers: 1, vocabulary: 400, context: 512}",
+    "trainer={use: mlx_lora, epochs: 0.1, evaluations_per_epoch: 1}",
+    "export.types=[Q8_0]", "evaluate.questions=2", "evaluate.max_tokens=12",
+) for flag in ("--set", change)]
+
+
+@pytest.fixture(scope="session")
+def prefect_server() -> Iterator[None]:
+    """A temporary server; flows that run in this process use it."""
+    from prefect.testing.utilities import prefect_test_harness
+
+    with prefect_test_harness(server_startup_timeout=120):
+        yield
+
+
+def files_under(folder: Path) -> dict[str, tuple[int, bytes]]:
+    """Every file with its time of change and its bytes; SQLite's side files come and go."""
+    return {
+        f.relative_to(folder).as_posix(): (f.stat().st_mtime_ns, f.read_bytes())
+        for top in ("data", "models") for f in sorted((folder / top).rglob("*"))
+        if f.is_file() and not f.name.endswith(("-wal", "-shm", ".lock"))
+    }

@@ -1,0 +1,90 @@
+"""`python flows/main.py` as its users meet it: exit status, words, resume after a kill."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.flows.conftest import ROOT, TINY_FLAGS, files_under
+
+MAIN = [sys.executable, str(ROOT / "flows" / "main.py")]
+
+
+def run(*flags: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*MAIN, *flags], capture_output=True, text=True, timeout=300, cwd=cwd)
+
+
+@pytest.mark.parametrize(("flags", "told"), [
+    (["--preset", "dmo"], "did you mean 'demo'"),
+    (["--set", "trainer.rnk=3"], "did you mean 'rank'"),
+    (["--set", "teacher.use=x"], "choose from extractive"),
+    (["--set", "seed"], "section.key=value"),
+    (["--set", "export.types=[Q9_9]"], "Q9_9"),
+    (["--documents", "no/such/folder"], "there is no folder"),
+    (["--channel", "@someone"], "not built yet"),
+])
+def test_what_cannot_be_done_is_said_at_once_and_nothing_is_written(flags: list[str], told: str, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    result = run(*flags, "--home", str(home))
+    assert result.returncode == 2, result.stderr
+    assert told in result.stderr and "Traceback" not in result.stderr
+    assert not home.exists()
+
+
+def test_help_needs_no_prefect_and_names_the_presets() -> None:
+    result = subprocess.run(
+        [sys.executable, "-X", "importtime", *MAIN[1:], "--help"], capture_output=True, text=True, cwd=ROOT)
+    assert result.returncode == 0 and "demo, documents" in result.stdout
+    assert "prefect" not in result.stderr and "mlx" not in result.stderr
+
+
+def test_a_kill_loses_nothing_and_the_next_run_ends_as_if_undisturbed(tmp_path: Path) -> None:
+    folder = tmp_path / "talks"
+    folder.mkdir()
+    for file in sorted((ROOT / "deployments/sample_channel").glob("*.vtt"))[:5]:
+        (folder / file.name).write_bytes(file.read_bytes())
+    (folder / "broken.txt").write_bytes(b"\x00\x01")
+    (folder / "empty.srt").write_bytes(b"")
+    flags = ["--documents", str(folder), *TINY_FLAGS]
+    killed, straight = tmp_path / "killed", tmp_path / "straight"
+    process = subprocess.Popen([*MAIN, *flags, "--home", str(killed)], stderr=subprocess.DEVNULL, start_new_session=True)
+    until = time.monotonic() + 120
+    while not list(killed.glob("data/talks/documents/*/questions.json")) and time.monotonic() < until:
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    results = [run(*flags, "--home", str(home), "--json") for home in (killed, straight)]
+    assert [r.returncode for r in results] == [0, 0], results[0].stderr[-2000:] + results[1].stderr[-2000:]
+    found = json.loads(results[0].stdout.splitlines()[-1])
+    assert found["counts"]["talks"] == {"ok": 5, "refused": 2} and set(found["files"]) == {"F16", "Q8_0"}
+    for name in ("pairs.parquet", "train.jsonl", "valid.jsonl", "test.jsonl", "split.json"):
+        part = Path("data/talks/dataset") / name
+        assert (killed / part).read_bytes() == (straight / part).read_bytes()
+    assert not [name for name in files_under(killed) if name.endswith(".tmp") or ".partial" in name]
+
+
+def test_ctrl_c_stops_within_five_seconds(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [*MAIN, "--home", str(tmp_path)], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
+        start_new_session=True)
+    until = time.monotonic() + 120
+    while not list(tmp_path.glob("models/bases/.*.partial")) and time.monotonic() < until:
+        time.sleep(0.05)
+    began = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130 and "goes on from there" in errors
+    assert time.monotonic() - began < 5
+
+
+def test_a_second_run_on_the_same_channel_is_told_who_holds_it(tmp_path: Path) -> None:
+    from understudy import locks
+
+    with locks.held(tmp_path / "data" / "sample" / ".lock", "data/sample"):
+        result = run("--home", str(tmp_path))
+    assert result.returncode == 2 and f"process {os.getpid()}" in result.stderr

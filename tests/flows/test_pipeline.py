@@ -1,0 +1,136 @@
+"""The demo preset on a tiny setting: whole, twice, and with something gone in between."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.flows.conftest import ROOT, TINY, files_under
+from understudy.config import load
+from understudy.records import Scorecard
+from understudy.workspace import Workspace
+
+pytestmark = pytest.mark.usefixtures("prefect_server")
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory, prefect_server: None) -> tuple[Workspace, Any]:
+    """The finished tiny run."""
+    from flows.pipeline import pipeline
+
+    config = load(ROOT / "deployments/presets/demo.yaml", TINY)
+    home = tmp_path_factory.mktemp("home")
+    return Workspace(home=home, config=config), pipeline(config=config, home=home)
+
+
+def states(name: str, expected: int) -> list[str]:
+    """State names of the task runs of the latest flow run called `name`; the server records them with a delay."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import FlowFilter, FlowRunFilter
+    from prefect.client.schemas.sorting import FlowRunSort
+
+    with get_client(sync_client=True) as client:
+        [run] = client.read_flow_runs(
+            flow_filter=FlowFilter(name={"any_": [name]}), limit=1, sort=FlowRunSort.START_TIME_DESC)
+        until = time.monotonic() + 30
+        while True:
+            found = client.read_task_runs(flow_run_filter=FlowRunFilter(id={"any_": [run.id]}))
+            named = [run.state_name for run in found if not run.name.startswith("list-talks")]
+            if (len(named) == expected and "Running" not in named) or time.monotonic() > until:
+                return named
+            time.sleep(0.5)
+
+
+def test_every_asset_is_there_and_the_scorecard_compares(first: tuple[Workspace, Any]) -> None:
+    workspace, outcome = first
+    card: Scorecard = workspace.read(outcome.score.scorecard)
+    assert [candidate.name for candidate in card.candidates] == ["base", "adapter", "fused", "F16", "Q8_0"]
+    assert card.test_pairs == outcome.dataset.test.rows and card.test_documents >= 2
+    by_name = {c.name: c.metrics["nll_per_token"].value for c in card.candidates}
+    assert abs(by_name["adapter"] - by_name["fused"]) < 0.01
+    assert abs(by_name["fused"] - by_name["F16"]) < 0.02
+    assert "<html" in workspace.file(outcome.score.report).read_text()
+    assert {row.status for row in workspace.ledger.rows()} == {"ok"}
+
+
+def test_a_second_run_writes_nothing_and_everything_is_cached(first: tuple[Workspace, Any]) -> None:
+    from flows.pipeline import pipeline
+
+    workspace, outcome = first
+    before = files_under(workspace.home)
+    again = pipeline(config=workspace.config, home=workspace.home)
+    assert again == outcome
+    assert files_under(workspace.home) == before
+    for flow, tasks in (("build-dataset", 2), ("build-model", 5), ("score-model", 6)):
+        assert states(flow, tasks) == ["Cached"] * tasks, flow
+
+
+def test_what_was_deleted_or_cut_short_is_made_again_and_nothing_else(first: tuple[Workspace, Any]) -> None:
+    from flows.pipeline import pipeline
+
+    workspace, outcome = first
+    before = files_under(workspace.home)
+    cut = workspace.file(outcome.model.files["Q8_0"])
+    cut.write_bytes(cut.read_bytes()[:1000])
+    gone = workspace.file(outcome.dataset.train)
+    gone.unlink()
+    pipeline(config=workspace.config, home=workspace.home)
+    after = files_under(workspace.home)
+    assert {name: data for name, (_, data) in after.items() if "manifest" not in name and "split" not in name} == {
+        name: data for name, (_, data) in before.items() if "manifest" not in name and "split" not in name}
+    untouched = [n for n in before if n.startswith("models") and "Q8_0.gguf" not in n]
+    assert all(after[name][0] == before[name][0] for name in untouched)
+
+
+def test_artifacts_keep_their_keys_from_run_to_run(first: tuple[Workspace, Any]) -> None:
+    from prefect.client.orchestration import get_client
+
+    with get_client(sync_client=True) as client:
+        found = client.request("POST", "/artifacts/filter", json={}).json()
+    keys = {artifact["key"] for artifact in found if artifact["key"]}
+    assert {"sample-dataset", "sample-loss", "sample-scorecard", "sample-report", "sample-file-q8-0"} <= keys
+
+
+def test_a_changed_setting_makes_only_what_depends_on_it(first: tuple[Workspace, Any]) -> None:
+    from flows.pipeline import pipeline
+
+    workspace, outcome = first
+    changed = load(ROOT / "deployments/presets/demo.yaml", TINY | {"trainer.rank": 2})
+    before = files_under(workspace.home / "data") | files_under(workspace.home)
+    other = pipeline(config=changed, home=workspace.home, only="model")
+    assert other.model.run != outcome.model.run and other.model.base == outcome.model.base
+    after = files_under(workspace.home)
+    assert {name: after[name] for name in before} == before
+
+
+@pytest.mark.parametrize(("error", "attempts"), [("ValueError", 1), ("Transient", 4)])
+def test_only_what_a_retry_can_fix_is_retried(error: str, attempts: int) -> None:
+    from prefect import flow, task
+
+    from tasks.policies import DOCUMENTS
+    from understudy.errors import Transient
+
+    calls: list[int] = []
+
+    @task(**DOCUMENTS | {"retry_delay_seconds": 0})
+    def fails() -> None:
+        calls.append(1)
+        raise {"ValueError": ValueError, "Transient": Transient}[error]("boom")
+
+    @flow
+    def once() -> None:
+        fails()
+
+    with pytest.raises((ValueError, Transient)):
+        once()
+    assert len(calls) == attempts
+
+
+@pytest.mark.parametrize(("due", "most"), [(0, 1), (1, 1), (100, 1), (101, 2), (10_000, 100)])
+def test_no_more_than_a_hundred_task_runs_per_stage(due: int, most: int) -> None:
+    from tasks.policies import batches
+
+    found = list(batches(list(range(due))))
+    assert [item for batch in found for item in batch] == list(range(due))
+    assert len(found) <= 100 and max(map(len, found), default=1) == most

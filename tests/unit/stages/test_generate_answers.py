@@ -1,0 +1,95 @@
+"""The numbers answered are the numbers asked, whatever the teacher sends back."""
+
+from collections.abc import Callable
+
+import pytest
+
+from understudy.config import AnswerSettings, QuestionSettings
+from understudy.errors import MalformedReply
+from understudy.interfaces import ReplyItem, TeacherReply, TeacherRequest
+from understudy.records import Document, Paragraph, Question, Questions
+from understudy.stages.extract_questions import extract, wanted
+from understudy.stages.generate_answers import answer, tally
+
+DOCUMENT = Document(document_id="d", title="D", locator="d", how="test", paragraphs=[Paragraph(text="word " * 300)])
+QUESTIONS = Questions(document_id="d", teacher="t", questions=[
+    Question(question_number=n, question=f"What is {n}?") for n in range(1, 9)])
+Reply = Callable[[int, list[int]], TeacherReply]
+
+
+class ScriptedTeacher:
+    """Replies by rule and remembers which numbers each request asked for."""
+
+    label, prompt_sha256 = "scripted", None
+
+    def __init__(self, rule: Reply) -> None:
+        self.rule = rule
+        self.asked: list[list[int]] = []
+
+    def problems(self) -> list[str]:
+        return []
+
+    def reply(self, request: TeacherRequest) -> TeacherReply:
+        numbers = [q.question_number for q in request.questions]
+        self.asked.append(numbers)
+        return self.rule(len(self.asked), numbers)
+
+
+def items(*numbers: int, text: str = "answer {}") -> list[ReplyItem]:
+    return [ReplyItem(question_number=n, text=text.format(n)) for n in numbers]
+
+
+def run(rule: Reply, max_repairs: int = 3) -> tuple[dict[int, str | None], ScriptedTeacher, dict[str, int]]:
+    teacher = ScriptedTeacher(rule)
+    found = answer(DOCUMENT, QUESTIONS, teacher, AnswerSettings(max_repairs=max_repairs))
+    counts = tally(found)
+    assert counts["asked"] == counts["answered"] + counts["failed"] == 8
+    return {a.question_number: a.answer for a in found.answers}, teacher, counts
+
+
+def test_a_full_reply_takes_one_request_and_matches_by_number() -> None:
+    answers, teacher, _ = run(lambda _, n: TeacherReply(items=items(*reversed(n))))
+    assert answers == {n: f"answer {n}" for n in range(1, 9)} and len(teacher.asked) == 1
+
+
+def test_only_missing_numbers_are_asked_again_together_then_halved_then_singly() -> None:
+    _, teacher, counts = run(lambda _, n: TeacherReply(items=items(*(x for x in n if x < 4 or len(n) == 1))), 3)
+    assert teacher.asked == [list(range(1, 9)), [4, 5, 6, 7, 8], [4, 5, 6], [7, 8], [4], [5], [6], [7], [8]]
+    assert counts["repaired"] == 5
+
+
+def test_a_number_with_two_texts_is_trusted_in_neither() -> None:
+    def rule(call: int, numbers: list[int]) -> TeacherReply:
+        return TeacherReply(items=items(*numbers) + (items(1, text="other {}") if call == 1 else []))
+
+    answers, teacher, _ = run(rule)
+    assert teacher.asked[1] == [1] and answers[1] == "answer 1"
+
+
+def test_empty_and_unasked_numbers_do_not_count() -> None:
+    answers, teacher, _ = run(
+        lambda call, n: TeacherReply(items=items(*n[1:], 99) + (items(n[0], text=" ") if call == 1 else items(n[0]))))
+    assert teacher.asked[1] == [1] and 99 not in answers
+
+
+def test_what_never_comes_is_failed_with_the_teachers_words() -> None:
+    teacher = ScriptedTeacher(lambda _, n: TeacherReply(items=items(*(x for x in n if x != 5)), refused={5: "I will not."}))
+    found = answer(DOCUMENT, QUESTIONS, teacher, AnswerSettings(max_repairs=1))
+    [failed] = [a for a in found.answers if a.answer is None]
+    assert (failed.question_number, failed.failed) == (5, "I will not.")
+
+
+def test_the_number_of_questions_follows_the_length_of_the_talk() -> None:
+    assert wanted(DOCUMENT, QuestionSettings(seconds_per_question=60)) == 2
+    assert wanted(DOCUMENT.model_copy(update={"duration_seconds": 900.0}), QuestionSettings()) == 10
+    assert wanted(DOCUMENT.model_copy(update={"duration_seconds": 1e6}), QuestionSettings(at_most=9)) == 9
+
+
+def test_questions_are_renumbered_without_doubles_and_spans_stay_inside_the_talk() -> None:
+    sent = [ReplyItem(question_number=n, text=t, first_paragraph=p, last_paragraph=p)
+            for n, t, p in ((7, "What is heat?", 0), (7, "what is HEAT?", 0), (1, "What is cold?", 5))]
+    questions, _ = extract(
+        DOCUMENT, ScriptedTeacher(lambda *_: TeacherReply(items=sent)), QuestionSettings(seconds_per_question=20))
+    assert [(q.question_number, q.first_paragraph) for q in questions.questions] == [(1, 0), (2, None)]
+    with pytest.raises(MalformedReply, match="no question"):
+        extract(DOCUMENT, ScriptedTeacher(lambda *_: TeacherReply(items=[])), QuestionSettings())

@@ -1,0 +1,33 @@
+"""One holder at a time; the second is told who holds it; a dead holder holds nothing."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from understudy import locks
+from understudy.errors import Busy
+
+HOLD = "import sys, pathlib; from understudy import locks\n" \
+       "with locks.held(pathlib.Path(sys.argv[1]), 'x'):\n    print('held', flush=True); sys.stdin.read()"
+
+
+def test_the_second_is_told_who_holds_it_and_a_kill_frees_it(tmp_path: Path, root: Path) -> None:
+    file = tmp_path / ".lock"
+    first = subprocess.Popen([sys.executable, "-c", HOLD, str(file)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=root)
+    try:
+        assert first.stdout and first.stdout.readline() == b"held\n"
+        assert f"process {first.pid}" in (locks.holder(file) or "")
+        with pytest.raises(Busy, match=f"process {first.pid}"), locks.held(file, "data/x"):
+            pass
+    finally:
+        first.kill()
+        first.communicate()
+    assert locks.holder(file) is None
+    with locks.held(file, "data/x"), locks.held(file, "data/x"):
+        pass
+
+
+def test_a_free_lock_is_held_by_nobody(tmp_path: Path) -> None:
+    assert locks.holder(tmp_path / "never") is None

@@ -1,0 +1,120 @@
+"""The store never serves an asset whose inputs differ, and never a half-written one."""
+
+from pathlib import Path
+
+import pytest
+
+from understudy import store
+from understudy.errors import AssetError
+from understudy.records import BaseCard, Message, Pair, Record
+
+CARD = BaseCard(name="b", architecture="llama", parameters=1)
+
+
+def write(home: Path, text: str, made_from: str = "f") -> store.AssetRef:
+    data, rows = store.encode("data/x.jsonl", [Message(role="user", content=text)])
+    return store.write_file(home, "train", "data/x.jsonl", data, rows, made_from)
+
+
+def pair(**changes: object) -> Pair:
+    fields = dict(
+        pair_id="d#1", document_id="d", title="T", published=None, question_number=1, question="Q?", answer="A\n\nB",
+        tags=["a"], start_seconds=None, end_seconds=1.5, document_sha256="0", teacher="t", prompt_sha256=None, kept=True,
+        gate=None, reason=None,
+    )
+    return Pair.model_validate(fields | changes)
+
+
+def test_an_asset_is_fresh_only_for_what_it_was_made_from(tmp_path: Path) -> None:
+    ref = write(tmp_path, "a", "one")
+    assert store.fresh(tmp_path, "data/x.jsonl", "one") == ref
+    assert store.fresh(tmp_path, "data/x.jsonl", "two") is None
+
+
+def test_a_file_without_a_manifest_does_not_count(tmp_path: Path) -> None:
+    write(tmp_path, "a")
+    (tmp_path / "data/.x.jsonl.manifest.json").unlink()
+    assert store.fresh(tmp_path, "data/x.jsonl", "f") is None
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"fingerprint": 3}', b"\xff\xfe"])
+def test_a_corrupt_manifest_makes_the_asset_stale_and_says_so(
+    tmp_path: Path, damage: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    write(tmp_path, "a")
+    (tmp_path / "data/.x.jsonl.manifest.json").write_bytes(damage)
+    assert store.fresh(tmp_path, "data/x.jsonl", "f") is None
+    assert "corrupt" in caplog.text
+
+
+def test_a_file_cut_short_is_not_fresh(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write(tmp_path, "a long enough row")
+    file = tmp_path / "data/x.jsonl"
+    file.write_bytes(file.read_bytes()[:-5])
+    assert store.fresh(tmp_path, "data/x.jsonl", "f") is None
+    assert "cut short" in caplog.text
+
+
+def test_a_file_edited_by_hand_is_not_read(tmp_path: Path) -> None:
+    ref = write(tmp_path, "a")
+    file = tmp_path / "data/x.jsonl"
+    file.write_bytes(file.read_bytes().replace(b"a", b"b"))
+    with pytest.raises(AssetError, match="changed or vanished"):
+        store.read_record(tmp_path, ref, Message)
+
+
+@pytest.mark.parametrize("path", ["p/pairs.parquet", "p/pairs.jsonl"])
+def test_rows_come_back_as_they_were_written(tmp_path: Path, path: str) -> None:
+    rows = [pair(), pair(pair_id="d#2", published="2024-01-02", tags=[], kept=False, gate="length", start_seconds=0.5)]
+    data, count = store.encode(path, rows)
+    ref = store.write_file(tmp_path, "pairs", path, data, count, "f")
+    assert list(store.read_rows(tmp_path, ref, Pair)) == rows
+
+
+def test_a_failing_build_leaves_the_old_folder_as_it_was(tmp_path: Path) -> None:
+    def good(out: Path) -> Record:
+        (out / "w.bin").write_bytes(b"old")
+        return CARD
+
+    def bad(out: Path) -> Record:
+        (out / "w.bin").write_bytes(b"half")
+        raise RuntimeError("killed")
+
+    ref = store.build_folder(tmp_path, "base", "m/base/", good, "one")
+    with pytest.raises(RuntimeError):
+        store.build_folder(tmp_path, "base", "m/base/", bad, "two")
+    assert (tmp_path / "m/base/w.bin").read_bytes() == b"old"
+    assert store.fresh(tmp_path, "m/base/", "one") == ref
+    assert store.read_record(tmp_path, ref, BaseCard) == CARD
+
+
+def test_leftovers_are_handed_on_to_the_same_work_only(tmp_path: Path) -> None:
+    seen = []
+
+    def killed(out: Path) -> Record:
+        seen.append(sorted(p.name for p in out.iterdir() if not p.name.startswith(".")))
+        (out / "checkpoint").write_bytes(b"1")
+        raise RuntimeError("killed")
+
+    for made_from in ("one", "one", "two"):
+        with pytest.raises(RuntimeError):
+            store.build_folder(tmp_path, "base", "m/base/", killed, made_from)
+    assert seen == [[], ["checkpoint"], []]
+
+
+def test_a_large_file_keeps_its_card_in_the_manifest(tmp_path: Path) -> None:
+    def make(out: Path) -> Record:
+        out.write_bytes(b"GGUF")
+        return CARD
+
+    ref = store.build_file(tmp_path, "gguf", "m/x.gguf", make, "f")
+    assert store.read_record(tmp_path, ref, BaseCard) == CARD
+    assert store.fresh(tmp_path, "m/x.gguf", "f") == ref == store.current(tmp_path, "m/x.gguf")
+
+
+def test_a_full_disk_is_said_in_a_sentence(tmp_path: Path) -> None:
+    def make(out: Path) -> Record:
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(AssetError, match="no space left"):
+        store.build_folder(tmp_path, "base", "m/base/", make, "f")
