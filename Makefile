@@ -17,10 +17,10 @@ demo: .venv/.ready  ## the whole way on the sample channel: about three minutes,
 	$(BIN)/python flows/main.py
 
 test: .venv/.ready  ## all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 unit: .venv/.ready  ## the tests that need no Prefect server
-	$(BIN)/python -m pytest tests/unit tests/architecture
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit tests/architecture
 
 lint: .venv/.ready  ## ruff
 	$(BIN)/python -m pip install -q ruff && $(BIN)/ruff check .

@@ -47,7 +47,7 @@ class ScratchBase:
         kv_heads: int = Field(default=2, ge=1, description="heads of keys and values")
         intermediate: int = Field(default=768, ge=32, description="width inside a block; a multiple of 256, too")
         context: int = Field(default=1024, ge=64, description="longest text the model is made for, in tokens")
-        updates: int = Field(default=250, ge=1, description="optimizer steps: the cap of the training")
+        updates: int = Field(default=200, ge=1, description="optimizer steps: the cap of the training")
         batch_size: int = Field(default=4, ge=1, description="passages per update")
         passage_tokens: int = Field(default=128, ge=16, description="length of one passage")
         learning_rate: float = Field(default=1e-3, gt=0, description="highest rate; a tenth of it at the end")
