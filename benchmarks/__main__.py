@@ -12,7 +12,9 @@ from benchmarks.figures import Figure
 
 def main(only: list[str]) -> int:
     """Print the figures of the groups asked for."""
-    groups = sorted(f.stem for f in Path(__file__).parent.glob("*.py") if f.stem not in ("__init__", "__main__", "figures"))
+    groups = sorted(
+        f.stem for f in Path(__file__).parent.glob("*.py") if f.stem not in ("__init__", "__main__", "figures")
+    )
     unknown = [name for name in only if name not in groups]
     if unknown:
         print(f"no group {unknown[0]!r}; choose from {', '.join(groups)}", file=sys.stderr)
@@ -23,8 +25,10 @@ def main(only: list[str]) -> int:
             print(f"{group}.{figure.line()}", flush=True)
             found.append(figure)
     verdicts = [figure.verdict for figure in found]
-    print(f"{len(found)} figures: {verdicts.count('ok')} ok, {verdicts.count('missed')} missed, "
-          f"{verdicts.count('info')} info")
+    print(
+        f"{len(found)} figures: {verdicts.count('ok')} ok, {verdicts.count('missed')} missed, "
+        f"{verdicts.count('info')} info"
+    )
     return 0
 
 

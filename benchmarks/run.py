@@ -36,10 +36,14 @@ def figures() -> Iterator[Figure]:
 
 
 def _imports() -> Iterator[Figure]:
-    program = ("import time, sys; t = time.perf_counter(); import understudy, understudy.workspace; "
-               "print(time.perf_counter() - t, sum(m in sys.modules for m in ('prefect', 'mlx')))")
-    runs = [subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
-            for _ in range(5)]
+    program = (
+        "import time, sys; t = time.perf_counter(); import understudy, understudy.workspace; "
+        "print(time.perf_counter() - t, sum(m in sys.modules for m in ('prefect', 'mlx')))"
+    )
+    runs = [
+        subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
+        for _ in range(5)
+    ]
     seconds, loaded = zip(*(map(float, run.stdout.split()) for run in runs), strict=True)
     yield Figure("import_seconds", sorted(seconds)[2], "<=", 0.5)
     yield Figure("backends_loaded_by_import", max(loaded), "=", 0)
@@ -70,7 +74,8 @@ def _kills(straight: Path, home: Path) -> Iterator[Figure]:
     dice, leftovers = random.Random(7), 0
     for _ in range(KILLS):
         process = subprocess.Popen(
-            [*MAIN, "--home", str(home)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+            [*MAIN, "--home", str(home)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        )
         try:
             process.wait(dice.uniform(2, 45))
         except subprocess.TimeoutExpired:
@@ -131,6 +136,7 @@ def _run(*flags: str) -> tuple[float, dict]:
 def _files(home: Path) -> dict[str, tuple[int, str]]:
     return {
         str(f): (f.stat().st_mtime_ns, hashlib.sha256(f.read_bytes()).hexdigest())
-        for top in ("data", "models") for f in (home / top).rglob("*")
+        for top in ("data", "models")
+        for f in (home / top).rglob("*")
         if f.is_file() and not f.name.endswith(("-wal", "-shm", ".lock"))
     }

@@ -15,20 +15,26 @@ def build_model(workspace: Workspace, dataset: DatasetRefs) -> ModelRefs:
     with locks.held(workspace.lock, f"data/{workspace.config.name}"):
         row = quote(scoring.test_rows(workspace, dataset)[0])
         base_inputs, base_keys = workspace.base_recipe(dataset)
-        base = policies.made(
-            model.prepare_base, "base", workspace, base_inputs, keys=base_keys, split=dataset.split
-        )
+        base = policies.made(model.prepare_base, "base", workspace, base_inputs, keys=base_keys, split=dataset.split)
         keys = workspace.run_keys(base, dataset)
         adapter = policies.made(
-            model.train, "adapter", workspace, [base, dataset.train, dataset.valid], keys=keys, base=base,
-            train=dataset.train, valid=dataset.valid,
+            model.train,
+            "adapter",
+            workspace,
+            [base, dataset.train, dataset.valid],
+            keys=keys,
+            base=base,
+            train=dataset.train,
+            valid=dataset.valid,
         )
         publish.losses(workspace, adapter)
         fused = policies.made(model.fuse, "fused", workspace, [base, adapter], keys=keys, base=base, adapter=adapter)
         f16 = policies.made(model.convert, "f16", workspace, [fused], keys=keys, fused=fused, row=row)
         quantized = {
-            kind: policies.prepared(model.quantize, "gguf", workspace, [f16], kind, keys | {"type": kind})
-            .submit(f16=f16, row=row) for kind in workspace.config.export.types
+            kind: policies.prepared(model.quantize, "gguf", workspace, [f16], kind, keys | {"type": kind}).submit(
+                f16=f16, row=row
+            )
+            for kind in workspace.config.export.types
         }
         files = {"F16": f16} | {kind: future.result() for kind, future in quantized.items()}
         return publish.files(workspace, ModelRefs(base=base, adapter=adapter, fused=fused, files=files, **keys))

@@ -34,12 +34,24 @@ def parser() -> argparse.ArgumentParser:
         "score it against its base. Without options: the demo on the sample channel; needs no key, GPU or download.",
         epilog="Exit status: 0 done; 1 the run failed, run it again to go on; 2 something asked for cannot be done.",
     )
-    p.add_argument("--preset", metavar="NAME|FILE", help=f"one of {', '.join(_presets())}, or a YAML file (default: demo)")
-    p.add_argument("--set", metavar="SECTION.KEY=VALUE", action="append", default=[], dest="changes",
-                   help="change one value of the preset, e.g. --set trainer.rank=16; may be repeated")
-    p.add_argument("--documents", metavar="PATH", type=Path, help="use the talks in this folder (.txt .md .vtt .srt .xml)")
+    p.add_argument(
+        "--preset", metavar="NAME|FILE", help=f"one of {', '.join(_presets())}, or a YAML file (default: demo)"
+    )
+    p.add_argument(
+        "--set",
+        metavar="SECTION.KEY=VALUE",
+        action="append",
+        default=[],
+        dest="changes",
+        help="change one value of the preset, e.g. --set trainer.rank=16; may be repeated",
+    )
+    p.add_argument(
+        "--documents", metavar="PATH", type=Path, help="use the talks in this folder (.txt .md .vtt .srt .xml)"
+    )
     p.add_argument("--channel", metavar="URL_OR_HANDLE", help="use the talks of a YouTube channel (not built yet)")
-    p.add_argument("--home", metavar="DIR", type=Path, default=ROOT, help="where data/ and models/ live (default: here)")
+    p.add_argument(
+        "--home", metavar="DIR", type=Path, default=ROOT, help="where data/ and models/ live (default: here)"
+    )
     p.add_argument("--only", choices=["dataset", "model", "score"], help="run one part; the parts before must be done")
     p.add_argument("--json", action="store_true", help="print one JSON object as the last line of standard output")
     return p
@@ -105,8 +117,10 @@ def _workspace(asked: argparse.Namespace) -> Workspace:
         problems.append(f"--home {str(asked.home)!r} is a file, where a folder is needed")
     changes: dict[str, Any] = {}
     if asked.documents:
-        changes |= {"source": {"use": "documents", "path": str(asked.documents.resolve())},
-                    "name": channel_name(asked.documents)}
+        changes |= {
+            "source": {"use": "documents", "path": str(asked.documents.resolve())},
+            "name": channel_name(asked.documents),
+        }
     for change in asked.changes:
         key, equals, value = change.partition("=")
         if not equals or not key.strip():
@@ -138,14 +152,18 @@ def _presets() -> list[str]:
 def _show(workspace: Workspace, outcome: Any, as_json: bool) -> None:
     result: dict[str, Any] = {"channel": workspace.config.name, "home": str(workspace.home), "run": None}
     result["counts"] = {"talks": workspace.ledger.counts()} | {
-        name: getattr(outcome.dataset, name).rows for name in ("pairs", "train", "valid", "test")}
+        name: getattr(outcome.dataset, name).rows for name in ("pairs", "train", "valid", "test")
+    }
     if outcome.model:
         files = {kind: workspace.file(ref) for kind, ref in outcome.model.files.items()}
         result |= {"run": outcome.model.run, "files": {kind: str(file) for kind, file in files.items()}}
     if outcome.score:
         card, report = workspace.read(outcome.score.scorecard), workspace.file(outcome.score.report)
-        result |= {"report": str(report), "verdicts": card.verdicts,
-                   "differences": {name: found.model_dump() for name, found in card.differences.items()}}
+        result |= {
+            "report": str(report),
+            "verdicts": card.verdicts,
+            "differences": {name: found.model_dump() for name, found in card.differences.items()},
+        }
         print(display.summary(card, files, report))
     else:
         print(f"{workspace.config.name}: {result['counts']}")
@@ -154,8 +172,10 @@ def _show(workspace: Workspace, outcome: Any, as_json: bool) -> None:
 
 
 def _failed(what: str, log_file: Path) -> int:
-    print(f"The run failed. {what}\nThe log: {log_file}\nFinished work is kept: run the same command again to go on.",
-          file=sys.stderr)
+    print(
+        f"The run failed. {what}\nThe log: {log_file}\nFinished work is kept: run the same command again to go on.",
+        file=sys.stderr,
+    )
     return 1
 
 
@@ -169,6 +189,7 @@ def _quiet_prefect() -> None:
 
 def _stop_quickly_on_signals() -> None:
     """The first Ctrl-C ends workers and unwinds; whatever still runs after STOP_SECONDS is left behind."""
+
     def stop(number: int, frame: Any) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         threading.Thread(target=_leave_late, daemon=True).start()

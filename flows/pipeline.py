@@ -26,7 +26,7 @@ class Outcome(Record):
 @flow(name="pipeline", flow_run_name="{config.name}", persist_result=False, validate_parameters=True)
 def pipeline(config: Config, home: Path, only: Literal["dataset", "model", "score"] | None = None) -> Outcome:
     """Build the dataset, then the model, then score it; what is fresh is not made again."""
-    workspace = Workspace(home=home, config=config)
+    workspace = Workspace(home=home.resolve(), config=config)
     preflight.check(workspace, only)
     runner = policies.runner(config.runner)
     with locks.held(workspace.lock, f"data/{config.name}"):

@@ -15,7 +15,8 @@ def score_model(workspace: Workspace, dataset: DatasetRefs, model: ModelRefs) ->
     with locks.held(workspace.lock, f"data/{workspace.config.name}"):
         rows = quote(scoring.test_rows(workspace, dataset))
         candidates: dict[str, tuple[str, AssetRef, AssetRef | None]] = {
-            "base": ("mlx", model.base, None), "adapter": ("mlx", model.base, model.adapter),
+            "base": ("mlx", model.base, None),
+            "adapter": ("mlx", model.base, model.adapter),
             "fused": ("mlx", model.fused, None),
             **{kind: ("llama_cpp", file, None) for kind, file in model.files.items()},
         }
@@ -23,11 +24,26 @@ def score_model(workspace: Workspace, dataset: DatasetRefs, model: ModelRefs) ->
         for name, (engine, weights, adapter) in candidates.items():
             inputs = [weights, *([adapter] if adapter else []), dataset.test]
             samples[name] = policies.made(
-                scoring.answer, "samples", workspace, inputs, workspace.engine_identity(engine),
-                {"run": model.run, "candidate": name}, engine=engine, model=weights, adapter=adapter, rows=rows,
+                scoring.answer,
+                "samples",
+                workspace,
+                inputs,
+                workspace.engine_identity(engine),
+                {"run": model.run, "candidate": name},
+                engine=engine,
+                model=weights,
+                adapter=adapter,
+                rows=rows,
             )
         scorecard = policies.made(
-            scoring.score, "scorecard", workspace, [dataset.split, *samples.values()], keys={"run": model.run},
-            dataset=dataset, model=model, samples=samples, rows=rows,
+            scoring.score,
+            "scorecard",
+            workspace,
+            [dataset.split, *samples.values()],
+            keys={"run": model.run},
+            dataset=dataset,
+            model=model,
+            samples=samples,
+            rows=rows,
         )
         return publish.scorecard(workspace, dataset, model, scorecard)

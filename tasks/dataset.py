@@ -103,6 +103,8 @@ def generate_answers(workspace: Workspace, entries: list[Entry]) -> int:
 @task(name="gate", **policies.ASSET)
 def gate(workspace: Workspace, made_from: str, talks: list[Talk]) -> AssetRef:
     """All pairs of the channel with their verdicts, and the verdicts beside each talk."""
+    if found := policies.ready("pairs", workspace, made_from):
+        return found
     gates = [(spec.use, workspace.plugin("gate", spec)) for spec in workspace.config.gates]
     with track("gate") as report:
         pairs = gating.judge(_joined(workspace, talks), gates, report)
@@ -116,6 +118,8 @@ def gate(workspace: Workspace, made_from: str, talks: list[Talk]) -> AssetRef:
 @task(name="split", **policies.ASSET)
 def split(workspace: Workspace, made_from: str, pairs: AssetRef) -> AssetRef:
     """The plan, and the rows of each side; the plan is written last."""
+    if found := policies.ready("split", workspace, made_from):
+        return found
     kept: dict[str, Pair] = {pair.pair_id: pair for pair in workspace.rows(pairs)}
     plan: SplitPlan = splitting.split(list(kept.values()), workspace.config.split, workspace.config.seed)
     for side in splitting.SIDES:
@@ -125,8 +129,12 @@ def split(workspace: Workspace, made_from: str, pairs: AssetRef) -> AssetRef:
 
 def _joined(workspace: Workspace, talks: Sequence[Talk]) -> list[Pair]:
     return [
-        pair for talk in talks for pair in gating.join(
-            workspace.read(talk.document), talk.document.sha256, workspace.read(talk.questions),
+        pair
+        for talk in talks
+        for pair in gating.join(
+            workspace.read(talk.document),
+            talk.document.sha256,
+            workspace.read(talk.questions),
             workspace.read(talk.answers),
         )
     ]

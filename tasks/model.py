@@ -29,15 +29,19 @@ def prepare_base(workspace: Workspace, made_from: str, base: str, split: AssetRe
 
 
 @task(name="train", **policies.ASSET)
-def train(
-    workspace: Workspace, made_from: str, run: str, base: AssetRef, train: AssetRef, valid: AssetRef
-) -> AssetRef:
+def train(workspace: Workspace, made_from: str, run: str, base: AssetRef, train: AssetRef, valid: AssetRef) -> AssetRef:
     """The adapter, tuned on the train side, chosen on the valid side."""
+
     def make(out: Path) -> training.AdapterCard:
         with policies.only_training(), track("train") as report:
             return training.train(
-                workspace.plugin("trainer"), workspace.file(base), workspace.file(train), workspace.file(valid), out,
-                workspace.config.seed, report,
+                workspace.plugin("trainer"),
+                workspace.file(base),
+                workspace.file(train),
+                workspace.file(valid),
+                out,
+                workspace.config.seed,
+                report,
             )
 
     return workspace.build_folder("adapter", make, made_from, run=run)
@@ -46,19 +50,16 @@ def train(
 @task(name="fuse", **policies.ASSET)
 def fuse(workspace: Workspace, made_from: str, run: str, base: AssetRef, adapter: AssetRef) -> AssetRef:
     """Base and adapter merged."""
+
     def make(out: Path) -> fusing.FusedCard:
         with track("fuse") as report:
-            return fusing.fuse(
-                workspace.plugin("trainer"), workspace.file(base), workspace.file(adapter), out, report
-            )
+            return fusing.fuse(workspace.plugin("trainer"), workspace.file(base), workspace.file(adapter), out, report)
 
     return workspace.build_folder("fused", make, made_from, run=run)
 
 
 @task(name="convert", **policies.ASSET)
-def convert(
-    workspace: Workspace, made_from: str, run: str, fused: AssetRef, row: tuple[Pair, ChatExample]
-) -> AssetRef:
+def convert(workspace: Workspace, made_from: str, run: str, fused: AssetRef, row: tuple[Pair, ChatExample]) -> AssetRef:
     """The fused model as a GGUF f16 file."""
     exporter, engine = workspace.exporter(), workspace.engine("llama_cpp")
 

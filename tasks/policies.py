@@ -44,20 +44,28 @@ def fingerprint_key(context: TaskRunContext, parameters: dict[str, Any]) -> str:
 
 # One task run per talk, or per batch of talks. Only talks that are due get one, so there is nothing to cache.
 DOCUMENTS = {
-    "cache_policy": NO_CACHE, "persist_result": False, "retries": 3, "retry_delay_seconds": [2, 10, 60],
-    "retry_jitter_factor": 0.5, "retry_condition_fn": is_transient,
+    "cache_policy": NO_CACHE,
+    "persist_result": False,
+    "retries": 3,
+    "retry_delay_seconds": [2, 10, 60],
+    "retry_jitter_factor": 0.5,
+    "retry_condition_fn": is_transient,
 }
 # One task run per asset of the channel; results are references, written as JSON.
 ASSET = {"cache_key_fn": fingerprint_key, "persist_result": True, "result_serializer": "json"}
 
 
 def made(
-    task: Task[..., AssetRef], asset: str, workspace: Workspace, inputs: Sequence[AssetRef], extra: Any = None,
-    keys: dict[str, str] | None = None, **arguments: Any,
+    task: Task[..., AssetRef],
+    asset: str,
+    workspace: Workspace,
+    inputs: Sequence[AssetRef],
+    extra: Any = None,
+    keys: dict[str, str] | None = None,
+    **arguments: Any,
 ) -> AssetRef:
     """Run `task` for `asset`: Cached when it is fresh on disk, whatever Prefect remembers otherwise."""
-    ready = prepared(task, asset, workspace, inputs, extra, keys)
-    return ready(**arguments)
+    return prepared(task, asset, workspace, inputs, extra, keys)(**arguments)
 
 
 class Prepared:
@@ -76,20 +84,32 @@ class Prepared:
 
 
 def prepared(
-    task: Task[..., AssetRef], asset: str, workspace: Workspace, inputs: Sequence[AssetRef], extra: Any = None,
+    task: Task[..., AssetRef],
+    asset: str,
+    workspace: Workspace,
+    inputs: Sequence[AssetRef],
+    extra: Any = None,
     keys: dict[str, str] | None = None,
 ) -> Prepared:
     """`task` bound to the fingerprint of `asset`; its cached result counts only while the asset is fresh."""
     made_from = workspace.fingerprint(asset, inputs, extra)
-    files = (asset, *TOGETHER.get(asset, ()))
-    stale = any(workspace.fresh(name, made_from, **(keys or {})) is None for name in files)
-    return Prepared(task.with_options(refresh_cache=stale), {"workspace": workspace, "made_from": made_from} | (keys or {}))
+    stale = ready(asset, workspace, made_from, keys) is None
+    return Prepared(
+        task.with_options(refresh_cache=stale), {"workspace": workspace, "made_from": made_from} | (keys or {})
+    )
+
+
+def ready(asset: str, workspace: Workspace, made_from: str, keys: dict[str, str] | None = None) -> AssetRef | None:
+    """The asset when it and what is written together with it are fresh on disk."""
+    names = (*TOGETHER.get(asset, ()), asset)
+    found = [workspace.fresh(name, made_from, **(keys or {})) for name in names]
+    return None if None in found else found[-1]
 
 
 def batches(due: Sequence[Item]) -> Iterator[list[Item]]:
     """One item each while at most TASKS_PER_STAGE are due, beyond that equal batches."""
     size = max(1, -(-len(due) // TASKS_PER_STAGE))
-    yield from (list(due[at: at + size]) for at in range(0, len(due), size))
+    yield from (list(due[at : at + size]) for at in range(0, len(due), size))
 
 
 def raise_first_failure(futures: Iterable[PrefectFuture[Any]]) -> None:

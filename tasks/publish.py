@@ -17,8 +17,8 @@ from prefect.artifacts import (
     update_progress_artifact,
 )
 
-from understudy.report import page as pages
 from understudy.records import AssetRef, DatasetRefs, ModelRefs, Pair, Scorecard, ScoreRefs, SplitPlan
+from understudy.report import page as pages
 from understudy.workspace import Workspace
 
 ROWS_SHOWN = 200  # the UI lists whole bodies: each artifact stays under 200 KB
@@ -30,7 +30,8 @@ def dataset(workspace: Workspace, pairs: AssetRef, split: AssetRef) -> DatasetRe
     rows: list[Pair] = workspace.rows(pairs)
     plan: SplitPlan = workspace.read(split)
     create_markdown_artifact(
-        key=_key(workspace, "dataset"), markdown=dataset_summary(rows, plan, workspace.ledger.counts()),
+        key=_key(workspace, "dataset"),
+        markdown=dataset_summary(rows, plan, workspace.ledger.counts()),
         description="Talks, pairs, what the gates refused, and the split.",
     )
     return refs
@@ -43,12 +44,21 @@ def dataset_summary(rows: Sequence[Pair], plan: SplitPlan, ledger: dict[str, int
     refused = frame[~frame.kept].groupby("gate").size().sort_values(ascending=False)
     lines = [
         f"**{frame.document_id.nunique()} talks**, {len(frame)} pairs, **{int(frame.kept.sum())} kept**; "
-        f"answers of {words.median():.0f} words (middle half {words.quantile(.25):.0f} to {words.quantile(.75):.0f}).",
-        "", "| talks | |", "|---|---|", *(f"| {status} | {count} |" for status, count in ledger.items()),
-        "", "| side | talks | pairs |", "|---|---|---|",
+        f"answers of {words.median():.0f} words (mid half {words.quantile(0.25):.0f} to {words.quantile(0.75):.0f}).",
+        "",
+        "| talks | |",
+        "|---|---|",
+        *(f"| {status} | {count} |" for status, count in ledger.items()),
+        "",
+        "| side | talks | pairs |",
+        "|---|---|---|",
         *(f"| {side} | {len(plan.documents[side])} | {len(plan.sides[side])} |" for side in plan.sides),
-        "", "| refused by | pairs |", "|---|---|", *(f"| {gate} | {count} |" for gate, count in refused.items()),
-        "", f"Leakage: {plan.leakage.rows_sharing_a_document} held-out rows share a talk with train, "
+        "",
+        "| refused by | pairs |",
+        "|---|---|",
+        *(f"| {gate} | {count} |" for gate, count in refused.items()),
+        "",
+        f"Leakage: {plan.leakage.rows_sharing_a_document} held-out rows share a talk with train, "
         f"{plan.leakage.near_duplicate_questions} have a near-duplicate there."
         + (f" **{plan.leakage.explained}.**" if plan.leakage.explained else ""),
     ]
@@ -61,7 +71,8 @@ def losses(workspace: Workspace, adapter: AssetRef) -> None:
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     thinned = rows[:: -(-len(rows) // ROWS_SHOWN)]
     create_table_artifact(
-        key=_key(workspace, "loss"), table=[{k: _short(v) for k, v in row.items()} for row in thinned],
+        key=_key(workspace, "loss"),
+        table=[{k: _short(v) for k, v in row.items()} for row in thinned],
         description="Train and valid loss in nats per answer token; the first valid loss is the base's.",
     )
 
@@ -70,8 +81,10 @@ def files(workspace: Workspace, model: ModelRefs) -> ModelRefs:
     """Where the model's files are."""
     for kind, ref in model.files.items():
         create_link_artifact(
-            key=_key(workspace, f"file-{kind}"), link=workspace.file(ref).resolve().as_uri(),
-            link_text=f"{ref.path} ({ref.bytes / 1e6:.1f} MB)", description=f"The tuned model as {kind}.",
+            key=_key(workspace, f"file-{kind}"),
+            link=workspace.file(ref).resolve().as_uri(),
+            link_text=f"{ref.path} ({ref.bytes / 1e6:.1f} MB)",
+            description=f"The tuned model as {kind}.",
         )
     return model
 
@@ -82,11 +95,14 @@ def scorecard(workspace: Workspace, dataset: DatasetRefs, model: ModelRefs, card
     report = workspace.current("report", run=model.run)
     assert report is not None, "the page is written before the scorecard"
     create_markdown_artifact(
-        key=_key(workspace, "scorecard"), markdown=pages.markdown(found),
+        key=_key(workspace, "scorecard"),
+        markdown=pages.markdown(found),
         description="Base against tuned on the held-out talks.",
     )
     create_link_artifact(
-        key=_key(workspace, "report"), link=workspace.file(report).resolve().as_uri(), link_text=report.path,
+        key=_key(workspace, "report"),
+        link=workspace.file(report).resolve().as_uri(),
+        link_text=report.path,
         description="The whole page: curves, tables, answers side by side.",
     )
     return ScoreRefs(scorecard=card, report=report)
@@ -109,7 +125,9 @@ class ProgressArtifacts:
         self._shown[stage] = (artifact, now)
         percent = round(100 * done / total, 1)
         if artifact is None:
-            artifact = create_progress_artifact(percent, key=_key(self.workspace, f"progress-{stage}"), description=note)
+            artifact = create_progress_artifact(
+                percent, key=_key(self.workspace, f"progress-{stage}"), description=note
+            )
             self._shown[stage] = (artifact, now)
         else:
             update_progress_artifact(artifact, percent, description=note)

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from prefect import task
 
 from tasks import policies
-from understudy.report import page as pages
 from understudy.progress import track
 from understudy.records import AssetRef, ChatExample, DatasetRefs, ModelRefs, Pair, Sample, SplitPlan
+from understudy.report import page as pages
 from understudy.stages import evaluate as evaluating
 from understudy.workspace import Workspace
 
@@ -24,33 +24,64 @@ def test_rows(workspace: Workspace, dataset: DatasetRefs) -> Rows:
 
 @task(name="answer", task_run_name="answer-{candidate}", **policies.ASSET)
 def answer(
-    workspace: Workspace, made_from: str, run: str, candidate: str, engine: str, model: AssetRef,
-    adapter: AssetRef | None, rows: Rows,
+    workspace: Workspace,
+    made_from: str,
+    run: str,
+    candidate: str,
+    engine: str,
+    model: AssetRef,
+    adapter: AssetRef | None,
+    rows: Rows,
 ) -> AssetRef:
     """What one candidate makes of the held-out questions."""
+    if found := policies.ready("samples", workspace, made_from, {"run": run, "candidate": candidate}):
+        return found
     settings = workspace.config.evaluate
     with track(f"score {candidate}") as report:
         samples = workspace.engine(engine).run(
-            workspace.file(model), workspace.file(adapter) if adapter else None, rows,
-            answers=settings.questions, max_tokens=settings.max_tokens, report=report,
+            workspace.file(model),
+            workspace.file(adapter) if adapter else None,
+            rows,
+            answers=settings.questions,
+            max_tokens=settings.max_tokens,
+            report=report,
         )
     return workspace.save("samples", samples, made_from, run=run, candidate=candidate)
 
 
 @task(name="score", **policies.ASSET)
 def score(
-    workspace: Workspace, made_from: str, run: str, dataset: DatasetRefs, model: ModelRefs,
-    samples: dict[str, AssetRef], rows: Rows,
+    workspace: Workspace,
+    made_from: str,
+    run: str,
+    dataset: DatasetRefs,
+    model: ModelRefs,
+    samples: dict[str, AssetRef],
+    rows: Rows,
 ) -> AssetRef:
     """The scorecard and its page; the scorecard is written last."""
+    if found := policies.ready("scorecard", workspace, made_from, {"run": run}):
+        return found
     said: dict[str, Sequence[Sample]] = {name: workspace.rows(ref) for name, ref in samples.items()}
     card = evaluating.score(
-        workspace.config.name, run, workspace.read(dataset.split), rows, said, _sizes(model),
+        workspace.config.name,
+        run,
+        workspace.read(dataset.split),
+        rows,
+        said,
+        _sizes(model),
         {spec.use: workspace.plugin("metric", spec) for spec in workspace.config.evaluate.metrics},
-        workspace.config.seed, dataset.test.sha256,
+        workspace.config.seed,
+        dataset.test.sha256,
     )
-    page = pages.page(card, losses(workspace, model), said, [pair for pair, _ in rows], cards(workspace, model),
-                      counts(workspace, dataset))
+    page = pages.page(
+        card,
+        losses(workspace, model),
+        said,
+        [pair for pair, _ in rows],
+        cards(workspace, model),
+        counts(workspace, dataset),
+    )
     workspace.save_text("report", page, made_from, run=run)
     return workspace.save("scorecard", [card], made_from, run=run)
 
@@ -71,8 +102,11 @@ def counts(workspace: Workspace, dataset: DatasetRefs) -> dict[str, int]:
     """Talks, pairs and rows, for the page."""
     pairs: list[Pair] = workspace.rows(dataset.pairs)
     return {
-        "talks": len({pair.document_id for pair in pairs}), "pairs": len(pairs),
-        "kept": sum(pair.kept for pair in pairs), "train": dataset.train.rows, "valid": dataset.valid.rows,
+        "talks": len({pair.document_id for pair in pairs}),
+        "pairs": len(pairs),
+        "kept": sum(pair.kept for pair in pairs),
+        "train": dataset.train.rows,
+        "valid": dataset.valid.rows,
         "test": dataset.test.rows,
     }
 

@@ -25,7 +25,9 @@ _TAGS = re.compile(r"<[^>]*>|\{\\[^}]*\}")
 _INVISIBLE = re.compile("[\u200b\u200e\u200f\u2060\ufeff]")
 _NOISE = re.compile(
     r"[\[(]\s*(?:music|applause|laughter|laughs?|laughing|cheering|silence|inaudible|musik|applaus|gelächter|música|"
-    r"aplausos|risas|musique|applaudissements|rires)[^\])]*[\])]|[♪♫]+", re.IGNORECASE)
+    r"aplausos|risas|musique|applaudissements|rires)[^\])]*[\])]|[♪♫]+",
+    re.IGNORECASE,
+)
 _CENSORED = re.compile(r"\[\s*__\s*\]")
 _SENTENCE_END = re.compile(r"[.!?][\"'”’)]*$")
 _ABBREVIATION = re.compile(r"^(?:Dr|Mr|Mrs|Ms|Prof|St|No|vs|e\.g|i\.e|[A-Z])\.$")
@@ -84,7 +86,7 @@ def _blocks(text: str) -> Iterator[Cue]:
         times = _TIMES.match(line.strip())
         if times:
             body = []
-            for following in lines[at + 1:]:
+            for following in lines[at + 1 :]:
                 if following == "" or _TIMES.match(following.strip()):
                     break
                 body.append(following)

@@ -23,7 +23,9 @@ class Asset(NamedTuple):
 CATALOG: dict[str, Asset] = {
     "document": Asset(records.Document, "data/{channel}/documents/{document}/document.json", "collect", ("source",)),
     "questions": Asset(
-        records.Questions, "data/{channel}/documents/{document}/questions.json", "extract_questions",
+        records.Questions,
+        "data/{channel}/documents/{document}/questions.json",
+        "extract_questions",
         ("teacher", "questions"),
     ),
     "answers": Asset(

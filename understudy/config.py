@@ -95,8 +95,12 @@ class Config(Settings):
     answers: AnswerSettings = AnswerSettings()
     verify: PluginSpec = PluginSpec(use="none")
     gates: list[PluginSpec] = Field(
-        default=[PluginSpec(use="length"), PluginSpec(use="formatting"), PluginSpec(use="mentions"),
-                 PluginSpec(use="duplicates")]
+        default=[
+            PluginSpec(use="length"),
+            PluginSpec(use="formatting"),
+            PluginSpec(use="mentions"),
+            PluginSpec(use="duplicates"),
+        ]
     )
     split: SplitSettings = SplitSettings()
     base: PluginSpec = Field(description="'scratch', a folder, or a Hugging Face repository")
@@ -150,7 +154,8 @@ def validate(raw: Mapping[str, Any]) -> Config:
 def _plugin_problems(plugins: Iterable[tuple[str, str, PluginSpec]]) -> list[str]:
     return [
         f"{where}: {problem}" if problem.startswith("unknown") else f"{where}.{problem}"
-        for where, kind, spec in plugins for problem in option_problems(kind, spec.use, spec.options)
+        for where, kind, spec in plugins
+        for problem in option_problems(kind, spec.use, spec.options)
     ]
 
 
@@ -178,7 +183,11 @@ def _put(raw: dict[str, Any], dotted: str, value: Any) -> None:
 def _sentence(error: Any) -> str:
     where = ".".join(str(part) for part in error["loc"])
     if error["type"] != "extra_forbidden":
-        return f"{where}: is missing" if error["type"] == "missing" else f"{where}: {error['msg'].lower()} (got {error['input']!r})"
+        return (
+            f"{where}: is missing"
+            if error["type"] == "missing"
+            else f"{where}: {error['msg'].lower()} (got {error['input']!r})"
+        )
     known = list(_fields_at(error["loc"][:-1]))
     return f"unknown key {where!r}{nearest(str(error['loc'][-1]), known)}"
 
@@ -194,4 +203,3 @@ def nearest(word: str, known: list[str]) -> str:
     """'; did you mean X?' or, where nothing is close, '; choose from ...'."""
     close = difflib.get_close_matches(word, known, n=1)
     return f"; did you mean {close[0]!r}?" if close else f"; choose from {', '.join(sorted(known))}"
-

@@ -63,13 +63,19 @@ def shown(log_file: Path) -> Iterator[None]:
 
 def summary(card: Scorecard, files: dict[str, Path], report: Path) -> str:
     """The result in a few lines of plain text."""
-    lines = ["", f"{card.channel}: {card.test_pairs} held-out questions from {card.test_documents} talks"]
+    talks = f"{card.test_documents} talk{'s' * (card.test_documents != 1)}"
+    lines = [
+        "",
+        f"{card.channel}: {card.test_pairs} held-out questions from {talks}; base > tuned, the difference, 95 %",
+    ]
     for name, verdict in card.verdicts.items():
         change = card.differences[name]
         by_name = {candidate.name: candidate.metrics.get(name) for candidate in card.candidates}
         before, after = by_name.get("base"), by_name.get("adapter")
         values = f"{before.value:.3f} > {after.value:.3f}" if before and after else ""
-        lines.append(f"  {name:<16} {values:<16} {change.value:+.3f} [{change.low:+.3f}, {change.high:+.3f}]  {verdict}")
+        lines.append(
+            f"  {name:<16} {values:<16} {change.value:+.3f} [{change.low:+.3f}, {change.high:+.3f}]  {verdict}"
+        )
     if not card.honest:
         lines.append("  fewer than three independent talks: the held-out questions come from trained talks")
     lines += ["", *(f"  {kind:<8} {file}" for kind, file in files.items()), f"  {'report':<8} {report}"]
@@ -96,7 +102,12 @@ def _bars() -> Iterator[tuple[Any, logging.Handler]]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description:<16}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-               TextColumn("[dim]{task.fields[note]}"))
+    columns = (
+        TextColumn("{task.description:<16}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("[dim]{task.fields[note]}"),
+    )
     with Progress(*columns, console=console, transient=True) as bars:
         yield bars, RichHandler(console=console, show_time=False, show_path=False, show_level=False, markup=False)

@@ -149,8 +149,13 @@ class Engine(Protocol):
     """What runs a model file to score it and to let it answer."""
 
     def run(
-        self, model: Path, adapter: Path | None, rows: Sequence[tuple[Pair, ChatExample]],
-        answers: int, max_tokens: int, report: Report,
+        self,
+        model: Path,
+        adapter: Path | None,
+        rows: Sequence[tuple[Pair, ChatExample]],
+        answers: int,
+        max_tokens: int,
+        report: Report,
     ) -> list[Sample]:
         """Score every row; let the model answer the first `answers` of them, greedily, up to `max_tokens`."""
 
@@ -166,5 +171,3 @@ class Metric(Protocol):
 
     def compare(self, tuned: Sequence[Sample], base: Sequence[Sample], seed: int) -> dict[str, Interval]:
         """Name > tuned minus base, paired by pair_id, interval by bootstrap over talks."""
-
-

@@ -93,7 +93,9 @@ class Ledger:
             finally:
                 db.close()
         except sqlite3.DatabaseError as error:
-            raise AssetError(f"{self.file} is not a ledger that can be used ({error}); move it away to start anew") from error
+            raise AssetError(
+                f"{self.file} is not a ledger that can be used ({error}); move it away to start anew"
+            ) from error
 
     def _prepare(self, db: sqlite3.Connection) -> None:
         version = db.execute("PRAGMA user_version").fetchone()[0]

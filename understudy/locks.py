@@ -18,7 +18,9 @@ _mine: set[Path] = set()
 
 
 @contextmanager
-def held(file: Path, what: str, wait_seconds: float = 0.0, waiting: Callable[[str], None] | None = None) -> Iterator[None]:
+def held(
+    file: Path, what: str, wait_seconds: float = 0.0, waiting: Callable[[str], None] | None = None
+) -> Iterator[None]:
     """Hold the lock `file` inside the block. Raises Busy, naming the holder, when it stays taken.
 
     `waiting` is told once who is waited for. A process that holds the lock already passes: a flow
@@ -31,10 +33,16 @@ def held(file: Path, what: str, wait_seconds: float = 0.0, waiting: Callable[[st
     with file.open("a+") as handle:
         _acquire(handle, file, what, time.monotonic() + wait_seconds, waiting)
         handle.truncate(0)
-        handle.write(json.dumps({
-            "process": os.getpid(), "host": socket.gethostname(), "command": " ".join(sys.argv)[:200],
-            "since": datetime.now(UTC).isoformat(timespec="seconds"),
-        }))
+        handle.write(
+            json.dumps(
+                {
+                    "process": os.getpid(),
+                    "host": socket.gethostname(),
+                    "command": " ".join(sys.argv)[:200],
+                    "since": datetime.now(UTC).isoformat(timespec="seconds"),
+                }
+            )
+        )
         handle.flush()
         _mine.add(file)
         try:
@@ -56,9 +64,7 @@ def holder(file: Path) -> str | None:
     return None
 
 
-def _acquire(
-    handle: IO[str], file: Path, what: str, until: float, waiting: Callable[[str], None] | None
-) -> None:
+def _acquire(handle: IO[str], file: Path, what: str, until: float, waiting: Callable[[str], None] | None) -> None:
     while True:
         try:
             return fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-from pathlib import Path
 from typing import Any, Literal
 
 from understudy import locks
@@ -15,7 +14,13 @@ Only = Literal["dataset", "model", "score"]
 
 def check(workspace: Workspace, only: Only | None = None) -> None:
     """Raise ConfigError with everything that would stop this run later."""
-    problems = [*_home(workspace), *_plugins(workspace, only), *_export(workspace), *_ledger(workspace)]
+    problems = [
+        *_home(workspace),
+        *_plugins(workspace, only),
+        *_export(workspace),
+        *_ledger(workspace),
+        *_parts_before(workspace, only),
+    ]
     if problems:
         raise ConfigError(problems)
 
@@ -42,8 +47,12 @@ def _home(workspace: Workspace) -> list[str]:
 
 
 def _plugins(workspace: Workspace, only: Only | None) -> list[str]:
-    needed = {None: ("source", "teacher", "base", "trainer"), "dataset": ("source", "teacher"),
-              "model": ("base", "trainer"), "score": ()}[only]
+    needed = {
+        None: ("source", "teacher", "base", "trainer"),
+        "dataset": ("source", "teacher"),
+        "model": ("base", "trainer"),
+        "score": (),
+    }[only]
     return [problem for kind in needed for problem in _of(workspace.plugin(kind))]
 
 
@@ -60,7 +69,17 @@ def _ledger(workspace: Workspace) -> list[str]:
     return []
 
 
+def _parts_before(workspace: Workspace, only: Only | None) -> list[str]:
+    """What --only model and --only score build on."""
+    try:
+        if only in ("model", "score"):
+            dataset = workspace.dataset()
+            if only == "score":
+                workspace.model(dataset)
+    except ConfigError as error:
+        return error.problems
+    return []
+
+
 def _of(plugin: Any) -> list[str]:
     return list(plugin.problems())
-
-

@@ -82,7 +82,11 @@ def _phrase(error: Any, known: list[str]) -> str:
     if error["type"] != "extra_forbidden":
         return f"{where}: {error['msg'].lower()} (got {error['input']!r})"
     close = difflib.get_close_matches(where, known, n=1)
-    hint = f"did you mean {close[0]!r}?" if close else f"choose from {', '.join(sorted(known)) or 'none: it has no options'}"
+    hint = (
+        f"did you mean {close[0]!r}?"
+        if close
+        else f"choose from {', '.join(sorted(known)) or 'none: it has no options'}"
+    )
     return f"{where}: unknown option; {hint}"
 
 
@@ -93,5 +97,7 @@ def identity(kind: str, name: str, options: dict[str, Any]) -> dict[str, Any]:
     path or a number of threads.
     """
     plugin = resolve(kind, name)
-    filled = plugin.Options.model_validate(options).model_dump(mode="json", exclude=getattr(plugin, "INDIFFERENT", None))
+    filled = plugin.Options.model_validate(options).model_dump(
+        mode="json", exclude=getattr(plugin, "INDIFFERENT", None)
+    )
     return {"use": name, "version": plugin.VERSION, "options": filled}

@@ -17,17 +17,46 @@ from understudy.text import words
 RAREST_WORDS = 4
 COMMON_AT = 300  # a word in more questions than this finds no candidates
 
-_NEGATIONS = frozenset(
-    "not no never without cannot can't don't doesn't isn't aren't won't shouldn't nor none".split()
-)
+_NEGATIONS = frozenset("not no never without cannot can't don't doesn't isn't aren't won't shouldn't nor none".split())
 _ARTICLES = frozenset(["a", "an", "the"])
 _OPPOSITES = [
-    frozenset(pair.split()) for pair in (
-        "more less", "increase decrease", "increases decreases", "rise fall", "rises falls", "up down", "high low",
-        "higher lower", "hot cold", "warm cool", "warms cools", "before after", "gain loss", "gain lose", "fast slow",
-        "faster slower", "first last", "start stop", "open close", "best worst", "good bad", "left right", "in out",
-        "heavy light", "hard soft", "expand contract", "expands contracts", "float sink", "floats sinks",
-        "with without", "same different", "early late", "morning evening", "day night", "inside outside",
+    frozenset(pair.split())
+    for pair in (
+        "more less",
+        "increase decrease",
+        "increases decreases",
+        "rise fall",
+        "rises falls",
+        "up down",
+        "high low",
+        "higher lower",
+        "hot cold",
+        "warm cool",
+        "warms cools",
+        "before after",
+        "gain loss",
+        "gain lose",
+        "fast slow",
+        "faster slower",
+        "first last",
+        "start stop",
+        "open close",
+        "best worst",
+        "good bad",
+        "left right",
+        "in out",
+        "heavy light",
+        "hard soft",
+        "expand contract",
+        "expands contracts",
+        "float sink",
+        "floats sinks",
+        "with without",
+        "same different",
+        "early late",
+        "morning evening",
+        "day night",
+        "inside outside",
     )
 ]
 
@@ -58,7 +87,9 @@ def near_duplicates(questions: Sequence[str], threshold: float) -> Iterator[tupl
         rarest = sorted(mine, key=lambda word: (frequency[word], word))[:RAREST_WORDS]
         candidates = {earlier for word in rarest for earlier in index[word]}
         for earlier in sorted(candidates):
-            if _alike(tokens[earlier], mine, weight) >= threshold and not _guarded(tokens[earlier] - mine, mine - tokens[earlier]):
+            if _alike(tokens[earlier], mine, weight) >= threshold and not _guarded(
+                tokens[earlier] - mine, mine - tokens[earlier]
+            ):
                 yield earlier, later
         for word in rarest:
             if len(index[word]) < COMMON_AT:

@@ -30,8 +30,14 @@ def call(module: str, job: dict[str, Any], log: Path, report: Report) -> dict[st
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("a", encoding="utf-8") as errors:
         process = subprocess.Popen(
-            [sys.executable, "-m", module], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors,
-            text=True, encoding="utf-8", env=_environment(), start_new_session=True,
+            [sys.executable, "-m", module],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            encoding="utf-8",
+            env=_environment(),
+            start_new_session=True,
         )
         _running.add(process)
         try:
@@ -80,7 +86,9 @@ def _environment() -> dict[str, str]:
     preload = blas_to_preload()
     known = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
     path = os.pathsep.join(p for p in (str(Path(__file__).parents[1]), known.get("PYTHONPATH")) if p)
-    return known | {"PYTHONPATH": path, "TOKENIZERS_PARALLELISM": "false"} | ({"LD_PRELOAD": preload} if preload else {})
+    return (
+        known | {"PYTHONPATH": path, "TOKENIZERS_PARALLELISM": "false"} | ({"LD_PRELOAD": preload} if preload else {})
+    )
 
 
 def _converse(process: subprocess.Popen[str], job: dict[str, Any], report: Report) -> dict[str, Any] | None:

@@ -154,9 +154,7 @@ class Workspace(BaseModel):
         inputs, base_keys = self.base_recipe(dataset)
         base = self._finished("base", self.fingerprint("base", inputs), **base_keys)
         keys = self.run_keys(base, dataset)
-        adapter = self._finished(
-            "adapter", self.fingerprint("adapter", [base, dataset.train, dataset.valid]), **keys
-        )
+        adapter = self._finished("adapter", self.fingerprint("adapter", [base, dataset.train, dataset.valid]), **keys)
         fused = self._finished("fused", self.fingerprint("fused", [base, adapter]), **keys)
         f16 = self._finished("f16", self.fingerprint("f16", [fused]), **keys)
         files = {"F16": f16} | {

@@ -7,9 +7,26 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 KERNEL = {
-    f"understudy.{name}" for name in (
-        "captions", "catalog", "config", "errors", "interfaces", "ledger", "locks", "markdown", "preflight", "progress",
-        "records", "registry", "similarity", "statistics", "store", "text", "worker", "workspace",
+    f"understudy.{name}"
+    for name in (
+        "captions",
+        "catalog",
+        "config",
+        "errors",
+        "interfaces",
+        "ledger",
+        "locks",
+        "markdown",
+        "preflight",
+        "progress",
+        "records",
+        "registry",
+        "similarity",
+        "statistics",
+        "store",
+        "text",
+        "worker",
+        "workspace",
     )
 }
 PLUGINS = ("sources", "teachers", "gates", "bases", "trainers", "exporters", "engines", "metrics")

@@ -17,13 +17,21 @@ os.chdir(ROOT)
 TINY: dict[str, Any] = {
     "base": {"use": "scratch", "updates": 2, "layers": 1, "vocabulary": 400, "context": 512},
     "trainer": {"use": "mlx_lora", "epochs": 0.1, "evaluations_per_epoch": 1},
-    "export.types": ["Q8_0"], "evaluate.questions": 2, "evaluate.max_tokens": 12,
+    "export.types": ["Q8_0"],
+    "evaluate.questions": 2,
+    "evaluate.max_tokens": 12,
 }
-TINY_FLAGS = [flag for change in (
-    "base={use: scratch, updates: 2, layers: 1, vocabulary: 400, context: 512}",
-    "trainer={use: mlx_lora, epochs: 0.1, evaluations_per_epoch: 1}",
-    "export.types=[Q8_0]", "evaluate.questions=2", "evaluate.max_tokens=12",
-) for flag in ("--set", change)]
+TINY_FLAGS = [
+    flag
+    for change in (
+        "base={use: scratch, updates: 2, layers: 1, vocabulary: 400, context: 512}",
+        "trainer={use: mlx_lora, epochs: 0.1, evaluations_per_epoch: 1}",
+        "export.types=[Q8_0]",
+        "evaluate.questions=2",
+        "evaluate.max_tokens=12",
+    )
+    for flag in ("--set", change)
+]
 
 
 @pytest.fixture(scope="session")
@@ -39,6 +47,7 @@ def files_under(folder: Path) -> dict[str, tuple[int, bytes]]:
     """Every file with its time of change and its bytes; SQLite's side files come and go."""
     return {
         f.relative_to(folder).as_posix(): (f.stat().st_mtime_ns, f.read_bytes())
-        for top in ("data", "models") for f in sorted((folder / top).rglob("*"))
+        for top in ("data", "models")
+        for f in sorted((folder / top).rglob("*"))
         if f.is_file() and not f.name.endswith(("-wal", "-shm", ".lock"))
     }

@@ -19,16 +19,21 @@ def run(*flags: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
     return subprocess.run([*MAIN, *flags], capture_output=True, text=True, timeout=300, cwd=cwd)
 
 
-@pytest.mark.parametrize(("flags", "told"), [
-    (["--preset", "dmo"], "did you mean 'demo'"),
-    (["--set", "trainer.rnk=3"], "did you mean 'rank'"),
-    (["--set", "teacher.use=x"], "choose from extractive"),
-    (["--set", "seed"], "section.key=value"),
-    (["--set", "export.types=[Q9_9]"], "Q9_9"),
-    (["--documents", "no/such/folder"], "there is no folder"),
-    (["--channel", "@someone"], "not built yet"),
-])
-def test_what_cannot_be_done_is_said_at_once_and_nothing_is_written(flags: list[str], told: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (["--preset", "dmo"], "did you mean 'demo'"),
+        (["--set", "trainer.rnk=3"], "did you mean 'rank'"),
+        (["--set", "teacher.use=x"], "choose from extractive"),
+        (["--set", "seed"], "section.key=value"),
+        (["--set", "export.types=[Q9_9]"], "Q9_9"),
+        (["--documents", "no/such/folder"], "there is no folder"),
+        (["--channel", "@someone"], "not built yet"),
+    ],
+)
+def test_what_cannot_be_done_is_said_at_once_and_nothing_is_written(
+    flags: list[str], told: str, tmp_path: Path
+) -> None:
     home = tmp_path / "home"
     result = run(*flags, "--home", str(home))
     assert result.returncode == 2, result.stderr
@@ -38,7 +43,8 @@ def test_what_cannot_be_done_is_said_at_once_and_nothing_is_written(flags: list[
 
 def test_help_needs_no_prefect_and_names_the_presets() -> None:
     result = subprocess.run(
-        [sys.executable, "-X", "importtime", *MAIN[1:], "--help"], capture_output=True, text=True, cwd=ROOT)
+        [sys.executable, "-X", "importtime", *MAIN[1:], "--help"], capture_output=True, text=True, cwd=ROOT
+    )
     assert result.returncode == 0 and "demo, documents" in result.stdout
     assert "prefect" not in result.stderr and "mlx" not in result.stderr
 
@@ -52,7 +58,9 @@ def test_a_kill_loses_nothing_and_the_next_run_ends_as_if_undisturbed(tmp_path: 
     (folder / "empty.srt").write_bytes(b"")
     flags = ["--documents", str(folder), *TINY_FLAGS]
     killed, straight = tmp_path / "killed", tmp_path / "straight"
-    process = subprocess.Popen([*MAIN, *flags, "--home", str(killed)], stderr=subprocess.DEVNULL, start_new_session=True)
+    process = subprocess.Popen(
+        [*MAIN, *flags, "--home", str(killed)], stderr=subprocess.DEVNULL, start_new_session=True
+    )
     until = time.monotonic() + 120
     while not list(killed.glob("data/talks/documents/*/questions.json")) and time.monotonic() < until:
         time.sleep(0.01)
@@ -70,8 +78,12 @@ def test_a_kill_loses_nothing_and_the_next_run_ends_as_if_undisturbed(tmp_path: 
 
 def test_ctrl_c_stops_within_five_seconds(tmp_path: Path) -> None:
     process = subprocess.Popen(
-        [*MAIN, "--home", str(tmp_path)], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
-        start_new_session=True)
+        [*MAIN, "--home", str(tmp_path)],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    )
     until = time.monotonic() + 120
     while not list(tmp_path.glob("models/bases/.*.partial")) and time.monotonic() < until:
         time.sleep(0.05)

@@ -1,7 +1,6 @@
 """The demo preset on a tiny setting: whole, twice, and with something gone in between."""
 
 import time
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -32,7 +31,8 @@ def states(name: str, expected: int) -> list[str]:
 
     with get_client(sync_client=True) as client:
         [run] = client.read_flow_runs(
-            flow_filter=FlowFilter(name={"any_": [name]}), limit=1, sort=FlowRunSort.START_TIME_DESC)
+            flow_filter=FlowFilter(name={"any_": [name]}), limit=1, sort=FlowRunSort.START_TIME_DESC
+        )
         until = time.monotonic() + 30
         while True:
             found = client.read_task_runs(flow_run_filter=FlowRunFilter(id={"any_": [run.id]}))
@@ -66,6 +66,20 @@ def test_a_second_run_writes_nothing_and_everything_is_cached(first: tuple[Works
         assert states(flow, tasks) == ["Cached"] * tasks, flow
 
 
+def test_without_prefects_memory_what_is_fresh_is_still_not_made_again(
+    first: tuple[Workspace, Any], tmp_path: Path
+) -> None:
+    from prefect.settings import PREFECT_RESULTS_LOCAL_STORAGE_PATH, temporary_settings
+
+    from flows.pipeline import pipeline
+
+    workspace, outcome = first
+    before = files_under(workspace.home)
+    with temporary_settings({PREFECT_RESULTS_LOCAL_STORAGE_PATH: tmp_path}):
+        assert pipeline(config=workspace.config, home=workspace.home) == outcome
+    assert files_under(workspace.home) == before
+
+
 def test_what_was_deleted_or_cut_short_is_made_again_and_nothing_else(first: tuple[Workspace, Any]) -> None:
     from flows.pipeline import pipeline
 
@@ -78,7 +92,8 @@ def test_what_was_deleted_or_cut_short_is_made_again_and_nothing_else(first: tup
     pipeline(config=workspace.config, home=workspace.home)
     after = files_under(workspace.home)
     assert {name: data for name, (_, data) in after.items() if "manifest" not in name and "split" not in name} == {
-        name: data for name, (_, data) in before.items() if "manifest" not in name and "split" not in name}
+        name: data for name, (_, data) in before.items() if "manifest" not in name and "split" not in name
+    }
     untouched = [n for n in before if n.startswith("models") and "Q8_0.gguf" not in n]
     assert all(after[name][0] == before[name][0] for name in untouched)
 

@@ -6,7 +6,9 @@ from understudy import captions
 from understudy.errors import Refused
 
 HEAD = "WEBVTT\nKind: captions\nLanguage: en\n\n"
-ROLLING = HEAD + """00:00:00.000 --> 00:00:02.990 align:start position:0%
+ROLLING = (
+    HEAD
+    + """00:00:00.000 --> 00:00:02.990 align:start position:0%
  
 heat<00:00:00.640><c> leaves</c><00:00:01.000><c> the</c>
 
@@ -26,6 +28,7 @@ cup you know
 cup you know
 you<00:00:09.400><c> know</c><00:00:09.900><c> slowly</c>
 """
+)
 
 
 def said(text: str, suffix: str) -> str:
@@ -33,7 +36,9 @@ def said(text: str, suffix: str) -> str:
 
 
 def cue(start: int, text: str) -> str:
-    return f"00:{start // 60:02}:{start % 60:02}.000 --> 00:{(start + 2) // 60:02}:{(start + 2) % 60:02}.000\n{text}\n\n"
+    return (
+        f"00:{start // 60:02}:{start % 60:02}.000 --> 00:{(start + 2) // 60:02}:{(start + 2) % 60:02}.000\n{text}\n\n"
+    )
 
 
 def test_rolled_up_lines_are_said_once_and_real_repetition_stays() -> None:
@@ -56,7 +61,10 @@ def test_noise_is_dropped_and_counted() -> None:
 
 
 def test_entities_tags_and_invisible_characters_go() -> None:
-    assert said(HEAD + cue(0, "<c.yellow>it&amp;#39;s\u200b &lt;b&gt;hot&lt;/b&gt;</c>\xa0now {\\an8}ok"), ".vtt") == "it's hot now ok"
+    assert (
+        said(HEAD + cue(0, "<c.yellow>it&amp;#39;s\u200b &lt;b&gt;hot&lt;/b&gt;</c>\xa0now {\\an8}ok"), ".vtt")
+        == "it's hot now ok"
+    )
 
 
 def test_a_speaker_mark_begins_a_paragraph() -> None:
@@ -77,9 +85,12 @@ def test_paragraphs_end_with_a_sentence_near_110_words_and_never_pass_200() -> N
 
 
 def test_subrip_and_timed_text_give_the_same_words() -> None:
-    srt = "1\r\n00:00:00,400 --> 00:00:02,000\r\nHeat isn't\r\nlost.\r\n\r\n2\r\n00:00:02,000 --> 00:00:03,000\r\nIt moves.\r\n"
-    xml = '<?xml version="1.0"?><transcript><text start="0.4" dur="3">Heat isn&amp;#39;t\nlost.</text>' \
-          '<text start="2" dur="1">It moves.</text></transcript>'
+    first = "1\r\n00:00:00,400 --> 00:00:02,000\r\nHeat isn't\r\nlost.\r\n\r\n"
+    srt = first + "2\r\n00:00:02,000 --> 00:00:03,000\r\nIt moves.\r\n"
+    xml = (
+        '<?xml version="1.0"?><transcript><text start="0.4" dur="3">Heat isn&amp;#39;t\nlost.</text>'
+        '<text start="2" dur="1">It moves.</text></transcript>'
+    )
     assert said(srt, ".srt") == said(xml, ".xml") == "Heat isn't lost. It moves."
 
 
@@ -88,10 +99,16 @@ def test_the_note_of_a_file_gives_its_title() -> None:
     assert told == {"title": "Why Tea Cools", "published": "2024-03-05"}
 
 
-@pytest.mark.parametrize(("text", "suffix"), [
-    ("WEBVTT\n\n", ".vtt"), ("no cues here", ".srt"), ("<transcript>", ".xml"), ("<transcript/>", ".xml"),
-    ('<!DOCTYPE x [<!ENTITY a "b">]><transcript/>', ".xml"),
-])
+@pytest.mark.parametrize(
+    ("text", "suffix"),
+    [
+        ("WEBVTT\n\n", ".vtt"),
+        ("no cues here", ".srt"),
+        ("<transcript>", ".xml"),
+        ("<transcript/>", ".xml"),
+        ('<!DOCTYPE x [<!ENTITY a "b">]><transcript/>', ".xml"),
+    ],
+)
 def test_files_without_captions_are_refused_with_the_reason(text: str, suffix: str) -> None:
     with pytest.raises(Refused):
         captions.parse(text, suffix)

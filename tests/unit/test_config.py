@@ -27,13 +27,17 @@ def problems(tmp_path: Path, text: str = PRESET, **changes: Any) -> list[str]:
 
 def test_an_unknown_key_names_the_nearest(tmp_path: Path) -> None:
     assert problems(tmp_path, **{"evaluate.question": 3}) == [
-        "unknown key 'evaluate.question'; did you mean 'questions'?"]
+        "unknown key 'evaluate.question'; did you mean 'questions'?"
+    ]
     assert problems(tmp_path, **{"trainer.lerning_rate": 3}) == [
-        "trainer.lerning_rate: unknown option; did you mean 'learning_rate'?"]
+        "trainer.lerning_rate: unknown option; did you mean 'learning_rate'?"
+    ]
 
 
 def test_all_problems_come_at_once(tmp_path: Path) -> None:
-    found = problems(tmp_path, name="Not A Name", seed=-1, **{"trainer.rank": 0, "teacher.use": "gtp", "split.test": 1.5})
+    found = problems(
+        tmp_path, name="Not A Name", seed=-1, **{"trainer.rank": 0, "teacher.use": "gtp", "split.test": 1.5}
+    )
     text = "\n".join(found)
     assert len(found) == 5
     for part in ("name", "seed", "trainer.rank", "unknown teacher 'gtp'; choose from extractive", "split.test"):

@@ -9,13 +9,17 @@ import pytest
 from understudy import locks
 from understudy.errors import Busy
 
-HOLD = "import sys, pathlib; from understudy import locks\n" \
-       "with locks.held(pathlib.Path(sys.argv[1]), 'x'):\n    print('held', flush=True); sys.stdin.read()"
+HOLD = (
+    "import sys, pathlib; from understudy import locks\n"
+    "with locks.held(pathlib.Path(sys.argv[1]), 'x'):\n    print('held', flush=True); sys.stdin.read()"
+)
 
 
 def test_the_second_is_told_who_holds_it_and_a_kill_frees_it(tmp_path: Path, root: Path) -> None:
     file = tmp_path / ".lock"
-    first = subprocess.Popen([sys.executable, "-c", HOLD, str(file)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=root)
+    first = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(file)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=root
+    )
     try:
         assert first.stdout and first.stdout.readline() == b"held\n"
         assert f"process {first.pid}" in (locks.holder(file) or "")

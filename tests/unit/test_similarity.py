@@ -11,22 +11,28 @@ def linked(*questions: str) -> bool:
     return (0, 1) in set(near_duplicates([*questions, *OTHERS], 0.7))
 
 
-@pytest.mark.parametrize(("a", "b"), [
-    ("Why does a cup of tea cool fastest at the start?", "Why does the cup of tea cool fastest at the start?"),
-    ("Why does bread dough rise in a warm kitchen?", "Why does bread dough rise in warm kitchens?"),
-    ("How does soap clean grease off your hands?", "How does soap clean grease off hands?"),
-])
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [
+        ("Why does a cup of tea cool fastest at the start?", "Why does the cup of tea cool fastest at the start?"),
+        ("Why does bread dough rise in a warm kitchen?", "Why does bread dough rise in warm kitchens?"),
+        ("How does soap clean grease off your hands?", "How does soap clean grease off hands?"),
+    ],
+)
 def test_the_same_question_in_nearly_the_same_words_is_found(a: str, b: str) -> None:
     assert linked(a, b)
 
 
-@pytest.mark.parametrize(("a", "b"), [
-    ("What helps people with type 1 diabetes sleep well?", "What helps people with type 2 diabetes sleep well?"),
-    ("Should I eat before a long run in the morning?", "Should I not eat before a long run in the morning?"),
-    ("Why does insulin rise after a large meal at night?", "Why does insulin fall after a large meal at night?"),
-    ("What does hypertension do to the heart?", "What does hypotension do to the heart?"),
-    ("What practical advice is there about tea?", "What practical advice is there about bread?"),
-])
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [
+        ("What helps people with type 1 diabetes sleep well?", "What helps people with type 2 diabetes sleep well?"),
+        ("Should I eat before a long run in the morning?", "Should I not eat before a long run in the morning?"),
+        ("Why does insulin rise after a large meal at night?", "Why does insulin fall after a large meal at night?"),
+        ("What does hypertension do to the heart?", "What does hypotension do to the heart?"),
+        ("What practical advice is there about tea?", "What practical advice is there about bread?"),
+    ],
+)
 def test_questions_one_word_apart_in_meaning_are_two(a: str, b: str) -> None:
     assert not linked(a, b)
 

@@ -18,9 +18,22 @@ def write(home: Path, text: str, made_from: str = "f") -> store.AssetRef:
 
 def pair(**changes: object) -> Pair:
     fields = dict(
-        pair_id="d#1", document_id="d", title="T", published=None, question_number=1, question="Q?", answer="A\n\nB",
-        tags=["a"], start_seconds=None, end_seconds=1.5, document_sha256="0", teacher="t", prompt_sha256=None, kept=True,
-        gate=None, reason=None,
+        pair_id="d#1",
+        document_id="d",
+        title="T",
+        published=None,
+        question_number=1,
+        question="Q?",
+        answer="A\n\nB",
+        tags=["a"],
+        start_seconds=None,
+        end_seconds=1.5,
+        document_sha256="0",
+        teacher="t",
+        prompt_sha256=None,
+        kept=True,
+        gate=None,
+        reason=None,
     )
     return Pair.model_validate(fields | changes)
 

@@ -58,8 +58,10 @@ def test_a_module_that_is_not_there_is_a_failure(tmp_path: Path) -> None:
 
 def test_a_worker_ends_when_its_parent_is_killed(module: str, tmp_path: Path, root: Path) -> None:
     mark = tmp_path / "pid"
-    program = (f"from pathlib import Path; from understudy import worker\n"
-               f"worker.call('{module}', {{'do': 'wait', 'mark': '{mark}'}}, Path('{tmp_path}/log'), lambda *a: None)")
+    program = (
+        f"from pathlib import Path; from understudy import worker\n"
+        f"worker.call('{module}', {{'do': 'wait', 'mark': '{mark}'}}, Path('{tmp_path}/log'), lambda *a: None)"
+    )
     parent = subprocess.Popen([sys.executable, "-c", program], cwd=root)
     while not (mark.exists() and mark.read_text()):
         time.sleep(0.05)

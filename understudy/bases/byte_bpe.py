@@ -40,23 +40,34 @@ def learn(talks: Sequence[str], vocabulary: int) -> "Tokenizer":
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
     tokenizer = Tokenizer(models.BPE(ignore_merges=True))
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([
-        pre_tokenizers.Split(Regex(SPLIT), behavior="isolated"),
-        pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-    ])
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(SPLIT), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
     tokenizer.decoder = decoders.ByteLevel()
     marks = [MARKDOWN] * max(2, sum(len(talk.split()) for talk in talks) // WORDS_PER_MARKDOWN)
-    tokenizer.train_from_iterator([*talks, *marks], trainers.BpeTrainer(
-        vocab_size=vocabulary, special_tokens=SPECIAL, min_frequency=2, show_progress=False,
-        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
-    ))
-    tokenizer.post_processor = processors.Sequence([
-        processors.ByteLevel(trim_offsets=False),
-        processors.TemplateProcessing(
-            single=f"{TEXT_BEGIN} $A", pair=f"{TEXT_BEGIN} $A {TEXT_BEGIN}:1 $B:1",
-            special_tokens=[(TEXT_BEGIN, tokenizer.token_to_id(TEXT_BEGIN))],
+    tokenizer.train_from_iterator(
+        [*talks, *marks],
+        trainers.BpeTrainer(
+            vocab_size=vocabulary,
+            special_tokens=SPECIAL,
+            min_frequency=2,
+            show_progress=False,
+            initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         ),
-    ])
+    )
+    tokenizer.post_processor = processors.Sequence(
+        [
+            processors.ByteLevel(trim_offsets=False),
+            processors.TemplateProcessing(
+                single=f"{TEXT_BEGIN} $A",
+                pair=f"{TEXT_BEGIN} $A {TEXT_BEGIN}:1 $B:1",
+                special_tokens=[(TEXT_BEGIN, tokenizer.token_to_id(TEXT_BEGIN))],
+            ),
+        ]
+    )
     return tokenizer
 
 
@@ -65,14 +76,29 @@ def save(tokenizer: "Tokenizer", out: Path, context: int) -> None:
     tokenizer.save(str(out / "tokenizer.json"))
     described = {
         str(tokenizer.token_to_id(mark)): {
-            "content": mark, "lstrip": False, "normalized": False, "rstrip": False, "single_word": False,
+            "content": mark,
+            "lstrip": False,
+            "normalized": False,
+            "rstrip": False,
+            "single_word": False,
             "special": True,
         }
         for mark in SPECIAL
     }
-    (out / "tokenizer_config.json").write_text(json.dumps({
-        "tokenizer_class": "PreTrainedTokenizerFast", "bos_token": TEXT_BEGIN, "eos_token": TURN_END,
-        "pad_token": TEXT_END, "model_max_length": context, "clean_up_tokenization_spaces": False,
-        "added_tokens_decoder": described,
-    }, indent=1) + "\n", encoding="utf-8")
+    (out / "tokenizer_config.json").write_text(
+        json.dumps(
+            {
+                "tokenizer_class": "PreTrainedTokenizerFast",
+                "bos_token": TEXT_BEGIN,
+                "eos_token": TURN_END,
+                "pad_token": TEXT_END,
+                "model_max_length": context,
+                "clean_up_tokenization_spaces": False,
+                "added_tokens_decoder": described,
+            },
+            indent=1,
+        )
+        + "\n",
+        encoding="utf-8",
+    )
     (out / "chat_template.jinja").write_text(TEMPLATE, encoding="utf-8")

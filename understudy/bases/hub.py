@@ -49,8 +49,10 @@ class HubBase:
         if name.startswith((".", "/", "~")):
             return [f"base: the folder {name!r} does not exist; give the path of a Hugging Face folder"]
         if not _REPOSITORY.match(name):
-            return [f"base: {name!r} is neither a folder nor 'owner/name' on the hub, "
-                    "e.g. mlx-community/Llama-3.2-3B-Instruct-bf16; 'scratch' needs no download"]
+            return [
+                f"base: {name!r} is neither a folder nor 'owner/name' on the hub, "
+                "e.g. mlx-community/Llama-3.2-3B-Instruct-bf16; 'scratch' needs no download"
+            ]
         return []
 
     def prepare(self, talks: Iterable[str], out: Path, seed: int, report: Report) -> BaseCard:
@@ -78,14 +80,17 @@ def _folder_problems(folder: Path) -> list[str]:
         return [f"base: {folder} holds no config.json; give a folder in the Hugging Face layout"]
     problems = []
     if not any(folder.glob("model*.safetensors")):
-        problems.append(f"base: {folder} holds no model*.safetensors; take a repository that has them, "
-                        "not one of .bin or .gguf files only")
+        problems.append(
+            f"base: {folder} holds no model*.safetensors; take a repository that has them, "
+            "not one of .bin or .gguf files only"
+        )
     if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model")):
         problems.append(f"base: {folder} holds no tokenizer.json; take a repository with its tokenizer")
     inside = _json(folder / "tokenizer_config.json").get("chat_template")
     if not inside and not (folder / "chat_template.jinja").is_file():
-        problems.append(f"base: {folder} has no chat template; take an instruct model, whose name often ends "
-                        "in -Instruct or -it")
+        problems.append(
+            f"base: {folder} has no chat template; take an instruct model, whose name often ends in -Instruct or -it"
+        )
     return problems
 
 
@@ -127,7 +132,8 @@ def _card(name: str, folder: Path) -> BaseCard:
     config = _json(folder / "config.json")
     quantization = config.get("quantization")
     return BaseCard(
-        name=name, architecture=str(config.get("model_type", "unknown")),
+        name=name,
+        architecture=str(config.get("model_type", "unknown")),
         parameters=sum(_parameters(file, quantization or {}) for file in folder.glob("model*.safetensors")),
         quantized=quantization is not None,
     )

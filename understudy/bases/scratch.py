@@ -84,9 +84,13 @@ class ScratchBase:
         byte_bpe.save(tokenizer, out, self.options.context)
         config = self._config(tokenizer)
         _write_json(out / "config.json", config)
-        _write_json(out / "generation_config.json", {
-            "bos_token_id": config["bos_token_id"], "eos_token_id": [config["eos_token_id"], config["pad_token_id"]],
-        })
+        _write_json(
+            out / "generation_config.json",
+            {
+                "bos_token_id": config["bos_token_id"],
+                "eos_token_id": [config["eos_token_id"], config["pad_token_id"]],
+            },
+        )
         notes = self._train(_stream(tokenizer, texts), config, out, seed, report)
         parameters = int(notes.pop("parameters"))
         return BaseCard(name="scratch", architecture="llama", parameters=parameters, notes=notes)
@@ -94,13 +98,23 @@ class ScratchBase:
     def _config(self, tokenizer: "Tokenizer") -> dict[str, Any]:
         options = self.options
         return {
-            "architectures": ["LlamaForCausalLM"], "model_type": "llama", "torch_dtype": "float32",
-            "hidden_size": options.hidden, "intermediate_size": options.intermediate,
-            "num_hidden_layers": options.layers, "num_attention_heads": options.heads,
-            "num_key_value_heads": options.kv_heads, "head_dim": options.hidden // options.heads,
-            "vocab_size": tokenizer.get_vocab_size(), "max_position_embeddings": options.context,
-            "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "hidden_act": "silu", "tie_word_embeddings": True,
-            "attention_bias": False, "mlp_bias": False,
+            "architectures": ["LlamaForCausalLM"],
+            "model_type": "llama",
+            "torch_dtype": "float32",
+            "hidden_size": options.hidden,
+            "intermediate_size": options.intermediate,
+            "num_hidden_layers": options.layers,
+            "num_attention_heads": options.heads,
+            "num_key_value_heads": options.kv_heads,
+            "head_dim": options.hidden // options.heads,
+            "vocab_size": tokenizer.get_vocab_size(),
+            "max_position_embeddings": options.context,
+            "rms_norm_eps": 1e-5,
+            "rope_theta": 10000.0,
+            "hidden_act": "silu",
+            "tie_word_embeddings": True,
+            "attention_bias": False,
+            "mlp_bias": False,
             "bos_token_id": tokenizer.token_to_id(byte_bpe.TEXT_BEGIN),
             "eos_token_id": tokenizer.token_to_id(byte_bpe.TURN_END),
             "pad_token_id": tokenizer.token_to_id(byte_bpe.TEXT_END),
@@ -115,11 +129,21 @@ class ScratchBase:
         with tempfile.TemporaryDirectory() as folder:
             stream = Path(folder) / "tokens.npy"
             np.save(stream, np.array(tokens, dtype=np.int32))
-            notes = worker.call("understudy.bases.scratch_worker", {
-                "tokens": str(stream), "config": config, "out": str(out / "model.safetensors"), "seed": seed,
-                "updates": self.options.updates, "batch_size": self.options.batch_size,
-                "passage_tokens": self.options.passage_tokens, "learning_rate": self.options.learning_rate,
-            }, log, report)
+            notes = worker.call(
+                "understudy.bases.scratch_worker",
+                {
+                    "tokens": str(stream),
+                    "config": config,
+                    "out": str(out / "model.safetensors"),
+                    "seed": seed,
+                    "updates": self.options.updates,
+                    "batch_size": self.options.batch_size,
+                    "passage_tokens": self.options.passage_tokens,
+                    "learning_rate": self.options.learning_rate,
+                },
+                log,
+                report,
+            )
         log.unlink()  # kept only when the worker failed
         return notes | {"talks_tokens": len(tokens)}
 

@@ -14,9 +14,26 @@ from understudy.interfaces import Report
 
 # Those that need an importance matrix (IQ1, IQ2, IQ3_XXS and XS, Q2_K_S) or a ternary model (TQ) are left out.
 TYPES: dict[str, int] = {
-    "F16": 1, "BF16": 32, "Q8_0": 7, "Q6_K": 18, "Q5_K_M": 17, "Q5_K_S": 16, "Q5_1": 9, "Q5_0": 8,
-    "Q4_K_M": 15, "Q4_K_S": 14, "Q4_1": 3, "Q4_0": 2, "IQ4_NL": 25, "IQ4_XS": 30,
-    "Q3_K_L": 13, "Q3_K_M": 12, "Q3_K_S": 11, "IQ3_M": 27, "IQ3_S": 26, "Q2_K": 10,
+    "F16": 1,
+    "BF16": 32,
+    "Q8_0": 7,
+    "Q6_K": 18,
+    "Q5_K_M": 17,
+    "Q5_K_S": 16,
+    "Q5_1": 9,
+    "Q5_0": 8,
+    "Q4_K_M": 15,
+    "Q4_K_S": 14,
+    "Q4_1": 3,
+    "Q4_0": 2,
+    "IQ4_NL": 25,
+    "IQ4_XS": 30,
+    "Q3_K_L": 13,
+    "Q3_K_M": 12,
+    "Q3_K_S": 11,
+    "IQ3_M": 27,
+    "IQ3_S": 26,
+    "Q2_K": 10,
 }
 LINES_KEPT = 6
 _said: deque[str] = deque(maxlen=200)
@@ -80,9 +97,9 @@ def _listen() -> None:
 
     _said.clear()
     if not _listener:  # kept alive for as long as the process: llama.cpp goes on calling it
-        _listener.append(llama_cpp.llama_log_callback(
-            lambda level, text, _: _said.append(text.decode("utf-8", errors="replace"))
-        ))
+        _listener.append(
+            llama_cpp.llama_log_callback(lambda level, text, _: _said.append(text.decode("utf-8", errors="replace")))
+        )
     llama_cpp.llama_log_set(_listener[0], ctypes.c_void_p(0))
 
 

@@ -8,8 +8,20 @@ from pydantic import BaseModel, ConfigDict, Field
 from understudy.records import Pair
 
 DEFAULT_PHRASES = [
-    "the transcript", "this transcript", "the video", "this video", "the speaker", "the lecturer", "in this talk",
-    "in the talk", "the talk says", "the text says", "the passage", "the author", "subscribe", "as an ai",
+    "the transcript",
+    "this transcript",
+    "the video",
+    "this video",
+    "the speaker",
+    "the lecturer",
+    "in this talk",
+    "in the talk",
+    "the talk says",
+    "the text says",
+    "the passage",
+    "the author",
+    "subscribe",
+    "as an ai",
 ]
 
 

@@ -64,7 +64,9 @@ class DocumentsSource:
             raise Refused(f"files of type {file.suffix or 'without ending'} are not read; use {', '.join(READERS)}")
         document = reader(_decode(file), entry, file.suffix.lower())
         if document.words < self.options.min_words:
-            raise Refused(f"only {document.words} words; a talk has at least {self.options.min_words} (source.min_words)")
+            raise Refused(
+                f"only {document.words} words; a talk has at least {self.options.min_words} (source.min_words)"
+            )
         return document
 
     def _files(self) -> list[Path]:
@@ -120,9 +122,15 @@ def _read_captions(text: str, entry: Entry, suffix: str) -> Document:
     told = captions.note(text) if suffix == ".vtt" else {}
     language = re.search(r"^Language:\s*([A-Za-z-]+)", text, re.MULTILINE)
     return Document(
-        document_id=entry.document_id, title=told.get("title") or entry.title, locator=entry.locator,
-        how=f"captions {suffix}", language=language.group(1) if language else None, published=told.get("published"),
-        duration_seconds=round(max(cue.end for cue in cues), 1), noise_tags=noise, paragraphs=paragraphs,
+        document_id=entry.document_id,
+        title=told.get("title") or entry.title,
+        locator=entry.locator,
+        how=f"captions {suffix}",
+        language=language.group(1) if language else None,
+        published=told.get("published"),
+        duration_seconds=round(max(cue.end for cue in cues), 1),
+        noise_tags=noise,
+        paragraphs=paragraphs,
     )
 
 
@@ -135,8 +143,13 @@ def _read_text(text: str, entry: Entry, suffix: str) -> Document:
         raise Refused("the file holds a heading and no text")
     published = told.get("published") or told.get("date")
     return Document(
-        document_id=entry.document_id, title=title, locator=entry.locator, how=f"text {suffix}",
-        language=told.get("language"), published=published, paragraphs=paragraphs,
+        document_id=entry.document_id,
+        title=title,
+        locator=entry.locator,
+        how=f"text {suffix}",
+        language=told.get("language"),
+        published=published,
+        paragraphs=paragraphs,
     )
 
 
@@ -149,7 +162,7 @@ def _front_matter(text: str) -> tuple[dict[str, str], str]:
     except yaml.YAMLError as error:
         raise Refused(f"the front matter is not YAML: {str(error).splitlines()[0]}") from None
     told = told if isinstance(told, dict) else {}
-    return {str(k).lower(): str(v) for k, v in told.items() if v is not None}, text[found.end():]
+    return {str(k).lower(): str(v) for k, v in told.items() if v is not None}, text[found.end() :]
 
 
 def _heading(blocks: list[str]) -> str | None:
@@ -158,7 +171,9 @@ def _heading(blocks: list[str]) -> str | None:
         return None
     first, *rest = blocks[0].split("\n")
     line = first.lstrip("# ").strip()
-    if not first.startswith("#") and (len(line) > 90 or line.endswith((".", "!", "?", ",")) or (not rest and len(blocks) < 2)):
+    if not first.startswith("#") and (
+        len(line) > 90 or line.endswith((".", "!", "?", ",")) or (not rest and len(blocks) < 2)
+    ):
         return None
     blocks[0:1] = ["\n".join(rest)] if rest else []
     return line
@@ -182,7 +197,11 @@ def _pieces(blocks: list[str]) -> Iterator[str]:
 
 
 READERS: dict[str, Callable[[str, Entry, str], Document]] = {
-    ".txt": _read_text, ".md": _read_text, ".vtt": _read_captions, ".srt": _read_captions, ".xml": _read_captions,
+    ".txt": _read_text,
+    ".md": _read_text,
+    ".vtt": _read_captions,
+    ".srt": _read_captions,
+    ".xml": _read_captions,
 }
 
 

@@ -40,5 +40,6 @@ def removed(known: Iterable[Row], listed: Iterable[str]) -> list[Row]:
     still = set(listed)
     return [
         r._replace(status="removed", reason="no longer in the source")
-        for r in known if r.document_id not in still and r.status != "removed"
+        for r in known
+        if r.document_id not in still and r.status != "removed"
     ]

@@ -24,10 +24,15 @@ def checked(
 ) -> GgufCard:
     """The card of a file that loads and answers. Raises ExportError for one that does not."""
     tensor_types, bits = exporter.describe(file)
-    [sample] = engine.run(file, None, rows, answers=1, max_tokens=CHECK_TOKENS, report=lambda done, total, note="": None)
+    [sample] = engine.run(
+        file, None, rows, answers=1, max_tokens=CHECK_TOKENS, report=lambda done, total, note="": None
+    )
     if sample.nll != sample.nll or sample.nll <= 0:
         raise ExportError(f"the {type} file loads but its likelihoods are no numbers: {sample.nll}")
     return GgufCard(
-        type=type, tensor_types=tensor_types, bits_per_weight=round(bits, 3),
-        question=rows[0][0].question, answer=sample.text or "",
+        type=type,
+        tensor_types=tensor_types,
+        bits_per_weight=round(bits, 3),
+        question=rows[0][0].question,
+        answer=sample.text or "",
     )

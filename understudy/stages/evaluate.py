@@ -1,5 +1,5 @@
 """
-Stage 10, evaluate: what the samples of every candidate say, in numbers with intervals and in four words.
+Stage `evaluate`: what the samples of every candidate say, in numbers with intervals and in four words.
 
 The words are 'better', 'worse', 'no worse' and 'not enough data', and come from intervals alone.
 """

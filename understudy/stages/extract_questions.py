@@ -18,15 +18,21 @@ def extract(document: Document, teacher: Teacher, settings: QuestionSettings) ->
         text = " ".join(item.text.split())
         if text and text.lower() not in seen:
             seen.add(text.lower())
-            questions.append(Question(
-                question_number=len(questions) + 1, question=text, tags=item.tags,
-                first_paragraph=_inside(item.first_paragraph, document),
-                last_paragraph=_inside(item.last_paragraph, document),
-            ))
+            questions.append(
+                Question(
+                    question_number=len(questions) + 1,
+                    question=text,
+                    tags=item.tags,
+                    first_paragraph=_inside(item.first_paragraph, document),
+                    last_paragraph=_inside(item.last_paragraph, document),
+                )
+            )
     if not questions:
         raise MalformedReply(f"{teacher.label} found no question in {document.document_id} ({document.words} words)")
     return Questions(
-        document_id=document.document_id, teacher=teacher.label, prompt_sha256=teacher.prompt_sha256,
+        document_id=document.document_id,
+        teacher=teacher.label,
+        prompt_sha256=teacher.prompt_sha256,
         questions=questions,
     ), reply.usd
 

@@ -18,11 +18,22 @@ def join(document: Document, sha256: str, questions: Questions, answers: Answers
             continue
         start, end = _seconds(document, q.first_paragraph, q.last_paragraph)
         yield Pair(
-            pair_id=f"{document.document_id}#{q.question_number}", document_id=document.document_id,
-            title=document.title, published=document.published, question_number=q.question_number,
-            question=q.question, answer=text, tags=q.tags, start_seconds=start, end_seconds=end,
-            document_sha256=sha256, teacher=answers.teacher, prompt_sha256=answers.prompt_sha256,
-            kept=True, gate=None, reason=None,
+            pair_id=f"{document.document_id}#{q.question_number}",
+            document_id=document.document_id,
+            title=document.title,
+            published=document.published,
+            question_number=q.question_number,
+            question=q.question,
+            answer=text,
+            tags=q.tags,
+            start_seconds=start,
+            end_seconds=end,
+            document_sha256=sha256,
+            teacher=answers.teacher,
+            prompt_sha256=answers.prompt_sha256,
+            kept=True,
+            gate=None,
+            reason=None,
         )
 
 
@@ -71,5 +82,9 @@ def _seconds(document: Document, first: int | None, last: int | None) -> tuple[f
     if first is None:
         return None, None
     following = (last if last is not None else first) + 1
-    end = document.paragraphs[following].start_seconds if following < len(document.paragraphs) else document.duration_seconds
+    end = (
+        document.paragraphs[following].start_seconds
+        if following < len(document.paragraphs)
+        else document.duration_seconds
+    )
     return document.paragraphs[first].start_seconds, end

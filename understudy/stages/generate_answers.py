@@ -38,8 +38,12 @@ def answer(
             break
         batches = _smaller(left, attempt)
     return Answers(
-        document_id=document.document_id, teacher=teacher.label, prompt_sha256=teacher.prompt_sha256, usd=usd,
-        repaired=len(repaired), answers=[_entry(q.question_number, texts, failed) for q in questions.questions],
+        document_id=document.document_id,
+        teacher=teacher.label,
+        prompt_sha256=teacher.prompt_sha256,
+        usd=usd,
+        repaired=len(repaired),
+        answers=[_entry(q.question_number, texts, failed) for q in questions.questions],
     )
 
 
@@ -56,7 +60,9 @@ def tally(answers: Answers) -> Counter[str]:
     """Asked, answered, repaired and failed; asked = answered + failed."""
     answered = sum(a.answer is not None for a in answers.answers)
     return Counter(
-        asked=len(answers.answers), answered=answered, repaired=answers.repaired,
+        asked=len(answers.answers),
+        answered=answered,
+        repaired=answers.repaired,
         failed=len(answers.answers) - answered,
     )
 

@@ -32,15 +32,19 @@ def split(pairs: Sequence[Pair], settings: SplitSettings, seed: int) -> SplitPla
     return SplitPlan(
         sides={side: [p.pair_id for p in kept if sides[p.pair_id] == side] for side in SIDES},
         documents={side: sorted({p.document_id for p in kept if sides[p.pair_id] == side}) for side in SIDES},
-        leakage=_leakage(kept, sides, links, honest), honest=honest,
+        leakage=_leakage(kept, sides, links, honest),
+        honest=honest,
     )
 
 
 def example(pair: Pair) -> ChatExample:
     """The pair as a training row."""
-    return ChatExample(messages=[
-        Message(role="user", content=pair.question), Message(role="assistant", content=pair.answer),
-    ])
+    return ChatExample(
+        messages=[
+            Message(role="user", content=pair.question),
+            Message(role="assistant", content=pair.answer),
+        ]
+    )
 
 
 def _same_talk(kept: Sequence[Pair]) -> list[tuple[int, int]]:
@@ -62,8 +66,10 @@ def _fill(groups: list[list[Pair]], settings: SplitSettings, seed: int, honest: 
     wishes: tuple[tuple[Side, float], ...] = (("test", settings.test), ("valid", settings.valid))
     for side, share in wishes:
         taken, talks = 0, set()
-        while share and len(waiting) > (2 if side == "test" else 1) and (
-            taken < round(share * total) or (honest and len(talks) < settings.min_documents) or not taken
+        while (
+            share
+            and len(waiting) > (2 if side == "test" else 1)
+            and (taken < round(share * total) or (honest and len(talks) < settings.min_documents) or not taken)
         ):
             group = waiting.pop(0)
             taken += len(group)
@@ -73,12 +79,12 @@ def _fill(groups: list[list[Pair]], settings: SplitSettings, seed: int, honest: 
     return sides
 
 
-def _leakage(
-    kept: Sequence[Pair], sides: dict[str, Side], links: Sequence[tuple[int, int]], honest: bool
-) -> Leakage:
+def _leakage(kept: Sequence[Pair], sides: dict[str, Side], links: Sequence[tuple[int, int]], honest: bool) -> Leakage:
     trained = {pair.document_id for pair in kept if sides[pair.pair_id] == "train"}
     crossing = {
-        kept[i].pair_id for a, b in links for i in (a, b)
+        kept[i].pair_id
+        for a, b in links
+        for i in (a, b)
         if sides[kept[a].pair_id] != sides[kept[b].pair_id] and sides[kept[i].pair_id] != "train"
     }
     return Leakage(

@@ -18,7 +18,8 @@ USES_PER_SENTENCE = 2
 BOLD_TERMS = 3
 REACH = 14  # sentences after the anchor that may belong to its answer
 _ORDINAL = re.compile(
-    r"^(?:(?:and )?(?:first(?:ly)?|second(?:ly)?|third(?:ly)?|fourth(?:ly)?|fifth(?:ly)?|finally|lastly)\b,?) ", re.I)
+    r"^(?:(?:and )?(?:first(?:ly)?|second(?:ly)?|third(?:ly)?|fourth(?:ly)?|fifth(?:ly)?|finally|lastly)\b,?) ", re.I
+)
 _ANNOUNCES = re.compile(r"\b(?:two|three|four|five|six|several)\b|:$", re.I)
 _FIRST = re.compile(r"^first(?:ly)?\b,? ", re.I)
 _NEEDS_MORE = re.compile(r"^(?:there (?:is|are)|people say|some say|say|let|suppose|think of|imagine|if|when)\b", re.I)
@@ -50,7 +51,8 @@ class ExtractiveTeacher:
             if self.max_answer_words < self.min_answer_words + 20:
                 raise ValueError(
                     f"max_answer_words ({self.max_answer_words}) must exceed min_answer_words "
-                    f"({self.min_answer_words}) by 20 at least, because whole sentences have to fit between")
+                    f"({self.min_answer_words}) by 20 at least, because whole sentences have to fit between"
+                )
             return self
 
     def __init__(self, options: Options) -> None:
@@ -82,8 +84,13 @@ class ExtractiveTeacher:
                 break
             banned |= failed
         items = [
-            ReplyItem(question_number=number, text=each.text, tags=tags(reading, each.text),
-                      first_paragraph=min(s.paragraph for s in picked), last_paragraph=max(s.paragraph for s in picked))
+            ReplyItem(
+                question_number=number,
+                text=each.text,
+                tags=tags(reading, each.text),
+                first_paragraph=min(s.paragraph for s in picked),
+                last_paragraph=max(s.paragraph for s in picked),
+            )
             for number, (each, picked) in enumerate(((e, p) for e, p in answered if p), start=1)
         ]
         return TeacherReply(items=items)
@@ -101,7 +108,8 @@ class ExtractiveTeacher:
                 items.append(ReplyItem(question_number=question.question_number, text=text))
             else:
                 refused[question.question_number] = (
-                    f"fewer than {self.options.min_answer_words} words of the talk that stand alone answer it")
+                    f"fewer than {self.options.min_answer_words} words of the talk that stand alone answer it"
+                )
         return TeacherReply(items=items, refused=refused)
 
 
@@ -110,7 +118,8 @@ def _require_english(document: Document) -> None:
     if not {"en", "eng", "english", "und"} & set(parts):
         raise TeacherError(
             f"the extractive teacher reads English only, and {document.document_id!r} is in {document.language!r}; "
-            "use a teacher LLM for it")
+            "use a teacher LLM for it"
+        )
 
 
 def _nearest(reading: Reading, question: Question) -> Candidate | None:
@@ -183,9 +192,9 @@ class _Composer:
         everything, anchor = self.reading.sentences, place.anchor
         end = next((b for b in self.borders if b > anchor), len(everything))
         start = max((b + 1 for b in self.borders if b <= anchor), default=0)
-        after = [s for s in everything[anchor + place.spoken: min(end, anchor + REACH)] if self._usable(s)]
+        after = [s for s in everything[anchor + place.spoken : min(end, anchor + REACH)] if self._usable(s)]
         start = max((s.index + 1 for s in everything[start:anchor] if s.asks), default=start)
-        before = [s for s in everything[max(start, anchor - 6): anchor] if self._usable(s)] if not place.spoken else []
+        before = [s for s in everything[max(start, anchor - 6) : anchor] if self._usable(s)] if not place.spoken else []
         opening = self._opening(after, asked, place)
         if opening is None:
             return None, [], []
@@ -208,15 +217,24 @@ class _Composer:
 
     def _elsewhere(self, first: Sentence, asked: set[str]) -> list[Sentence]:
         """For an answer that stays too short: sentences of the neighbourhood that stand alone and speak of the same."""
-        around = self.reading.sentences[max(0, first.index - 25): first.index + 25]
-        fit = [s for s in around if self._usable(s) and not (s.leans or s.points or s.asks) and s.index != first.index
-               and not _NEEDS_MORE.match(s.text)]
+        around = self.reading.sentences[max(0, first.index - 25) : first.index + 25]
+        fit = [
+            s
+            for s in around
+            if self._usable(s)
+            and not (s.leans or s.points or s.asks)
+            and s.index != first.index
+            and not _NEEDS_MORE.match(s.text)
+        ]
         found = sorted(((-_overlap(self.reading, s, asked), s.index, s) for s in fit), key=lambda row: row[:2])
         return [s for worth, _, s in found[:2] if worth < -0.25]
 
     def _usable(self, sentence: Sentence) -> bool:
-        return (not sentence.unfit and self.uses[sentence.index] < USES_PER_SENTENCE
-                and (not sentence.asks or sentence.words <= 14))
+        return (
+            not sentence.unfit
+            and self.uses[sentence.index] < USES_PER_SENTENCE
+            and (not sentence.asks or sentence.words <= 14)
+        )
 
     def _chain(self, sentence: Sentence, taken: dict[int, Sentence], group: list[Sentence]) -> list[Sentence]:
         """`sentence` with the sentences before it that it leans on; [] when one of them cannot be quoted."""
@@ -238,23 +256,25 @@ class _Composer:
         while first > 0 and sentence.index - first < 8 and not _FIRST.match(everything[first].text):
             first -= 1
         last = first
-        for s in everything[first + 1: first + 9]:
+        for s in everything[first + 1 : first + 9]:
             last = s.index if _ORDINAL.match(s.text) and s.index - last <= 2 else last
         if not _FIRST.match(everything[first].text) or last == first:
             return []
         if first and _ANNOUNCES.search(everything[first - 1].text) and not everything[first - 1].asks:
             first -= 1
-        unit = everything[first: last + 1]
+        unit = everything[first : last + 1]
         # A list right behind a question to the room answers that question and no other.
         elsewhere = first > 0 and everything[first - 1].asks and first - 1 in here
         return [] if elsewhere or any(s.index not in here for s in unit) else list(unit)
 
     def _by_worth(self, group: list[Sentence], first: Sentence, asked: set[str]) -> list[Sentence]:
         """What shares most with the question, and stands nearest to the opening, first."""
+
         def worth(s: Sentence) -> float:
             near = 1.5 / (1 + abs(s.index - first.index) / 2)
             fresh = 0.4 * (self.uses[s.index] == 0)
             return near + fresh + 2 * _overlap(self.reading, s, asked) - 0.4 * s.points - 0.6 * s.asks - 0.3 * s.leans
+
         return sorted(group, key=lambda s: (-worth(s), s.index))
 
 
@@ -276,7 +296,7 @@ def _blocks(texts: list[str]) -> list[str]:
                 items.append(f"{len(items) + 1}. {_capital(_ORDINAL.sub('', texts[at]))}")
             else:
                 items[-1] += f" {texts[at]}"
-        parts = [" ".join(texts[:first]), "\n".join(items), " ".join(texts[last + 1:])]
+        parts = [" ".join(texts[:first]), "\n".join(items), " ".join(texts[last + 1 :])]
         return [part for part in parts if part]
     opening = 1 if len(texts[0].split()) >= 14 or len(texts) < 4 else 2
     closing = 2 if len(texts) - opening > 3 and _ANALOGY.match(texts[-2]) else 1
@@ -289,7 +309,7 @@ def _listed(texts: list[str]) -> list[int]:
     if first is None:
         return []
     found = [first]
-    for i, text in enumerate(texts[first + 1:], start=first + 1):
+    for i, text in enumerate(texts[first + 1 :], start=first + 1):
         if _FIRST.match(text) or i - found[-1] > 2:
             break
         found += [i] if _ORDINAL.match(text) else []
@@ -332,15 +352,15 @@ def _phrases(reading: Reading, question: str, nouns: Collection[str]) -> list[li
         if at and (spoken[at - 1], word) in pairs:
             phrases.append([spoken[at - 1], word])
         if at > 1 and spoken[at - 1] == "of" and fit[at - 2] and spoken[at - 2] in nouns:
-            phrases.append(spoken[at - 2: at + 1])
+            phrases.append(spoken[at - 2 : at + 1])
         phrases.append([word])
     return sorted(phrases, key=lambda p: -len(p))
 
 
 def _occurrence(text: str, tokens: list[tuple[int, int, str]], phrase: list[str]) -> tuple[int, int] | None:
     for at in range(len(tokens) - len(phrase) + 1):
-        run = tokens[at: at + len(phrase)]
-        together = all(text[a[1]: b[0]] == " " for a, b in pairwise(run))
+        run = tokens[at : at + len(phrase)]
+        together = all(text[a[1] : b[0]] == " " for a, b in pairwise(run))
         if together and all(stem(t[2]) == each for t, each in zip(run, phrase)):
             return run[0][0], run[-1][1]
     return None

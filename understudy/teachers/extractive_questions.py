@@ -25,40 +25,61 @@ _OPENER = re.compile(r"^(?:(?:now|so|but|and|then|well|for|or|yet|okay|again)\b,
 _ASKING = re.compile(
     r"^(?:what|why|how|which|who|(?:where|when) (?:is|are|do|does|did|can|should|will|would)"
     r"|(?:is|are|was|were|does|do|did|can|could|should|will|would|has|have)"
-    r" (?!you\b|i\b|we\b|not\b))\b", re.I)
+    r" (?!you\b|i\b|we\b|not\b))\b",
+    re.I,
+)
 _TO_THE_ROOM = re.compile(
     r"\b(?:i|my|me|we see|you (?:see|think|say|know|remember|ask)|these|those|this|here|shall|say you)\b"
     r"|\b(?:now|he|she|his|her)\b"
-    r"|\b(?:of|in|to|on|at|is|are|was|does|did|do|by|with|from|for|about|all|must|can|will) that\b(?! the\b)", re.I)
+    r"|\b(?:of|in|to|on|at|is|are|was|does|did|do|by|with|from|for|about|all|must|can|will) that\b(?! the\b)",
+    re.I,
+)
 _OUR_WORDS = re.compile(r"^What (?:should I know|can you tell me) about\b")
 _OUR_VERBS = frozenset("explain worth knowing practical advice".split())
 _EXPLETIVE = re.compile(
     r"\b(?:how is it that|(?:does|is|will|would) it (?:mean|take|cost|feel|help|matter|possible|hard|easy|safe)\b.*\b"
-    r"(?:to|for|if|that|when)\b)", re.I)
+    r"(?:to|for|if|that|when)\b)",
+    re.I,
+)
 _NAME = r"(?P<article>an? |the )?(?P<name>[\w’'-]+(?: (?:of (?:an? |the )?)?[\w’'-]+){0,2})"
 _IS_A = re.compile(rf"^{_NAME} (?:is|are|means) (?P<rest>(?:what|the|an?|any|when|[\w-]+ (?:that|which)) [^?]+)$", re.I)
 _CALLED = re.compile(
     r"\b(?:is called|are called|we call|is named|are named|known as|(?:a|an) \w+ called|calls? (?:it|this|that|them)"
     r"|called (?:it|this|that|them)) (?P<article>an? |the )?[\"“]?(?P<name>[\w’'-]+(?: of [\w’'-]+| [\w’'-]+)?"
-    r"(?: of [\w’'-]+)?)(?=[\"”,.;:—]| that | which | and | by | as | because )", re.I)
-_PRAISE = re.compile(r"^(?:an?|the) (?:very|most|good|great|bad|beautiful|curious|common|pretty|fine|wonderful|same|one"
-                     r"|true|striking|remarkable|first|second|third|last|next|other|best|worst|only)\b", re.I)
+    r"(?: of [\w’'-]+)?)(?=[\"”,.;:—]| that | which | and | by | as | because )",
+    re.I,
+)
+_PRAISE = re.compile(
+    r"^(?:an?|the) (?:very|most|good|great|bad|beautiful|curious|common|pretty|fine|wonderful|same|one"
+    r"|true|striking|remarkable|first|second|third|last|next|other|best|worst|only)\b",
+    re.I,
+)
 _LIST = re.compile(
     r"^(?:here )?(?:there (?P<be>are|were)|we have) (?P<many>two|three|four|five|six|seven) (?P<rest>[\w'’ -]+?)"
-    r"(?=[,.;:—]|$)", re.I)
+    r"(?=[,.;:—]|$)",
+    re.I,
+)
 _LIST_NOUN = re.compile(
     r"^(?:\w+ )?(?:ways|reasons|kinds|types|sorts|steps|parts|causes|things|rules|stages|forms|methods|mistakes|forces"
-    r"|sources|differences|signs|advantages|principles|conditions|effects|uses|ideas|points|problems)\b", re.I)
+    r"|sources|differences|signs|advantages|principles|conditions|effects|uses|ideas|points|problems)\b",
+    re.I,
+)
 _BECAUSE = re.compile(
     r"^(?P<noun>(?:(?:an?|the) )?[\w’'-]+(?: [\w’'-]+)?(?: of (?:an? |the )?[\w’'-]+)?)"
     r" (?P<be>is|are|was|were|can|cannot"
-    r"|will|must|should) (?P<rest>[\w’', -]{3,90}?),? because (?P<cause>\w+.*)", re.I)
+    r"|will|must|should) (?P<rest>[\w’', -]{3,90}?),? because (?P<cause>\w+.*)",
+    re.I,
+)
 _DOES = re.compile(
     r"^(?P<noun>(?:an?|the) [\w’'-]+(?: [\w’'-]+)?(?: of (?:an? |the )?[\w’'-]+)?) (?P<verb>[a-z]{2,}s)"
-    r"(?P<rest>(?: [\w’'-]+){0,10}?),? (?P<link>because|by \w+ing)\b")
+    r"(?P<rest>(?: [\w’'-]+){0,10}?),? (?P<link>because|by \w+ing)\b"
+)
 _WHEN = re.compile(r"^(?P<word>when|if) (?P<clause>[\w’' -]{12,90}), (?:then )?(?!and|or|but|which|as\b)\w+", re.I)
-_REASON = re.compile(r"^(?:the|one|another) (?:main |chief |real )?reason (?:why |that |for )?"
-                     r"(?P<rest>[\w’', -]{8,90}?),? is[,:]? (?:that|because|solely|this|simply)\b", re.I)
+_REASON = re.compile(
+    r"^(?:the|one|another) (?:main |chief |real )?reason (?:why |that |for )?"
+    r"(?P<rest>[\w’', -]{8,90}?),? is[,:]? (?:that|because|solely|this|simply)\b",
+    re.I,
+)
 _ORDINAL = re.compile(r"^(?:first(?:ly)?|one),? ", re.I)
 _NEXT_ORDINAL = re.compile(r"^(?:second(?:ly)?|two),? ", re.I)
 
@@ -157,9 +178,12 @@ def _shaped(reading: Reading, sentence: Sentence) -> Iterator[Candidate]:
     if sentence.unfit:
         return
     for quality, text in (
-        (0.9, _definition(reading, sentence.text)), (0.8, _naming(reading, sentence.text)),
-        (1.0, _enumeration(sentence.text)), (0.85, _cause(reading, sentence.text)),
-        (0.9, _advice(reading, sentence)), (0.7, _condition(reading, sentence)),
+        (0.9, _definition(reading, sentence.text)),
+        (0.8, _naming(reading, sentence.text)),
+        (1.0, _enumeration(sentence.text)),
+        (0.85, _cause(reading, sentence.text)),
+        (0.9, _advice(reading, sentence)),
+        (0.7, _condition(reading, sentence)),
     ):
         if text and not sentence.leans:
             yield Candidate(text, sentence.index, quality)
@@ -173,7 +197,7 @@ def _can_open(sentence: Sentence) -> bool:
 
 def _asked(reading: Reading, sentence: Sentence) -> str | None:
     text = sentence.text.split("?")[0].strip("\"“”' ") + "?"
-    after = reading.sentences[sentence.index + 1: sentence.index + 4]
+    after = reading.sentences[sentence.index + 1 : sentence.index + 4]
     answered = reading.nouns.union(*(s.stems for s in after))
     for whole, part in ((True, text), (False, re.split(r"[;:—]\s*", text)[-1])):
         asked = re.sub(r",? then,(?= )", "", _OPENER.sub("", part))
@@ -266,7 +290,7 @@ def _infinitive(verb: str) -> str:
 
 def _advice(reading: Reading, sentence: Sentence) -> str | None:
     """A list of First, Second, Third that no sentence announces."""
-    after = reading.sentences[sentence.index + 1: sentence.index + 4]
+    after = reading.sentences[sentence.index + 1 : sentence.index + 4]
     before = reading.sentences[max(0, sentence.index - 1)]
     listed = _ORDINAL.match(sentence.text) and any(_NEXT_ORDINAL.match(s.text) for s in after)
     if not listed or not before.asks or reading.topic is None:
@@ -284,7 +308,7 @@ def _salient(reading: Reading) -> Iterator[Candidate]:
     for anchor in reading.sentences:
         if not _can_open(anchor):
             continue
-        near = reading.sentences[anchor.index: anchor.index + 5]
+        near = reading.sentences[anchor.index : anchor.index + 5]
         here = _terms_in(anchor.text, by_word)
         if not here:
             continue
@@ -320,8 +344,11 @@ def _salience(reading: Reading, term: Term, near: tuple[Sentence, ...]) -> float
 def _phrased(term: Term, partner: Term | None) -> str:
     """One of a few plain questions, the same for the same term."""
     works = term.words[-1].endswith(("tion", "sion", "sis", "ance")) and len(term.words) == 2
-    plain = [f"What should I know about {term.phrase}?", f"What can you tell me about {term.phrase}?",
-             f"What is worth knowing about {term.phrase}?"]
+    plain = [
+        f"What should I know about {term.phrase}?",
+        f"What can you tell me about {term.phrase}?",
+        f"What is worth knowing about {term.phrase}?",
+    ]
     if works:
         plain = [f"How does {term.phrase} work?", f"Can you explain {term.phrase}?"]
     elif partner is not None and " " not in partner.phrase and " " not in term.phrase:

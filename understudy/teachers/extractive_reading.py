@@ -10,7 +10,8 @@ from understudy.records import Document
 from understudy.text import sentences, words
 
 # English function words and the verbs so common that they never name a subject.
-STOP_WORDS = frozenset("""
+STOP_WORDS = frozenset(
+    """
 a about above across after again against ago all almost alone along already also although always am among an and
 another any anybody anyone anything are around as at away back be became because become been before began begin behind
 being below beneath beside best better between beyond both bring but by call came can cannot come could did do does
@@ -31,9 +32,11 @@ bad big small large larger greater high higher low lower hard new old full exact
 it's don't doesn't isn't can't you're we're gonna kind remain remark run sort start stay stop understand work lose
 fall rise send carry grow feel push pull yeah basically literally hurry shut cut burn sit bend cross press spread wait
 per draw drawn round various natural independent sufficient separate necessary possible multiplies swells weigh propose
-""".split())
+""".split()
+)
 # Nouns that say nothing by themselves: no question is about them, and none is set in bold.
-_EMPTY_NOUNS = frozenset("""
+_EMPTY_NOUNS = frozenset(
+    """
 thing way part piece place case manner time moment minute day year bit lot point side end top bottom middle matter
 reason example instance fact number amount people man men boy person hand somebody question answer subject attention
 purpose order course mean experiment result state effect room table degree sense trouble word name idea rest
@@ -44,44 +47,58 @@ multitude direction vessel dish test foot diagram presence contents relation mat
 pint bulk
 illustration process substance body character appearance power opportunity possession operation property beautiful
 brilliant wonderful curious particular little turn job trick bench business attempt pleasure house
-""".split())
+""".split()
+)
 _DETERMINERS = frozenset("a an the this that these those our your my his their its some any no each every".split())
 _BEFORE_BARE = frozenset("of in by with from for into and as or than between through to".split())
 _ORDINALS = frozenset("first firstly second secondly third thirdly fourth fifth finally lastly".split())
 _VERBS = frozenset("is are was were has have can makes does keeps gives".split())
 _REFERS = frozenset("it its they them their he she him his her this that these those such".split())
-_CONNECTIVES = frozenset("""
+_CONNECTIVES = frozenset(
+    """
 but and or nor so then therefore thus hence otherwise also instead again yet however besides second secondly third
 thirdly fourth fifth finally next likewise because both neither either another others still even too here only once
-""".split())
+""".split()
+)
 _LEANING_STARTS = re.compile(
     r"(?:each one|one of|some of|most of|all of|none of|the same|the others?|the latter|the former|the first|the second"
     r"|the rest|for (?:instance|example)|in truth|on the (?:other|contrary)|at (?:the same time|once|last)|no doubt"
     r"|as before|in (?:that|this|both|either|each) |that is|what (?:is|was) |which |who "
-    r"|if so|if not|yes|no[,:;])", re.I)
+    r"|if so|if not|yes|no[,:;])",
+    re.I,
+)
 _POINTS = re.compile(
     r"\b(?:here|over there|this|these|those|to-day|today|just now|i|i'm|i've|my|mr|mrs|let me|let us|look at|see how"
-    r"|before you|last time|next time|in the diagram)\b", re.I)
+    r"|before you|last time|next time|in the diagram)\b",
+    re.I,
+)
 _UNFIT = re.compile(
     r"\b(?:talks?|talking|lectures?|lecturer|videos?|transcripts?|speakers?|audience|channel|episodes?|subscribe\w*"
     r"|sponsor\w*|patreon|welcome|hello|good (?:morning|evening|afternoon)|thank(?:s| you)|see you|ladies|gentlemen"
-    r"|bell icon|like button|comments?(?: section| below)|description below|fig)\b", re.I)
+    r"|bell icon|like button|comments?(?: section| below)|description below|fig)\b",
+    re.I,
+)
 _FILLER = re.compile(
-    r"(?:(?:let us|let me|let's|we shall see|we will see|you see)\b[^,;]{0,28}|as to [^,;]*|for instance)[.!]$", re.I)
+    r"(?:(?:let us|let me|let's|we shall see|we will see|you see)\b[^,;]{0,28}|as to [^,;]*|for instance)[.!]$", re.I
+)
 _BRACKETED = re.compile(r"\[[^\]]{0,600}\]|\((?:fig|see|laugh|applause|music)[^)]{0,60}\)|>>+|[♪♫_*#`|]", re.I)
 _LEAD = re.compile(
     r"^(?:(?:and now|but now|now,? then|now|well|oh|okay|ok|all right|alright|you know|i mean|um+|uh+|you see"
     r"|of course)"
-    r"(?:[,.!:;—-]+\s*|\s+(?=(?:if|when|let|the|a|an|we|you|i|there|why|how|what|this|that|it)\b)))+", re.I)
+    r"(?:[,.!:;—-]+\s*|\s+(?=(?:if|when|let|the|a|an|we|you|i|there|why|how|what|this|that|it)\b)))+",
+    re.I,
+)
 GUESSED_WORDS = 18
 _STARTERS = frozenset("now so but then however well although suppose let therefore".split())
 _SUBJECTS = frozenset("i we you he she they it this these there here what now so the that if when".split())
 _ASKED = frozenset("is are was does do did can could should will would".split())
 _MAY_END = frozenset("it them this up on out off too us me you again down".split())
-_CANNOT_START = frozenset("""
+_CANNOT_START = frozenset(
+    """
 of is are was were which that who whose to than or be been am has had have do does did can could may might will would
 shall should must not up out down into upon by with from as for because on in at above below between them him us
-""".split())
+""".split()
+)
 _STEM = re.compile(r"(?:'s|’s|s'|ing|ed|es|s)$")
 
 
@@ -146,7 +163,10 @@ def _read(title: str, paragraphs: tuple[str, ...]) -> Reading:
     return Reading(
         sentences=tuple(_sentence(i, place, text, stems[i], nouns) for i, (place, text) in enumerate(pieces)),
         weight={stem: math.log(1 + len(texts) / count) for stem, count in found.items()},
-        nouns=nouns, terms=terms, names=_names(texts), spoken=spoken,
+        nouns=nouns,
+        terms=terms,
+        names=_names(texts),
+        spoken=spoken,
         topic=_topic(words(title), nouns, terms) or next((term.phrase for term in terms), None),
     )
 
@@ -231,11 +251,11 @@ def _shortened(text: str) -> list[str]:
     middle = len(text) / 2
     cuts = [m for m in re.finditer(rf"(?:;|:—|:)\s*(?:(?:and|but|for|so)\b,?\s*)?(?={subject})", text, re.I)]
     cuts = cuts or [m for m in re.finditer(rf"(?:,|—)\s*(?:and|but|for)\s+(?={subject})", text)]
-    cuts = [m for m in cuts if len(text[: m.start()].split()) > 8 and len(text[m.end():].split()) > 6]
+    cuts = [m for m in cuts if len(text[: m.start()].split()) > 8 and len(text[m.end() :].split()) > 6]
     if not cuts:
         return [text]
     cut = min(cuts, key=lambda m: abs(m.start() - middle))
-    second = text[cut.end():]
+    second = text[cut.end() :]
     return _shortened(text[: cut.start()].rstrip(",;:— ") + ".") + _shortened(second[:1].upper() + second[1:])
 
 
@@ -289,8 +309,15 @@ def _sentence(index: int, paragraph: int, text: str, stems: tuple[str, ...], nou
     spoken = words(text) or [""]
     asks = "?" in text or (spoken[0] in ("why", "how", "what") and spoken[1:2] != [] and spoken[1] in _ASKED)
     return Sentence(
-        index=index, paragraph=paragraph, text=text, stems=stems, words=len(spoken) - bool(spoken[0] in _ORDINALS),
-        asks=asks, leans=_leans(text, spoken, nouns), points=bool(_POINTS.search(text)), unfit=_is_unfit(text, spoken),
+        index=index,
+        paragraph=paragraph,
+        text=text,
+        stems=stems,
+        words=len(spoken) - bool(spoken[0] in _ORDINALS),
+        asks=asks,
+        leans=_leans(text, spoken, nouns),
+        points=bool(_POINTS.search(text)),
+        unfit=_is_unfit(text, spoken),
     )
 
 
@@ -313,10 +340,10 @@ def _leans(text: str, spoken: list[str], nouns: frozenset[str]) -> bool:
     if not spoken or spoken[0] in _CONNECTIVES or _LEANING_STARTS.match(text) or not text[0].isalnum():
         return True
     for at, word in enumerate(spoken):
-        before, after = spoken[at - 1] if at else "", spoken[at + 1: at + 2]
+        before, after = spoken[at - 1] if at else "", spoken[at + 1 : at + 2]
         if word == "that" and before and after and before not in ("in", "of", "to", "for", "with", "at"):
             continue  # the conjunction, as in 'think that heat leaves'
-        if word == "it" and spoken[at + 1: at + 3] == ["is", "by"] and "that" in spoken:
+        if word == "it" and spoken[at + 1 : at + 3] == ["is", "by"] and "that" in spoken:
             continue  # 'it is by heat that ...' refers to nothing
         if word in _REFERS:
             return True

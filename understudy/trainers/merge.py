@@ -74,9 +74,7 @@ def deltas(adapter: Path) -> dict[str, Delta]:
     if not stems or len(held) != 2 * len(stems):
         raise AssetError(f"{file} holds something else than lora_a and lora_b of each layer; train again")
     return {
-        f"{stem}.weight": Delta(
-            _read(file, held[f"{stem}.lora_a"]), _read(file, held[f"{stem}.lora_b"]), float(scale)
-        )
+        f"{stem}.weight": Delta(_read(file, held[f"{stem}.lora_a"]), _read(file, held[f"{stem}.lora_b"]), float(scale))
         for stem in stems
     }
 
@@ -100,7 +98,8 @@ def missing(base: Path, gains: dict[str, Delta]) -> list[str]:
     """Adapted weights that the base's files do not hold under that name and shape."""
     held = {name: tensor for shard in shards(base) for name, tensor in tensors(shard).items()}
     return sorted(
-        name for name, gain in gains.items()
+        name
+        for name, gain in gains.items()
         if name not in held or held[name].shape != (gain.b.shape[1], gain.a.shape[0])
     )
 
@@ -136,8 +135,10 @@ _STORED = {"F32": np.float32, "F16": np.float16, "BF16": np.uint16}
 
 def _map(file: Path, tensor: Tensor, mode: str) -> np.memmap:
     if tensor.dtype not in _STORED:
-        raise AssetError(f"{file.name} stores weights as {tensor.dtype}, not as one of {', '.join(_STORED)}; "
-                         "take a base in full precision")
+        raise AssetError(
+            f"{file.name} stores weights as {tensor.dtype}, not as one of {', '.join(_STORED)}; "
+            "take a base in full precision"
+        )
     return np.memmap(file, dtype=_STORED[tensor.dtype], mode=mode, offset=tensor.start, shape=tensor.shape)
 
 

@@ -23,9 +23,7 @@ def run(job: dict[str, Any], report: Report) -> dict[str, Any]:
     model, tokenizer, config = load(job["base"], adapter_path=job["adapter"], return_config=True)
     adapted = [(name, module) for name, module in model.named_modules() if hasattr(module, "fuse")]
     merged = [(name, module.fuse(dequantize=True)) for name, module in adapted]
-    changed = sum(
-        int(mx.sum(new.weight != _weight(old.linear)).item()) for (_, old), (_, new) in zip(adapted, merged)
-    )
+    changed = sum(int(mx.sum(new.weight != _weight(old.linear)).item()) for (_, old), (_, new) in zip(adapted, merged))
     model.update_modules(tree_unflatten(merged))
     model = dequantize_model(model)
     for key in ("quantization", "quantization_config"):

@@ -59,7 +59,8 @@ class MlxLoraTrainer:
         missing = [name for name in ("mlx", "mlx_lm") if find_spec(name) is None]
         return [
             f"trainer mlx_lora needs the package {name!r}, which is not installed here; run `make setup` "
-            "(mlx exists for Apple silicon and for Linux)" for name in missing
+            "(mlx exists for Apple silicon and for Linux)"
+            for name in missing
         ]
 
     def train(self, base: Path, train: Path, valid: Path, out: Path, seed: int, report: Report) -> AdapterCard:
@@ -71,10 +72,20 @@ class MlxLoraTrainer:
         for name in ("metrics.jsonl", "dropped.jsonl", "adapters.safetensors", "last.safetensors", "train.log"):
             (out / name).unlink(missing_ok=True)
         config = self._adapter_config()
-        numbers = worker.call("understudy.trainers.mlx_lora_worker", {
-            "base": str(base), "train": str(train), "valid": str(valid), "out": str(out), "seed": seed,
-            "options": self.options.model_dump(), "adapter_config": config,
-        }, out / "train.log", report)
+        numbers = worker.call(
+            "understudy.trainers.mlx_lora_worker",
+            {
+                "base": str(base),
+                "train": str(train),
+                "valid": str(valid),
+                "out": str(out),
+                "seed": seed,
+                "options": self.options.model_dump(),
+                "adapter_config": config,
+            },
+            out / "train.log",
+            report,
+        )
         if "problem" in numbers:
             raise _error(**numbers["problem"])
         (out / "adapter_config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
@@ -110,8 +121,9 @@ class MlxLoraTrainer:
         found = {"rank": ranks, "scale": scales, "weights": weights}
         if self.options.linears is not None:
             asked["linears"] = set(self.options.linears)
-            found["linears"] = {linear for linear in self.options.linears for name in gains
-                                if name.endswith(f".{linear}.weight")}
+            found["linears"] = {
+                linear for linear in self.options.linears for name in gains if name.endswith(f".{linear}.weight")
+            }
         wrong = [f"{key}: asked for {asked[key]}, found {found[key]}" for key in asked if asked[key] != found[key]]
         if wrong:
             raise AssetError(f"the adapter in {out} is not the one asked for: {'; '.join(wrong)}")

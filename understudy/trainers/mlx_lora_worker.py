@@ -78,12 +78,19 @@ def tune(job: dict[str, Any], report: Report) -> dict[str, Any]:
     _train(model, (train_side.rows, valid_side.rows), batches, plan, options, journal)
     first, best = _finish(model, valid_side.rows, batches, options, journal)
     return {
-        "trainable_parameters": trainable, "updates": journal.iteration // plan.accumulation,
-        "best_iteration": journal.best_iteration, "base_valid_loss": first, "best_valid_loss": best,
-        "tokens_per_second": journal.answer_tokens / journal.seconds, "peak_memory_bytes": mx.get_peak_memory(),
-        "seconds": time.monotonic() - began, "iterations": journal.iteration,
-        "train_rows": len(train_side.rows), "valid_rows": len(valid_side.rows),
-        "train_dropped": train_side.dropped, "valid_dropped": valid_side.dropped,
+        "trainable_parameters": trainable,
+        "updates": journal.iteration // plan.accumulation,
+        "best_iteration": journal.best_iteration,
+        "base_valid_loss": first,
+        "best_valid_loss": best,
+        "tokens_per_second": journal.answer_tokens / journal.seconds,
+        "peak_memory_bytes": mx.get_peak_memory(),
+        "seconds": time.monotonic() - began,
+        "iterations": journal.iteration,
+        "train_rows": len(train_side.rows),
+        "valid_rows": len(valid_side.rows),
+        "train_dropped": train_side.dropped,
+        "valid_dropped": valid_side.dropped,
         "answer_tokens": sum(len(row.tokens) - row.offset for row in train_side.rows),
     }
 
@@ -118,16 +125,26 @@ def _side(name: str, job: dict[str, Any], tokenizer: Any) -> Side:
 
 
 def _train(
-    model: nn.Module, sides: tuple[list[mlx_rows.Row], list[mlx_rows.Row]], batches: Batches, plan: Plan,
-    options: dict[str, Any], journal: Journal,
+    model: nn.Module,
+    sides: tuple[list[mlx_rows.Row], list[mlx_rows.Row]],
+    batches: Batches,
+    plan: Plan,
+    options: dict[str, Any],
+    journal: Journal,
 ) -> None:
     rate = schedule(options["learning_rate"], plan.updates, options["warmup"], options["decay"])
     optimizer = ClippedAdamW(rate, options["weight_decay"], options["clip"])
     last = journal.out / "last.safetensors"
     arguments = TrainingArgs(
-        batch_size=options["batch_size"], iters=plan.iterations, val_batches=-1, steps_per_report=plan.accumulation,
-        steps_per_eval=plan.iterations_per_evaluation, steps_per_save=plan.iterations + 1,
-        max_seq_length=options["max_seq_length"], adapter_file=str(last), grad_accumulation_steps=plan.accumulation,
+        batch_size=options["batch_size"],
+        iters=plan.iterations,
+        val_batches=-1,
+        steps_per_report=plan.accumulation,
+        steps_per_eval=plan.iterations_per_evaluation,
+        steps_per_save=plan.iterations + 1,
+        max_seq_length=options["max_seq_length"],
+        adapter_file=str(last),
+        grad_accumulation_steps=plan.accumulation,
     )
     try:
         train(model, optimizer, *sides, arguments, strict_loss, batches, journal)

@@ -48,8 +48,13 @@ class Batches:
         self.seed = seed
 
     def __call__(
-        self, dataset: Sequence[mlx_rows.Row], batch_size: int, max_seq_length: int, loop: bool = False,
-        seed: int | None = None, comm_group: Any = None,
+        self,
+        dataset: Sequence[mlx_rows.Row],
+        batch_size: int,
+        max_seq_length: int,
+        loop: bool = False,
+        seed: int | None = None,
+        comm_group: Any = None,
     ) -> Iterator[tuple[mx.array, mx.array]]:
         for tokens, lengths in mlx_rows.batches(dataset, batch_size, self.seed if loop else None):
             yield mx.array(tokens), mx.array(lengths)
@@ -89,8 +94,15 @@ class Journal(TrainingCallback):
     """
 
     def __init__(
-        self, model: nn.Module, out: Path, iterations: int, accumulation: int, report: Report,
-        *, patience: int, tolerance: float,
+        self,
+        model: nn.Module,
+        out: Path,
+        iterations: int,
+        accumulation: int,
+        report: Report,
+        *,
+        patience: int,
+        tolerance: float,
     ) -> None:
         self.model, self.out, self.report = model, out, report
         self.iterations, self.accumulation = iterations, accumulation
@@ -110,7 +122,9 @@ class Journal(TrainingCallback):
         self.answer_tokens += tokens
         self.seconds += tokens / train_info["tokens_per_second"]
         self._write(
-            self.iteration, train_loss=loss, learning_rate=train_info["learning_rate"],
+            self.iteration,
+            train_loss=loss,
+            learning_rate=train_info["learning_rate"],
             tokens_per_second=train_info["tokens_per_second"],
         )
         best = f", valid {self.best:.3f}" if math.isfinite(self.best) else ""
@@ -144,8 +158,13 @@ class Journal(TrainingCallback):
 
     def _write(self, iteration: int, **known: float) -> None:
         row: dict[str, float | int | None] = {
-            "iteration": iteration, "update": iteration // self.accumulation, "train_loss": None, "valid_loss": None,
-            "learning_rate": None, "tokens_per_second": None, "peak_memory_bytes": mx.get_peak_memory(),
+            "iteration": iteration,
+            "update": iteration // self.accumulation,
+            "train_loss": None,
+            "valid_loss": None,
+            "learning_rate": None,
+            "tokens_per_second": None,
+            "peak_memory_bytes": mx.get_peak_memory(),
         }
         with (self.out / "metrics.jsonl").open("a", encoding="utf-8") as lines:
             lines.write(json.dumps(row | known) + "\n")

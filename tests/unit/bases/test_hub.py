@@ -56,10 +56,15 @@ def test_a_plausible_repository_is_no_problem() -> None:
     assert base("mlx-community/Llama-3.2-3B-Instruct-4bit").problems() == []
 
 
-@pytest.mark.parametrize("lost, word", [
-    ("config.json", "config.json"), ("model.safetensors", "safetensors"), ("tokenizer.json", "tokenizer.json"),
-    ("chat_template.jinja", "chat template"),
-])
+@pytest.mark.parametrize(
+    "lost, word",
+    [
+        ("config.json", "config.json"),
+        ("model.safetensors", "safetensors"),
+        ("tokenizer.json", "tokenizer.json"),
+        ("chat_template.jinja", "chat template"),
+    ],
+)
 def test_each_missing_file_is_named(tiny_base: tuple[Path, BaseCard], tmp_path: Path, lost: str, word: str) -> None:
     source = tmp_path / "source"
     source.mkdir()

@@ -19,12 +19,15 @@ from understudy.exporters.gguf_convert import convert
 from understudy.exporters.gguf_quantize import TYPES, quantize
 
 
-@pytest.mark.parametrize(("kind", "changes"), [
-    *((kind, {}) for kind in gguf_families.known()),
-    ("llama", {"tie_word_embeddings": False, "dtype": "bfloat16", "shards": 3}),
-    ("llama", {"rope_scaling": LLAMA_3_ROPE, "dtype": "float16"}),
-    ("llama", {"attention_bias": True, "num_key_value_heads": 4}),
-])
+@pytest.mark.parametrize(
+    ("kind", "changes"),
+    [
+        *((kind, {}) for kind in gguf_families.known()),
+        ("llama", {"tie_word_embeddings": False, "dtype": "bfloat16", "shards": 3}),
+        ("llama", {"rope_scaling": LLAMA_3_ROPE, "dtype": "float16"}),
+        ("llama", {"attention_bias": True, "num_key_value_heads": 4}),
+    ],
+)
 def test_llama_cpp_computes_what_mlx_does(
     kind: str, changes: dict[str, Any], tmp_path: Path, load: Callable[..., Any]
 ) -> None:
@@ -73,8 +76,9 @@ def test_without_its_own_file_the_template_is_tokenizer_configs(folder: Path, tm
     assert tokenizer.chat_template == "of the config"
 
 
-def test_a_chunk_boundary_changes_nothing(f16: Path, folder: Path, tmp_path: Path,
-                                          monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_chunk_boundary_changes_nothing(
+    f16: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(gguf_weights, "CHUNK_VALUES", 5000)
     convert(folder, tmp_path / "again.gguf", None, silent)
     assert (tmp_path / "again.gguf").read_bytes() == f16.read_bytes()

@@ -23,14 +23,17 @@ def test_every_gate_keeps_a_good_pair(name: str) -> None:
     assert verdict(name, pair()) == [None]
 
 
-@pytest.mark.parametrize(("name", "changes", "reason"), [
-    ("length", {"answer": "Too **short**.\n\nYes."}, "3 words, fewer than 25"),
-    ("length", {"answer": "word " * 700}, "700 words, more than 600"),
-    ("formatting", {"answer": "word " * 120 + "."}, "wall of text"),
-    ("formatting", {"answer": "An **open mark.\n\nAnd more."}, "\\*\\*"),
-    ("mentions", {"answer": "As the transcript says, heat moves."}, "answer says 'the transcript'"),
-    ("mentions", {"question": "What does the speaker think of heat?"}, "question says 'the speaker'"),
-])
+@pytest.mark.parametrize(
+    ("name", "changes", "reason"),
+    [
+        ("length", {"answer": "Too **short**.\n\nYes."}, "3 words, fewer than 25"),
+        ("length", {"answer": "word " * 700}, "700 words, more than 600"),
+        ("formatting", {"answer": "word " * 120 + "."}, "wall of text"),
+        ("formatting", {"answer": "An **open mark.\n\nAnd more."}, "\\*\\*"),
+        ("mentions", {"answer": "As the transcript says, heat moves."}, "answer says 'the transcript'"),
+        ("mentions", {"question": "What does the speaker think of heat?"}, "question says 'the speaker'"),
+    ],
+)
 def test_a_bad_pair_is_refused_with_the_reason(name: str, changes: dict[str, str], reason: str) -> None:
     [found] = verdict(name, pair(**changes))
     assert found is not None

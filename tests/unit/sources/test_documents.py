@@ -20,10 +20,16 @@ def fetched(folder: Path, name: str, raw: bytes) -> object:
     return found.fetch(next(entry for entry in found.entries() if entry.locator == name))
 
 
-@pytest.mark.parametrize(("raw", "reason"), [
-    (b"", "empty"), (b" \n \n", "empty"), (b"\x00\x01\x02" * 50, "binary"), (bytes(range(128, 160)) * 40, "binary"),
-    (b"Too short.", "only 2 words"),
-])
+@pytest.mark.parametrize(
+    ("raw", "reason"),
+    [
+        (b"", "empty"),
+        (b" \n \n", "empty"),
+        (b"\x00\x01\x02" * 50, "binary"),
+        (bytes(range(128, 160)) * 40, "binary"),
+        (b"Too short.", "only 2 words"),
+    ],
+)
 def test_a_file_that_is_no_talk_is_refused_with_its_reason(tmp_path: Path, raw: bytes, reason: str) -> None:
     with pytest.raises(Refused, match=reason):
         fetched(tmp_path, "a.txt", raw)

@@ -12,8 +12,9 @@ from understudy.stages.extract_questions import extract, wanted
 from understudy.stages.generate_answers import answer, tally
 
 DOCUMENT = Document(document_id="d", title="D", locator="d", how="test", paragraphs=[Paragraph(text="word " * 300)])
-QUESTIONS = Questions(document_id="d", teacher="t", questions=[
-    Question(question_number=n, question=f"What is {n}?") for n in range(1, 9)])
+QUESTIONS = Questions(
+    document_id="d", teacher="t", questions=[Question(question_number=n, question=f"What is {n}?") for n in range(1, 9)]
+)
 Reply = Callable[[int, list[int]], TeacherReply]
 
 
@@ -68,12 +69,15 @@ def test_a_number_with_two_texts_is_trusted_in_neither() -> None:
 
 def test_empty_and_unasked_numbers_do_not_count() -> None:
     answers, teacher, _ = run(
-        lambda call, n: TeacherReply(items=items(*n[1:], 99) + (items(n[0], text=" ") if call == 1 else items(n[0]))))
+        lambda call, n: TeacherReply(items=items(*n[1:], 99) + (items(n[0], text=" ") if call == 1 else items(n[0])))
+    )
     assert teacher.asked[1] == [1] and 99 not in answers
 
 
 def test_what_never_comes_is_failed_with_the_teachers_words() -> None:
-    teacher = ScriptedTeacher(lambda _, n: TeacherReply(items=items(*(x for x in n if x != 5)), refused={5: "I will not."}))
+    teacher = ScriptedTeacher(
+        lambda _, n: TeacherReply(items=items(*(x for x in n if x != 5)), refused={5: "I will not."})
+    )
     found = answer(DOCUMENT, QUESTIONS, teacher, AnswerSettings(max_repairs=1))
     [failed] = [a for a in found.answers if a.answer is None]
     assert (failed.question_number, failed.failed) == (5, "I will not.")
@@ -86,10 +90,13 @@ def test_the_number_of_questions_follows_the_length_of_the_talk() -> None:
 
 
 def test_questions_are_renumbered_without_doubles_and_spans_stay_inside_the_talk() -> None:
-    sent = [ReplyItem(question_number=n, text=t, first_paragraph=p, last_paragraph=p)
-            for n, t, p in ((7, "What is heat?", 0), (7, "what is HEAT?", 0), (1, "What is cold?", 5))]
+    sent = [
+        ReplyItem(question_number=n, text=t, first_paragraph=p, last_paragraph=p)
+        for n, t, p in ((7, "What is heat?", 0), (7, "what is HEAT?", 0), (1, "What is cold?", 5))
+    ]
     questions, _ = extract(
-        DOCUMENT, ScriptedTeacher(lambda *_: TeacherReply(items=sent)), QuestionSettings(seconds_per_question=20))
+        DOCUMENT, ScriptedTeacher(lambda *_: TeacherReply(items=sent)), QuestionSettings(seconds_per_question=20)
+    )
     assert [(q.question_number, q.first_paragraph) for q in questions.questions] == [(1, 0), (2, None)]
     with pytest.raises(MalformedReply, match="no question"):
         extract(DOCUMENT, ScriptedTeacher(lambda *_: TeacherReply(items=[])), QuestionSettings())

@@ -48,14 +48,19 @@ def captions() -> Document:
     """The talk as recognised speech gives it: no capital, no full stop."""
     spoken = " ".join(word for text in TALK for word in words(text.replace("[Music]", "")))
     cut = spoken.split()
-    return document([" ".join(cut[at: at + 110]) for at in range(0, len(cut), 110)])
+    return document([" ".join(cut[at : at + 110]) for at in range(0, len(cut), 110)])
 
 
 def ask(teacher, talk: Document, count: int = 12) -> list[Question]:
     reply = teacher.reply(TeacherRequest(kind="questions", document=talk, count=count))
     return [
-        Question(question_number=item.question_number, question=item.text, tags=item.tags,
-                 first_paragraph=item.first_paragraph, last_paragraph=item.last_paragraph)
+        Question(
+            question_number=item.question_number,
+            question=item.text,
+            tags=item.tags,
+            first_paragraph=item.first_paragraph,
+            last_paragraph=item.last_paragraph,
+        )
         for item in reply.items
     ]
 
@@ -119,7 +124,7 @@ def test_answers_are_paragraphs_with_bold_terms_and_an_end(pairs):
         assert 1 <= len(bold) <= 4
         assert all(re.fullmatch(r"[\w'’ -]+", term) for term in bold)
         assert text.count("**") == 2 * len(bold)
-        assert text.rstrip("*")[-1] in ".!\"”"
+        assert text.rstrip("*")[-1] in '.!"”'
 
 
 def test_an_enumeration_is_a_numbered_list(teacher):

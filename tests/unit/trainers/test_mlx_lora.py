@@ -112,7 +112,13 @@ def test_without_a_valid_set_the_last_weights_are_kept(
     rows_file(tmp_path / "train.jsonl", ["So it is."] * 3)
     rows_file(tmp_path / "valid.jsonl", [])
     card = train(
-        tuned.base, tmp_path, tmp_path / "out", batch_size=1, accumulation=2, epochs=1, layers=1,
+        tuned.base,
+        tmp_path,
+        tmp_path / "out",
+        batch_size=1,
+        accumulation=2,
+        epochs=1,
+        layers=1,
         linears=["self_attn.q_proj"],
     )
     assert (card.updates, card.settings["iterations"], card.best_iteration) == (2, 4, 4)

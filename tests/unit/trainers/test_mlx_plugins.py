@@ -25,7 +25,8 @@ class Table(nn.Module):
 def by_hand(table: np.ndarray, rows: list[tuple[list[int], int]]) -> tuple[float, int]:
     losses = [
         np.log(np.exp(table[tokens[i - 1]]).sum()) - table[tokens[i - 1]][tokens[i]]
-        for tokens, offset in rows for i in range(offset, len(tokens))
+        for tokens, offset in rows
+        for i in range(offset, len(tokens))
     ]
     return float(np.mean(losses)), len(losses)
 

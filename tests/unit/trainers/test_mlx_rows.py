@@ -81,8 +81,14 @@ def test_a_row_ends_with_the_end_token_and_the_loss_starts_at_the_answer() -> No
     assert "".join(map(chr, row.tokens[row.offset :])) == "so#"
 
 
-@pytest.mark.parametrize("template, word", [(Template("\n"), "never stop"), (Template("#x"), "never stop"),
-                                            (Template("#", changes_question=True), "differently")])
+@pytest.mark.parametrize(
+    "template, word",
+    [
+        (Template("\n"), "never stop"),
+        (Template("#x"), "never stop"),
+        (Template("#", changes_question=True), "differently"),
+    ],
+)
 def test_a_template_that_would_teach_something_else_is_refused(template: Template, word: str) -> None:
     with pytest.raises(DatasetError, match=word):
         mlx_rows.encode(CHAT, template, {ord("#")})

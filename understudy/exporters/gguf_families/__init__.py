@@ -111,8 +111,11 @@ class ModelConfig(BaseModel):
     def sizes(self) -> dict[str, int]:
         """Every size a tensor of this model can have, by the name the shapes use."""
         return {
-            "vocabulary": self.vocab_size, "hidden": self.hidden_size, "feed_forward": self.intermediate_size,
-            "queries": self.num_attention_heads * self.head_width, "head": self.head_width,
+            "vocabulary": self.vocab_size,
+            "hidden": self.hidden_size,
+            "feed_forward": self.intermediate_size,
+            "queries": self.num_attention_heads * self.head_width,
+            "head": self.head_width,
             "keys": (self.num_key_value_heads or self.num_attention_heads) * self.head_width,
         }
 

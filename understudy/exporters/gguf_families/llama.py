@@ -44,7 +44,8 @@ FAMILY = Family(
     architecture="llama",
     classes=("LlamaForCausalLM",),
     layer=LAYER,
-    optional=QKV_BIASES | {
+    optional=QKV_BIASES
+    | {
         "self_attn.o_proj.bias": ("hidden",),
         "mlp.gate_proj.bias": ("feed_forward",),
         "mlp.up_proj.bias": ("feed_forward",),

@@ -1,0 +1,67 @@
+"""A run that cannot end well is refused before it starts, with every reason and without a trace."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from understudy import preflight
+from understudy.config import load
+from understudy.errors import ConfigError
+from understudy.workspace import Workspace
+
+DEMO = Path(__file__).resolve().parents[2] / "deployments/presets/demo.yaml"
+
+
+def problems(home: Path, only: Any = None, **changes: Any) -> list[str]:
+    workspace = Workspace(home=home, config=load(DEMO, changes))
+    with pytest.raises(ConfigError) as error:
+        preflight.check(workspace, only)
+    return error.value.problems
+
+
+def test_a_good_preset_passes_and_leaves_no_trace(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    preflight.check(Workspace(home=home, config=load(DEMO)))
+    assert not home.exists()
+
+
+def test_all_problems_come_at_once(tmp_path: Path) -> None:
+    found = problems(tmp_path, **{"source.path": str(tmp_path / "no"), "export.types": ["Q9_9", "Q8_0"]})
+    assert len(found) == 2 and "there is no folder" in found[0] and "Q9_9" in found[1]
+
+
+def test_a_file_where_a_folder_belongs_is_named(tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("")
+    assert "is a file, where a folder is needed" in problems(tmp_path)[0]
+
+
+def test_a_folder_that_cannot_be_written_to_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preflight.os, "access", lambda path, mode: False)  # root may write anywhere
+    assert "cannot be written to" in problems(tmp_path)[0]
+
+
+def test_too_little_space_is_told_in_megabytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preflight, "FREE_BYTES", 10**18)
+    assert "MB free" in problems(tmp_path)[0]
+
+
+def test_a_broken_ledger_is_found_before_the_run(tmp_path: Path) -> None:
+    (tmp_path / "data/sample").mkdir(parents=True)
+    (tmp_path / "data/sample/ledger.sqlite").write_bytes(b"no database " * 100)
+    assert "move it away" in problems(tmp_path)[0]
+
+
+@pytest.mark.parametrize("only", ["model", "score"])
+def test_a_part_without_the_parts_before_it_is_refused(tmp_path: Path, only: str) -> None:
+    assert "run without --only first" in problems(tmp_path, only)[0]
+
+
+def test_the_deployment_is_a_valid_preset() -> None:
+    import yaml
+
+    from understudy.config import validate
+
+    told = yaml.safe_load((DEMO.parents[2] / "prefect.yaml").read_text())
+    for deployment in told["deployments"]:
+        assert validate(deployment["parameters"]["config"]).name
