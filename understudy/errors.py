@@ -7,6 +7,7 @@ Every error this project raises on purpose.
   x Transient            worth retrying: timeout, rate limit, dropped connection
   x SourceError          the source as a whole could not be read
     + Refused            one document cannot be used, and why; the others go on
+    + Blocked            the source refuses this machine for now; the other documents wait
   x TeacherError         the teacher refused, timed out or failed
     + MalformedReply     text came back, but not in the shape asked for
   x DatasetError         the pairs do not make a dataset that can be trained on
@@ -43,7 +44,16 @@ class SourceError(UnderstudyError):
 
 
 class Refused(SourceError):
-    """One document cannot be used. The message is the reason the ledger keeps."""
+    """One document cannot be used, now or ever. The message is the reason the ledger keeps."""
+
+    def __init__(self, reason: str, status: str = "refused", retry_seconds: float | None = None) -> None:
+        """`status` is the ledger's word for it; `retry_seconds` says when to ask again, None never."""
+        super().__init__(reason)
+        self.status, self.retry_seconds = status, retry_seconds
+
+
+class Blocked(SourceError):
+    """The source refuses this machine for now: the rest of its documents wait, nothing is asked again in this run."""
 
 
 class TeacherError(UnderstudyError):

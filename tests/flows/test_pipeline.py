@@ -1,6 +1,7 @@
 """The demo preset on a tiny setting: whole, twice, and with something gone in between."""
 
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
