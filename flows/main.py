@@ -89,7 +89,8 @@ def _run(workspace: Workspace, asked: argparse.Namespace, log_file: Path) -> int
     except Exception as error:
         with log_file.open("a", encoding="utf-8") as file:
             traceback.print_exc(file=file)
-        return _failed(f"unexpected {type(error).__name__}: {error}", log_file)
+        way_out = " Unset PREFECT_API_URL to run without that server." if "reach API" in str(error) else ""
+        return _failed(f"unexpected {type(error).__name__}: {error}.{way_out}", log_file)
     _show(workspace, outcome, asked.json)
     return 0
 
@@ -180,11 +181,11 @@ def _failed(what: str, log_file: Path) -> int:
 
 
 def _quiet_prefect() -> None:
-    """Prefect's own lines go to the log file and the UI; the terminal keeps warnings."""
+    """Prefect's own lines and tracebacks go to the log file and the UI; the terminal gets our sentence instead."""
     for name in (None, "uvicorn", "fastapi"):
         for handler in logging.getLogger(name).handlers:
             if not os.environ.get("PREFECT_LOGGING_LEVEL"):
-                handler.setLevel(logging.WARNING)
+                handler.setLevel(logging.CRITICAL)
 
 
 def _stop_quickly_on_signals() -> None:

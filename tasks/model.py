@@ -1,5 +1,6 @@
 """Tasks of the model half: prepare the base, train, fuse, convert, quantize."""
 
+import os
 from pathlib import Path
 
 from prefect import task
@@ -75,13 +76,18 @@ def quantize(
     workspace: Workspace, made_from: str, run: str, type: str, f16: AssetRef, row: tuple[Pair, ChatExample]
 ) -> AssetRef:
     """The f16 file with weights of `type`."""
-    exporter, engine = workspace.exporter(), workspace.engine("llama_cpp")
+    exporter, engine = workspace.exporter(), workspace.engine("llama_cpp", threads=_share_of_cores(workspace))
 
     def make(out: Path) -> quantizing.GgufCard:
         with track(f"quantize {type}") as report:
             return quantizing.quantize(exporter, engine, workspace.file(f16), out, type, row, report)
 
     return workspace.build_file("gguf", make, made_from, run=run, type=type)
+
+
+def _share_of_cores(workspace: Workspace) -> int:
+    """Quantizations run side by side; with more threads than cores llama.cpp spends its time waiting."""
+    return max(1, (os.cpu_count() or 1) // len(workspace.config.export.types))
 
 
 def _train_talks(workspace: Workspace, split: AssetRef) -> list[Document]:

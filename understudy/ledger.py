@@ -92,6 +92,8 @@ class Ledger:
                     yield db
             finally:
                 db.close()
+        except sqlite3.OperationalError as error:
+            raise AssetError(f"{self.file} cannot be used now ({error}): is the disk full or read-only?") from error
         except sqlite3.DatabaseError as error:
             raise AssetError(
                 f"{self.file} is not a ledger that can be used ({error}); move it away to start anew"

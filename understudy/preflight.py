@@ -22,7 +22,7 @@ def check(workspace: Workspace, only: Only | None = None) -> None:
         *_parts_before(workspace, only),
     ]
     if problems:
-        raise ConfigError(problems)
+        raise ConfigError(list(dict.fromkeys(problems)))
 
 
 def busy(workspace: Workspace) -> str | None:

@@ -122,9 +122,9 @@ class Workspace(BaseModel):
         """The exporter of this preset."""
         return self.plugin("exporter", PluginSpec(use=self.config.export.use, name=self.config.name))
 
-    def engine(self, name: str) -> Engine:
+    def engine(self, name: str, **options: Any) -> Engine:
         """What runs model files of one format."""
-        return self.plugin("engine", PluginSpec(use=name))
+        return self.plugin("engine", PluginSpec(use=name, **options))
 
     def engine_identity(self, name: str) -> Any:
         """What, beside the model and the questions, decides what an engine says."""
