@@ -36,5 +36,5 @@ def build_model(workspace: Workspace, dataset: DatasetRefs) -> ModelRefs:
             )
             for kind in workspace.config.export.types
         }
-        files = {"F16": f16} | {kind: future.result() for kind, future in quantized.items()}
+        files = {"F16": f16} | {kind: wait() for kind, wait in quantized.items()}
         return publish.files(workspace, ModelRefs(base=base, adapter=adapter, fused=fused, files=files, **keys))

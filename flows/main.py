@@ -71,6 +71,7 @@ def main(arguments: list[str] | None = None) -> int:
     log_file = workspace.home / "logs" / f"{workspace.config.name}-{time.strftime('%Y%m%d-%H%M%S')}.log"
     _stop_quickly_on_signals()
     os.chdir(ROOT)  # where Prefect looks for prefect.toml
+    os.environ.setdefault("DO_NOT_TRACK", "1")
     return _run(workspace, asked, log_file)
 
 

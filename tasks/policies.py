@@ -7,7 +7,7 @@ cache carries the same fingerprint as its key, so the UI says Cached where the s
 
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -69,18 +69,26 @@ def made(
 
 
 class Prepared:
-    """A task with its fingerprint worked out, to be called or submitted."""
+    """A task with its fingerprint worked out, to be called or submitted.
 
-    def __init__(self, task: Task[..., AssetRef], arguments: dict[str, Any]) -> None:
-        self.task, self.arguments = task, arguments
+    What it gives back is read from the disk: Prefect may remember the reference of an asset that was
+    made again since, from the same inputs, with other timings in it.
+    """
+
+    def __init__(self, task: Task[..., AssetRef], asset: str, keys: dict[str, str], arguments: dict[str, Any]) -> None:
+        self.task, self.asset, self.keys, self.arguments = task, asset, keys, arguments
 
     def __call__(self, **more: Any) -> AssetRef:
         """Run it here."""
-        return self.task(**self.arguments, **more)
+        return self._on_disk(self.task(**self.arguments, **more))
 
-    def submit(self, **more: Any) -> Any:
-        """Run it on the flow's task runner; returns the future."""
-        return self.task.submit(**self.arguments, **more)
+    def submit(self, **more: Any) -> Callable[[], AssetRef]:
+        """Run it on the flow's task runner; call what comes back to wait for the asset."""
+        future = self.task.submit(**self.arguments, **more)
+        return lambda: self._on_disk(future.result())
+
+    def _on_disk(self, remembered: AssetRef) -> AssetRef:
+        return ready(self.asset, self.arguments["workspace"], self.arguments["made_from"], self.keys) or remembered
 
 
 def prepared(
@@ -94,9 +102,8 @@ def prepared(
     """`task` bound to the fingerprint of `asset`; its cached result counts only while the asset is fresh."""
     made_from = workspace.fingerprint(asset, inputs, extra)
     stale = ready(asset, workspace, made_from, keys) is None
-    return Prepared(
-        task.with_options(refresh_cache=stale), {"workspace": workspace, "made_from": made_from} | (keys or {})
-    )
+    arguments = {"workspace": workspace, "made_from": made_from} | (keys or {})
+    return Prepared(task.with_options(refresh_cache=stale), asset, keys or {}, arguments)
 
 
 def ready(asset: str, workspace: Workspace, made_from: str, keys: dict[str, str] | None = None) -> AssetRef | None:

@@ -81,6 +81,22 @@ def test_without_prefects_memory_what_is_fresh_is_still_not_made_again(
     assert files_under(workspace.home) == before
 
 
+def test_what_prefect_remembers_never_wins_over_the_disk(first: tuple[Workspace, Any], tmp_path: Path) -> None:
+    from prefect.settings import PREFECT_RESULTS_LOCAL_STORAGE_PATH, temporary_settings
+
+    from flows.pipeline import pipeline
+
+    workspace, outcome = first
+    samples = workspace.home / workspace.path("samples", run=outcome.model.run, candidate="base")
+    old = samples.read_bytes()
+    samples.unlink()
+    with temporary_settings({PREFECT_RESULTS_LOCAL_STORAGE_PATH: tmp_path}):
+        pipeline(config=workspace.config, home=workspace.home)
+    assert samples.read_bytes() != old, "answers carry how long they took"
+    again = pipeline(config=workspace.config, home=workspace.home)
+    assert workspace.rows(workspace.current("samples", run=again.model.run, candidate="base"))
+
+
 def test_what_was_deleted_or_cut_short_is_made_again_and_nothing_else(first: tuple[Workspace, Any]) -> None:
     from flows.pipeline import pipeline
 
