@@ -46,7 +46,7 @@ clean:              ## remove what runs made (.venv stays)
 	@echo "Installing 130 packages into .venv. llama-cpp-python is compiled: about five minutes on two cores the"
 	@echo "first time, seconds when its wheel is in pip's cache. A line a minute says that it is still at it."
 	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --no-deps --require-hashes \
-	  -r requirements.lock 2>&1 | grep -vE '^(Collecting|WARNING: (Location|Cache)|  |Requirement already|Looking in|Processing|Ignoring|Installing collected|Successfully installed)' || \
+	  -r requirements.lock 2>&1 | { grep -vE '^(Collecting|WARNING: (Location|Cache)|  |Requirement already|Looking in|Processing|Ignoring|Installing collected|Successfully installed)' || true; } || \
 	  { echo "Installing failed: see above. A C and C++ compiler must be there."; exit 1; }
 	@$(BIN)/python -m pip install --disable-pip-version-check -q --no-deps -e . 2>&1 | { grep -v '^WARNING: Location' || true; }
 	@if [ "$$(uname)" = Linux ]; then \

@@ -20,6 +20,7 @@ import yaml  # noqa: E402
 from understudy import config, display, preflight, worker  # noqa: E402
 from understudy.errors import Busy, ConfigError, UnderstudyError  # noqa: E402
 from understudy.sources.documents import channel_name  # noqa: E402
+from understudy.text import slug  # noqa: E402
 from understudy.workspace import Workspace  # noqa: E402
 
 PRESETS = ROOT / "deployments" / "presets"
@@ -46,9 +47,14 @@ def parser() -> argparse.ArgumentParser:
         help="change one value of the preset, e.g. --set trainer.rank=16; may be repeated",
     )
     p.add_argument(
-        "--documents", metavar="PATH", type=Path, help="use the talks in this folder (.txt .md .vtt .srt .xml)"
+        "--documents",
+        metavar="PATH",
+        type=Path,
+        help="use the talks in this folder (text, captions, html, docx, epub, pdf)",
     )
-    p.add_argument("--channel", metavar="URL_OR_HANDLE", help="use the talks of a YouTube channel (not built yet)")
+    p.add_argument(
+        "--channel", metavar="URL_OR_HANDLE", help="use the talks of a YouTube channel, a playlist or a video"
+    )
     p.add_argument(
         "--home", metavar="DIR", type=Path, default=ROOT, help="where data/ and models/ live (default: here)"
     )
@@ -113,8 +119,8 @@ def _pipeline(workspace: Workspace, only: Any) -> Any:
 
 def _workspace(asked: argparse.Namespace) -> Workspace:
     problems = []
-    if asked.channel:
-        problems.append("--channel: channels are not built yet; put caption files in a folder and use --documents")
+    if asked.channel and asked.documents:
+        problems.append("--channel and --documents: take one of them")
     if asked.home.is_file():
         problems.append(f"--home {str(asked.home)!r} is a file, where a folder is needed")
     changes: dict[str, Any] = {}
@@ -123,14 +129,20 @@ def _workspace(asked: argparse.Namespace) -> Workspace:
             "source": {"use": "documents", "path": str(asked.documents.resolve())},
             "name": channel_name(asked.documents),
         }
+    if asked.channel:
+        changes |= {
+            "source.channel": asked.channel,
+            "name": slug(asked.channel.rstrip("/").split("/")[-1])[:60] or "channel",
+        }
     for change in asked.changes:
         key, equals, value = change.partition("=")
         if not equals or not key.strip():
             problems.append(f"--set {change!r}: write it as section.key=value")
         else:
             changes[key.strip()] = yaml.safe_load(value)
+    usual = "documents" if asked.documents else "channel" if asked.channel else "demo"
     try:
-        found = config.load(_preset(asked.preset or ("documents" if asked.documents else "demo")), changes)
+        found = config.load(_preset(asked.preset or usual), changes)
     except ConfigError as error:
         raise ConfigError([*problems, *error.problems]) from None
     if problems:

@@ -2,12 +2,14 @@
 
 import logging
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from prefect import task
 
 from tasks import policies
-from understudy.errors import TeacherError
-from understudy.ledger import Row, Status
+from understudy.errors import Blocked, SourceError, TeacherError, Transient
+from understudy.interfaces import Source
+from understudy.ledger import Ledger, Row
 from understudy.progress import track
 from understudy.records import AssetRef, Entry, Pair, SplitPlan, Talk
 from understudy.stages import collect as collecting
@@ -22,14 +24,18 @@ log = logging.getLogger("understudy.dataset")
 
 @task(name="list-talks", **policies.DOCUMENTS)
 def list_talks(workspace: Workspace) -> list[Entry]:
-    """Every talk of the source that has not been refused in this form before; the ledger knows the others."""
-    source, ledger = workspace.plugin("source"), workspace.ledger
-    entries, doubles = collecting.without_doubles(source.entries())
-    gone = collecting.removed(ledger.rows(), [e.document_id for e in entries] + [r.document_id for r in doubles])
-    for row in [*doubles, *(gone if source.complete else [])]:
+    """Every talk that is here or may be asked for now; the ledger knows the others, and why."""
+    source, ledger, now = workspace.plugin("source"), workspace.ledger, datetime.now(UTC)
+    known = ledger.rows()
+    source.known = {row.document_id for row in known}.__contains__
+    listed, fresh_rows, changed_rows = _listing(source, ledger, now)
+    ledger.record_new(fresh_rows)
+    names = [row.document_id for row in fresh_rows]
+    for row in [*changed_rows, *(collecting.removed(known, names) if source.complete else [])]:
         ledger.record(row)
-    known = {row.document_id: row for row in ledger.rows()}
-    return [e for e in entries if not _refused_before(known.get(e.document_id), e)]
+    if not source.complete:
+        listed += collecting.remembered(ledger.rows(), [entry.document_id for entry in listed])
+    return collecting.wanted(listed, {row.document_id: row for row in ledger.rows()}, now)
 
 
 def due(workspace: Workspace, entries: Sequence[Entry]) -> list[Entry]:
@@ -45,20 +51,9 @@ def ready(workspace: Workspace, entries: Sequence[Entry]) -> list[Talk]:
 
 @task(name="collect", **policies.DOCUMENTS)
 def collect(workspace: Workspace, entries: list[Entry]) -> list[Entry]:
-    """Fetch the talks that are not here yet; those the source cannot give are refused in the ledger."""
-    source, fetched = workspace.plugin("source"), []
-    for entry in entries:
-        made_from = workspace.document_fingerprint(entry)
-        if workspace.fresh("document", made_from, document=entry.document_id) is None:
-            document, row = collecting.fetch(source, entry)
-            if document is None:
-                log.warning("%s is refused: %s", entry.locator, row.reason)
-                workspace.ledger.record(row)
-                continue
-            ref = workspace.save("document", [document], made_from, document=entry.document_id)
-            workspace.ledger.record(row._replace(title=document.title, words=document.words, sha256=ref.sha256))
-        fetched.append(entry)
-    return fetched
+    """Fetch the talks that are not here yet; what the source cannot give is in the ledger, with the reason."""
+    source = policies.shared_source(workspace)
+    return [entry for entry in entries if _here(workspace, entry) or _fetched(workspace, source, entry)]
 
 
 @task(name="extract-questions", **policies.DOCUMENTS)
@@ -145,11 +140,59 @@ def _leave_out(workspace: Workspace, entry: Entry, reason: str) -> None:
     _note(workspace, entry, "unanswered", reason)
 
 
-def _note(workspace: Workspace, entry: Entry, status: Status, reason: str | None = None) -> None:
+def _note(workspace: Workspace, entry: Entry, status: str, reason: str | None = None) -> None:
     row = workspace.ledger.get(entry.document_id)
     if row:
         workspace.ledger.record(row._replace(status=status, reason=reason))
 
 
-def _refused_before(row: Row | None, entry: Entry) -> bool:
-    return row is not None and row.status == "refused" and row.revision == entry.revision
+def _listing(source: Source, ledger: Ledger, now: datetime) -> tuple[list[Entry], list[Row], list[Row]]:
+    """What the source lists; the rows of all of it, for what is new; and rows that say more than the ledger does."""
+    if until := collecting.rests_until(ledger, now):
+        log.warning("the source refused this machine; nothing is asked until %s", until)
+        return [], [], []
+    try:
+        found = list(source.listed())
+    except Blocked as error:
+        until = collecting.block(ledger, now)
+        log.warning("the source refuses this machine (%s); nothing more is asked until %s", error, until)
+        return [], [], []
+    entries, doubles = collecting.without_doubles(entry for entry, early in found if early is None)
+    early = [collecting.early(entry, why, ledger.get(entry.document_id), now) for entry, why in found if why]
+    rows = [collecting.row(entry, "pending") for entry in entries]
+    return entries, [*rows, *doubles, *early], [*doubles, *early]
+
+
+def _here(workspace: Workspace, entry: Entry) -> bool:
+    return workspace.fresh("document", workspace.document_fingerprint(entry), document=entry.document_id) is not None
+
+
+def _fetched(workspace: Workspace, source: Source, entry: Entry) -> bool:
+    """Ask the source for one talk and note what came of it."""
+    ledger = workspace.ledger
+    with policies.one_fetch_at_a_time(source):
+        now = datetime.now(UTC)
+        if collecting.rests_until(ledger, now):
+            return False
+        try:
+            document, row = collecting.fetch(source, entry, ledger.get(entry.document_id), now)
+        except Blocked as error:
+            until = collecting.block(ledger, now)
+            log.warning("the source refuses this machine (%s); nothing more is asked until %s", error, until)
+            return False
+        except Transient as error:
+            if not policies.last_attempt():
+                raise
+            document, row = None, collecting.unreachable(entry, error, ledger.get(entry.document_id), now)
+        except SourceError as error:  # enough for this run: the others stay as they are
+            log.info("%s waits: %s", entry.locator, error)
+            return False
+    if document is None:
+        again = f"asked again after {row.next_try}" if row.next_try else "not asked again"
+        log.warning("%s is %s: %s (%s)", entry.locator, row.status, row.reason, again)
+        ledger.record(row)
+        return False
+    collecting.unblock(ledger)
+    ref = workspace.save("document", [document], workspace.document_fingerprint(entry), document=entry.document_id)
+    ledger.record(row._replace(sha256=ref.sha256))
+    return True

@@ -7,8 +7,10 @@ cache carries the same fingerprint as its key, so the UI says Cached where the s
 
 import os
 import tempfile
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,17 +20,20 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.concurrency.sync import concurrency
 from prefect.context import TaskRunContext
 from prefect.futures import PrefectFuture
+from prefect.runtime import flow_run, task_run
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from understudy import locks
-from understudy.config import RunnerSettings
+from understudy import locks, registry
+from understudy.config import PluginSpec, RunnerSettings
 from understudy.errors import Transient
+from understudy.interfaces import Source
 from understudy.records import AssetRef
 from understudy.workspace import Workspace
 
 TASKS_PER_STAGE = 100  # about 300 task runs per flow run; the server's queue loses more (and costs 25 s CPU per 1,000)
 SLOT_SECONDS = 600
 TOGETHER = {"split": ("train", "valid", "test"), "scorecard": ("report",)}  # written by one task, the key asset last
+_fetching = threading.Lock()
 Item = TypeVar("Item")
 
 
@@ -142,6 +147,33 @@ def slot(name: str) -> Iterator[None]:
         return
     with concurrency(name, occupy=1, timeout_seconds=SLOT_SECONDS, strict=False):
         yield
+
+
+@contextmanager
+def one_fetch_at_a_time(source: Source) -> Iterator[None]:
+    """For a source that must be polite, one fetch per machine at a time; the others may all be asked at once."""
+    if not getattr(source, "polite", False):
+        yield
+        return
+    lock = Path(tempfile.gettempdir()) / f"understudy-fetch-{os.getuid()}.lock"
+    with _fetching, locks.held(lock, "fetching on this machine", wait_seconds=24 * 3600), slot("youtube"):
+        yield
+
+
+@lru_cache(maxsize=4)
+def _source_of(flow_run_id: str | None, spec: str) -> Source:
+    told = PluginSpec.model_validate_json(spec)
+    return registry.build("source", told.use, told.options)
+
+
+def shared_source(workspace: Workspace) -> Source:
+    """The source of this flow run, one for all its tasks: it counts what was asked, and keeps its pace."""
+    return _source_of(flow_run.id, workspace.config.source.model_dump_json())
+
+
+def last_attempt() -> bool:
+    """True in the last of a task run's attempts."""
+    return task_run.run_count is None or task_run.run_count > DOCUMENTS["retries"]
 
 
 @contextmanager

@@ -1,5 +1,5 @@
 """
-Captions as they come (WebVTT, SubRip, YouTube's timed text), and clean paragraphs made of them.
+Captions as they come (WebVTT, SubRip, YouTube's timed text and json3), and clean paragraphs made of them.
 
 Automatic captions repeat: a cue shows the line before it again ("roll-up"), and a 10 ms cue
 holds each full line. Only lines that stood at the end of the cue just before are dropped, so
@@ -11,6 +11,8 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 from xml.etree import ElementTree
+
+from pydantic import BaseModel, Field, FiniteFloat, ValidationError
 
 from understudy.errors import Refused
 from understudy.records import Paragraph
@@ -50,9 +52,30 @@ class Spoken(NamedTuple):
     pause: bool
 
 
+class Segment(BaseModel):
+    """Some words of an event of json3."""
+
+    utf8: str = ""
+
+
+class Event(BaseModel):
+    """One event of json3: a caption when it has segments, else only a place on the screen."""
+
+    tStartMs: FiniteFloat = Field(default=0, ge=0)
+    dDurationMs: FiniteFloat = Field(default=0, ge=0)
+    segs: list[Segment] = []
+
+
+class Json3(BaseModel):
+    """The part of YouTube's json3 captions that is read."""
+
+    events: list[Event]
+
+
 def parse(text: str, suffix: str) -> list[Cue]:
     """The cues of a caption file, in order of time. Raises Refused when there are none."""
-    cues = list(_timed_text(text) if suffix == ".xml" else _blocks(text))
+    parsers = {".xml": _timed_text, ".json3": _events}
+    cues = list(parsers.get(suffix, _blocks)(text))
     if not cues:
         raise Refused(f"no caption with a time found in this {suffix} file")
     return sorted(cues, key=lambda cue: cue.start)
@@ -109,6 +132,21 @@ def _timed_text(text: str) -> Iterator[Cue]:
     for node in root.iter("text"):
         start = float(node.get("start", "0"))
         yield Cue(start, start + float(node.get("dur", "0")), tuple("".join(node.itertext()).split("\n")))
+
+
+def _events(text: str) -> Iterator[Cue]:
+    """Cues of json3. It has no roll-up: a line is said in one event only."""
+    try:
+        events = Json3.model_validate_json(text).events
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise Refused(f"not captions in json3: {where}: {first['msg']}") from None
+    for event in events:
+        if event.segs:
+            start = event.tStartMs / 1000
+            lines = "".join(segment.utf8 for segment in event.segs).split("\n")
+            yield Cue(start, start + event.dDurationMs / 1000, tuple(lines))
 
 
 def _plain(line: str) -> str:

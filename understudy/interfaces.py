@@ -6,12 +6,13 @@ then add its line to `understudy.registry.PLUGINS`. Nothing else changes. Raise 
 the same input gives another output: assets made by the older one are then made again.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal, Protocol
 
 from pydantic import Field
 
+from understudy.errors import Refused
 from understudy.records import (
     AdapterCard,
     BaseCard,
@@ -38,16 +39,25 @@ class Source(Protocol):
     """Where talks come from: a channel, a folder."""
 
     complete: bool
-    """True when `entries` lists everything there is, so that a talk no longer listed is gone."""
+    """True when `listed` gives everything there is, so that a talk no longer listed is gone."""
+
+    polite: bool
+    """True when talks are fetched one at a time on this machine, at the source's own pace."""
+
+    known: Callable[[str], bool]
+    """Whether a document id is in the ledger; set by the caller, so that a listing can end early."""
 
     def problems(self) -> list[str]:
         """What makes this source unusable, one sentence each; touches no network."""
 
-    def entries(self) -> Iterator[Entry]:
-        """Every talk there is, in a stable order. Raises SourceError."""
+    def listed(self) -> Iterator[tuple[Entry, Refused | None]]:
+        """Every talk, in a stable order, and why not to fetch it where the listing already tells.
+
+        Raises SourceError, Transient, Blocked.
+        """
 
     def fetch(self, entry: Entry) -> Document:
-        """The whole talk. Raises Refused (with the reason), Transient."""
+        """The whole talk. Raises Refused (with the reason and when to ask again), Blocked, Transient, SourceError."""
 
 
 class TeacherRequest(Record):

@@ -6,43 +6,65 @@ as it is. Connections are short: the ledger may be used from several threads and
 """
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from understudy.errors import AssetError
 
 SCHEMA_VERSION = 1
-Status = Literal["ok", "refused", "duplicate", "removed", "unanswered"]
-
 _SCHEMA = """
 CREATE TABLE documents (
-    document_id TEXT PRIMARY KEY,
-    title       TEXT NOT NULL,
-    locator     TEXT NOT NULL,
-    revision    TEXT NOT NULL,
-    status      TEXT NOT NULL,
-    reason      TEXT,
-    words       INTEGER,
-    sha256      TEXT,
-    changed_at  TEXT NOT NULL
+    document_id      TEXT PRIMARY KEY,
+    title            TEXT NOT NULL,
+    locator          TEXT NOT NULL,
+    revision         TEXT NOT NULL,
+    status           TEXT NOT NULL,
+    reason           TEXT,
+    attempts         INTEGER NOT NULL,
+    next_try         TEXT,
+    how              TEXT,
+    language         TEXT,
+    published        TEXT,
+    duration_seconds REAL,
+    words            INTEGER,
+    sha256           TEXT,
+    changed_at       TEXT NOT NULL
 );
+CREATE INDEX by_status ON documents (status);
+CREATE TABLE notes (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
 
 
 class Row(NamedTuple):
-    """What the ledger knows of one document."""
+    """What the ledger knows of one document.
+
+    `status` is 'ok', or the source's word for why not ('refused', 'private', 'no_captions', 'network'),
+    or ours: 'pending', 'duplicate', 'removed', 'excluded', 'unanswered'. `next_try` is a UTC time, None for never.
+    """
 
     document_id: str
     title: str
     locator: str
     revision: str
-    status: Status
+    status: str
     reason: str | None = None
+    attempts: int = 0
+    next_try: str | None = None
+    how: str | None = None
+    language: str | None = None
+    published: str | None = None
+    duration_seconds: float | None = None
     words: int | None = None
     sha256: str | None = None
+
+    def rests(self, now: datetime, revision: str) -> bool:
+        """True while this document is not to be asked for: refused for good, or until later."""
+        if self.status in ("ok", "unanswered", "pending", "removed", "duplicate") or self.revision != revision:
+            return False
+        return self.next_try is None or datetime.fromisoformat(self.next_try) > now
 
 
 class Ledger:
@@ -60,6 +82,29 @@ class Ledger:
         with self._open() as db:
             db.execute(f"INSERT OR REPLACE INTO documents VALUES ({marks})", (*row, now))
 
+    def forget(self, document_id: str) -> None:
+        """Drop the row of one document."""
+        with self._open() as db:
+            db.execute("DELETE FROM documents WHERE document_id = ?", (document_id,))
+
+    def note(self, name: str) -> str | None:
+        """What was noted of the channel as a whole under `name`."""
+        if not self.file.exists():
+            return None
+        with self._open() as db:
+            found = db.execute("SELECT value FROM notes WHERE name = ?", (name,)).fetchone()
+        return found[0] if found else None
+
+    def set_note(self, name: str, value: str | None) -> None:
+        """Note `value`, or drop the note; nothing is written when it says so already."""
+        if self.note(name) == value:
+            return
+        with self._open() as db:
+            if value is None:
+                db.execute("DELETE FROM notes WHERE name = ?", (name,))
+            else:
+                db.execute("INSERT OR REPLACE INTO notes VALUES (?, ?)", (name, value))
+
     def get(self, document_id: str) -> Row | None:
         """The row of one document."""
         return next(iter(self._select("WHERE document_id = ?", document_id)), None)
@@ -74,6 +119,31 @@ class Ledger:
             return {}
         with self._open() as db:
             return dict(db.execute("SELECT status, count(*) FROM documents GROUP BY status ORDER BY status"))
+
+    def reasons(self, status: str, most: int = 5) -> dict[str, int]:
+        """Documents per reason among those of `status`, the most frequent first."""
+        with self._open() as db:
+            return dict(
+                db.execute(
+                    "SELECT reason, count(*) FROM documents WHERE status = ? AND reason IS NOT NULL "
+                    "GROUP BY reason ORDER BY count(*) DESC, reason LIMIT ?",
+                    (status, most),
+                )
+            )
+
+    def first_next_try(self, status: str) -> str | None:
+        """When the first document of `status` is asked for again."""
+        with self._open() as db:
+            return db.execute("SELECT min(next_try) FROM documents WHERE status = ?", (status,)).fetchone()[0]
+
+    def record_new(self, rows: Iterable[Row]) -> None:
+        """Keep rows of documents not known yet, in one go."""
+        marks = ", ".join("?" for _ in (*Row._fields, "changed_at"))
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        values = [(*row, now) for row in rows]
+        if values:
+            with self._open() as db:
+                db.executemany(f"INSERT OR IGNORE INTO documents VALUES ({marks})", values)
 
     def _select(self, where: str, *values: str) -> list[Row]:
         if not self.file.exists():
@@ -109,5 +179,6 @@ class Ledger:
         with db:
             db.execute("BEGIN IMMEDIATE")
             if db.execute("PRAGMA user_version").fetchone()[0] == 0:
-                db.execute(_SCHEMA)
+                for statement in filter(str.strip, _SCHEMA.split(";")):
+                    db.execute(statement)
                 db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")

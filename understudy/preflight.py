@@ -9,6 +9,13 @@ from understudy.errors import AssetError, ConfigError
 from understudy.workspace import Workspace
 
 FREE_BYTES = 500 * 1000 * 1000
+ASK_PERMISSION = {"youtube"}
+PERMISSION = (
+    "permission: say what right you have to these talks: owned, permitted or own_risk (--set permission=owned). "
+    "YouTube's "
+    "terms forbid automated access without its permission; a transcript belongs to its speaker or channel: keep it to "
+    "yourself. What the model writes is to be labelled as AI in the style of the teacher, never as the teacher"
+)
 Only = Literal["dataset", "model", "score"]
 
 
@@ -53,7 +60,10 @@ def _plugins(workspace: Workspace, only: Only | None) -> list[str]:
         "model": ("base", "trainer"),
         "score": (),
     }[only]
-    return [problem for kind in needed for problem in _of(workspace.plugin(kind))]
+    found = [problem for kind in needed for problem in _of(workspace.plugin(kind))]
+    if workspace.config.source.use in ASK_PERMISSION and workspace.config.permission is None:
+        found.append(PERMISSION)
+    return found
 
 
 def _export(workspace: Workspace) -> list[str]:

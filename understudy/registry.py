@@ -16,6 +16,7 @@ from understudy.errors import ConfigError
 PLUGINS: dict[str, dict[str, str]] = {
     "source": {
         "documents": "understudy.sources.documents:DocumentsSource",
+        "youtube": "understudy.sources.youtube:YoutubeSource",
     },
     "teacher": {
         "extractive": "understudy.teachers.extractive:ExtractiveTeacher",

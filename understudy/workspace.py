@@ -102,7 +102,7 @@ class Workspace(BaseModel):
 
     def document_fingerprint(self, entry: Entry) -> str:
         """What the document of `entry` is made from."""
-        return self.fingerprint("document", extra=[entry.revision, entry.title, entry.published])
+        return self.fingerprint("document", extra=entry.revision)
 
     def chain(self, entry: Entry) -> dict[str, AssetRef]:
         """The fresh assets of one talk, as far as the chain document > questions > answers reaches."""

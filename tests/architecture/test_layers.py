@@ -19,6 +19,7 @@ KERNEL = {
         "markdown",
         "preflight",
         "progress",
+        "readers",
         "records",
         "registry",
         "similarity",

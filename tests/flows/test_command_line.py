@@ -28,7 +28,8 @@ def run(*flags: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
         (["--set", "seed"], "section.key=value"),
         (["--set", "export.types=[Q9_9]"], "Q9_9"),
         (["--documents", "no/such/folder"], "there is no folder"),
-        (["--channel", "@someone"], "not built yet"),
+        (["--channel", "@someone"], "permission: say what right"),
+        (["--channel", "no channel!", "--set", "permission=owned"], "is no channel"),
     ],
 )
 def test_what_cannot_be_done_is_said_at_once_and_nothing_is_written(
@@ -45,7 +46,7 @@ def test_help_needs_no_prefect_and_names_the_presets() -> None:
     result = subprocess.run(
         [sys.executable, "-X", "importtime", *MAIN[1:], "--help"], capture_output=True, text=True, cwd=ROOT
     )
-    assert result.returncode == 0 and "demo, documents" in result.stdout
+    assert result.returncode == 0 and "channel, demo, documents" in result.stdout
     assert "prefect" not in result.stderr and "mlx" not in result.stderr
 
 

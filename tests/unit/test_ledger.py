@@ -9,7 +9,7 @@ import pytest
 from understudy.errors import AssetError
 from understudy.ledger import Ledger, Row
 
-ROW = Row("a", "A", "a.txt", "r1", "ok", None, 10, "s")
+ROW = Row("a", "A", "a.txt", "r1", "ok", words=10, sha256="s")
 
 
 def test_a_known_row_is_not_written_again(tmp_path: Path) -> None:

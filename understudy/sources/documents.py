@@ -1,21 +1,18 @@
-"""A folder of talks: plain text, markdown, and captions with their times."""
+"""A folder of talks: texts, pages, books and captions, whatever `understudy.readers` can read."""
 
 import re
 from collections.abc import Callable, Iterator
 from fnmatch import fnmatch
 from pathlib import Path
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
-from understudy import captions
 from understudy.errors import Refused, SourceError
-from understudy.records import Document, Entry, Paragraph, sha256_of
-from understudy.text import sentences, slug
+from understudy.readers import LIMIT_BYTES, READERS, read
+from understudy.records import Document, Entry, sha256_of
+from understudy.text import slug
 
 CHECKOUT = Path(__file__).parents[2]
-LIMIT_BYTES = 25 * 1024 * 1024
-PARAGRAPH_WORDS = 110
 
 
 class DocumentsSource:
@@ -32,9 +29,11 @@ class DocumentsSource:
     VERSION = 1
     INDIFFERENT = {"path", "ignore"}
     complete = True
+    polite = False
 
     def __init__(self, options: Options) -> None:
         self.options = options
+        self.known: Callable[[str], bool] = lambda document_id: False
         self.path = options.path if options.path.exists() else CHECKOUT / options.path
 
     def problems(self) -> list[str]:
@@ -44,6 +43,10 @@ class DocumentsSource:
         if not self._files():
             return [f"source.path: no file in {str(self.options.path)!r}; put talks there ({', '.join(READERS)})"]
         return []
+
+    def listed(self) -> Iterator[tuple[Entry, Refused | None]]:
+        """Every file, by name; what cannot be read is only known when it is fetched."""
+        return ((entry, None) for entry in self.entries())
 
     def entries(self) -> Iterator[Entry]:
         """Every file, by name."""
@@ -58,11 +61,7 @@ class DocumentsSource:
 
     def fetch(self, entry: Entry) -> Document:
         """The whole file. Raises Refused with the reason."""
-        file = self.path / entry.locator if self.path.is_dir() else self.path
-        reader = READERS.get(file.suffix.lower())
-        if reader is None:
-            raise Refused(f"files of type {file.suffix or 'without ending'} are not read; use {', '.join(READERS)}")
-        document = reader(_decode(file), entry, file.suffix.lower())
+        document = read(self.path / entry.locator if self.path.is_dir() else self.path, entry)
         if document.words < self.options.min_words:
             raise Refused(
                 f"only {document.words} words; a talk has at least {self.options.min_words} (source.min_words)"
@@ -92,117 +91,6 @@ def _title(stem: str) -> str:
     words = re.sub(r"^[0-9]+[-_. ]+", "", stem) or stem
     words = re.sub(r"[-_]+", " ", words).strip()
     return words[:1].upper() + words[1:]
-
-
-def _decode(file: Path) -> str:
-    """The text of `file`: UTF-8, UTF-16 with its mark, else Windows-1252. Raises Refused for anything else."""
-    if file.stat().st_size > LIMIT_BYTES:
-        raise Refused(f"larger than {LIMIT_BYTES // 1024 // 1024} MB")
-    raw = file.read_bytes()
-    if not raw.strip():
-        raise Refused("the file is empty")
-    if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return raw.decode("utf-16", errors="replace")
-    if b"\0" in raw:
-        raise Refused("a binary file, not text")
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = raw.decode("cp1252", errors="replace")
-    if sum(c == "\ufffd" or (ord(c) < 32 and c not in "\t\n\r\f") for c in text) > len(text) / 100:
-        raise Refused("a binary file, not text")
-    return text
-
-
-def _read_captions(text: str, entry: Entry, suffix: str) -> Document:
-    cues = captions.parse(text, suffix)
-    paragraphs, noise = captions.clean(cues)
-    if not paragraphs:
-        raise Refused("the captions hold no words")
-    told = captions.note(text) if suffix == ".vtt" else {}
-    language = re.search(r"^Language:\s*([A-Za-z-]+)", text, re.MULTILINE)
-    return Document(
-        document_id=entry.document_id,
-        title=told.get("title") or entry.title,
-        locator=entry.locator,
-        how=f"captions {suffix}",
-        language=language.group(1) if language else None,
-        published=told.get("published"),
-        duration_seconds=round(max(cue.end for cue in cues), 1),
-        noise_tags=noise,
-        paragraphs=paragraphs,
-    )
-
-
-def _read_text(text: str, entry: Entry, suffix: str) -> Document:
-    told, text = _front_matter(text) if suffix == ".md" else ({}, text)
-    blocks = [block.strip() for block in re.split(r"\n\s*\n", text.replace("\r\n", "\n")) if block.strip()]
-    title = told.get("title") or _heading(blocks) or entry.title
-    paragraphs = [Paragraph(text=piece) for piece in _pieces(blocks)]
-    if not paragraphs:
-        raise Refused("the file holds a heading and no text")
-    published = told.get("published") or told.get("date")
-    return Document(
-        document_id=entry.document_id,
-        title=title,
-        locator=entry.locator,
-        how=f"text {suffix}",
-        language=told.get("language"),
-        published=published,
-        paragraphs=paragraphs,
-    )
-
-
-def _front_matter(text: str) -> tuple[dict[str, str], str]:
-    found = re.match(r"---\s*\n(.*?)\n---\s*\n", text, re.DOTALL)
-    if not found:
-        return {}, text
-    try:
-        told = yaml.safe_load(found.group(1))
-    except yaml.YAMLError as error:
-        raise Refused(f"the front matter is not YAML: {str(error).splitlines()[0]}") from None
-    told = told if isinstance(told, dict) else {}
-    return {str(k).lower(): str(v) for k, v in told.items() if v is not None}, text[found.end() :]
-
-
-def _heading(blocks: list[str]) -> str | None:
-    """The title, taken off the first block: a markdown heading, or a short first line without a full stop."""
-    if not blocks:
-        return None
-    first, *rest = blocks[0].split("\n")
-    line = first.lstrip("# ").strip()
-    if not first.startswith("#") and (
-        len(line) > 90 or line.endswith((".", "!", "?", ",")) or (not rest and len(blocks) < 2)
-    ):
-        return None
-    blocks[0:1] = ["\n".join(rest)] if rest else []
-    return line
-
-
-def _pieces(blocks: list[str]) -> Iterator[str]:
-    """Paragraphs of about 110 words: short blocks join what follows, long ones are cut between sentences."""
-    gathered: list[str] = []
-    for block in blocks:
-        plain = " ".join(re.sub(r"^#+\s+", "", block).replace("--", " -- ").split())
-        for sentence in sentences(plain):
-            gathered.append(sentence)
-            if sum(len(s.split()) for s in gathered) >= PARAGRAPH_WORDS:
-                yield " ".join(gathered)
-                gathered = []
-        if sum(len(s.split()) for s in gathered) >= PARAGRAPH_WORDS // 3:
-            yield " ".join(gathered)
-            gathered = []
-    if gathered:
-        yield " ".join(gathered)
-
-
-READERS: dict[str, Callable[[str, Entry, str], Document]] = {
-    ".txt": _read_text,
-    ".md": _read_text,
-    ".vtt": _read_captions,
-    ".srt": _read_captions,
-    ".xml": _read_captions,
-}
 
 
 def channel_name(path: Path) -> str:

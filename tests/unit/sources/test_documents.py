@@ -46,6 +46,14 @@ def test_text_in_every_usual_encoding_says_the_same(tmp_path: Path, encoding: st
     assert document.title == "Über Wärme" and document.text.startswith("Grüße.")
 
 
+def test_a_page_in_the_folder_is_a_talk_and_one_under_a_wrong_name_is_refused(tmp_path: Path) -> None:
+    page = f"<html lang=en><title>On Heat</title><p>{WORDS}</p></html>".encode()
+    document = fetched(tmp_path, "a.html", page)
+    assert (document.title, document.language, document.text.split()) == ("On Heat", "en", WORDS.split())
+    with pytest.raises(Refused, match=r"named \.txt but is not plain text: it is an HTML page"):
+        fetched(tmp_path, "b.txt", page)
+
+
 def test_front_matter_becomes_metadata_and_not_text(tmp_path: Path) -> None:
     text = f"---\ntitle: On Heat\ndate: 2024-05-01\n---\n# Heading\n\n{WORDS}"
     document = fetched(tmp_path, "a.md", text.encode())

@@ -1,0 +1,183 @@
+"""A channel fetched and kept in step against the loopback YouTube, captions cleaned, a large ledger read."""
+
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from benchmarks.figures import Figure
+from tests.fixtures.youtube_server import Video, YouTube, serve
+from understudy import captions
+from understudy.config import load
+from understudy.ledger import Ledger, Row
+from understudy.stages import collect
+from understudy.text import words
+from understudy.workspace import Workspace
+
+ROOT = Path(__file__).resolve().parents[1]
+CAPTIONS = os.environ.get("UNDERSTUDY_CAPTIONS")  # a folder with *.asr.rolling.vtt and *.manual.srt of one talk
+
+
+def figures() -> Iterator[Figure]:
+    """Every figure of the group; about three minutes."""
+    yield from _fetched(500)
+    yield from _memory()
+    yield from _polled(5000)
+    yield from _cleaned()
+    yield from _status(100_000)
+
+
+def _channel(youtube: YouTube, videos: int) -> None:
+    youtube.channel("@bench", videos=[Video(f"v{at:010}", f"Talk {at}", seconds=300) for at in range(videos)])
+
+
+def _workspace(youtube: YouTube, home: str) -> Workspace:
+    return Workspace(home=Path(home), config=load(ROOT / "deployments/presets/channel.yaml", {
+        "source.base_url": youtube.url, "source.channel": "@bench", "source.seconds_between_videos": 0,
+        "source.seconds_between_pages": 0, "source.tabs": ["videos"], "source.videos_per_run": 10**6, "name": "bench",
+    }))  # fmt: skip
+
+
+def _sync(workspace: Workspace) -> int:
+    """What the tasks do for a channel, without Prefect; returns how many talks were fetched."""
+    source, ledger, now = workspace.plugin("source"), workspace.ledger, datetime.now(UTC)
+    source.known = {row.document_id for row in ledger.rows()}.__contains__
+    entries = [entry for entry, early in source.listed() if early is None]
+    ledger.record_new(collect.row(entry, "pending") for entry in entries)
+    known, fetched = {row.document_id: row for row in ledger.rows()}, 0
+    for entry in collect.wanted(entries, known, now):
+        made_from = workspace.document_fingerprint(entry)
+        if workspace.fresh("document", made_from, document=entry.document_id) is None:
+            document, row = collect.fetch(source, entry, None, now)
+            assert document
+            ref = workspace.save("document", [document], made_from, document=entry.document_id)
+            ledger.record(row._replace(sha256=ref.sha256))
+            fetched += 1
+    return fetched
+
+
+def _fetched(videos: int) -> Iterator[Figure]:
+    from youtube_transcript_api import YouTubeTranscriptApi
+
+    from understudy.sources.youtube_transcripts import Library
+
+    with serve() as youtube, tempfile.TemporaryDirectory() as home:
+        _channel(youtube, videos)
+        workspace = _workspace(youtube, home)
+        began = time.perf_counter()
+        listed = [entry for entry, _ in workspace.plugin("source").listed()]
+        api = YouTubeTranscriptApi(http_client=Library(youtube.url, None).session)
+        for entry in listed:
+            api.fetch(entry.locator)
+        libraries = time.perf_counter() - began
+        began = time.perf_counter()
+        assert _sync(workspace) == videos
+        ours = time.perf_counter() - began
+    yield Figure("fetch_500_seconds", ours)
+    yield Figure("share_of_server_and_libraries", libraries / ours, ">=", 0.9)
+
+
+def _memory() -> Iterator[Figure]:
+    program = "import sys; from benchmarks.ingest import peak_mb; print(peak_mb(int(sys.argv[1])))"
+    small, large = (
+        float(subprocess.run([sys.executable, "-c", program, str(videos)], capture_output=True, text=True, check=True,
+                             cwd=ROOT).stdout) for videos in (50, 5000)
+    )  # fmt: skip
+    yield Figure("memory_growth_mb_from_50_to_5000_videos", large - small, "<=", 50)
+
+
+def peak_mb(videos: int) -> float:
+    """The peak of a process that syncs a channel whose server is another process."""
+    program = (
+        "import sys; from tests.fixtures.youtube_server import serve; from benchmarks.ingest import _channel\n"
+        "with serve() as y:\n    _channel(y, int(sys.argv[1])); print(y.url, flush=True); sys.stdin.read()"
+    )
+    server = subprocess.Popen(
+        [sys.executable, "-c", program, str(videos)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
+    )
+    try:
+        assert server.stdout
+        youtube = YouTube()
+        youtube.url = server.stdout.readline().strip()
+        with tempfile.TemporaryDirectory() as home:
+            assert _sync(_workspace(youtube, home)) == videos
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    finally:
+        server.communicate("")
+
+
+def _polled(videos: int) -> Iterator[Figure]:
+    with serve() as youtube, tempfile.TemporaryDirectory() as home:
+        _channel(youtube, videos)
+        workspace = _workspace(youtube, home)
+        known = [Row(f"yt-v{at:010}", f"Talk {at}", f"v{at:010}", f"v{at:010}.1", "ok") for at in range(videos)]
+        workspace.ledger.record_new(known)
+        new = Video("n0000000001", "New", seconds=300)
+        youtube.add(new)
+        youtube.channels["@bench"].tabs["videos"].insert(0, new)
+        source, now = workspace.plugin("source"), datetime.now(UTC)
+        began = time.perf_counter()
+        rows = {row.document_id: row for row in workspace.ledger.rows()}
+        source.known = rows.__contains__
+        entries = [entry for entry, _ in source.listed()]
+        fresh = [entry for entry in collect.wanted(entries, rows, now) if entry.document_id not in rows]
+        for entry in fresh:
+            collect.fetch(source, entry, None, now)
+        seconds = time.perf_counter() - began
+        listings = sum("/@" in path or "/browse" in path for _, path in youtube.log)
+        yield Figure("repoll_listing_requests", listings, "<=", 2)
+        yield Figure("repoll_transcript_requests", len(youtube.log) - listings, "=", 3)
+        yield Figure("repoll_seconds", seconds, "<=", 1)
+
+
+def _cleaned() -> Iterator[Figure]:
+    lines = [" ".join(f"w{at * 8 + i}" for i in range(8)) for at in range(3 * 3600 // 4)]
+    rolled = "".join(
+        f"{_stamp(4 * at)} --> {_stamp(4 * at + 3.99)}\n{lines[at - 1] if at else ' '}\n{line}\n\n"
+        f"{_stamp(4 * at + 3.99)} --> {_stamp(4 * at + 4)}\n{line}\n \n\n" for at, line in enumerate(lines)
+    )  # fmt: skip
+    began = time.perf_counter()
+    paragraphs, _ = captions.clean(captions.parse("WEBVTT\n\n" + rolled, ".vtt"))
+    yield Figure("clean_3_hours_seconds", time.perf_counter() - began, "<=", 1)
+    yield Figure(
+        "clean_3_hours_words_wrong", abs(sum(len(p.text.split()) for p in paragraphs) - 8 * len(lines)), "=", 0
+    )
+    if CAPTIONS:
+        [rolling], [manual] = (list(Path(CAPTIONS).glob(f"*{end}")) for end in (".asr.rolling.vtt", ".manual.srt"))
+        yield Figure("rolling_word_error_rate", _word_errors(_said(manual), _said(rolling)), "<=", 0.01)
+
+
+def _said(file: Path) -> list[str]:
+    paragraphs, _ = captions.clean(captions.parse(file.read_text(encoding="utf-8"), file.suffix))
+    return words(" ".join(p.text for p in paragraphs).replace("-", ""))
+
+
+def _word_errors(reference: list[str], heard: list[str]) -> float:
+    from difflib import SequenceMatcher
+
+    changes = [op for op in SequenceMatcher(None, reference, heard, autojunk=False).get_opcodes() if op[0] != "equal"]
+    return sum(max(i2 - i1, j2 - j1) for _, i1, i2, j1, j2 in changes) / len(reference)
+
+
+def _stamp(seconds: float) -> str:
+    return f"{int(seconds // 3600):02}:{int(seconds // 60 % 60):02}:{seconds % 60:06.3f}"
+
+
+def _status(talks: int) -> Iterator[Figure]:
+    with tempfile.TemporaryDirectory() as home:
+        ledger = Ledger(Path(home) / "data/bench/ledger.sqlite")
+        ledger.record_new(
+            Row(
+                f"yt-{at:09}", "T", "l", "r", "ok" if at % 3 else "private", None if at % 3 else "Private video", at % 5
+            )
+            for at in range(talks)
+        )
+        began = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "understudy", "--home", home, "status"], check=True, capture_output=True,
+                       cwd=ROOT)  # fmt: skip
+        yield Figure("status_of_100000_talks_seconds", time.perf_counter() - began, "<=", 1)

@@ -1,0 +1,111 @@
+"""A channel on the loopback YouTube, through the real libraries and the real flow: fetched once, kept in step."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.fixtures.youtube_server import Track, Video, YouTube, serve
+from tests.flows.conftest import ROOT
+from understudy.config import load
+from understudy.records import Entry
+from understudy.sources.documents import DocumentsSource
+from understudy.workspace import Workspace
+
+pytestmark = pytest.mark.usefixtures("prefect_server")
+
+
+@pytest.fixture
+def youtube() -> Iterator[YouTube]:
+    with serve() as running:
+        yield running
+        assert not running.bugs
+
+
+def talks() -> list[Video]:
+    """The sample talks as videos, newest first."""
+    source = DocumentsSource(DocumentsSource.Options(path=ROOT / "deployments" / "sample_channel"))
+    documents = [source.fetch(entry) for entry, _ in source.listed()]
+    return [
+        Video(f"talk{at:07}", document.title, seconds=330, tracks=[Track(mark=" ".join(document.text.split()))])
+        for at, document in enumerate(documents)
+    ]
+
+
+def workspace(youtube: YouTube, home: Path, **source: Any) -> Workspace:
+    changes = {f"source.{key}": value for key, value in source.items()} | {
+        "source.base_url": youtube.url, "source.channel": "@bench", "source.seconds_between_videos": 0,
+        "source.seconds_between_pages": 0, "source.tabs": ["videos"], "permission": "owned", "name": "bench",
+    }  # fmt: skip
+    return Workspace(home=home, config=load(ROOT / "deployments/presets/channel.yaml", changes))
+
+
+def run(found: Workspace) -> dict[str, int]:
+    """Build the dataset; returns talks per status."""
+    from flows.pipeline import pipeline
+
+    pipeline(config=found.config, home=found.home, only="dataset")
+    return found.ledger.counts()
+
+
+def asked(youtube: YouTube) -> tuple[int, int]:
+    """Listing and other requests since the last call."""
+    listings = sum("/@" in path or "/browse" in path for _, path in youtube.log)
+    others = len(youtube.log) - listings
+    youtube.log.clear()
+    return listings, others
+
+
+def test_a_channel_is_fetched_once_and_then_only_what_is_new(youtube: YouTube, tmp_path: Path) -> None:
+    videos = talks()[:6]
+    videos[2].fault = "private"
+    videos[4].badge = "upcoming"
+    channel = youtube.channel("@bench", videos=videos)
+    youtube.add(*videos)
+    found = workspace(youtube, tmp_path)
+    assert run(found) == {"not_yet": 1, "ok": 4, "private": 1}
+    assert asked(youtube) == (1, 4 * 3 + 2)
+    assert run(found) == {"not_yet": 1, "ok": 4, "private": 1}
+    assert asked(youtube) == (1, 0)
+    new = talks()[6]
+    youtube.add(new)
+    channel.tabs["videos"].insert(0, new)
+    assert run(found) == {"not_yet": 1, "ok": 5, "private": 1}
+    assert asked(youtube) == (1, 3)
+    row = found.ledger.get("yt-talk0000002")
+    assert row and "rivate" in (row.reason or "") and row.next_try
+    entry = Entry(document_id=f"yt-{new.video_id}", title="", locator=new.video_id, revision=f"{new.video_id}.1")
+    assert set(found.chain(entry)) == {"document", "questions", "answers"}
+
+
+def test_a_block_rests_the_channel_and_loses_nothing(youtube: YouTube, tmp_path: Path) -> None:
+    videos = talks()[:6]
+    youtube.channel("@bench", videos=videos)
+    youtube.add(*videos)
+    found = workspace(youtube, tmp_path)
+    found = found.model_copy(
+        update={
+            "config": found.config.model_copy(update={"runner": found.config.runner.model_copy(update={"workers": 1})})
+        }
+    )
+    videos[4].fault = "429_watch"
+    assert run(found) == {"ok": 4, "pending": 2}
+    assert found.ledger.note("blocked_until") and found.ledger.note("blocked_hours") == "6"
+    asked(youtube)
+    assert run(found) == {"ok": 4, "pending": 2}
+    assert asked(youtube) == (0, 0)
+    videos[4].fault = ""
+    found.ledger.set_note("blocked_until", "2020-01-01T00:00:00+00:00")
+    assert run(found) == {"ok": 6}
+    assert found.ledger.note("blocked_until") is None
+    assert asked(youtube)[1] == 2 * 3
+
+
+def test_no_more_videos_than_allowed_are_asked_for_in_one_run(youtube: YouTube, tmp_path: Path) -> None:
+    videos = talks()[:7]
+    youtube.channel("@bench", videos=videos)
+    youtube.add(*videos)
+    found = workspace(youtube, tmp_path, videos_per_run=4)
+    assert run(found) == {"ok": 4, "pending": 3}
+    assert run(found) == {"ok": 7}

@@ -1,0 +1,77 @@
+"""A temporary cause never becomes a permanent mark, and a hopeless one is not asked twice."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from understudy.errors import Refused, Transient
+from understudy.ledger import Ledger, Row
+from understudy.records import Entry
+from understudy.stages import collect
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+ENTRY = Entry(document_id="a", title="A", locator="a", revision="r1")
+
+
+def after(refusal: Refused, times: int) -> Row:
+    row = None
+    for _ in range(times):
+        row = collect.refused(ENTRY, refusal, row, NOW)
+    assert row
+    return row
+
+
+def test_a_wait_doubles_and_ends_after_the_last_attempt() -> None:
+    later = Refused("gone for lunch", "http_error", 900)
+    waits = [datetime.fromisoformat(after(later, n).next_try) - NOW for n in range(1, collect.MOST_ATTEMPTS)]
+    assert waits == [timedelta(seconds=900 * 2**n) for n in range(5)]
+    assert after(later, collect.MOST_ATTEMPTS).next_try is None
+
+
+def test_waits_the_source_sets_itself_are_not_doubled() -> None:
+    token = Refused("a token is wanted", "po_token", 3 * 86_400)
+    assert [bool(after(token, n).next_try) for n in range(1, 5)] == [True, True, True, False]
+    assert datetime.fromisoformat(after(token, 3).next_try or "") - NOW == timedelta(days=3)
+
+
+def test_what_is_final_is_never_asked_again_but_new_content_is() -> None:
+    row = after(Refused("empty"), 1)
+    assert row.rests(NOW + timedelta(days=9999), "r1")
+    assert not row.rests(NOW, "r2")
+
+
+def test_what_may_come_later_rests_only_until_then() -> None:
+    row = after(Refused("soon", "not_yet", 60), 1)
+    assert row.rests(NOW, "r1") and not row.rests(NOW + timedelta(seconds=61), "r1")
+
+
+def test_a_dead_network_is_asked_again_and_says_so() -> None:
+    row = collect.unreachable(ENTRY, Transient("timed out"), None, NOW)
+    assert (row.status, row.reason) == ("network", "timed out") and row.next_try
+
+
+def test_blocks_rest_six_then_twelve_then_twenty_four_hours_until_an_answer(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    hours = [(collect.block(ledger, NOW) - NOW).total_seconds() / 3600 for _ in range(4)]
+    assert hours == [6, 12, 24, 24]
+    assert collect.rests_until(ledger, NOW) and not collect.rests_until(ledger, NOW + timedelta(days=2))
+    collect.unblock(ledger)
+    assert collect.rests_until(ledger, NOW) is None
+    assert (collect.block(ledger, NOW) - NOW).total_seconds() / 3600 == 6
+
+
+def test_a_clock_that_went_backwards_only_waits_longer() -> None:
+    row = after(Refused("soon", "not_yet", 60), 1)
+    assert row.rests(NOW - timedelta(days=400), "r1")
+
+
+def test_the_same_content_twice_is_one_document() -> None:
+    same = "0" * 64
+    entries = [ENTRY.model_copy(update={"document_id": n, "locator": n, "revision": same}) for n in ("a", "b")]
+    kept, doubles = collect.without_doubles(entries)
+    assert [e.document_id for e in kept] == ["a"]
+    assert [(r.document_id, r.status, r.reason) for r in doubles] == [("b", "duplicate", "same content as a")]
+
+
+def test_what_a_complete_source_no_longer_lists_is_removed_and_what_was_forgotten_stays_so() -> None:
+    known = [Row(name, name, name, "r", status) for name, status in (("a", "ok"), ("b", "ok"), ("c", "excluded"))]
+    assert [(r.document_id, r.status) for r in collect.removed(known, ["a"])] == [("b", "removed")]

@@ -1,0 +1,124 @@
+"""`python -m understudy`: look after the talks of a channel. Needs no Prefect."""
+
+import argparse
+import json
+import shutil
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+from understudy import locks, text
+from understudy.errors import UnderstudyError
+from understudy.ledger import Ledger, Row
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def parser() -> argparse.ArgumentParser:
+    """The commands and their options."""
+    p = argparse.ArgumentParser(prog="python -m understudy", description="Look after the talks of a channel.")
+    p.add_argument(
+        "--home", type=Path, default=ROOT, metavar="DIR", help="where data/ and models/ live (default: here)"
+    )
+    commands = p.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    status = commands.add_parser("status", help="how many talks are in which state, why, and when they are asked again")
+    status.add_argument("channel", nargs="?", help="a folder under data/ (default: all)")
+    status.add_argument("--json", action="store_true", help="one JSON object")
+    retry = commands.add_parser("retry", help="ask for these talks again in the next run")
+    retry.add_argument("ids", nargs="+", metavar="ID")
+    retry.add_argument("--channel", required=True)
+    forget = commands.add_parser("forget", help="delete talks with everything made of them, for good")
+    forget.add_argument("ids", nargs="*", metavar="ID")
+    forget.add_argument("--channel", required=True, help="without an ID: the whole channel")
+    return p
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; returns the exit status."""
+    asked = parser().parse_args(arguments)
+    data = asked.home.resolve() / "data"
+    try:
+        if asked.command == "status":
+            return status(data, asked.channel, asked.json)
+        folder = _folder(data, asked.channel)
+        with locks.held(folder / ".lock", f"data/{asked.channel}"):
+            if asked.command == "retry":
+                return retry(Ledger(folder / "ledger.sqlite"), asked.ids)
+            return forget(folder, asked.home.resolve() / "models" / asked.channel, asked.ids)
+    except UnderstudyError as error:
+        print(error, file=sys.stderr)
+        return 2
+
+
+def status(data: Path, channel: str | None, as_json: bool) -> int:
+    """Print the state of one channel, or of all."""
+    folders = [_folder(data, channel)] if channel else sorted(f.parent for f in data.glob("*/ledger.sqlite"))
+    found = {folder.name: _counted(Ledger(folder / "ledger.sqlite")) for folder in folders}
+    if as_json:
+        print(json.dumps(found))
+        return 0
+    if not found:
+        print(f"no channel under {data}")
+    for name, counts in found.items():
+        blocked = Ledger(data / name / "ledger.sqlite").note("blocked_until")
+        print(f"{name}" + (f": the source refuses this machine; asked again after {blocked}" if blocked else ""))
+        for state, told in counts.items():
+            again = f"  next try {told['next_try']}" if told["next_try"] else ""
+            print(f"  {state:<16} {told['talks']:>6}{again}")
+            for reason, talks in told["reasons"].items():
+                print(f"      {talks:>6}  {text.one_line(reason, 100)}")
+    return 0
+
+
+def retry(ledger: Ledger, ids: list[str]) -> int:
+    """Let the next run ask for these talks."""
+    for row in _rows(ledger, ids):
+        if row.status != "ok":
+            now = datetime.now(UTC).isoformat(timespec="seconds")
+            ledger.record(row._replace(status="pending", attempts=0, next_try=now))
+        print(f"{row.document_id}: {'is here already' if row.status == 'ok' else 'asked again in the next run'}")
+    return 0
+
+
+def forget(folder: Path, models: Path, ids: list[str]) -> int:
+    """Delete talks and the dataset made of them; name the models that may have seen them."""
+    ledger = Ledger(folder / "ledger.sqlite")
+    rows = _rows(ledger, ids) if ids else ledger.rows()
+    for row in rows:
+        shutil.rmtree(folder / "documents" / row.document_id, ignore_errors=True)
+        ledger.record(
+            row._replace(status="excluded", reason="forgotten on request", next_try=None, words=None, sha256=None)
+        )
+    shutil.rmtree(folder / "dataset", ignore_errors=True)
+    if not ids:
+        shutil.rmtree(folder, ignore_errors=True)
+    print(f"forgotten: {len(rows)} talks of {folder.name}; the next run builds the dataset without them")
+    runs = sorted(f.parent for f in models.glob("*/adapter"))
+    for run in runs:
+        print(f"  may have been trained on them, delete it or train again: {run}")
+    return 0
+
+
+def _counted(ledger: Ledger) -> dict[str, dict[str, object]]:
+    return {
+        state: {"talks": talks, "next_try": ledger.first_next_try(state), "reasons": ledger.reasons(state)}
+        for state, talks in ledger.counts().items()
+    }
+
+
+def _rows(ledger: Ledger, ids: list[str]) -> list[Row]:
+    found = {name: ledger.get(name) for name in ids}
+    if missing := [name for name, row in found.items() if row is None]:
+        raise UnderstudyError(f"no talk {', '.join(map(repr, missing))} in {ledger.file}; see `status`")
+    return [row for row in found.values() if row]
+
+
+def _folder(data: Path, channel: str) -> Path:
+    if text.slug(channel) != channel or not (data / channel / "ledger.sqlite").is_file():
+        known = ", ".join(sorted(f.parent.name for f in data.glob("*/ledger.sqlite"))) or "none yet"
+        raise UnderstudyError(f"no channel {channel!r} under {data}; there are: {known}")
+    return data / channel
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,139 @@
+"""The words of an HTML page, without what is there for browsers."""
+
+import re
+from html.parser import HTMLParser
+
+from understudy.errors import Refused
+from understudy.readers.decoding import decode
+from understudy.readers.paragraphs import document
+from understudy.records import Document, Entry
+from understudy.text import one_line
+
+SKIPPED = frozenset("script style head nav title template noscript svg".split())
+ALLOWED_IN_HEAD = frozenset("base basefont bgsound link meta noscript script style template title".split())
+BLOCKS = frozenset(
+    "address article aside blockquote body caption center dd details dialog div dl dt fieldset figcaption figure "
+    "footer form h1 h2 h3 h4 h5 h6 header hr html legend li main menu ol option p pre section summary table tbody "
+    "td tfoot th thead tr ul".split()
+)
+PUBLISHED = frozenset("article:published_time date dc.date dc.date.issued dcterms.date dcterms.issued".split())
+UNFINISHED_CHARACTERS = 2000
+
+_OWN_ENTITIES = re.compile(r"\s*(?:<\?xml[^>]*>\s*)?<!doctype[^>\[]{0,1000}\[[^\]]{0,10000}<!entity", re.IGNORECASE)
+_INVISIBLE = re.compile("[\xad\u200b\u2060\ufeff]")
+
+
+def read(raw: bytes, entry: Entry, suffix: str) -> Document:
+    """A saved page. Its title is <title>, or the <h1> when that is what <title> says among other things."""
+    page = parse(decode(raw, declared=True))
+    if not page.tags:
+        raise Refused(f"named {suffix} but is not an HTML page: it holds no tag")
+    title, h1 = page.title, page.first_h1
+    if h1 and (not title or h1.casefold() in title.casefold()):
+        title = h1
+    return document(page.blocks, entry, f"html {suffix}", title, page.language, page.published)
+
+
+class Page(HTMLParser):
+    """The blocks of text of a page, and what its head tells."""
+
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.tags = 0
+        self.title: str | None = None
+        self.first_h1: str | None = None
+        self.language: str | None = None
+        self.published: str | None = None
+        self.blocks: list[str] = []
+        self.never_closed: list[str] = []
+        self._skipping: list[str] = []
+        self._preformatted = 0
+        self._h1_from: int | None = None
+        self._titles: list[str] = []
+        self._text: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags += 1
+        told = {name: value or "" for name, value in attrs}
+        self._learn(tag, told)
+        # The end tag of <head> may be left out: what cannot stand in a head ends it.
+        if self._skipping == ["head"] and tag not in ALLOWED_IN_HEAD:
+            self._skipping.clear()
+        if tag in SKIPPED:
+            self._skipping.append(tag)
+        elif self._skipping:
+            return
+        elif tag == "br":
+            self._text.append("\n")
+        elif tag in BLOCKS:
+            self._end_block()
+            self._preformatted += tag == "pre"
+            if tag == "h1" and self.first_h1 is None:
+                self._h1_from = len(self.blocks)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in self._skipping:
+            while self._skipping.pop() != tag:  # what was left open inside ends with it
+                pass
+            if tag == "title" and self.title is None and "svg" not in self._skipping:
+                self.title = " ".join("".join(self._titles).split())
+        elif tag in ("body", "html"):
+            self._end_skipping()
+        if tag in BLOCKS and not self._skipping:
+            self._end_block()
+            self._preformatted -= tag == "pre" and self._preformatted > 0
+        if tag == "h1" and self._h1_from is not None:
+            self.first_h1 = " ".join(" ".join(self.blocks[self._h1_from :]).split()) or None
+            self._h1_from = None
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        # In XHTML <title/> and <script/> are whole; an HTML parser would wait for their end for ever.
+        self.handle_starttag(tag, attrs)
+        if tag in SKIPPED:
+            self.handle_endtag(tag)
+
+    def handle_data(self, data: str) -> None:
+        if self._skipping == ["head"] and data.strip():
+            self._skipping.clear()
+        if not self._skipping:
+            self._text.append(data if self._preformatted else re.sub(r"\s+", " ", data))
+        elif self._skipping[-1] == "title" and "svg" not in self._skipping:
+            self._titles.append(data)
+
+    def close(self) -> None:
+        super().close()
+        self._end_skipping()
+        self._end_block()
+
+    def _learn(self, tag: str, told: dict[str, str]) -> None:
+        if tag == "html":
+            self.language = told.get("lang") or told.get("xml:lang")
+        elif tag == "meta" and (told.get("property") or told.get("name", "")).lower() in PUBLISHED:
+            self.published = self.published or told.get("content")
+
+    def _end_skipping(self) -> None:
+        self.never_closed += [tag for tag in self._skipping if tag not in ("head", "title")]
+        self._skipping.clear()
+
+    def _end_block(self) -> None:
+        text = _INVISIBLE.sub("", "".join(self._text)).replace("\xa0", " ")
+        self.blocks += [block.strip() for block in re.split(r"\n\s*\n", text) if block.strip()]
+        self._text = []
+
+
+def parse(text: str) -> Page:
+    """The page read to its end. Raises Refused for a broken one and one that declares its own entities."""
+    if _OWN_ENTITIES.match(text):
+        raise Refused("a page that declares its own entities is not read")
+    page = Page()
+    try:
+        page.feed(text)
+        # What feed leaves is a tag or comment without its end; close would try each of its letters as a new one.
+        if page.rawdata.startswith("<") and len(page.rawdata) > UNFINISHED_CHARACTERS and page.cdata_elem is None:
+            raise Refused("broken HTML: a tag or comment is never closed")
+        page.close()
+    except AssertionError as error:  # html.parser's word for markup it cannot follow
+        raise Refused(f"broken HTML: {one_line(str(error), 80)}") from None
+    if page.never_closed:  # it has swallowed the rest of the page
+        raise Refused(f"broken HTML: <{page.never_closed[0]}> is never closed")
+    return page

@@ -1,0 +1,231 @@
+"""
+A YouTube channel, a playlist or one video, by its captions.
+
+Listings come from yt-dlp, captions from youtube-transcript-api, with yt-dlp's other client as the
+second way where a video's captions come empty or behind a token. No account, no cookie, no
+download of sound or picture.
+"""
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from understudy import captions
+from understudy.errors import Blocked, Refused, SourceError
+from understudy.records import Document, Entry
+from understudy.sources.youtube_address import addresses, place_of
+from understudy.sources.youtube_pace import Pace
+
+if TYPE_CHECKING:
+    from understudy.sources.youtube_tracks import Facts, Words
+    from understudy.sources.youtube_transcripts import Library
+
+PREFIX = "yt-"
+Tab = Literal["videos", "streams", "shorts"]
+
+
+class Listed(NamedTuple):
+    """A talk of the listing, and the reason not to fetch it now where the listing already tells it."""
+
+    entry: Entry
+    early: Refused | None
+
+
+class Proxy(BaseModel):
+    """A way round blocked addresses that you bring. Secrets stay in the environment."""
+
+    model_config = ConfigDict(extra="forbid")
+    use: Literal["none", "generic", "webshare"] = Field(default="none", description="which kind of proxy")
+    url: str | None = Field(
+        default=None, pattern=r"^[^@]*$", description="of a generic proxy without a password, e.g. http://host:8080"
+    )
+    url_env: str | None = Field(default=None, description="environment variable that holds the URL with its password")
+    user_env: str = Field(default="WEBSHARE_USER", description="environment variable of the Webshare proxy user")
+    password_env: str = Field(default="WEBSHARE_PASSWORD", description="environment variable of its password")
+
+    def missing(self) -> list[str]:
+        """The environment variables that are named and not set."""
+        names = {"none": [], "generic": [self.url_env], "webshare": [self.user_env, self.password_env]}[self.use]
+        return [name for name in names if name and not os.environ.get(name)]
+
+
+class YoutubeSource:
+    """Talks of a channel, newest first, in the words of their captions."""
+
+    class Options(BaseModel):
+        """Options under `source:` in a preset."""
+
+        model_config = ConfigDict(extra="forbid")
+        channel: str = Field(description="@handle, the address of a channel, playlist or video, or a video's id")
+        tabs: list[Tab] = Field(
+            default=["videos", "streams"], min_length=1, description="parts of a channel: videos, streams, shorts"
+        )
+        languages: list[str] = Field(default=["en"], min_length=1, description="of captions, the preferred one first")
+        second_way: bool = Field(default=True, description="try yt-dlp where captions come empty or want a token")
+        seconds_between_videos: float = Field(default=8, ge=0, description="on average; each wait is 50 % off at most")
+        seconds_between_pages: float = Field(default=1, ge=0, description="pause between yt-dlp's own requests")
+        videos_per_run: int = Field(default=60, ge=1, description="videos asked for before the run ends")
+        stop_after_known: int = Field(default=20, ge=1, description="known talks in a row that end a tab's listing")
+        seed: int = Field(default=0, ge=0, description="of the waits between videos")
+        proxy: Proxy = Field(default=Proxy(), description="a proxy for every request")
+        base_url: str | None = Field(
+            default=None, pattern=r"^https?://[^/]+$", description="a server to ask in YouTube's place, for tests"
+        )
+
+    VERSION = 1
+    INDIFFERENT = {
+        "channel",
+        "tabs",
+        "second_way",
+        "seconds_between_videos",
+        "seconds_between_pages",
+        "videos_per_run",
+        "stop_after_known",
+        "seed",
+        "proxy",
+        "base_url",
+    }
+    complete = False
+    polite = True
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.known: Callable[[str], bool] = lambda document_id: False
+        self.pace = Pace(options.seconds_between_videos, options.videos_per_run, options.seed)
+        self._lock = threading.Lock()
+        self._library: Library | None = None
+        self._blocked: str | None = None
+
+    def problems(self) -> list[str]:
+        """What makes the channel unreadable, as far as can be told without asking YouTube."""
+        options, found = self.options, []
+        if place_of(options.channel) is None:
+            found.append(
+                f"source.channel: {options.channel!r} is no channel, playlist or video; "
+                "write '@handle', an address on youtube.com, or a video's id of 11 characters"
+            )
+        proxy = options.proxy
+        found += [f"source.proxy: the environment variable {name} is not set" for name in proxy.missing()]
+        if proxy.use == "generic" and not (proxy.url or proxy.url_env):
+            found.append("source.proxy: a generic proxy needs url or url_env")
+        missing = [name for name in ("yt_dlp", "youtube_transcript_api") if find_spec(name) is None]
+        if missing:
+            found.append(f"source: {', '.join(missing)} not installed; run `make setup`")
+        return found
+
+    def entries(self) -> Iterator[Entry]:
+        """Every talk worth fetching, newest first; see `listed`."""
+        return (listed.entry for listed in self.listed() if listed.early is None)
+
+    def listed(self) -> Iterator[Listed]:
+        """Every talk tab by tab, newest first, read from YouTube as far as it is iterated.
+
+        A tab ends after `stop_after_known` talks in a row that `known` (of document ids) says are known.
+        Raises SourceError, Transient, Blocked.
+        """
+        from understudy.sources.youtube_listing import listing
+
+        place = place_of(self.options.channel)
+        if place is None:
+            raise SourceError(self.problems()[0])
+        if place.kind == "video":
+            yield Listed(_entry(place.name, place.name), None)
+            return
+        seen: set[str] = set()
+        for url in addresses(place, self.options.tabs):
+            row = 0
+            for item in listing(self._client(), url):
+                entry = _entry(item.video_id, item.title)
+                if entry.document_id not in seen:
+                    seen.add(entry.document_id)
+                    yield Listed(entry, item.early)
+                row = row + 1 if self.known(entry.document_id) else 0
+                if row >= self.options.stop_after_known:
+                    break
+        if not seen:
+            where = "" if place.kind == "playlist" else f" under {', '.join(self.options.tabs)} (source.tabs)"
+            raise SourceError(f"{self.options.channel} lists no talks{where}")
+
+    def fetch(self, entry: Entry) -> Document:
+        """The whole talk, when its turn has come. After a block nothing is asked again.
+
+        Raises Refused (with status and retry_seconds), Blocked, Transient, and Enough (a SourceError)
+        once the run has had its videos. One at a time, whoever calls.
+        """
+        with self._lock:
+            if self._blocked:
+                raise Blocked(self._blocked)
+            with self.pace.turn():
+                try:
+                    return self._fetch(entry)
+                except Blocked as error:
+                    self._blocked = str(error)
+                    raise
+
+    def _fetch(self, entry: Entry) -> Document:
+        from understudy.sources.youtube_tracks import Facts
+
+        facts = Facts()
+        found, how = self._words(entry.locator, facts)
+        paragraphs, noise = captions.clean(found.cues)
+        if not paragraphs:
+            raise Refused("the captions hold no words", "empty_body", 3600)
+        return Document(
+            document_id=entry.document_id,
+            title=facts.title or entry.title,
+            locator=entry.locator,
+            how=f"{how}, {'generated' if found.generated else 'manual'}",
+            language=found.code,
+            published=facts.published[:10] if facts.published else entry.published,
+            duration_seconds=facts.seconds,
+            noise_tags=noise,
+            paragraphs=paragraphs,
+        )
+
+    def _words(self, video_id: str, facts: "Facts") -> "tuple[Words, str]":
+        """The captions and which library gave them; the second is asked where it may know better."""
+        from understudy.sources.youtube_transcripts import WAYS_ROUND, Library
+
+        self._library = self._library or Library(self.options.base_url, self._proxy())
+        languages = self.options.languages
+        try:
+            return self._library.words(video_id, languages, facts), "youtube-transcript-api"
+        except Refused as refused:
+            if not self.options.second_way or refused.status not in WAYS_ROUND:
+                raise
+            first = refused
+        from understudy.sources.youtube_listing import NotThisWay, words
+
+        try:
+            return words(self._client(), video_id, languages, facts), "yt-dlp"
+        except (NotThisWay, Refused) as second:
+            raise Refused(f"{first}; by yt-dlp: {second}", first.status, first.retry_seconds) from None
+
+    def _client(self) -> Any:
+        from understudy.sources.youtube_listing import Client
+
+        config = self._proxy()
+        proxy = config.to_requests_dict()["https"] if config else None
+        return Client(self.options.base_url, proxy, self.options.seconds_between_pages)
+
+    def _proxy(self) -> Any:
+        from youtube_transcript_api.proxies import GenericProxyConfig, WebshareProxyConfig
+
+        proxy = self.options.proxy
+        if missing := proxy.missing():
+            raise SourceError(f"source.proxy: the environment variable {missing[0]} is not set")
+        if proxy.use == "generic":
+            url = os.environ[proxy.url_env] if proxy.url_env else proxy.url
+            return GenericProxyConfig(http_url=url, https_url=url)
+        if proxy.use == "webshare":
+            return WebshareProxyConfig(os.environ[proxy.user_env], os.environ[proxy.password_env])
+        return None
+
+
+def _entry(video_id: str, title: str) -> Entry:
+    """An id may begin with '-' or '_', which a folder's name must not: hence the prefix, for all alike."""
+    return Entry(document_id=f"{PREFIX}{video_id}", title=title, locator=video_id, revision=f"{video_id}.1")

@@ -1,0 +1,54 @@
+"""What the option `channel` may say, and the addresses that come of it."""
+
+import re
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+SITE = "https://www.youtube.com"
+_ID = r"([A-Za-z0-9_-]{11})(?![A-Za-z0-9_-])"
+_VIDEO = re.compile(rf"[?&]v={_ID}|/(?:shorts|live|embed|v)/(?!videoseries){_ID}|youtu\.be/{_ID}")
+_LIST = re.compile(r"[?&]list=([A-Za-z0-9_-]+)")
+_BARE_LIST = re.compile(r"(?:PL|UU|FL|OL)[A-Za-z0-9_-]{11,}")
+_BARE_CHANNEL = re.compile(r"UC[A-Za-z0-9_-]{22}")
+_CHANNEL = re.compile(r"/?(@[^/?#\s]+|(?:channel|c|user)/[^/?#\s]+)(?:/([a-z]+))?/?(?:[?#].*)?")
+_HOST = re.compile(r"^(?:https?://)?(?:(?:www|m|music)\.)?(?:youtube(?:-nocookie)?\.com|(?=youtu\.be/))", re.IGNORECASE)
+
+
+class Place(NamedTuple):
+    """Where `channel` points."""
+
+    kind: Literal["channel", "playlist", "video"]
+    name: str
+    tab: str | None = None
+
+
+def place_of(text: str) -> Place | None:
+    """The channel, playlist or video `text` means; None when it means none.
+
+    An address that holds a video and a playlist means the video.
+    """
+    text = text.strip()
+    if re.fullmatch(_ID, text):
+        return Place("video", text)
+    if _BARE_CHANNEL.fullmatch(text):
+        return Place("channel", f"channel/{text}")
+    if _BARE_LIST.fullmatch(text):
+        return Place("playlist", text)
+    host = _HOST.match(text)
+    if host is None:
+        found = _CHANNEL.fullmatch(text) if text.startswith("@") else None
+    elif video := _VIDEO.search(text):
+        return Place("video", next(filter(None, video.groups())))
+    elif playlist := _LIST.search(text):
+        return Place("playlist", playlist.group(1))
+    else:
+        found = _CHANNEL.fullmatch(text[host.end() :])
+    return Place("channel", *found.groups()) if found else None
+
+
+def addresses(place: Place, tabs: Sequence[str]) -> list[str]:
+    """What to list, one address per tab; a tab in the address itself is the only one."""
+    if place.kind == "playlist":
+        return [f"{SITE}/playlist?list={place.name}"]
+    named = [place.tab] if place.tab in ("videos", "streams", "shorts") else tabs
+    return [f"{SITE}/{place.name}/{tab}" for tab in named]

@@ -1,0 +1,221 @@
+"""
+What yt-dlp gives: the listing of a channel, and captions as the second way.
+
+Listings are read tab by tab and lazily: one request per 30 videos. Names of options and the text of
+errors are those of yt-dlp 2026.10.26.
+"""
+
+import json
+import logging
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+from urllib.parse import parse_qs, urlsplit
+
+from yt_dlp import YoutubeDL
+from yt_dlp.networking.common import Request
+from yt_dlp.networking.exceptions import HTTPError, TransportError
+from yt_dlp.utils import YoutubeDLError
+
+from understudy.captions import Cue
+from understudy.errors import Blocked, Refused, SourceError, Transient
+from understudy.sources.youtube_tracks import DAY, Empty, Facts, Track, Words, best
+
+log = logging.getLogger("understudy.youtube")
+
+HOSTS = re.compile(r"^https?://(?:www|m|youtubei)\.(?:youtube|googleapis)\.com(?=[/?]|$)")
+BLOCK = re.compile(r"not a bot|unusual traffic|rate.?limit|try again later|being blocked|captcha", re.IGNORECASE)
+VIDEO_ID = re.compile(r"[A-Za-z0-9_-]{11}")
+_NO_TAB = re.compile(r"does not have an? \S+ tab")
+_UNREACHABLE = re.compile(r"incomplete data|incomplete yt initial data", re.IGNORECASE)
+
+
+class Item(NamedTuple):
+    """One video of a listing, and the reason not to ask for it where the listing tells one."""
+
+    video_id: str
+    title: str
+    early: Refused | None
+
+
+class NotThisWay(Exception):
+    """yt-dlp does not get the captions either; in its words."""
+
+
+class Client(YoutubeDL):
+    """yt-dlp without a cache, a terminal or a JavaScript program; with `base_url` it asks nobody else."""
+
+    def __init__(self, base_url: str | None, proxy: str | None, seconds_between_pages: float) -> None:
+        self.base_url = base_url
+        self.said: list[str] = []
+        super().__init__(
+            {
+                "quiet": True,
+                "no_warnings": True,
+                "color": "never",
+                "logger": _Quiet(self.said),
+                "cachedir": False,
+                "skip_download": True,
+                "extract_flat": "in_playlist",
+                "socket_timeout": 20,
+                "extractor_retries": 2,
+                "retry_sleep_functions": {"extractor": lambda n: seconds_between_pages * 2**n},
+                "sleep_interval_requests": seconds_between_pages,
+                "js_runtimes": {},
+                "proxy": proxy or ("" if base_url else None),
+                "writesubtitles": True,
+                "writeautomaticsub": True,
+                "ignore_no_formats_error": True,
+                # A playlist would be asked for a second time to show what is hidden in it, and the answer taken as cut.
+                "compat_opts": ["no-youtube-unavailable-videos"],
+                # Without it a page that got lost ends the listing with a warning, and older videos seem not to exist.
+                "extractor_args": {
+                    "youtube": {
+                        "raise_incomplete_data": ["1"],
+                        "skip": ["translated_subs", "hls", "dash"],
+                        "player_skip": ["initial_data"],
+                    }
+                },
+            }
+        )
+
+    def urlopen(self, req: Request | str) -> Any:
+        """The answer of YouTube, or of `base_url` in its place."""
+        request = Request(req) if isinstance(req, str) else req
+        if self.base_url:
+            request.url = HOSTS.sub(self.base_url, request.url)
+            if not request.url.startswith(self.base_url):
+                raise SourceError(f"source.base_url is set, so nothing is asked of {urlsplit(request.url).hostname}")
+        return super().urlopen(request)
+
+
+class _Quiet:
+    """yt-dlp's words go to our log, at the level of details; its warnings are kept, and its errors raised anyway."""
+
+    def __init__(self, said: list[str]) -> None:
+        self.said = said
+
+    def debug(self, message: str) -> None:
+        """Everything but warnings."""
+        log.debug("%s", message)
+
+    def warning(self, message: str) -> None:
+        """Where a video cannot be played, this is all that yt-dlp says of it."""
+        self.said.append(plain(message))
+        log.debug("%s", message)
+
+    info = error = debug
+
+
+def listing(client: Client, url: str) -> Iterator[Item]:
+    """The videos at `url`, newest first, page by page; none where a channel has no such tab.
+
+    Raises SourceError for a channel or playlist that cannot be read, Transient, Blocked.
+    """
+    with client:
+        try:
+            for found in _flat(client, url):
+                if VIDEO_ID.fullmatch(found.get("id") or ""):
+                    yield Item(found["id"], found.get("title") or found["id"], _early(found))
+        except YoutubeDLError as error:
+            if not _NO_TAB.search(str(error)):
+                raise failure(error, url) from None
+
+
+def _flat(client: Client, url: str) -> Iterator[dict[str, Any]]:
+    found = client.extract_info(url, download=False, process=False)
+    if found and found.get("_type") == "url" and found.get("ie_key") != "Youtube":  # moved to a channel of the region
+        found = client.extract_info(found["url"], download=False, process=False)
+    yield from (entry for entry in (found or {}).get("entries") or [] if entry)
+
+
+def _early(found: dict[str, Any]) -> Refused | None:
+    if found.get("live_status") in ("is_live", "is_upcoming"):
+        words = "is live now" if found["live_status"] == "is_live" else "has not begun"
+        return Refused(f"the listing says it {words}", "not_yet", DAY)
+    if found.get("availability") in ("subscriber_only", "premium_only"):
+        return Refused("the listing says it is for members only", "members_only", 30 * DAY)
+    return None
+
+
+def failure(error: YoutubeDLError, where: str) -> SourceError | Transient:
+    """What a yt-dlp error means for the whole source."""
+    cause, words = _cause(error), plain(str(error))
+    status = cause.status if isinstance(cause, HTTPError) else None
+    if status in (403, 429) or BLOCK.search(words):
+        return Blocked(f"YouTube refuses this machine for now: {words}")
+    if status == 404:
+        return SourceError(f"YouTube knows nothing at {where} (404); check source.channel")
+    if isinstance(cause, HTTPError | TransportError) or _UNREACHABLE.search(words):
+        return Transient(f"{where} could not be listed: {words}")
+    return SourceError(f"{where} cannot be listed: {words}; check source.channel")
+
+
+def _cause(error: BaseException) -> BaseException:
+    """The network error at the bottom of a yt-dlp error, or the error itself."""
+    below = getattr(error, "cause", None) or (getattr(error, "exc_info", None) or (None, None))[1]
+    if isinstance(below, BaseException) and below is not error:
+        return _cause(below) if not isinstance(below, HTTPError | TransportError) else below
+    return error
+
+
+def plain(message: str) -> str:
+    """yt-dlp's words without its prefix and its plea to report a bug."""
+    message = re.sub(r"^(?:ERROR: )?(?:\[[\w:+-]+\] (?:\S+: )?)?", "", " ".join(message.split()))
+    return re.split(r"; please report this issue|\. Use --cookies| \(caused by | with url| for url", message)[0].rstrip(
+        "."
+    )[:300]
+
+
+def words(client: Client, video_id: str, languages: Sequence[str], facts: Facts) -> Words:
+    """The captions another YouTube client gives for a video, never a translation.
+
+    Raises Blocked, Refused and, for everything yt-dlp says, NotThisWay.
+    """
+    try:
+        with client:
+            info = client.extract_info(f"https://www.youtube.com/watch?v={video_id}", download=False, process=False)
+            facts.title = facts.title or info.get("title")
+            facts.seconds = facts.seconds or info.get("duration")
+            facts.published = facts.published or _dashed(info.get("upload_date"))
+            tracks = list(_tracks(info))
+            if not tracks:
+                raise _nothing(client.said)
+            return best(tracks, languages, facts.seconds, lambda track: _cues(client, track))
+    except YoutubeDLError as error:
+        found = failure(error, video_id)
+        raise found if isinstance(found, Blocked) else NotThisWay(plain(str(error))) from None
+    except (Empty, ValueError) as error:
+        raise NotThisWay(str(error)) from None
+
+
+def _nothing(said: Sequence[str]) -> Blocked | NotThisWay:
+    """Why a video has no track: a refusal of this machine shows only in yt-dlp's warnings."""
+    if block := next((words for words in said if BLOCK.search(words)), None):
+        return Blocked(f"YouTube refuses this machine for now: {block}")
+    return NotThisWay(said[-1] if said else "no captions")
+
+
+def _dashed(date: str | None) -> str | None:
+    return f"{date[:4]}-{date[4:6]}-{date[6:]}" if date else None
+
+
+def _tracks(info: dict[str, Any]) -> Iterator[Track]:
+    for field, generated in (("subtitles", False), ("automatic_captions", True)):
+        for code, files in (info.get(field) or {}).items():
+            for file in files:
+                if file.get("ext") == "json3" and "tlang" not in parse_qs(urlsplit(file["url"]).query):
+                    yield Track(code.removesuffix("-orig"), generated, file["url"])
+
+
+def _cues(client: Client, track: Track) -> list[Cue]:
+    raw = client.urlopen(track.handle).read()
+    events = json.loads(raw).get("events", []) if raw.strip() else []
+    return [cue for event in events if (cue := _cue(event))]
+
+
+def _cue(event: dict[str, Any]) -> Cue | None:
+    """One json3 event; those without segments only place a window on the screen."""
+    text = "".join(part.get("utf8", "") for part in event.get("segs") or [])
+    start = event.get("tStartMs", 0) / 1000
+    return Cue(start, start + event.get("dDurationMs", 0) / 1000, tuple(text.split("\n"))) if text.strip() else None

@@ -1,0 +1,56 @@
+"""
+How fast videos are asked for.
+
+People report blocks after 35 to 260 videos fetched in one go from a home line; a video every
+8 seconds, give or take half, and 60 videos a run have kept clear of them.
+"""
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from understudy.errors import SourceError
+
+JITTER = 0.5
+
+
+class Enough(SourceError):
+    """This run has asked for as many videos as it may; the others wait for the next run."""
+
+
+class Pace:
+    """One run's turns: at most `at_most`, and about `seconds` between the end of one and the start of the next."""
+
+    def __init__(
+        self,
+        seconds: float,
+        at_most: int,
+        seed: int = 0,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.seconds, self.at_most = seconds, at_most
+        self.taken = 0
+        self._random = random.Random(seed)
+        self._clock, self._sleep = clock, sleep
+        self._next = clock()
+
+    def ready(self) -> bool:
+        """True while this run may ask for another video."""
+        return self.taken < self.at_most
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Sleep until it is time, then count one video. Raises Enough."""
+        if not self.ready():
+            raise Enough(
+                f"{self.at_most} videos were asked for in this run (source.videos_per_run); run again for the others"
+            )
+        if (wait := self._next - self._clock()) > 0:
+            self._sleep(wait)
+        self.taken += 1
+        try:
+            yield
+        finally:
+            self._next = self._clock() + self.seconds * self._random.uniform(1 - JITTER, 1 + JITTER)

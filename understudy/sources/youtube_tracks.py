@@ -1,0 +1,109 @@
+"""What is known of a video, and which of its caption tracks to take, whichever library offers them."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+from understudy.captions import Cue
+from understudy.errors import Refused
+
+WORDS_PER_MINUTE = (60, 260)
+DAY = 86_400.0
+
+
+class Facts:
+    """What the replies for one video say about it, at no extra request."""
+
+    def __init__(self) -> None:
+        self.published: str | None = None
+        self.title: str | None = None
+        self.seconds: float | None = None
+        self.channel_id: str | None = None
+        self.running = False
+
+
+class Track(NamedTuple):
+    """One track on offer: its language, and what its library needs to fetch it."""
+
+    code: str
+    generated: bool
+    handle: Any
+
+
+class Words(NamedTuple):
+    """The captions of one track."""
+
+    code: str
+    generated: bool
+    cues: list[Cue]
+
+
+class Empty(Exception):
+    """A caption file came that holds no captions."""
+
+
+def best(
+    tracks: Iterable[Track], languages: Sequence[str], seconds: float | None, fetch: Callable[[Track], list[Cue]]
+) -> Words:
+    """The words of the best track in one of `languages`. Raises Refused, Empty.
+
+    What a person uploaded may be a chat or a few signs: when it is no plausible amount of speech for
+    the length of the video, the generated track is fetched as well, and the more plausible one taken.
+    """
+    offered = list(tracks)
+    order = ranked(offered, languages)
+    if not order:
+        there = ", ".join(f"{t.code} ({'generated' if t.generated else 'manual'})" for t in offered) or "none"
+        raise Refused(f"no captions in {', '.join(languages)} (source.languages); there are: {there}", "no_language")
+    track = order[0]
+    cues = clipped(fetch(track), seconds)
+    other = next((t for t in order[1:] if t.generated), None)
+    if other and not track.generated and _oddness(cues, seconds) > 1:
+        others = clipped(fetch(other), seconds)
+        if _oddness(others, seconds) < _oddness(cues, seconds):
+            track, cues = other, others
+    if not cues:
+        raise Empty("it holds no captions")
+    return Words(track.code, track.generated, cues)
+
+
+def ranked(tracks: Iterable[Track], languages: Sequence[str]) -> list[Track]:
+    """The tracks in one of `languages`, best first.
+
+    Language by language: manual before generated, the exact code before a variety ('en-GB' for 'en').
+    """
+    found = []
+    for track in tracks:
+        code = track.code.lower()
+        wanted = [(at, language.lower()) for at, language in enumerate(languages)]
+        ranks = [(at, track.generated, code != w) for at, w in wanted if _base(code) == _base(w)]
+        if ranks:
+            found.append((min(ranks), track))
+    return [track for _, track in sorted(found, key=lambda pair: pair[0])]
+
+
+def clipped(cues: list[Cue], seconds: float | None) -> list[Cue]:
+    """The cues within the video: a track can be longer than it."""
+    if seconds is None:
+        return cues
+    return [cue._replace(end=min(cue.end, seconds)) for cue in cues if cue.start < seconds]
+
+
+def running() -> Refused:
+    """The refusal of a stream that goes on: its captions would be half a talk."""
+    return Refused("it is live now or has not begun", "not_yet", DAY)
+
+
+def _base(code: str) -> str:
+    return code.split("-", maxsplit=1)[0]
+
+
+def _oddness(cues: list[Cue], seconds: float | None) -> float:
+    """How far the words per minute are from those of speech, as a factor; 1 within."""
+    words = sum(len(line.split()) for cue in cues for line in cue.lines)
+    if not words:
+        return float("inf")
+    if not seconds:
+        return 1
+    slowest, fastest = WORDS_PER_MINUTE
+    per_minute = words / seconds * 60
+    return max(slowest / per_minute, per_minute / fastest, 1)

@@ -1,0 +1,208 @@
+"""
+The words of one video, and what every way of not getting them means.
+
+youtube-transcript-api asks three times: the watch page, the player, the caption file. It sets no
+timeout, says nothing of dates and durations, and knows languages by their exact code only; the
+session, the recorder and the choice of a track below see to that.
+"""
+
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from xml.etree.ElementTree import ParseError
+
+import requests
+import youtube_transcript_api as they
+from requests.adapters import HTTPAdapter
+from urllib3.util import Retry
+from youtube_transcript_api import YouTubeTranscriptApi
+from youtube_transcript_api.proxies import ProxyConfig
+
+from understudy.captions import Cue
+from understudy.errors import Blocked, Refused, SourceError, Transient
+from understudy.sources.youtube_tracks import DAY, Empty, Facts, Track, Words, best, running
+
+HOUR = 3_600.0
+TIMEOUT_SECONDS = (5.0, 20.0)
+YOUNG = timedelta(hours=72)
+WAYS_ROUND = {"po_token", "empty_body", "layout_changed"}  # where another client may still get the words
+_YOUTUBE = re.compile(r"^https://www\.youtube\.com(?=[/?]|$)")
+_PUBLISHED = re.compile(r'"publishDate":\s*"(\d{4}-\d{2}-\d{2}[^"]*)"')
+# What the library raises when YouTube's pages have another shape than it knows.
+CHANGED = (KeyError, AttributeError, TypeError, IndexError, ValueError)
+# (words of YouTube, status, when to ask again); the first that matches counts.
+UNPLAYABLE: list[tuple[str, str, float | None]] = [
+    (r"not a bot|unusual traffic|rate.?limit|try again later", "blocked", None),
+    (r"confirm your age|inappropriate for some users|age.restricted", "age_restricted", None),
+    (r"members?.only|join this channel|membership", "members_only", 30 * DAY),
+    (r"private", "private", 30 * DAY),
+    (r"will begin|premieres? in|live event|offline|live stream", "not_yet", DAY),
+    (r"removed|terminated|no longer available|unavailable|deleted|copyright", "unavailable", None),
+    (r"", "unplayable", 7 * DAY),
+]
+
+
+class Unreachable(Transient):
+    """YouTube did not answer, or with a server error; carries what the ledger says when retries do not help."""
+
+    def __init__(self, reason: str, status: str, retry_seconds: float) -> None:
+        super().__init__(reason)
+        self.status, self.retry_seconds = status, retry_seconds
+
+
+class Recorder:
+    """Fills in facts from the replies it sees; a hook of requests."""
+
+    def __init__(self, facts: Facts) -> None:
+        self.facts = facts
+
+    def __call__(self, response: requests.Response, *_: Any, **__: Any) -> None:
+        """Read one reply."""
+        if response.status_code != requests.codes.ok:
+            return
+        if "/watch" in response.url and (found := _PUBLISHED.search(response.text)):
+            self.facts.published = found.group(1)
+        if "/youtubei/v1/player" in response.url:
+            try:
+                told = response.json().get("videoDetails") or {}
+            except (ValueError, AttributeError):
+                return  # the library meets the same reply and says what is wrong with it
+            self.facts.title = told.get("title") or None
+            self.facts.seconds = float(told.get("lengthSeconds") or 0) or None
+            self.facts.channel_id = told.get("channelId")
+            self.facts.running = bool(told.get("isLive") or told.get("isUpcoming"))
+
+
+class Adapter(HTTPAdapter):
+    """Never waits for ever; with `base_url` it asks that server in YouTube's place, and nobody else."""
+
+    def __init__(self, base_url: str | None, retries: int = 0, timeout: tuple[float, float] = TIMEOUT_SECONDS) -> None:
+        self.base_url, self.timeout = base_url, timeout
+        # A rotating proxy has another address for each try, so there a 429 is worth asking again.
+        super().__init__(max_retries=Retry(total=retries, status_forcelist=[429]) if retries else 0)
+
+    def send(self, request: requests.PreparedRequest, *args: Any, **options: Any) -> requests.Response:
+        """The reply to `request`."""
+        if self.base_url:
+            request.url = _YOUTUBE.sub(self.base_url, request.url or "")
+            if not request.url.startswith(self.base_url):
+                raise SourceError(f"source.base_url is set, so nothing is asked of {request.url.split('?')[0]}")
+        if options.get("timeout") is None:
+            options["timeout"] = self.timeout
+        return super().send(request, *args, **options)
+
+
+class Library:
+    """youtube-transcript-api with our session. Not for several threads at once."""
+
+    def __init__(self, base_url: str | None, proxy: ProxyConfig | None) -> None:
+        self.session = requests.Session()
+        self.session.trust_env = base_url is None
+        self.api = YouTubeTranscriptApi(proxy_config=proxy, http_client=self.session)
+        adapter = Adapter(base_url, proxy.retries_when_blocked if proxy else 0)
+        self.session.mount("https://", adapter)
+        self.session.mount("http://", adapter)
+
+    def words(self, video_id: str, languages: Sequence[str], facts: Facts) -> Words:
+        """The captions of a video; an empty file is asked for once more, under a new address.
+
+        Raises Refused, Blocked, Unreachable. `facts` fills up on the way.
+        """
+        self.session.hooks["response"] = [Recorder(facts)]
+        try:
+            try:
+                return self._words(video_id, languages, facts)
+            except (ParseError, Empty):
+                return self._words(video_id, languages, facts)
+        except (they.CouldNotRetrieveTranscript, requests.RequestException, ParseError, Empty, *CHANGED) as error:
+            raise outcome(error, facts, datetime.now(UTC)) from None
+
+    def _words(self, video_id: str, languages: Sequence[str], facts: Facts) -> Words:
+        tracks = [Track(found.language_code, found.is_generated, found) for found in self.api.list(video_id)]
+        if facts.running:
+            raise running()
+        return best(tracks, languages, facts.seconds, _cues)
+
+
+def _cues(track: Track) -> list[Cue]:
+    return [Cue(s.start, s.start + s.duration, tuple(s.text.split("\n"))) for s in track.handle.fetch()]
+
+
+def outcome(error: Exception, facts: Facts, now: datetime) -> Refused | Blocked | Unreachable:
+    """What an error of the libraries means for the ledger. The order of the tests matters.
+
+    RetryError and JSONDecodeError are RequestExceptions too, so they are asked for before those.
+    """
+    name, words = type(error).__name__, reason(error)
+    match error:
+        case they.RequestBlocked() | requests.exceptions.RetryError():
+            return Blocked(f"YouTube refuses this machine for now ({name})")
+        case they.VideoUnplayable():
+            return _unplayable(words)
+        case they.TranscriptsDisabled() if facts.running:
+            return running()
+        case they.TranscriptsDisabled():
+            return Refused(f"{words} ({name})", "no_captions", _captions_wait(facts.published, now))
+        case they.NoTranscriptFound():
+            return Refused(words, "no_language")
+        case they.AgeRestricted():
+            return Refused(f"{words} ({name})", "age_restricted")
+        case they.VideoUnavailable() | they.InvalidVideoId():
+            return Refused(f"{words} ({name})", "unavailable")
+        case they.PoTokenRequired():
+            return Refused(f"{words} ({name})", "po_token", 3 * DAY)
+        case ParseError() | Empty():
+            return Refused(f"YouTube sent an empty caption file ({words})", "empty_body", HOUR)
+        case they.YouTubeRequestFailed():
+            return _http(words)
+        case requests.exceptions.JSONDecodeError() | they.CouldNotRetrieveTranscript():
+            return _changed(name, words)
+        case requests.exceptions.RequestException():
+            return Unreachable(f"YouTube did not answer ({name})", "network", HOUR / 12)
+    return _changed(name, words)
+
+
+def reason(error: Exception) -> str:
+    """The library's or YouTube's own words on one line, without the address asked, which holds a key."""
+    match error:
+        case they.VideoUnplayable():
+            words = ". ".join(str(part).rstrip(".") for part in (error.reason or "no reason given", *error.sub_reasons))
+        case they.CouldNotRetrieveTranscript():
+            words = error.cause.split("\n\n")[0]
+        case _:
+            words = str(error)
+    return " ".join(words.split(" for url")[0].split())[:300]
+
+
+def _unplayable(words: str) -> Refused | Blocked:
+    status, retry = next((s, r) for pattern, s, r in UNPLAYABLE if re.search(pattern, words, re.IGNORECASE))
+    if status == "blocked":
+        return Blocked(f"YouTube refuses this machine for now: {words}")
+    return Refused(words, status, retry)
+
+
+def _http(words: str) -> Refused | Blocked | Unreachable:
+    code = next(iter(re.findall(r"\b([45]\d\d) ", words)), "")
+    if code == "403":
+        return Blocked(f"YouTube refuses this machine for now: {words}")
+    if code.startswith("4"):
+        return Refused(words, "http_error", HOUR / 4)
+    return Unreachable(words, "http_error", HOUR / 4)
+
+
+def _changed(name: str, words: str) -> Refused:
+    told = f"YouTube's pages look different ({name}: {words}); upgrade youtube-transcript-api and yt-dlp"
+    return Refused(told, "layout_changed", DAY)
+
+
+def _captions_wait(published: str | None, now: datetime) -> float:
+    """Seconds until captions may have come: YouTube makes them within days of the upload."""
+    try:
+        uploaded = datetime.fromisoformat(published or "")
+    except ValueError:
+        return 30 * DAY
+    age = now - (uploaded if uploaded.tzinfo else uploaded.replace(tzinfo=UTC))
+    if age >= YOUNG:
+        return 30 * DAY
+    return next(hours * HOUR for hours in (6, 24, 72) if age < timedelta(hours=hours))
