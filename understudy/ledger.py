@@ -75,12 +75,12 @@ class Ledger:
 
     def record(self, row: Row) -> None:
         """Keep `row`; nothing is written when it is already known."""
-        if self.get(row.document_id) == row:
-            return
         marks = ", ".join("?" for _ in (*Row._fields, "changed_at"))
         now = datetime.now(UTC).isoformat(timespec="seconds")
+        known = f"SELECT {', '.join(Row._fields)} FROM documents WHERE document_id = ?"
         with self._open() as db:
-            db.execute(f"INSERT OR REPLACE INTO documents VALUES ({marks})", (*row, now))
+            if db.execute(known, (row.document_id,)).fetchone() != tuple(row):
+                db.execute(f"INSERT OR REPLACE INTO documents VALUES ({marks})", (*row, now))
 
     def forget(self, document_id: str) -> None:
         """Drop the row of one document."""
