@@ -17,7 +17,10 @@ def build_dataset(workspace: Workspace) -> DatasetRefs:
     """collect > extract questions > generate answers, talk by talk; then gate and split the channel."""
     with locks.held(workspace.lock, f"data/{workspace.config.name}"):
         entries = dataset.list_talks(workspace)
-        _read(workspace, dataset.due(workspace, entries))
+        try:
+            _read(workspace, dataset.due(workspace, entries))
+        finally:
+            policies.dismiss_teacher(workspace)
         talks = dataset.ready(workspace, entries)
         if not talks:
             raise DatasetError("no talk could be used; the ledger and the warnings above say why")

@@ -3,15 +3,17 @@
 import logging
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 
 from prefect import task
 
 from tasks import policies
+from understudy import imported
 from understudy.errors import Blocked, SourceError, TeacherError, Transient
 from understudy.interfaces import Source
 from understudy.ledger import Ledger, Row
 from understudy.progress import track
-from understudy.records import AssetRef, Entry, Pair, SplitPlan, Talk
+from understudy.records import AssetRef, Document, Entry, Pair, SplitPlan, Talk
 from understudy.stages import collect as collecting
 from understudy.stages import extract_questions as extracting
 from understudy.stages import gate as gating
@@ -20,15 +22,19 @@ from understudy.stages import split as splitting
 from understudy.workspace import Workspace
 
 log = logging.getLogger("understudy.dataset")
+TOLD = "told_notice"
 
 
 @task(name="list-talks", **policies.DOCUMENTS)
 def list_talks(workspace: Workspace) -> list[Entry]:
     """Every talk that is here or may be asked for now; the ledger knows the others, and why."""
     source, ledger, now = workspace.plugin("source"), workspace.ledger, datetime.now(UTC)
+    if source.notice and not ledger.note(TOLD):
+        log.warning("%s.", source.notice)
+        ledger.set_note(TOLD, now.isoformat(timespec="seconds"))
     known = ledger.rows()
     source.known = {row.document_id for row in known}.__contains__
-    listed, fresh_rows, changed_rows = _listing(source, ledger, now)
+    listed, fresh_rows, changed_rows = _listing(source, ledger, workspace.imported(), now)
     ledger.record_new(fresh_rows)
     names = [row.document_id for row in fresh_rows]
     for row in [*changed_rows, *(collecting.removed(known, names) if source.complete else [])]:
@@ -59,14 +65,14 @@ def collect(workspace: Workspace, entries: list[Entry]) -> list[Entry]:
 @task(name="extract-questions", **policies.DOCUMENTS)
 def extract_questions(workspace: Workspace, entries: list[Entry]) -> list[Entry]:
     """Pass 1 for each talk."""
-    teacher, asked = workspace.plugin("teacher"), []
+    teacher, asked = policies.shared_teacher(workspace), []
     for entry in entries:
         chain = workspace.chain(entry)
         if "questions" not in chain:
             document = workspace.read(chain["document"])
             made_from = workspace.fingerprint("questions", [chain["document"]])
             try:
-                questions, _ = extracting.extract(document, teacher, workspace.config.questions)
+                questions = extracting.extract(document, teacher, workspace.config.questions)
             except TeacherError as error:
                 _leave_out(workspace, entry, str(error))
                 continue
@@ -78,7 +84,7 @@ def extract_questions(workspace: Workspace, entries: list[Entry]) -> list[Entry]
 @task(name="generate-answers", **policies.DOCUMENTS)
 def generate_answers(workspace: Workspace, entries: list[Entry]) -> int:
     """Pass 2 for each talk: all its questions in one request. Returns how many talks have answers."""
-    teacher, answered = workspace.plugin("teacher"), 0
+    teacher, answered = policies.shared_teacher(workspace), 0
     for entry in entries:
         chain = workspace.chain(entry)
         if "answers" not in chain:
@@ -90,7 +96,7 @@ def generate_answers(workspace: Workspace, entries: list[Entry]) -> int:
                 _leave_out(workspace, entry, str(error))
                 continue
             workspace.save("answers", [answers], made_from, document=entry.document_id)
-            _note(workspace, entry, "ok")
+            _answered(workspace, entry)
         answered += 1
     return answered
 
@@ -137,16 +143,19 @@ def _joined(workspace: Workspace, talks: Sequence[Talk]) -> list[Pair]:
 
 def _leave_out(workspace: Workspace, entry: Entry, reason: str) -> None:
     log.warning("%s is left out of this run: %s", entry.locator, reason)
-    _note(workspace, entry, "unanswered", reason)
+    if row := workspace.ledger.get(entry.document_id):
+        workspace.ledger.record(row._replace(status="unanswered", reason=reason))
 
 
-def _note(workspace: Workspace, entry: Entry, status: str, reason: str | None = None) -> None:
+def _answered(workspace: Workspace, entry: Entry) -> None:
     row = workspace.ledger.get(entry.document_id)
-    if row:
-        workspace.ledger.record(row._replace(status=status, reason=reason))
+    if row and row.status != "ok":
+        workspace.ledger.record(row._replace(status="ok", reason=None))
 
 
-def _listing(source: Source, ledger: Ledger, now: datetime) -> tuple[list[Entry], list[Row], list[Row]]:
+def _listing(
+    source: Source, ledger: Ledger, brought: dict[str, Path], now: datetime
+) -> tuple[list[Entry], list[Row], list[Row]]:
     """What the source lists; the rows of all of it, for what is new; and rows that say more than the ledger does."""
     if until := collecting.rests_until(ledger, now):
         log.warning("the source refused this machine; nothing is asked until %s", until)
@@ -157,6 +166,10 @@ def _listing(source: Source, ledger: Ledger, now: datetime) -> tuple[list[Entry]
         until = collecting.block(ledger, now)
         log.warning("the source refuses this machine (%s); nothing more is asked until %s", error, until)
         return [], [], []
+    found = [
+        (imported.revised(entry, brought[entry.document_id]), None) if entry.document_id in brought else (entry, why)
+        for entry, why in found
+    ]
     entries, doubles = collecting.without_doubles(entry for entry, early in found if early is None)
     early = [collecting.early(entry, why, ledger.get(entry.document_id), now) for entry, why in found if why]
     rows = [collecting.row(entry, "pending") for entry in entries]
@@ -164,12 +177,20 @@ def _listing(source: Source, ledger: Ledger, now: datetime) -> tuple[list[Entry]
 
 
 def _here(workspace: Workspace, entry: Entry) -> bool:
-    return workspace.fresh("document", workspace.document_fingerprint(entry), document=entry.document_id) is not None
+    ref = workspace.fresh("document", workspace.document_fingerprint(entry), document=entry.document_id)
+    if ref:
+        row = workspace.ledger.get(entry.document_id)
+        if row and row.status == "pending":  # the talk was kept, and its row lost with the machine's power
+            workspace.ledger.record(collecting.here(entry, workspace.read(ref))._replace(sha256=ref.sha256))
+    return ref is not None
 
 
 def _fetched(workspace: Workspace, source: Source, entry: Entry) -> bool:
-    """Ask the source for one talk and note what came of it."""
+    """Ask the source for one talk, or read the file that was brought in for it, and note what came of it."""
     ledger = workspace.ledger
+    if file := workspace.imported().get(entry.document_id):
+        document, row = collecting.outcome(lambda: imported.document(file, entry), entry, None, datetime.now(UTC))
+        return _kept(workspace, entry, document, row)
     with policies.one_fetch_at_a_time(source):
         now = datetime.now(UTC)
         if collecting.rests_until(ledger, now):
@@ -187,12 +208,20 @@ def _fetched(workspace: Workspace, source: Source, entry: Entry) -> bool:
         except SourceError as error:  # enough for this run: the others stay as they are
             log.info("%s waits: %s", entry.locator, error)
             return False
+    if document is not None:
+        collecting.unblock(ledger)
+    return _kept(workspace, entry, document, row)
+
+
+def _kept(workspace: Workspace, entry: Entry, document: Document | None, row: Row) -> bool:
+    """Save what came of one talk; True when it is here."""
     if document is None:
         again = f"asked again after {row.next_try}" if row.next_try else "not asked again"
         log.warning("%s is %s: %s (%s)", entry.locator, row.status, row.reason, again)
-        ledger.record(row)
+        workspace.ledger.record(row)
         return False
-    collecting.unblock(ledger)
+    if row.reason:
+        log.warning("%s has %s", entry.locator, row.reason)
     ref = workspace.save("document", [document], workspace.document_fingerprint(entry), document=entry.document_id)
-    ledger.record(row._replace(sha256=ref.sha256))
+    workspace.ledger.record(row._replace(sha256=ref.sha256))
     return True

@@ -26,7 +26,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from understudy import locks, registry
 from understudy.config import PluginSpec, RunnerSettings
 from understudy.errors import Transient
-from understudy.interfaces import Source
+from understudy.interfaces import Source, Teacher
 from understudy.records import AssetRef
 from understudy.workspace import Workspace
 
@@ -169,6 +169,29 @@ def _source_of(flow_run_id: str | None, spec: str) -> Source:
 def shared_source(workspace: Workspace) -> Source:
     """The source of this flow run, one for all its tasks: it counts what was asked, and keeps its pace."""
     return _source_of(flow_run.id, workspace.config.source.model_dump_json())
+
+
+_teachers: dict[str, Teacher] = {}
+_starting = threading.Lock()
+
+
+def shared_teacher(workspace: Workspace) -> Teacher:
+    """The teacher of this process for a channel, one for all tasks: they share its budget and its limits."""
+    key = workspace.model_dump_json()
+    with _starting:
+        if key not in _teachers:
+            teacher: Teacher = workspace.plugin("teacher")
+            teacher.begin(workspace.folder)
+            _teachers[key] = teacher
+        return _teachers[key]
+
+
+def dismiss_teacher(workspace: Workspace) -> None:
+    """Let the teacher finish what it was asked, and forget it."""
+    with _starting:
+        teacher = _teachers.pop(workspace.model_dump_json(), None)
+    if teacher:
+        teacher.close()
 
 
 def last_attempt() -> bool:

@@ -17,6 +17,7 @@ from prefect.artifacts import (
     update_progress_artifact,
 )
 
+from understudy import cards
 from understudy.records import AssetRef, DatasetRefs, ModelRefs, Pair, Scorecard, ScoreRefs, SplitPlan
 from understudy.report import page as pages
 from understudy.workspace import Workspace
@@ -25,13 +26,15 @@ ROWS_SHOWN = 200  # the UI lists whole bodies: each artifact stays under 200 KB
 
 
 def dataset(workspace: Workspace, pairs: AssetRef, split: AssetRef) -> DatasetRefs:
-    """The dataset summary; returns the references of everything the split task wrote."""
+    """The dataset's card and its summary; returns the references of everything the split task wrote."""
     refs = workspace.dataset()
     rows: list[Pair] = workspace.rows(pairs)
     plan: SplitPlan = workspace.read(split)
+    summary = dataset_summary(rows, plan, workspace.ledger.counts())
+    workspace.save_card("dataset_card", cards.dataset(workspace.config, summary))
     create_markdown_artifact(
         key=_key(workspace, "dataset"),
-        markdown=dataset_summary(rows, plan, workspace.ledger.counts()),
+        markdown=f"{summary}\n\nPermission: {workspace.config.permission}.",
         description="Talks, pairs, what the gates refused, and the split.",
     )
     return refs
@@ -94,9 +97,11 @@ def scorecard(workspace: Workspace, dataset: DatasetRefs, model: ModelRefs, card
     found: Scorecard = workspace.read(card)
     report = workspace.current("report", run=model.run)
     assert report is not None, "the page is written before the scorecard"
+    summary, base = pages.markdown(found), workspace.read(model.base)
+    workspace.save_card("model_card", cards.model(workspace.config, found, base.name, summary), run=model.run)
     create_markdown_artifact(
         key=_key(workspace, "scorecard"),
-        markdown=pages.markdown(found),
+        markdown=summary,
         description="Base against tuned on the held-out talks.",
     )
     create_link_artifact(

@@ -7,9 +7,10 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from understudy import locks, text
+from understudy import imported, locks, text
 from understudy.errors import UnderstudyError
 from understudy.ledger import Ledger, Row
+from understudy.sources.youtube import PREFIX
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -27,6 +28,14 @@ def parser() -> argparse.ArgumentParser:
     retry = commands.add_parser("retry", help="ask for these talks again in the next run")
     retry.add_argument("ids", nargs="+", metavar="ID")
     retry.add_argument("--channel", required=True)
+    bring = commands.add_parser(
+        "import",
+        help="bring in caption files for talks of a YouTube channel",
+        description="Bring in caption files named by their video (ID.en.vtt, or Title [ID].en.vtt), for example from "
+        "a machine whose address is not blocked. The next run reads them instead of asking YouTube.",
+    )
+    bring.add_argument("path", type=Path, metavar="PATH", help="a folder, or one file (vtt, srt, json3, xml)")
+    bring.add_argument("--channel", required=True, help="a folder under data/; made when it is not there yet")
     forget = commands.add_parser("forget", help="delete talks with everything made of them, for good")
     forget.add_argument("ids", nargs="*", metavar="ID")
     forget.add_argument("--channel", required=True, help="without an ID: the whole channel")
@@ -40,6 +49,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if asked.command == "status":
             return status(data, asked.channel, asked.json)
+        if asked.command == "import":
+            return bring_in(asked.path, data, asked.channel)
         folder = _folder(data, asked.channel)
         with locks.held(folder / ".lock", f"data/{asked.channel}"):
             if asked.command == "retry":
@@ -80,12 +91,31 @@ def retry(ledger: Ledger, ids: list[str]) -> int:
     return 0
 
 
+def bring_in(path: Path, data: Path, channel: str) -> int:
+    """Copy caption files into the channel; says of each one left out why."""
+    if text.slug(channel) != channel:
+        raise UnderstudyError(f"{channel!r} is no channel name: lower-case letters, digits and hyphens")
+    if not path.exists():
+        raise UnderstudyError(f"there is no file or folder {str(path)!r}")
+    with locks.held(data / channel / ".lock", f"data/{channel}"):
+        found = list(imported.bring(path.resolve(), data / channel, PREFIX))
+    for file, why in found:
+        if why:
+            print(f"left out {file.name}: {why}")
+    brought = sum(why is None for _, why in found)
+    print(f"{brought} of {len(found)} files brought in; the next run of {channel} reads them")
+    return 0 if brought else 1
+
+
 def forget(folder: Path, models: Path, ids: list[str]) -> int:
     """Delete talks and the dataset made of them; name the models that may have seen them."""
     ledger = Ledger(folder / "ledger.sqlite")
     rows = _rows(ledger, ids) if ids else ledger.rows()
+    brought = imported.files(folder)
     for row in rows:
         shutil.rmtree(folder / "documents" / row.document_id, ignore_errors=True)
+        if row.document_id in brought:
+            brought[row.document_id].unlink()
         ledger.record(
             row._replace(status="excluded", reason="forgotten on request", next_try=None, words=None, sha256=None)
         )

@@ -32,6 +32,7 @@ _NOISE = re.compile(
 )
 _CENSORED = re.compile(r"\[\s*__\s*\]")
 _SENTENCE_END = re.compile(r"[.!?][\"'”’)]*$")
+_LAST_OF_SENTENCE = frozenset(".!?\"'”’)")
 _ABBREVIATION = re.compile(r"^(?:Dr|Mr|Mrs|Ms|Prof|St|No|vs|e\.g|i\.e|[A-Z])\.$")
 
 
@@ -49,7 +50,15 @@ class Spoken(NamedTuple):
     word: str
     start: float
     new_speaker: bool
-    pause: bool
+    pause_seconds: float
+
+
+class Cleaned(NamedTuple):
+    """Paragraphs with their start; noise tags that were dropped; how often another speaker begins."""
+
+    paragraphs: list[Paragraph]
+    noise_tags: int
+    speaker_changes: int
 
 
 class Segment(BaseModel):
@@ -88,8 +97,8 @@ def note(text: str) -> dict[str, str]:
     return {key.strip().lower(): value.strip() for key, colon, value in pairs if colon and "-->" not in value}
 
 
-def clean(cues: list[Cue]) -> tuple[list[Paragraph], int]:
-    """Paragraphs of about 110 words with their start, and how many noise tags were dropped."""
+def clean(cues: list[Cue]) -> Cleaned:
+    """The words of the cues, once each, as paragraphs of about 110 words."""
     noise, tidy = 0, []
     for cue in cues:
         lines = []
@@ -99,7 +108,7 @@ def clean(cues: list[Cue]) -> tuple[list[Paragraph], int]:
             lines.append(" ".join(line.split()))
         tidy.append(Cue(cue.start, cue.end, tuple(line for line in lines if line)))
     spoken = list(_words(_without_roll_up(tidy)))
-    return list(_paragraphs(spoken)), noise
+    return Cleaned(list(_paragraphs(spoken)), noise, sum(word.new_speaker for word in spoken))
 
 
 def _blocks(text: str) -> Iterator[Cue]:
@@ -186,16 +195,15 @@ def _words(cues: list[Cue]) -> Iterator[Spoken]:
     silent_since = None
     for cue in cues:
         words = " ".join(cue.lines).split()
-        pause = silent_since is not None and cue.start - silent_since >= PAUSE_SECONDS
+        pause = max(0.0, cue.start - silent_since) if silent_since is not None else 0.0
         new_speaker = False
         for at, word in enumerate(words):
-            if re.fullmatch(r">{2,3}", word):
-                new_speaker = True
-                continue
-            if word.startswith(">>"):
+            if word[0] == ">" and word.startswith(">>"):
                 new_speaker, word = True, word.lstrip(">")
+                if not word:
+                    continue
             yield Spoken(word, round(cue.start + at / WORDS_PER_SECOND, 2), new_speaker, pause)
-            pause = new_speaker = False
+            pause, new_speaker = 0.0, False
         silent_since = cue.start + len(words) / WORDS_PER_SECOND if words else silent_since
 
 
@@ -205,7 +213,7 @@ def _paragraphs(spoken: list[Spoken]) -> Iterator[Paragraph]:
     gathered: list[Spoken] = []
     for s in spoken:
         full = len(gathered) >= PARAGRAPH_WORDS and (not punctuated or _ends_sentence(gathered[-1].word))
-        silence = s.pause and len(gathered) >= PAUSE_AFTER_WORDS
+        silence = s.pause_seconds >= PAUSE_SECONDS and len(gathered) >= PAUSE_AFTER_WORDS
         if gathered and (s.new_speaker or full or silence or len(gathered) >= PARAGRAPH_WORDS_AT_MOST):
             yield _paragraph(gathered)
             gathered = []
@@ -215,8 +223,11 @@ def _paragraphs(spoken: list[Spoken]) -> Iterator[Paragraph]:
 
 
 def _paragraph(spoken: list[Spoken]) -> Paragraph:
-    return Paragraph(start_seconds=spoken[0].start, text=" ".join(s.word for s in spoken))
+    pause = round(spoken[0].pause_seconds, 1) or None
+    return Paragraph(start_seconds=spoken[0].start, pause_seconds=pause, text=" ".join(s.word for s in spoken))
 
 
 def _ends_sentence(word: str) -> bool:
+    if word[-1] not in _LAST_OF_SENTENCE:  # nearly every word: no need to search it
+        return False
     return bool(_SENTENCE_END.search(word)) and not _ABBREVIATION.match(word)

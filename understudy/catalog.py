@@ -37,6 +37,7 @@ CATALOG: dict[str, Asset] = {
     "train": Asset(records.ChatExample, "data/{channel}/dataset/train.jsonl", "split", ("split", "seed")),
     "valid": Asset(records.ChatExample, "data/{channel}/dataset/valid.jsonl", "split", ("split", "seed")),
     "test": Asset(records.ChatExample, "data/{channel}/dataset/test.jsonl", "split", ("split", "seed")),
+    "dataset_card": Asset(None, "data/{channel}/dataset/README.md", "split"),
     "base": Asset(records.BaseCard, "models/bases/{base}/", "prepare_base", ("base", "seed")),
     "adapter": Asset(records.AdapterCard, "models/{channel}/{run}/adapter/", "train", ("trainer", "seed")),
     "fused": Asset(records.FusedCard, "models/{channel}/{run}/fused/", "fuse", ("trainer",)),
@@ -45,4 +46,5 @@ CATALOG: dict[str, Asset] = {
     "samples": Asset(records.Sample, "models/{channel}/{run}/samples/{candidate}.jsonl", "evaluate"),
     "scorecard": Asset(records.Scorecard, "models/{channel}/{run}/scorecard.json", "evaluate", ("evaluate", "seed")),
     "report": Asset(None, "models/{channel}/{run}/report.html", "evaluate"),
+    "model_card": Asset(None, "models/{channel}/{run}/README.md", "evaluate"),
 }

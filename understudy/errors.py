@@ -8,8 +8,9 @@ Every error this project raises on purpose.
   x SourceError          the source as a whole could not be read
     + Refused            one document cannot be used, and why; the others go on
     + Blocked            the source refuses this machine for now; the other documents wait
-  x TeacherError         the teacher refused, timed out or failed
+  x TeacherError         the teacher refused, timed out or failed, for one talk
     + MalformedReply     text came back, but not in the shape asked for
+  x TeacherStopped       the teacher cannot go on for any talk: wrong key, quota, budget; what is paid for is kept
   x DatasetError         the pairs do not make a dataset that can be trained on
   x AssetError           a file on disk is missing, cut short or not what its manifest says
   x WorkerFailed         a subprocess that trains, exports or scores ended badly
@@ -62,6 +63,13 @@ class TeacherError(UnderstudyError):
 
 class MalformedReply(TeacherError):
     """The teacher answered, but not in the shape asked for."""
+
+
+class TeacherStopped(UnderstudyError):
+    """No call is made any more in this run: a wrong key, an exhausted quota, the budget, too many bad replies.
+
+    The message says what to do; every reply so far is kept, and the next run goes on from there.
+    """
 
 
 class DatasetError(UnderstudyError):

@@ -44,6 +44,9 @@ class Source(Protocol):
     polite: bool
     """True when talks are fetched one at a time on this machine, at the source's own pace."""
 
+    notice: str | None
+    """What whoever uses it must know, said once per channel: terms, rights, labels."""
+
     known: Callable[[str], bool]
     """Whether a document id is in the ledger; set by the caller, so that a listing can end early."""
 
@@ -61,10 +64,11 @@ class Source(Protocol):
 
 
 class TeacherRequest(Record):
-    """One pass over one talk. The talk is always whole."""
+    """One pass over one talk. The talk is whole, or one of the parts it was cut into to fit the teacher's window."""
 
     kind: Literal["questions", "answers"]
     document: Document
+    round: int = Field(default=0, ge=0, description="how often this pass was asked before without full success")
     count: int = Field(default=0, ge=0, description="questions wanted, when kind is 'questions'")
     questions: list[Question] = Field(default=[], description="the numbers to answer, when kind is 'answers'")
 
@@ -93,14 +97,29 @@ class Teacher(Protocol):
     label: str
     """Who wrote it, for the records, e.g. 'openai/gpt-5-mini'."""
 
-    prompt_sha256: str | None
-    """Digest of the prompt texts; None when there is no prompt."""
+    deterministic: bool
+    """True when the same request always brings the same reply, so that asking again is of no use."""
 
     def problems(self) -> list[str]:
         """What makes this teacher unusable, one sentence each; makes no paid call."""
 
+    def prompt_sha256(kind: str) -> str | None:  # type: ignore[misc]  # a static method
+        """Digest of the prompt texts of pass 'questions' or 'answers'; None when there is no prompt."""
+
+    def begin(self, folder: Path) -> None:
+        """Keep replies and what they cost in `folder` (the channel's) from now on. Raises TeacherStopped."""
+
+    def window(self) -> int | None:
+        """How many tokens of a talk it takes at once; None when any talk will do."""
+
+    def tokens(self, text: str) -> int:
+        """Tokens of `text`, by its own tokenizer where that is known, else estimated."""
+
     def reply(self, request: TeacherRequest) -> TeacherReply:
-        """One reply. Called from several threads. Raises TeacherError, Transient."""
+        """One reply. Called from several threads. Raises TeacherError, TeacherStopped, Transient."""
+
+    def close(self) -> None:
+        """Let calls in flight finish, keep what they bring, and make no other."""
 
 
 class Gate(Protocol):

@@ -2,10 +2,12 @@
 What happened to each document of a channel, in SQLite.
 
 A row is written only when it says something new, so a run with nothing to do leaves the file
-as it is. Connections are short: the ledger may be used from several threads and tasks.
+as it is. One connection per file and process stays open, shared by its threads.
 """
 
+import atexit
 import sqlite3
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -155,13 +157,8 @@ class Ledger:
     def _open(self) -> Iterator[sqlite3.Connection]:
         self.file.parent.mkdir(parents=True, exist_ok=True)
         try:
-            db = sqlite3.connect(self.file, timeout=30)
-            try:
-                self._prepare(db)
-                with db:
-                    yield db
-            finally:
-                db.close()
+            with _lock, self._connection() as db:
+                yield db
         except sqlite3.OperationalError as error:
             raise AssetError(f"{self.file} cannot be used now ({error}): is the disk full or read-only?") from error
         except sqlite3.DatabaseError as error:
@@ -169,16 +166,52 @@ class Ledger:
                 f"{self.file} is not a ledger that can be used ({error}); move it away to start anew"
             ) from error
 
+    def _connection(self) -> sqlite3.Connection:
+        """The open connection to the file that is there now: a channel may have been forgotten and begun again."""
+        known = _connections.get(self.file)
+        if known and self.file.exists() and self.file.stat().st_ino == known[1]:
+            return known[0]
+        self.close()
+        db = sqlite3.connect(self.file, timeout=30, check_same_thread=False)
+        try:
+            self._prepare(db)
+        except BaseException:
+            db.close()
+            raise
+        _connections[self.file] = (db, self.file.stat().st_ino)
+        return db
+
+    def close(self) -> None:
+        """Give the file free: everything is in it, and nothing lies beside it."""
+        with _lock:
+            known = _connections.pop(self.file, None)
+            if known:
+                known[0].close()
+
     def _prepare(self, db: sqlite3.Connection) -> None:
         version = db.execute("PRAGMA user_version").fetchone()[0]
-        if version == SCHEMA_VERSION:
-            return
         if version > SCHEMA_VERSION:
             raise AssetError(f"{self.file} was written by a newer Understudy (version {version}); upgrade to use it")
-        db.execute("PRAGMA journal_mode = WAL")
-        with db:
-            db.execute("BEGIN IMMEDIATE")
-            if db.execute("PRAGMA user_version").fetchone()[0] == 0:
-                for statement in filter(str.strip, _SCHEMA.split(";")):
-                    db.execute(statement)
-                db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        if version == 0:
+            db.execute("PRAGMA journal_mode = WAL")
+            with db:
+                db.execute("BEGIN IMMEDIATE")
+                if db.execute("PRAGMA user_version").fetchone()[0] == 0:
+                    for statement in filter(str.strip, _SCHEMA.split(";")):
+                        db.execute(statement)
+                    db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        # A commit outlives the process at once, and the machine a moment later: a talk whose row is lost with
+        # the power is found on disk, and its row written again.
+        db.execute("PRAGMA synchronous = NORMAL")
+
+
+_lock = threading.RLock()
+_connections: dict[Path, tuple[sqlite3.Connection, int]] = {}
+
+
+@atexit.register
+def _close_all() -> None:
+    with _lock:
+        for db, _ in _connections.values():
+            db.close()
+        _connections.clear()

@@ -9,12 +9,8 @@ from understudy.errors import AssetError, ConfigError
 from understudy.workspace import Workspace
 
 FREE_BYTES = 500 * 1000 * 1000
-ASK_PERMISSION = {"youtube"}
 PERMISSION = (
     "permission: say what right you have to these talks: owned, permitted or own_risk (--set permission=owned). "
-    "YouTube's "
-    "terms forbid automated access without its permission; a transcript belongs to its speaker or channel: keep it to "
-    "yourself. What the model writes is to be labelled as AI in the style of the teacher, never as the teacher"
 )
 Only = Literal["dataset", "model", "score"]
 
@@ -61,8 +57,9 @@ def _plugins(workspace: Workspace, only: Only | None) -> list[str]:
         "score": (),
     }[only]
     found = [problem for kind in needed for problem in _of(workspace.plugin(kind))]
-    if workspace.config.source.use in ASK_PERMISSION and workspace.config.permission is None:
-        found.append(PERMISSION)
+    notice = workspace.plugin("source").notice
+    if notice and workspace.config.permission is None:
+        found.append(PERMISSION + notice)
     return found
 
 

@@ -90,6 +90,7 @@ class Paragraph(Record):
     """About 110 words of speech, and when they start."""
 
     start_seconds: float | None = Field(default=None, ge=0, description="None where the source has no times")
+    pause_seconds: float | None = Field(default=None, ge=0, description="silence before it, as far as captions tell")
     text: str = Field(min_length=1)
 
 
@@ -104,12 +105,19 @@ class Document(Record):
     published: str | None = None
     duration_seconds: float | None = Field(default=None, ge=0)
     noise_tags: int = Field(default=0, ge=0, description="[Music], [Laughter] and the like that were dropped")
+    speaker_changes: int = Field(default=0, ge=0, description=">> marks; many mean that it is not one person's talk")
     paragraphs: list[Paragraph] = Field(min_length=1)
 
     @property
     def text(self) -> str:
         """All words, a blank line between paragraphs."""
         return "\n\n".join(paragraph.text for paragraph in self.paragraphs)
+
+    @property
+    def several_speakers(self) -> bool:
+        """True when the captions mark another speaker more than once a minute: the manner is not one person's."""
+        minutes = (self.duration_seconds or self.words / 2.5) / 60
+        return self.speaker_changes > max(5.0, minutes)
 
     @property
     def words(self) -> int:
@@ -125,6 +133,7 @@ class Question(Record):
     tags: list[str] = []
     first_paragraph: int | None = Field(default=None, ge=0, description="index of the first paragraph that answers it")
     last_paragraph: int | None = Field(default=None, ge=0, description="index of the last one, inclusive")
+    part: int | None = Field(default=None, ge=1, description="of a talk over the teacher's window; None: it was whole")
 
 
 class Questions(Record):
@@ -133,6 +142,10 @@ class Questions(Record):
     document_id: str
     teacher: str = Field(description="the teacher's own label, e.g. 'extractive' or 'openai/gpt-5-mini'")
     prompt_sha256: str | None = Field(default=None, description="None when the teacher reads no prompt")
+    tokens: int | None = Field(default=None, description="of the talk, by the teacher's tokenizer or its estimate")
+    parts: int = Field(default=1, ge=1, description="how many the talk was split into to fit the teacher's window")
+    dropped: dict[str, int] = Field(default={}, description="why how many questions of the reply were not taken")
+    usd: float = Field(default=0.0, ge=0, description="what pass 1 cost")
     questions: list[Question]
 
 
@@ -152,7 +165,7 @@ class Answers(Record):
     prompt_sha256: str | None = None
     answers: list[Answer]
     repaired: int = Field(default=0, ge=0, description="numbers that needed more than one request")
-    usd: float = Field(default=0.0, ge=0, description="what both passes over this talk cost")
+    usd: float = Field(default=0.0, ge=0, description="what pass 2 cost")
 
 
 class Verdict(Record):
@@ -182,6 +195,7 @@ class Pair(Record):
     question: str
     answer: str
     tags: list[str]
+    part: int | None = None
     start_seconds: float | None
     end_seconds: float | None
     document_sha256: str

@@ -68,7 +68,7 @@ def write_file(home: Path, name: str, path: str, data: bytes, rows: int, made_fr
         target.parent.mkdir(parents=True, exist_ok=True)
         manifest = _manifest_of(target, path)
         manifest.unlink(missing_ok=True)
-        replace(target, data)
+        replace(target, data, sync_folder=False)  # the manifest's sync keeps both names, in this order
         replace(manifest, Manifest(fingerprint=made_from, asset=ref).model_dump_json().encode())
     return ref
 
@@ -158,7 +158,7 @@ def encode(path: str, rows: Iterable[Record]) -> tuple[bytes, int]:
     return listed[0].model_dump_json(indent=1).encode() + b"\n", 1
 
 
-def replace(target: Path, data: bytes) -> None:
+def replace(target: Path, data: bytes, sync_folder: bool = True) -> None:
     """Write `data` to `target` so that a reader sees the old bytes or the new ones."""
     temporary = target.with_name(f".{target.name}.tmp")
     with temporary.open("wb") as file:
@@ -166,7 +166,8 @@ def replace(target: Path, data: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     os.replace(temporary, target)
-    _sync_folder(target.parent)
+    if sync_folder:
+        _sync_folder(target.parent)
 
 
 def _manifest_of(target: Path, path: str) -> Path:

@@ -22,7 +22,7 @@ from understudy.errors import WorkerFailed
 from understudy.interfaces import Report
 
 LOG_LINES_SHOWN = 12
-_running: set[subprocess.Popen[str]] = set()
+running: set[subprocess.Popen[str]] = set()
 
 
 def call(module: str, job: dict[str, Any], log: Path, report: Report) -> dict[str, Any]:
@@ -36,15 +36,15 @@ def call(module: str, job: dict[str, Any], log: Path, report: Report) -> dict[st
             stderr=errors,
             text=True,
             encoding="utf-8",
-            env=_environment(),
+            env=environment(),
             start_new_session=True,
         )
-        _running.add(process)
+        running.add(process)
         try:
             result = _converse(process, job, report)
         finally:
-            _stop(process)
-            _running.discard(process)
+            stop(process)
+            running.discard(process)
     if result is None:
         raise WorkerFailed(_obituary(module, process.returncode, log))
     return result
@@ -52,8 +52,8 @@ def call(module: str, job: dict[str, Any], log: Path, report: Report) -> dict[st
 
 def stop_all() -> None:
     """End every worker now; for Ctrl-C."""
-    for process in list(_running):
-        _stop(process)
+    for process in list(running):
+        stop(process)
 
 
 def serve(run: Callable[[dict[str, Any], Report], dict[str, Any]]) -> None:
@@ -82,7 +82,8 @@ def blas_to_preload() -> str | None:
     return ctypes.util.find_library("openblas") or (str(shim) if shim.exists() else None)
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
+    """What a worker sees: ours without Prefect's variables, with a fast BLAS put in front where one was found."""
     preload = blas_to_preload()
     known = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
     path = os.pathsep.join(p for p in (str(Path(__file__).parents[1]), known.get("PYTHONPATH")) if p)
@@ -108,7 +109,8 @@ def _converse(process: subprocess.Popen[str], job: dict[str, Any], report: Repor
     return result if process.wait() == 0 else None
 
 
-def _stop(process: subprocess.Popen[str]) -> None:
+def stop(process: subprocess.Popen[str]) -> None:
+    """End a worker and wait for it."""
     if process.poll() is None:
         process.terminate()
         try:

@@ -5,13 +5,14 @@ A workspace is plain data, so it travels as a task argument; plugins are built w
 """
 
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from understudy import registry, store
+from understudy import imported, registry, store
 from understudy.catalog import CATALOG
 from understudy.config import Config, PluginSpec
 from understudy.errors import ConfigError
@@ -31,12 +32,21 @@ class Workspace(BaseModel):
     @property
     def ledger(self) -> Ledger:
         """What happened to each document."""
-        return Ledger(self.home / "data" / self.config.name / "ledger.sqlite")
+        return Ledger(self.folder / "ledger.sqlite")
 
     @property
     def lock(self) -> Path:
         """Held by the run that works on this channel."""
-        return self.home / "data" / self.config.name / ".lock"
+        return self.folder / ".lock"
+
+    def imported(self) -> dict[str, Path]:
+        """Document id > the caption file that was brought in for it."""
+        return imported.files(self.folder)
+
+    @property
+    def folder(self) -> Path:
+        """What belongs to the channel: its ledger, documents and dataset."""
+        return self.home / "data" / self.config.name
 
     def plugin(self, kind: str, spec: PluginSpec | None = None) -> Any:
         """The plugin of this preset's section `kind`, or the one `spec` names."""
@@ -52,6 +62,8 @@ class Workspace(BaseModel):
         asset = CATALOG[name]
         version = import_module(f"understudy.stages.{asset.stage}").VERSION
         sections = {section: self._identity(section) for section in asset.settings}
+        if name in ("questions", "answers"):
+            sections["prompt"] = _prompt_of(self.config.teacher.use, name)
         return store.fingerprint(name, version, sections, [ref.sha256 for ref in inputs], extra)
 
     def fresh(self, name: str, made_from: str, **keys: str) -> AssetRef | None:
@@ -67,6 +79,11 @@ class Workspace(BaseModel):
     def save_text(self, name: str, text: str, made_from: str, **keys: str) -> AssetRef:
         """Write a page as asset `name`."""
         return store.write_file(self.home, name, self.path(name, **keys), text.encode(), 1, made_from)
+
+    def save_card(self, name: str, text: str, **keys: str) -> AssetRef:
+        """Write a page that says what is known now; nothing is written when it says so already."""
+        made_from = store.fingerprint(name, text)
+        return self.fresh(name, made_from, **keys) or self.save_text(name, text, made_from, **keys)
 
     def build_folder(self, name: str, make: Callable[[Path], Record], made_from: str, **keys: str) -> AssetRef:
         """The folder asset `name`, made by `make` unless it is fresh."""
@@ -183,3 +200,9 @@ class Workspace(BaseModel):
         if section == "export":
             return registry.identity("exporter", value.use, {})
         return value.model_dump(mode="json") if isinstance(value, BaseModel) else value
+
+
+@lru_cache(maxsize=16)
+def _prompt_of(teacher: str, kind: str) -> str | None:
+    """Digest of a pass's prompt, read once: a run works by the files as it found them."""
+    return registry.resolve("teacher", teacher).prompt_sha256(kind)

@@ -9,14 +9,18 @@ ROOT = Path(__file__).resolve().parents[2]
 KERNEL = {
     f"understudy.{name}"
     for name in (
+        "calls",
         "captions",
+        "cards",
         "catalog",
         "config",
         "errors",
+        "imported",
         "interfaces",
         "ledger",
         "locks",
         "markdown",
+        "parts",
         "preflight",
         "progress",
         "readers",

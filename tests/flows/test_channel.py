@@ -8,11 +8,19 @@ import pytest
 
 from tests.fixtures.youtube_server import Track, Video, YouTube, serve
 from tests.flows.conftest import ROOT
+from understudy.__main__ import main
 from understudy.config import load
 from understudy.records import Entry
 from understudy.sources.documents import DocumentsSource
 from understudy.workspace import Workspace
 
+LINES = [
+    "Why does a kettle sing before it boils?",
+    "The bottom of the kettle is hot first, and small bubbles form there.",
+    "They rise into colder water and collapse, and each collapse is a little click.",
+    "Thousands of clicks a second are a song.",
+    "When all the water is hot the bubbles reach the top, and the singing stops.",
+] * 3
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
 
@@ -109,3 +117,28 @@ def test_no_more_videos_than_allowed_are_asked_for_in_one_run(youtube: YouTube, 
     found = workspace(youtube, tmp_path, videos_per_run=4)
     assert run(found) == {"ok": 4, "pending": 3}
     assert run(found) == {"ok": 7}
+
+
+def test_imported_captions_are_read_and_never_asked_for(youtube: YouTube, tmp_path: Path) -> None:
+    videos = talks()[:6]
+    videos[1].fault = "private"
+    videos[2].badge = "upcoming"
+    youtube.channel("@bench", videos=videos)
+    youtube.add(*videos)
+    found = workspace(youtube, tmp_path)
+    assert run(found) == {"not_yet": 1, "ok": 4, "private": 1}
+    asked(youtube)
+    captions = tmp_path / "captions"
+    captions.mkdir()
+    for video in (videos[0], videos[1], videos[2]):
+        said = [f"Kettle {video.video_id}.", *LINES]
+        blocks = [f"00:00:{at:02}.000 --> 00:00:{at + 1:02}.000\n{line}" for at, line in enumerate(said)]
+        (captions / f"{video.video_id}.en.vtt").write_text("\n\n".join(["WEBVTT", *blocks]))
+    assert main(["--home", str(tmp_path), "import", str(captions), "--channel", "bench"]) == 0
+    assert found.ledger.counts() == {"ok": 3, "pending": 3}
+    assert run(found) == {"ok": 6}
+    assert asked(youtube) == (1, 0)
+    row = found.ledger.get(f"yt-{videos[1].video_id}")
+    assert row and row.how == "imported captions .vtt" and row.language == "en"
+    assert run(found) == {"ok": 6}
+    assert asked(youtube) == (1, 0)

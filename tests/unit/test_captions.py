@@ -32,7 +32,7 @@ you<00:00:09.400><c> know</c><00:00:09.900><c> slowly</c>
 
 
 def said(text: str, suffix: str) -> str:
-    return " ".join(p.text for p in captions.clean(captions.parse(text, suffix))[0])
+    return " ".join(p.text for p in captions.clean(captions.parse(text, suffix)).paragraphs)
 
 
 def cue(start: int, text: str) -> str:
@@ -56,7 +56,7 @@ def test_a_line_of_one_space_does_not_end_a_cue() -> None:
 
 def test_noise_is_dropped_and_counted() -> None:
     text = HEAD + cue(0, "[Music]") + cue(2, "hello [Laughter] there") + cue(4, "♪♪") + cue(6, "[ __ ] it")
-    paragraphs, noise = captions.clean(captions.parse(text, ".vtt"))
+    paragraphs, noise, _ = captions.clean(captions.parse(text, ".vtt"))
     assert " ".join(p.text for p in paragraphs) == "hello there [censored] it" and noise == 3
 
 
@@ -68,13 +68,13 @@ def test_entities_tags_and_invisible_characters_go() -> None:
 
 
 def test_a_speaker_mark_begins_a_paragraph() -> None:
-    paragraphs, _ = captions.clean(captions.parse(HEAD + cue(0, "one two") + cue(2, ">> three four"), ".vtt"))
+    paragraphs = captions.clean(captions.parse(HEAD + cue(0, "one two") + cue(2, ">> three four"), ".vtt")).paragraphs
     assert [p.text for p in paragraphs] == ["one two", "three four"]
 
 
 def test_a_pause_begins_a_paragraph_after_enough_words() -> None:
     cues = "".join(cue(2 * i, f"five words in cue {i}.") for i in range(6)) + cue(30, "after the pause.")
-    paragraphs, _ = captions.clean(captions.parse(HEAD + cues, ".vtt"))
+    paragraphs = captions.clean(captions.parse(HEAD + cues, ".vtt")).paragraphs
     assert [p.start_seconds for p in paragraphs] == [0.0, 30.0]
 
 
@@ -112,3 +112,27 @@ def test_the_note_of_a_file_gives_its_title() -> None:
 def test_files_without_captions_are_refused_with_the_reason(text: str, suffix: str) -> None:
     with pytest.raises(Refused):
         captions.parse(text, suffix)
+
+
+def test_a_talk_of_several_speakers_is_told_from_one_with_a_question_from_the_floor() -> None:
+    from understudy.records import Document
+
+    def several(changes: int, minutes: float) -> bool:
+        cues = [cue(at * 2, (">> " if at < changes else "") + f"line{at} word{at} end{at}") for at in range(40)]
+        found = captions.clean(captions.parse(HEAD + "".join(cues), ".vtt"))
+        assert found.speaker_changes == changes
+        return Document(
+            document_id="d", title="D", locator="d", how="test", duration_seconds=minutes * 60,
+            speaker_changes=found.speaker_changes, paragraphs=found.paragraphs,
+        ).several_speakers  # fmt: skip
+
+    assert not several(5, 2) and not several(20, 30)
+    assert several(6, 2) and several(35, 30)
+
+
+def test_a_paragraph_knows_the_silence_before_it() -> None:
+    def words(at: int) -> str:
+        return " ".join(f"word{at}-{n}" for n in range(10))
+
+    text = HEAD + "".join(cue(at * 4, words(at)) for at in range(4)) + cue(60, words(4))
+    assert [p.pause_seconds for p in captions.clean(captions.parse(text, ".vtt")).paragraphs] == [None, 44.2]

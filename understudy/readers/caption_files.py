@@ -13,10 +13,10 @@ def read(raw: bytes, entry: Entry, suffix: str) -> Document:
     text = decode(raw)
     try:
         cues = captions.parse(text, suffix)
-        paragraphs, noise = captions.clean(cues)
+        found = captions.clean(cues)
     except ValueError as error:
         raise Refused(f"a time in this {suffix} file makes no sense: {str(error).splitlines()[0]}") from None
-    if not paragraphs:
+    if not found.paragraphs:
         raise Refused("the captions hold no words")
     told = captions.note(text) if suffix == ".vtt" else {}
     language = re.search(r"^Language:\s*([A-Za-z-]+)", text, re.MULTILINE)
@@ -28,6 +28,7 @@ def read(raw: bytes, entry: Entry, suffix: str) -> Document:
         language=language.group(1) if language else None,
         published=told.get("published"),
         duration_seconds=round(max(cue.end for cue in cues), 1),
-        noise_tags=noise,
-        paragraphs=paragraphs,
+        noise_tags=found.noise_tags,
+        speaker_changes=found.speaker_changes,
+        paragraphs=found.paragraphs,
     )

@@ -30,6 +30,7 @@ class DocumentsSource:
     INDIFFERENT = {"path", "ignore"}
     complete = True
     polite = False
+    notice = None
 
     def __init__(self, options: Options) -> None:
         self.options = options

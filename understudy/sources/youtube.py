@@ -25,6 +25,11 @@ if TYPE_CHECKING:
     from understudy.sources.youtube_transcripts import Library
 
 PREFIX = "yt-"
+NOTICE = (
+    "YouTube's terms forbid automated access without its permission, whoever owns the talks. A transcript belongs to "
+    "its speaker or channel: keep it to yourself. What the model writes is to be labelled as AI in the style of the "
+    "teacher, never as the teacher"
+)
 Tab = Literal["videos", "streams", "shorts"]
 
 
@@ -91,6 +96,7 @@ class YoutubeSource:
     }
     complete = False
     polite = True
+    notice = NOTICE
 
     def __init__(self, options: Options) -> None:
         self.options = options
@@ -171,8 +177,8 @@ class YoutubeSource:
 
         facts = Facts()
         found, how = self._words(entry.locator, facts)
-        paragraphs, noise = captions.clean(found.cues)
-        if not paragraphs:
+        told = captions.clean(found.cues)
+        if not told.paragraphs:
             raise Refused("the captions hold no words", "empty_body", 3600)
         return Document(
             document_id=entry.document_id,
@@ -182,8 +188,9 @@ class YoutubeSource:
             language=found.code,
             published=facts.published[:10] if facts.published else entry.published,
             duration_seconds=facts.seconds,
-            noise_tags=noise,
-            paragraphs=paragraphs,
+            noise_tags=told.noise_tags,
+            speaker_changes=told.speaker_changes,
+            paragraphs=told.paragraphs,
         )
 
     def _words(self, video_id: str, facts: "Facts") -> "tuple[Words, str]":

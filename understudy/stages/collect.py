@@ -5,7 +5,7 @@ The ledger decides who is asked again, and when: a temporary cause never becomes
 a hopeless one is not asked twice, and a block rests the whole channel.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 
 from understudy.errors import Refused, Transient
@@ -24,11 +24,24 @@ BLOCKED_UNTIL, BLOCKED_HOURS = "blocked_until", "blocked_hours"
 
 def fetch(source: Source, entry: Entry, known: Row | None, now: datetime) -> tuple[Document | None, Row]:
     """The document, or None when it is refused, with its ledger row. Raises Transient, Blocked."""
+    return outcome(lambda: source.fetch(entry), entry, known, now)
+
+
+def outcome(
+    fetched: Callable[[], Document], entry: Entry, known: Row | None, now: datetime
+) -> tuple[Document | None, Row]:
+    """What `fetched` gives, or None when it is refused, with its ledger row."""
     try:
-        document = source.fetch(entry)
+        document = fetched()
     except Refused as refusal:
         return None, refused(entry, refusal, known, now)
-    return document, row(entry, "ok")._replace(
+    return document, here(entry, document)
+
+
+def here(entry: Entry, document: Document) -> Row:
+    """The ledger row of a talk that came, with a remark where its manner is not one person's."""
+    several = f"several speakers: {document.speaker_changes} changes; forget it when it is not the teacher's own talk"
+    return row(entry, "ok", several if document.several_speakers else None)._replace(
         how=document.how,
         language=document.language,
         published=document.published,

@@ -1,40 +1,55 @@
 """Stage `extract_questions`, pass 1: the whole talk in, numbered standalone questions out."""
 
+from collections import Counter
+from typing import NamedTuple
+
+from understudy.calls.replies import standalone_problem
 from understudy.config import QuestionSettings
 from understudy.errors import MalformedReply
-from understudy.interfaces import Teacher, TeacherRequest
+from understudy.interfaces import ReplyItem, Teacher, TeacherRequest
+from understudy.parts import Part, parts
 from understudy.records import Document, Question, Questions
+from understudy.similarity import near_duplicates
 
-VERSION = 1
+VERSION = 2
+ROUNDS = 3
+NEAR_DUPLICATE = 0.8
 
 
-def extract(document: Document, teacher: Teacher, settings: QuestionSettings) -> tuple[Questions, float]:
-    """The questions `document` answers, numbered from 1 in the order of the talk, and what they cost in USD."""
-    count = wanted(document, settings)
-    reply = teacher.reply(TeacherRequest(kind="questions", document=document, count=count))
-    seen: set[str] = set()
-    questions = []
-    for item in reply.items[:count]:
-        text = " ".join(item.text.split())
-        if text and text.lower() not in seen:
-            seen.add(text.lower())
-            questions.append(
-                Question(
-                    question_number=len(questions) + 1,
-                    question=text,
-                    tags=item.tags,
-                    first_paragraph=_inside(item.first_paragraph, document),
-                    last_paragraph=_inside(item.last_paragraph, document),
-                )
-            )
+class Found(NamedTuple):
+    """What pass 1 over one part of a talk gave."""
+
+    items: list[ReplyItem]
+    dropped: Counter[str]
+    usd: float
+
+
+def extract(document: Document, teacher: Teacher, settings: QuestionSettings) -> Questions:
+    """The questions `document` answers, numbered from 1 in the order of the talk.
+
+    Raises MalformedReply when the teacher finds none, and what the teacher raises.
+    """
+    pieces = parts(document, teacher.tokens, teacher.window())
+    questions: list[Question] = []
+    dropped: Counter[str] = Counter()
+    usd = 0.0
+    for part in pieces:
+        found = _asked(part.document, teacher, wanted(part.document, settings))
+        dropped, usd = dropped + found.dropped, usd + found.usd
+        questions += [_question(item, part, len(questions) + at) for at, item in enumerate(found.items, 1)]
     if not questions:
-        raise MalformedReply(f"{teacher.label} found no question in {document.document_id} ({document.words} words)")
+        told = f"{document.words} words" + (f", dropped: {dict(dropped)}" if dropped else "")
+        raise MalformedReply(f"{teacher.label} found no question in {document.document_id} ({told})")
     return Questions(
         document_id=document.document_id,
         teacher=teacher.label,
-        prompt_sha256=teacher.prompt_sha256,
+        prompt_sha256=teacher.prompt_sha256("questions"),
+        tokens=teacher.tokens(document.text),
+        parts=len(pieces),
+        dropped=dict(dropped),
+        usd=usd,
         questions=questions,
-    ), reply.usd
+    )
 
 
 def wanted(document: Document, settings: QuestionSettings) -> int:
@@ -43,5 +58,48 @@ def wanted(document: Document, settings: QuestionSettings) -> int:
     return max(1, min(settings.at_most, round(seconds / settings.seconds_per_question)))
 
 
-def _inside(paragraph: int | None, document: Document) -> int | None:
-    return paragraph if paragraph is not None and 0 <= paragraph < len(document.paragraphs) else None
+def _asked(document: Document, teacher: Teacher, count: int) -> Found:
+    """The best of a few replies: the first that brings at least half of what was wanted, else the longest."""
+    best, usd = Found([], Counter(), 0.0), 0.0
+    for attempt in range(ROUNDS):
+        reply = teacher.reply(TeacherRequest(kind="questions", document=document, count=count, round=attempt))
+        usd += reply.usd
+        found = _usable(reply.items, count)
+        if len(found.items) > len(best.items) or not attempt:
+            best = found
+        if len(best.items) * 2 >= count or teacher.deterministic:
+            break
+    return best._replace(usd=usd)
+
+
+def _usable(items: list[ReplyItem], count: int) -> Found:
+    """The questions that stand alone, each once, at most `count`; why the others were dropped."""
+    dropped: Counter[str] = Counter()
+    tidy = [item.model_copy(update={"text": " ".join(item.text.split())}) for item in items]
+    alone = []
+    for item in tidy:
+        problem = standalone_problem(item.text) if item.text else "empty"
+        dropped.update([problem] if problem else [])
+        alone += [] if problem else [item]
+    doubles = {max(pair) for pair in near_duplicates([item.text for item in alone], NEAR_DUPLICATE)}
+    dropped.update({"near-duplicate": len(doubles)} if doubles else {})
+    kept = [item for at, item in enumerate(alone) if at not in doubles]
+    dropped.update({"more than asked for": len(kept) - count} if len(kept) > count else {})
+    return Found(kept[:count], dropped, 0.0)
+
+
+def _question(item: ReplyItem, part: Part, number: int) -> Question:
+    return Question(
+        question_number=number,
+        question=item.text,
+        tags=item.tags,
+        first_paragraph=_inside(item.first_paragraph, part),
+        last_paragraph=_inside(item.last_paragraph, part),
+        part=part.number if part.of > 1 else None,
+    )
+
+
+def _inside(paragraph: int | None, part: Part) -> int | None:
+    """The paragraph's index in the whole talk; None where the part has no such paragraph."""
+    known = paragraph is not None and 0 <= paragraph < len(part.document.paragraphs)
+    return part.first + paragraph if known and paragraph is not None else None

@@ -6,7 +6,7 @@ from understudy.errors import DatasetError
 from understudy.interfaces import Gate, Report
 from understudy.records import Answers, Document, Pair, Questions, Verdict, Verdicts
 
-VERSION = 1
+VERSION = 2
 
 
 def join(document: Document, sha256: str, questions: Questions, answers: Answers) -> Iterator[Pair]:
@@ -26,6 +26,7 @@ def join(document: Document, sha256: str, questions: Questions, answers: Answers
             question=q.question,
             answer=text,
             tags=q.tags,
+            part=q.part,
             start_seconds=start,
             end_seconds=end,
             document_sha256=sha256,

@@ -8,43 +8,72 @@ Matching is by number and by nothing else.
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from understudy.config import AnswerSettings
 from understudy.interfaces import ReplyItem, Teacher, TeacherRequest
+from understudy.parts import Part, parts
 from understudy.records import Answer, Answers, Document, Question, Questions
 
-VERSION = 1
+VERSION = 2
 
 
-def answer(
-    document: Document, questions: Questions, teacher: Teacher, settings: AnswerSettings, usd_before: float = 0.0
-) -> Answers:
+class Tried(NamedTuple):
+    """What pass 2 over one part of a talk gave, by question number."""
+
+    texts: dict[int, str]
+    failed: dict[int, str]
+    repaired: set[int]
+    usd: float
+
+
+def answer(document: Document, questions: Questions, teacher: Teacher, settings: AnswerSettings) -> Answers:
     """Exactly one entry per question number: the answer, or why there is none."""
+    tried = [
+        _answered(part.document, asked, teacher, 0 if teacher.deterministic else settings.max_repairs)
+        for part, asked in _by_part(document, questions, teacher)
+    ]
+    texts = {number: text for part in tried for number, text in part.texts.items()}
+    failed = {number: why for part in tried for number, why in part.failed.items()}
+    return Answers(
+        document_id=document.document_id,
+        teacher=teacher.label,
+        prompt_sha256=teacher.prompt_sha256("answers"),
+        usd=sum(part.usd for part in tried),
+        repaired=sum(len(part.repaired) for part in tried),
+        answers=[_entry(q.question_number, texts, failed) for q in questions.questions],
+    )
+
+
+def _by_part(document: Document, questions: Questions, teacher: Teacher) -> list[tuple[Part, list[Question]]]:
+    """Each part of the talk with the questions that came from it; one part when the talk fits whole."""
+    if questions.parts == 1:
+        return [(Part(1, 1, 0, document), questions.questions)]
+    pieces = parts(document, teacher.tokens, teacher.window(), questions.parts)
+    return [(piece, [q for q in questions.questions if q.part == piece.number]) for piece in pieces]
+
+
+def _answered(document: Document, questions: list[Question], teacher: Teacher, max_repairs: int) -> Tried:
+    """Ask for all numbers at once, then only for the missing ones, in ever smaller calls."""
     texts: dict[int, str] = {}
     failed: dict[int, str] = {}
-    usd, repaired = usd_before, set()
-    batches: list[Sequence[Question]] = [questions.questions]
-    for attempt in range(settings.max_repairs + 1):
+    usd, repaired = 0.0, set()
+    batches: list[Sequence[Question]] = [questions] if questions else []
+    for attempt in range(max_repairs + 1):
         for batch in batches:
-            reply = teacher.reply(TeacherRequest(kind="answers", document=document, questions=list(batch)))
+            request = TeacherRequest(kind="answers", document=document, questions=list(batch), round=attempt)
+            reply = teacher.reply(request)
             usd += reply.usd
             good = accepted(reply.items, {q.question_number for q in batch})
             texts |= good
             missing = [q.question_number for q in batch if q.question_number not in texts]
             failed |= {n: reply.refused.get(n, "no usable answer came back") for n in missing}
             repaired |= set(good) if attempt else set()
-        left = [q for q in questions.questions if q.question_number not in texts]
+        left = [q for q in questions if q.question_number not in texts]
         if not left:
             break
         batches = _smaller(left, attempt)
-    return Answers(
-        document_id=document.document_id,
-        teacher=teacher.label,
-        prompt_sha256=teacher.prompt_sha256,
-        usd=usd,
-        repaired=len(repaired),
-        answers=[_entry(q.question_number, texts, failed) for q in questions.questions],
-    )
+    return Tried(texts, failed, repaired, usd)
 
 
 def accepted(items: Sequence[ReplyItem], asked: set[int]) -> dict[int, str]:

@@ -4,9 +4,11 @@ import re
 from collections import Counter
 from collections.abc import Collection
 from itertools import pairwise
+from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from understudy.calls.prompting import estimated_tokens
 from understudy.errors import TeacherError
 from understudy.interfaces import ReplyItem, TeacherReply, TeacherRequest
 from understudy.records import Document, Question
@@ -58,11 +60,30 @@ class ExtractiveTeacher:
     def __init__(self, options: Options) -> None:
         self.options = options
         self.label = "extractive"
-        self.prompt_sha256: str | None = None
+        self.deterministic = True
 
     def problems(self) -> list[str]:
         """Always empty: there is no key, no network and no model to miss."""
         return []
+
+    @staticmethod
+    def prompt_sha256(kind: str) -> str | None:
+        """Always None: it reads no prompt."""
+        return None
+
+    def begin(self, folder: Path) -> None:
+        """Nothing: its replies cost nothing."""
+
+    def window(self) -> int | None:
+        """Always None: it reads a talk of any length."""
+        return None
+
+    def tokens(self, text: str) -> int:
+        """An estimate; it counts words itself."""
+        return estimated_tokens(text)
+
+    def close(self) -> None:
+        """Nothing is open."""
 
     def reply(self, request: TeacherRequest) -> TeacherReply:
         """Questions or answers for one talk; the same request gives the same reply. Raises TeacherError."""

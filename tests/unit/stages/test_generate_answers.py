@@ -1,6 +1,7 @@
 """The numbers answered are the numbers asked, whatever the teacher sends back."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -21,11 +22,26 @@ Reply = Callable[[int, list[int]], TeacherReply]
 class ScriptedTeacher:
     """Replies by rule and remembers which numbers each request asked for."""
 
-    label, prompt_sha256 = "scripted", None
+    label, deterministic = "scripted", False
 
-    def __init__(self, rule: Reply) -> None:
-        self.rule = rule
+    def __init__(self, rule: Reply, window: int | None = None) -> None:
+        self.rule, self.limit = rule, window
         self.asked: list[list[int]] = []
+        self.requests: list[TeacherRequest] = []
+
+    @staticmethod
+    def prompt_sha256(kind: str) -> str | None:
+        return None
+
+    def begin(self, folder: Path) -> None: ...
+
+    def window(self) -> int | None:
+        return self.limit
+
+    def tokens(self, text: str) -> int:
+        return len(text.split())
+
+    def close(self) -> None: ...
 
     def problems(self) -> list[str]:
         return []
@@ -33,6 +49,7 @@ class ScriptedTeacher:
     def reply(self, request: TeacherRequest) -> TeacherReply:
         numbers = [q.question_number for q in request.questions]
         self.asked.append(numbers)
+        self.requests.append(request)
         return self.rule(len(self.asked), numbers)
 
 
@@ -94,9 +111,50 @@ def test_questions_are_renumbered_without_doubles_and_spans_stay_inside_the_talk
         ReplyItem(question_number=n, text=t, first_paragraph=p, last_paragraph=p)
         for n, t, p in ((7, "What is heat?", 0), (7, "what is HEAT?", 0), (1, "What is cold?", 5))
     ]
-    questions, _ = extract(
+    questions = extract(
         DOCUMENT, ScriptedTeacher(lambda *_: TeacherReply(items=sent)), QuestionSettings(seconds_per_question=20)
     )
     assert [(q.question_number, q.first_paragraph) for q in questions.questions] == [(1, 0), (2, None)]
     with pytest.raises(MalformedReply, match="no question"):
         extract(DOCUMENT, ScriptedTeacher(lambda *_: TeacherReply(items=[])), QuestionSettings())
+
+
+def test_questions_that_do_not_stand_alone_are_dropped_and_counted() -> None:
+    texts = ["What is heat?", "What does he say in this video?", "What is cold?", "What is dew?"]
+    sent = [ReplyItem(question_number=n, text=t) for n, t in enumerate(texts, 1)]
+    found = extract(
+        DOCUMENT, ScriptedTeacher(lambda *_: TeacherReply(items=sent)), QuestionSettings(seconds_per_question=60)
+    )
+    assert [q.question for q in found.questions] == ["What is heat?", "What is cold?"]
+    assert sum(found.dropped.values()) == 2
+
+
+def test_a_reply_with_too_few_questions_is_asked_for_again() -> None:
+    texts = [f"What is the {word}?" for word in ("sun", "moon", "wind", "rain", "snow", "hail")]
+
+    def rule(call: int, numbers: list[int]) -> TeacherReply:
+        return TeacherReply(items=[ReplyItem(question_number=n, text=t) for n, t in enumerate(texts[: call * 2], 1)])
+
+    teacher = ScriptedTeacher(rule)
+    found = extract(DOCUMENT, teacher, QuestionSettings(seconds_per_question=15))
+    assert [request.round for request in teacher.requests] == [0, 1]
+    assert len(found.questions) == 4
+
+
+def test_a_talk_over_the_window_is_asked_part_by_part_in_both_passes() -> None:
+    paragraphs = [Paragraph(text=f"p{at} " * 100) for at in range(6)]
+    document = DOCUMENT.model_copy(update={"paragraphs": paragraphs})
+
+    def rule(call: int, numbers: list[int]) -> TeacherReply:
+        return TeacherReply(items=items(*numbers) if numbers else [
+            ReplyItem(question_number=1, text=f"What is thing {call}?", first_paragraph=1, last_paragraph=2)
+        ])  # fmt: skip
+
+    teacher = ScriptedTeacher(rule, window=300)
+    found = extract(document, teacher, QuestionSettings(seconds_per_question=1e6))
+    assert [(q.question_number, q.part, q.first_paragraph) for q in found.questions] == [(1, 1, 1), (2, 2, 4)]
+    assert (found.parts, found.tokens) == (2, 600)
+    answers = answer(document, found, teacher, AnswerSettings())
+    assert [a.question_number for a in answers.answers if a.answer] == [1, 2]
+    assert teacher.asked[2:] == [[1], [2]]
+    assert [r.document.paragraphs[0].text[:2] for r in teacher.requests] == ["p0", "p3", "p0", "p3"]

@@ -1,0 +1,140 @@
+"""
+What a teacher is asked: the files in understudy/prompts, filled with one talk and one instruction.
+
+A request is [system, user], and the user's message is the talk block, then the instruction: what both
+passes and every repair share comes first, because a provider's cache matches from the front. The
+reply's schema is one for both passes for the same reason: it is part of that front.
+"""
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from understudy.errors import ConfigError
+from understudy.interfaces import TeacherRequest
+from understudy.records import Document, Question
+
+FOLDER = Path(__file__).resolve().parent.parent / "prompts"
+
+# OpenAI's strict rules: an object at the root, every field required, no other fields. The number stands
+# before the text, so that an entry that was cut has no text yet. No maxLength: large ones kill llama.cpp.
+SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "items": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {"question_number": {"type": "integer"}, "text": {"type": "string"}},
+                "required": ["question_number", "text"],
+                "additionalProperties": False,
+            },
+        }
+    },
+    "required": ["items"],
+    "additionalProperties": False,
+}
+
+_PLACEHOLDERS = {
+    "system": frozenset[str](),
+    "talk": frozenset({"nonce", "title", "language", "paragraphs"}),
+    "questions": frozenset({"count"}),
+    "answers": frozenset({"questions"}),
+}
+_PLACEHOLDER = re.compile(r"\{([A-Za-z_]+)\}")
+_CJK = re.compile(r"[\u1100-\u11ff\u3000-\u30ff\u3130-\u318f\u31f0-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef]+")
+
+
+class Prompt(NamedTuple):
+    """What is sent, and the question numbers its reply must have (none in pass 1)."""
+
+    messages: tuple[dict[str, str], ...]
+    numbers: tuple[int, ...]
+
+
+def compose(request: TeacherRequest, folder: Path | None = None) -> Prompt:
+    """The messages of one request. Raises ConfigError when a prompt file cannot be used."""
+    texts = _texts(("system", "talk", request.kind), folder)
+    talk = _filled(texts["talk"], _talk_values(request.document))
+    values = {"count": str(request.count), "questions": _listed(request.questions)}
+    instruction = _filled(texts[request.kind], values)
+    numbers = tuple(q.question_number for q in request.questions) if request.kind == "answers" else ()
+    user = f"{talk}\n\n{instruction}"
+    return Prompt(({"role": "system", "content": texts["system"]}, {"role": "user", "content": user}), numbers)
+
+
+def sha256(kind: str, folder: Path | None = None) -> str:
+    """Digest of all that the prompt of one pass is made of; the other pass's instruction is no part of it."""
+    told = [_texts(("system", "talk", kind), folder), SCHEMA]
+    return hashlib.sha256(json.dumps(told, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+def problems(folder: Path | None = None) -> list[str]:
+    """What is wrong with the prompt files, one sentence each; [] when all four can be used."""
+    return [problem for name in _PLACEHOLDERS for problem in _problems_of(name, folder or FOLDER)]
+
+
+def estimated_tokens(text: str) -> int:
+    """About how many tokens `text` has: a quarter of its bytes, 1.4 times that for Chinese, Japanese and Korean.
+
+    Made for prices and budgets before a call; the usage in the first replies corrects it.
+    """
+    dense = 0 if text.isascii() else sum(len(run.encode()) for run in _CJK.findall(text))
+    total = len(text.encode(errors="replace"))
+    return math.ceil((total + 0.4 * dense) / 4)
+
+
+def _texts(names: Sequence[str], folder: Path | None) -> dict[str, str]:
+    folder = folder or FOLDER
+    if wrong := [problem for name in names for problem in _problems_of(name, folder)]:
+        raise ConfigError(wrong)
+    return {name: _read(folder / f"{name}.md") for name in names}
+
+
+def _read(file: Path) -> str:
+    # utf-8-sig: some editors put a byte order mark in front, which is no part of the prompt.
+    return file.read_text(encoding="utf-8-sig").strip()
+
+
+def _problems_of(name: str, folder: Path) -> list[str]:
+    file = folder / f"{name}.md"
+    try:
+        text = _read(file)
+    except OSError as error:
+        return [f"the prompt file {file} cannot be read ({error.strerror}): put it back"]
+    except UnicodeDecodeError:
+        return [f"the prompt file {file} is not UTF-8 text: save it as UTF-8"]
+    if not text:
+        return [f"the prompt file {file} is empty: it must say what the teacher is asked"]
+    needed, found = _PLACEHOLDERS[name], set(_PLACEHOLDER.findall(text))
+    missing = [f"{file} must contain {{{key}}}, which is filled in for each talk" for key in sorted(needed - found)]
+    known = ", ".join(f"{{{key}}}" for key in sorted(needed)) or "none"
+    unknown = [f"{file} contains {{{key}}}, but only {known} can be filled in" for key in sorted(found - needed)]
+    return missing + unknown
+
+
+def _filled(text: str, values: Mapping[str, str]) -> str:
+    """`text` with its placeholders filled in one pass, so that braces in a talk stay what they are."""
+    return _PLACEHOLDER.sub(lambda match: values[match.group(1)], text)
+
+
+def _talk_values(document: Document) -> dict[str, str]:
+    # One line each: what begins a line is ours, so a talk can forge neither a number nor a fence.
+    title = " ".join(document.title.split())
+    lines = [f"[{i}] {' '.join(paragraph.text.split())}" for i, paragraph in enumerate(document.paragraphs)]
+    paragraphs = "\n\n".join(lines)
+    return {
+        "title": title,
+        "language": " ".join((document.language or "").split()) or "the one it is written in",
+        "paragraphs": paragraphs,
+        # The same for the same talk, and not to be known by whoever writes a talk: it digests the whole of it.
+        "nonce": hashlib.sha256(f"{title}\n{paragraphs}".encode(errors="replace")).hexdigest()[:16],
+    }
+
+
+def _listed(questions: Sequence[Question]) -> str:
+    return "\n".join(f"{q.question_number}. {' '.join(q.question.split())}" for q in questions)

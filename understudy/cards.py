@@ -1,0 +1,46 @@
+"""The pages that travel with a dataset and a model: what it is made of, by what right, and what it is not."""
+
+from understudy.config import Config
+from understudy.records import Scorecard
+
+PERMISSION = {
+    "owned": "The talks are the publisher's own.",
+    "permitted": "The holder of the rights to the talks has permitted this use.",
+    "own_risk": "**No permission was given for this use of the talks; whoever made this says it is at their own risk. "
+    "Do not pass it on.**",
+    None: "**Nothing was said about the right to the talks. Do not pass it on.**",
+}
+LABEL = (
+    "Everything the model says is written by AI in the style of the talks. It is not by the person who gave them, it "
+    "is not checked by that person, and it must not be passed off as that person's words. Tuning teaches manner and "
+    "format, not facts: do not rely on it for any."
+)
+
+
+def dataset(config: Config, summary: str) -> str:
+    """The README of a dataset; `summary` is its markdown tables."""
+    return "\n\n".join(
+        [
+            f"# Questions and answers from the talks of {config.name}",
+            summary,
+            "## By what right",
+            f"`permission: {config.permission}`. {PERMISSION[config.permission]} A transcript belongs to its speaker "
+            "or channel; the answers here were written from it by a program.",
+            "## How to treat it",
+            LABEL + "\n",
+        ]
+    )
+
+
+def model(config: Config, card: Scorecard, base: str, summary: str) -> str:
+    """The README of a tuned model; `summary` is the scorecard as markdown."""
+    return "\n\n".join(
+        [
+            f"# {config.name}: a small model tuned on talks",
+            f"Base: `{base}`. Run: `{card.run}`. {LABEL}",
+            "## By what right",
+            f"`permission: {config.permission}`. {PERMISSION[config.permission]} The base has a licence of its own.",
+            "## Did it work",
+            summary + "\n",
+        ]
+    )
