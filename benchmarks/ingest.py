@@ -1,7 +1,6 @@
 """A channel fetched and kept in step against the loopback YouTube, captions cleaned, a large ledger read."""
 
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -11,7 +10,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks.figures import Figure
+from benchmarks.figures import Figure, peak_mb
 from tests.fixtures.youtube_server import Video, YouTube, serve
 from understudy import captions
 from understudy.config import load
@@ -86,7 +85,7 @@ def _fetched(videos: int, seconds_per_answer: float) -> Iterator[Figure]:
 
 
 def _memory() -> Iterator[Figure]:
-    program = "import sys; from benchmarks.ingest import peak_mb; print(peak_mb(int(sys.argv[1])))"
+    program = "import sys; from benchmarks.ingest import peak_of; print(peak_of(int(sys.argv[1])))"
     small, large = (
         float(subprocess.run([sys.executable, "-c", program, str(videos)], capture_output=True, text=True, check=True,
                              cwd=ROOT).stdout) for videos in (50, 5000)
@@ -94,11 +93,11 @@ def _memory() -> Iterator[Figure]:
     yield Figure("memory_growth_mb_from_50_to_5000_videos", large - small, "<=", 50)
 
 
-def peak_mb(videos: int) -> float:
+def peak_of(videos: int) -> float:
     """The peak of a process that syncs a channel whose server is another process."""
     with _remote(videos) as youtube, tempfile.TemporaryDirectory() as home:
         assert _sync(_workspace(youtube, home)) == videos
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        return peak_mb()
 
 
 @contextmanager

@@ -1,7 +1,9 @@
 """Talks in, train, valid and test out."""
 
+from typing import Any
+
 from prefect import flow
-from prefect.futures import wait
+from prefect.futures import PrefectFuture, wait
 from prefect.utilities.annotations import quote
 
 from tasks import dataset, policies, publish
@@ -24,6 +26,7 @@ def build_dataset(workspace: Workspace) -> DatasetRefs:
         talks = dataset.ready(workspace, entries)
         if not talks:
             raise DatasetError("no talk could be used; the ledger and the warnings above say why")
+        publish.costs(workspace, talks)
         inputs = [ref for talk in talks for ref in (talk.document, talk.questions, talk.answers)]
         pairs = policies.made(dataset.gate, "pairs", workspace, inputs, talks=quote(talks))
         split = policies.made(dataset.split, "split", workspace, [pairs], pairs=pairs)
@@ -31,14 +34,32 @@ def build_dataset(workspace: Workspace) -> DatasetRefs:
 
 
 def _read(workspace: Workspace, due: list[Entry]) -> None:
-    """Both passes over every talk that is due, chained per talk without barriers."""
-    chains = []
-    for batch in policies.batches(due):
-        fetched = dataset.collect.submit(workspace, batch)
-        asked = dataset.extract_questions.submit(workspace, fetched)
-        chains.append((fetched, asked, dataset.generate_answers.submit(workspace, asked)))
-    with track("read talks") as report:
+    """Both passes over every talk that is due; a talk is read to its end before another is begun."""
+    if due and policies.shared_teacher(workspace).batches:
+        return _read_in_batches(workspace, due)
+    _wait([_chain(workspace, batch) for batch in policies.batches(due)], "read talks")
+
+
+def _read_in_batches(workspace: Workspace, due: list[Entry]) -> None:
+    """Pass after pass, for a teacher that is cheaper when it may answer a whole pass at once."""
+    for until in dataset.PASSES:
+        if until != "document":
+            dataset.ask_ahead(workspace, due, until)
+        _wait([[dataset.read_talks.submit(workspace, batch, until)] for batch in policies.batches(due)], until)
+
+
+def _wait(chains: list[list[PrefectFuture[Any]]], stage: str) -> None:
+    with track(stage) as report:
         for done, chain in enumerate(chains, 1):
-            wait(list(chain))
+            wait(chain)
             report(done, len(chains))
     policies.raise_first_failure(future for chain in chains for future in chain)
+
+
+def _chain(workspace: Workspace, batch: list[Entry]) -> list[PrefectFuture[Any]]:
+    """The tasks of one talk, chained without barriers; one task for a batch of them."""
+    if len(batch) > 1:
+        return [dataset.read_talks.submit(workspace, batch)]
+    fetched = dataset.collect.submit(workspace, batch[0])
+    asked = dataset.extract_questions.submit(workspace, fetched)
+    return [fetched, asked, dataset.generate_answers.submit(workspace, asked)]

@@ -59,6 +59,7 @@ def parser() -> argparse.ArgumentParser:
         "--home", metavar="DIR", type=Path, default=ROOT, help="where data/ and models/ live (default: here)"
     )
     p.add_argument("--only", choices=["dataset", "model", "score"], help="run one part; the parts before must be done")
+    p.add_argument("--estimate", action="store_true", help="print what the teacher's calls would cost, and do nothing")
     p.add_argument("--json", action="store_true", help="print one JSON object as the last line of standard output")
     return p
 
@@ -68,6 +69,8 @@ def main(arguments: list[str] | None = None) -> int:
     asked = parser().parse_args(arguments)
     try:
         workspace = _workspace(asked)
+        if asked.estimate:
+            return _estimate(workspace)
         preflight.check(workspace, asked.only)
         if who := preflight.busy(workspace):
             raise Busy(f"data/{workspace.config.name} is in use by {who}; wait until it ends, or choose another --home")
@@ -79,6 +82,13 @@ def main(arguments: list[str] | None = None) -> int:
     os.chdir(ROOT)  # where Prefect looks for prefect.toml
     os.environ.setdefault("DO_NOT_TRACK", "1")
     return _run(workspace, asked, log_file)
+
+
+def _estimate(workspace: Workspace) -> int:
+    from understudy import estimate
+
+    print(estimate.told(workspace))
+    return 0
 
 
 def _run(workspace: Workspace, asked: argparse.Namespace, log_file: Path) -> int:

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal, get_args
 
 from prefect import task
 
@@ -23,6 +24,8 @@ from understudy.workspace import Workspace
 
 log = logging.getLogger("understudy.dataset")
 TOLD = "told_notice"
+Pass = Literal["document", "questions", "answers"]
+PASSES: tuple[Pass, ...] = get_args(Pass)
 
 
 @task(name="list-talks", **policies.DOCUMENTS)
@@ -56,49 +59,42 @@ def ready(workspace: Workspace, entries: Sequence[Entry]) -> list[Talk]:
 
 
 @task(name="collect", **policies.DOCUMENTS)
-def collect(workspace: Workspace, entries: list[Entry]) -> list[Entry]:
-    """Fetch the talks that are not here yet; what the source cannot give is in the ledger, with the reason."""
-    source = policies.shared_source(workspace)
-    return [entry for entry in entries if _here(workspace, entry) or _fetched(workspace, source, entry)]
+def collect(workspace: Workspace, entry: Entry) -> Entry | None:
+    """Fetch a talk that is not here yet; what the source cannot give is in the ledger, with the reason."""
+    return entry if _collected(workspace, entry) else None
 
 
 @task(name="extract-questions", **policies.DOCUMENTS)
-def extract_questions(workspace: Workspace, entries: list[Entry]) -> list[Entry]:
-    """Pass 1 for each talk."""
-    teacher, asked = policies.shared_teacher(workspace), []
-    for entry in entries:
-        chain = workspace.chain(entry)
-        if "questions" not in chain:
-            document = workspace.read(chain["document"])
-            made_from = workspace.fingerprint("questions", [chain["document"]])
-            try:
-                questions = extracting.extract(document, teacher, workspace.config.questions)
-            except TeacherError as error:
-                _leave_out(workspace, entry, str(error))
-                continue
-            workspace.save("questions", [questions], made_from, document=entry.document_id)
-        asked.append(entry)
-    return asked
+def extract_questions(workspace: Workspace, entry: Entry | None) -> Entry | None:
+    """Pass 1 over a talk that is here."""
+    return entry if entry and _asked(workspace, entry) else None
 
 
 @task(name="generate-answers", **policies.DOCUMENTS)
-def generate_answers(workspace: Workspace, entries: list[Entry]) -> int:
-    """Pass 2 for each talk: all its questions in one request. Returns how many talks have answers."""
-    teacher, answered = policies.shared_teacher(workspace), 0
-    for entry in entries:
-        chain = workspace.chain(entry)
-        if "answers" not in chain:
+def generate_answers(workspace: Workspace, entry: Entry | None) -> bool:
+    """Pass 2 over a talk with questions: all of them in one request."""
+    return entry is not None and _answered(workspace, entry)
+
+
+@task(name="read-talks", **policies.DOCUMENTS)
+def read_talks(workspace: Workspace, entries: list[Entry], until: Pass = "answers") -> int:
+    """Many talks, one after another, each as far as `until` before the next is begun. Returns how many came so far."""
+    steps = [_collected, _asked, _answered][: PASSES.index(until) + 1]
+    return sum(all(step(workspace, entry) for step in steps) for entry in entries)
+
+
+@task(name="ask-ahead", **policies.DOCUMENTS)
+def ask_ahead(workspace: Workspace, entries: list[Entry], until: Pass) -> int:
+    """Have a teacher that works in batches answer one pass over all talks at once. Returns how many replies came."""
+    teacher, wanted = policies.shared_teacher(workspace), []
+    for chain in map(workspace.chain, entries):
+        if until == "questions" and set(chain) == {"document"}:
+            wanted += extracting.requests(workspace.read(chain["document"]), teacher, workspace.config.questions)
+        if until == "answers" and set(chain) == {"document", "questions"}:
             document, questions = workspace.read(chain["document"]), workspace.read(chain["questions"])
-            made_from = workspace.fingerprint("answers", [chain["document"], chain["questions"]])
-            try:
-                answers = generating.answer(document, questions, teacher, workspace.config.answers)
-            except TeacherError as error:
-                _leave_out(workspace, entry, str(error))
-                continue
-            workspace.save("answers", [answers], made_from, document=entry.document_id)
-            _answered(workspace, entry)
-        answered += 1
-    return answered
+            wanted += generating.requests(document, questions, teacher)
+    with track(f"batch of {until}") as report:
+        return teacher.ahead(wanted, report)
 
 
 @task(name="gate", **policies.ASSET)
@@ -141,16 +137,48 @@ def _joined(workspace: Workspace, talks: Sequence[Talk]) -> list[Pair]:
     ]
 
 
-def _leave_out(workspace: Workspace, entry: Entry, reason: str) -> None:
+def _collected(workspace: Workspace, entry: Entry) -> bool:
+    return _here(workspace, entry) or _fetched(workspace, policies.shared_source(workspace), entry)
+
+
+def _asked(workspace: Workspace, entry: Entry) -> bool:
+    """Pass 1, unless its questions are fresh; False when the teacher finds none."""
+    chain = workspace.chain(entry)
+    if "questions" not in chain:
+        document: Document = workspace.read(chain["document"])
+        teacher = policies.shared_teacher(workspace)
+        try:
+            questions = extracting.extract(document, teacher, workspace.config.questions)
+        except TeacherError as error:
+            return _left_out(workspace, entry, str(error))
+        made_from = workspace.fingerprint("questions", [chain["document"]])
+        workspace.save("questions", [questions], made_from, document=entry.document_id)
+    return True
+
+
+def _answered(workspace: Workspace, entry: Entry) -> bool:
+    """Pass 2, unless its answers are fresh; False when the teacher gives none."""
+    chain = workspace.chain(entry)
+    if "answers" not in chain:
+        document, questions = workspace.read(chain["document"]), workspace.read(chain["questions"])
+        teacher = policies.shared_teacher(workspace)
+        try:
+            answers = generating.answer(document, questions, teacher, workspace.config.answers)
+        except TeacherError as error:
+            return _left_out(workspace, entry, str(error))
+        made_from = workspace.fingerprint("answers", [chain["document"], chain["questions"]])
+        workspace.save("answers", [answers], made_from, document=entry.document_id)
+        row = workspace.ledger.get(entry.document_id)
+        if row and row.status != "ok":
+            workspace.ledger.record(row._replace(status="ok", reason=None))
+    return True
+
+
+def _left_out(workspace: Workspace, entry: Entry, reason: str) -> bool:
     log.warning("%s is left out of this run: %s", entry.locator, reason)
     if row := workspace.ledger.get(entry.document_id):
         workspace.ledger.record(row._replace(status="unanswered", reason=reason))
-
-
-def _answered(workspace: Workspace, entry: Entry) -> None:
-    row = workspace.ledger.get(entry.document_id)
-    if row and row.status != "ok":
-        workspace.ledger.record(row._replace(status="ok", reason=None))
+    return False
 
 
 def _listing(

@@ -31,6 +31,7 @@ from understudy.records import AssetRef
 from understudy.workspace import Workspace
 
 TASKS_PER_STAGE = 100  # about 300 task runs per flow run; the server's queue loses more (and costs 25 s CPU per 1,000)
+TASKS_PER_TALK = 3
 SLOT_SECONDS = 600
 TOGETHER = {"split": ("train", "valid", "test"), "scorecard": ("report",)}  # written by one task, the key asset last
 _fetching = threading.Lock()
@@ -132,8 +133,8 @@ def raise_first_failure(futures: Iterable[PrefectFuture[Any]]) -> None:
 
 
 def runner(settings: RunnerSettings) -> ThreadPoolTaskRunner[Any]:
-    """The task runner of a preset."""
-    return ThreadPoolTaskRunner(max_workers=settings.workers)
+    """The task runner of a preset: a talk's later tasks hold a thread each while they wait for the earlier ones."""
+    return ThreadPoolTaskRunner(max_workers=TASKS_PER_TALK * settings.workers)
 
 
 @contextmanager

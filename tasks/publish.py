@@ -18,7 +18,10 @@ from prefect.artifacts import (
 )
 
 from understudy import cards
-from understudy.records import AssetRef, DatasetRefs, ModelRefs, Pair, Scorecard, ScoreRefs, SplitPlan
+from understudy import estimate as estimates
+from understudy.calls.ledger import CallLedger
+from understudy.calls.model_teacher import CALLS, ModelTeacher
+from understudy.records import AssetRef, DatasetRefs, ModelRefs, Pair, Scorecard, ScoreRefs, SplitPlan, Talk
 from understudy.report import page as pages
 from understudy.workspace import Workspace
 
@@ -66,6 +69,22 @@ def dataset_summary(rows: Sequence[Pair], plan: SplitPlan, ledger: dict[str, int
         + (f" **{plan.leakage.explained}.**" if plan.leakage.explained else ""),
     ]
     return "\n".join(lines)
+
+
+def costs(workspace: Workspace, talks: Sequence[Talk]) -> None:
+    """What the teacher was estimated at and what it came to, when it is one that is paid."""
+    ledger = CallLedger(workspace.folder / CALLS)
+    paid = ledger.summary()
+    ledger.close()
+    teacher = workspace.plugin("teacher")
+    if paid and isinstance(teacher, ModelTeacher):
+        read = (estimates.Talk(workspace.read(talk.document), workspace.read(talk.questions), False) for talk in talks)
+        rows = estimates.estimate(teacher, read, workspace.config.questions, again=True)
+        create_markdown_artifact(
+            key=_key(workspace, "cost"),
+            markdown=estimates.compared(rows, paid),
+            description="What the teacher's calls cost, beside the estimate for the same talks.",
+        )
 
 
 def losses(workspace: Workspace, adapter: AssetRef) -> None:

@@ -8,6 +8,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from understudy import imported, locks, text
+from understudy.calls import recording
+from understudy.calls.ledger import CallLedger
+from understudy.calls.model_teacher import CALLS, RECORDING
 from understudy.errors import UnderstudyError
 from understudy.ledger import Ledger, Row
 from understudy.sources.youtube import PREFIX
@@ -36,6 +39,9 @@ def parser() -> argparse.ArgumentParser:
     )
     bring.add_argument("path", type=Path, metavar="PATH", help="a folder, or one file (vtt, srt, json3, xml)")
     bring.add_argument("--channel", required=True, help="a folder under data/; made when it is not there yet")
+    record = commands.add_parser("record", help="write a teacher's replies to a file, for the teacher `replay`")
+    record.add_argument("file", type=Path, metavar="FILE")
+    record.add_argument("--channel", required=True)
     forget = commands.add_parser("forget", help="delete talks with everything made of them, for good")
     forget.add_argument("ids", nargs="*", metavar="ID")
     forget.add_argument("--channel", required=True, help="without an ID: the whole channel")
@@ -55,6 +61,8 @@ def main(arguments: list[str] | None = None) -> int:
         with locks.held(folder / ".lock", f"data/{asked.channel}"):
             if asked.command == "retry":
                 return retry(Ledger(folder / "ledger.sqlite"), asked.ids)
+            if asked.command == "record":
+                return record(folder, asked.file)
             return forget(folder, asked.home.resolve() / "models" / asked.channel, asked.ids)
     except UnderstudyError as error:
         print(error, file=sys.stderr)
@@ -107,11 +115,21 @@ def bring_in(path: Path, data: Path, channel: str) -> int:
     return 0 if brought else 1
 
 
+def record(folder: Path, file: Path) -> int:
+    """Write the replies of the channel's teacher as a recording."""
+    ledger = CallLedger(folder / CALLS)
+    told = json.loads(ledger.note(RECORDING) or "{}")
+    written = recording.record(ledger, file, **told)
+    print(f"{written} replies in {file}; play them with: --set 'teacher={{use: replay, file: {file}}}'")
+    return 0
+
+
 def forget(folder: Path, models: Path, ids: list[str]) -> int:
     """Delete talks and the dataset made of them; name the models that may have seen them."""
     ledger = Ledger(folder / "ledger.sqlite")
     rows = _rows(ledger, ids) if ids else ledger.rows()
     brought = imported.files(folder)
+    CallLedger(folder / CALLS).forget(row.document_id for row in rows)
     for row in rows:
         shutil.rmtree(folder / "documents" / row.document_id, ignore_errors=True)
         if row.document_id in brought:

@@ -79,7 +79,7 @@ class RunnerSettings(Settings):
     """Where the per-document tasks run."""
 
     use: Literal["threads"] = "threads"
-    workers: int = Field(default=8, ge=1, le=64, description="documents worked on at once")
+    workers: int = Field(default=24, ge=1, le=200, description="talks worked on at once; as many as calls in flight")
 
 
 class Config(Settings):

@@ -100,14 +100,21 @@ class Teacher(Protocol):
     deterministic: bool
     """True when the same request always brings the same reply, so that asking again is of no use."""
 
+    batches: bool
+    """True when one pass over all talks is asked at once with `ahead`, because that is cheaper."""
+
     def problems(self) -> list[str]:
         """What makes this teacher unusable, one sentence each; makes no paid call."""
 
-    def prompt_sha256(kind: str) -> str | None:  # type: ignore[misc]  # a static method
+    @staticmethod
+    def prompt_sha256(kind: str) -> str | None:
         """Digest of the prompt texts of pass 'questions' or 'answers'; None when there is no prompt."""
 
     def begin(self, folder: Path) -> None:
         """Keep replies and what they cost in `folder` (the channel's) from now on. Raises TeacherStopped."""
+
+    def ahead(self, requests: Iterable[TeacherRequest], report: Report) -> int:
+        """Have the replies to `requests` ready, where it `batches`; returns how many are. May take a day."""
 
     def window(self) -> int | None:
         """How many tokens of a talk it takes at once; None when any talk will do."""

@@ -20,6 +20,9 @@ PLUGINS: dict[str, dict[str, str]] = {
     },
     "teacher": {
         "extractive": "understudy.teachers.extractive:ExtractiveTeacher",
+        "llama_cpp": "understudy.teachers.llama_cpp:LlamaCppTeacher",
+        "openai": "understudy.teachers.openai:OpenAITeacher",
+        "replay": "understudy.teachers.replay:ReplayTeacher",
     },
     "gate": {
         "duplicates": "understudy.gates.duplicates:DuplicatesGate",

@@ -147,7 +147,8 @@ def failure(error: YoutubeDLError, where: str) -> SourceError | Transient:
     if status == 404:
         return SourceError(f"YouTube knows nothing at {where} (404); check source.channel")
     if isinstance(cause, HTTPError | TransportError) or _UNREACHABLE.search(words):
-        return Transient(f"{where} could not be listed: {words}")
+        way_out = "; check source.proxy: it does not answer, or does not let us in" if "proxy" in words.lower() else ""
+        return Transient(f"{where} could not be listed: {words}{way_out}")
     return SourceError(f"{where} cannot be listed: {words}; check source.channel")
 
 

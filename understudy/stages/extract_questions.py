@@ -52,6 +52,16 @@ def extract(document: Document, teacher: Teacher, settings: QuestionSettings) ->
     )
 
 
+def requests(document: Document, teacher: Teacher, settings: QuestionSettings) -> list[TeacherRequest]:
+    """What `extract` asks first, one request for each part."""
+    pieces = parts(document, teacher.tokens, teacher.window())
+    return [_request(part.document, wanted(part.document, settings), 0) for part in pieces]
+
+
+def _request(document: Document, count: int, attempt: int) -> TeacherRequest:
+    return TeacherRequest(kind="questions", document=document, count=count, round=attempt)
+
+
 def wanted(document: Document, settings: QuestionSettings) -> int:
     """How many questions a talk of this length is asked for."""
     seconds = document.duration_seconds or document.words / settings.words_per_minute * 60
@@ -62,7 +72,7 @@ def _asked(document: Document, teacher: Teacher, count: int) -> Found:
     """The best of a few replies: the first that brings at least half of what was wanted, else the longest."""
     best, usd = Found([], Counter(), 0.0), 0.0
     for attempt in range(ROUNDS):
-        reply = teacher.reply(TeacherRequest(kind="questions", document=document, count=count, round=attempt))
+        reply = teacher.reply(_request(document, count, attempt))
         usd += reply.usd
         found = _usable(reply.items, count)
         if len(found.items) > len(best.items) or not attempt:

@@ -45,6 +45,15 @@ def answer(document: Document, questions: Questions, teacher: Teacher, settings:
     )
 
 
+def requests(document: Document, questions: Questions, teacher: Teacher) -> list[TeacherRequest]:
+    """What `answer` asks first, one request for each part."""
+    return [
+        TeacherRequest(kind="answers", document=part.document, questions=asked)
+        for part, asked in _by_part(document, questions, teacher)
+        if asked
+    ]
+
+
 def _by_part(document: Document, questions: Questions, teacher: Teacher) -> list[tuple[Part, list[Question]]]:
     """Each part of the talk with the questions that came from it; one part when the talk fits whole."""
     if questions.parts == 1:

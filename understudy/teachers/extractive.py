@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from itertools import pairwise
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from understudy.calls.prompting import estimated_tokens
 from understudy.errors import TeacherError
-from understudy.interfaces import ReplyItem, TeacherReply, TeacherRequest
+from understudy.interfaces import ReplyItem, Report, TeacherReply, TeacherRequest
 from understudy.records import Document, Question
 from understudy.teachers.extractive_questions import Candidate, candidates, choose, tags
 from understudy.teachers.extractive_reading import Reading, Sentence, is_content, is_empty, read, stem
@@ -61,6 +61,7 @@ class ExtractiveTeacher:
         self.options = options
         self.label = "extractive"
         self.deterministic = True
+        self.batches = False
 
     def problems(self) -> list[str]:
         """Always empty: there is no key, no network and no model to miss."""
@@ -73,6 +74,10 @@ class ExtractiveTeacher:
 
     def begin(self, folder: Path) -> None:
         """Nothing: its replies cost nothing."""
+
+    def ahead(self, requests: Iterable[TeacherRequest], report: Report) -> int:
+        """Nothing: its replies are cheap."""
+        return 0
 
     def window(self) -> int | None:
         """Always None: it reads a talk of any length."""

@@ -1,13 +1,13 @@
 """The numbers answered are the numbers asked, whatever the teacher sends back."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
 
 from understudy.config import AnswerSettings, QuestionSettings
 from understudy.errors import MalformedReply
-from understudy.interfaces import ReplyItem, TeacherReply, TeacherRequest
+from understudy.interfaces import ReplyItem, Report, TeacherReply, TeacherRequest
 from understudy.records import Document, Paragraph, Question, Questions
 from understudy.stages.extract_questions import extract, wanted
 from understudy.stages.generate_answers import answer, tally
@@ -22,7 +22,7 @@ Reply = Callable[[int, list[int]], TeacherReply]
 class ScriptedTeacher:
     """Replies by rule and remembers which numbers each request asked for."""
 
-    label, deterministic = "scripted", False
+    label, deterministic, batches = "scripted", False, False
 
     def __init__(self, rule: Reply, window: int | None = None) -> None:
         self.rule, self.limit = rule, window
@@ -40,6 +40,9 @@ class ScriptedTeacher:
 
     def tokens(self, text: str) -> int:
         return len(text.split())
+
+    def ahead(self, requests: Iterable[TeacherRequest], report: Report) -> int:
+        return 0
 
     def close(self) -> None: ...
 

@@ -1,0 +1,191 @@
+"""The flow with a teacher that costs money, on the loopback server: what is paid for once is never paid again."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.fixtures.teacher_server import Plan, TeacherServer
+from tests.flows.conftest import ROOT
+from understudy.__main__ import main
+from understudy.calls import prompting
+from understudy.calls.ledger import CallLedger
+from understudy.calls.model_teacher import CALLS
+from understudy.config import load
+from understudy.errors import TeacherStopped
+from understudy.teachers.openai import OpenAITeacher
+from understudy.workspace import Workspace, _prompt_of
+
+KEY = "sk-planted-0123456789abcdef"
+
+
+@pytest.fixture
+def server() -> Iterator[TeacherServer]:
+    with TeacherServer(Plan(latency=0.05)) as running:
+        yield running
+
+
+@pytest.fixture
+def talks(tmp_path: Path) -> Path:
+    folder = tmp_path / "talks"
+    folder.mkdir()
+    for file in sorted((ROOT / "deployments/sample_channel").glob("0*"))[:6]:
+        shutil.copy(file, folder)
+    return folder
+
+
+def workspace(server: TeacherServer, talks: Path, **teacher: Any) -> Workspace:
+    changes = {
+        "name": "tea", "source": {"use": "documents", "path": str(talks)},
+        "teacher": {"use": "openai", "model": "gpt-5-mini", "base_url": server.url} | teacher,
+        "gates": [{"use": "length"}],
+    }  # fmt: skip
+    return Workspace(home=talks.parent / "home", config=load(ROOT / "deployments/presets/documents.yaml", changes))
+
+
+def run(found: Workspace) -> None:
+    from flows.pipeline import pipeline
+
+    _prompt_of.cache_clear()
+    pipeline(config=found.config, home=found.home, only="dataset")
+
+
+def paid(server: TeacherServer) -> int:
+    """Paid calls since the last look."""
+    calls = server.account.paid_calls
+    server.reset()
+    return calls
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_only_what_is_new_is_paid_for(
+    server: TeacherServer, talks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = workspace(server, talks)
+    run(found)
+    assert paid(server) == 2 * 6
+    run(found)
+    assert paid(server) == 0
+    shutil.copy(ROOT / "deployments/sample_channel" / sorted(os.listdir(ROOT / "deployments/sample_channel"))[7], talks)
+    run(found)
+    assert paid(server) == 2
+    prompts = tmp_path / "prompts"
+    shutil.copytree(prompting.FOLDER, prompts)
+    with (prompts / "answers.md").open("a") as file:
+        file.write("\nBe brief.\n")
+    monkeypatch.setattr(prompting, "FOLDER", prompts)
+    run(found)
+    assert paid(server) == 7
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_a_budget_stops_before_it_is_passed_and_the_rest_costs_no_more(server: TeacherServer, talks: Path) -> None:
+    with pytest.raises(TeacherStopped, match=r"--set teacher\.max_usd="):
+        run(workspace(server, talks, max_usd=0.03, price={"input": 0.25, "output": 2.0}, concurrency=2))
+    first = server.account.usd
+    assert 0 < first <= 0.03
+    run(workspace(server, talks, max_usd=5, price={"input": 0.25, "output": 2.0}))
+    assert server.account.good_paid_twice == 0
+    assert server.account.paid_calls == 12
+
+
+@pytest.mark.usefixtures("prefect_server")
+@pytest.mark.parametrize(
+    ("plan", "teacher", "told", "requests"),
+    [
+        ({"key": "right"}, {}, "TEACHER_KEY", 1),
+        ({"models": ("gpt-5",)}, {}, "gpt-5-mini", 4),
+        ({"quota_usd": 0.0}, {}, "quota", 25),
+        ({"context_tokens": 600}, {}, "OLLAMA_CONTEXT_LENGTH", 25),
+    ],
+)
+def test_a_teacher_that_cannot_go_on_stops_the_run_at_once(
+    talks: Path, plan: dict[str, Any], teacher: dict[str, Any], told: str, requests: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TEACHER_KEY", KEY)
+    with TeacherServer(Plan(**plan)) as running:
+        with pytest.raises(TeacherStopped, match=told) as stopped:
+            run(workspace(running, talks, api_key_env="TEACHER_KEY", **teacher))
+        assert running.account.requests <= requests
+        assert KEY not in str(stopped.value)
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_nobody_at_the_address_is_said_at_once(server: TeacherServer, talks: Path) -> None:
+    with pytest.raises(TeacherStopped, match=r"No connection can be made to http://127\.0\.0\.1:9/v1"):
+        run(workspace(server, talks, base_url="http://127.0.0.1:9/v1"))
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_a_batch_brings_the_same_answers_for_half_the_price(talks: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(OpenAITeacher, "sleep", staticmethod(lambda seconds: None))
+    answers, usd = {}, {}
+    for mode in ("direct", "batch"):
+        home = talks.parent / mode
+        with TeacherServer(Plan()) as running:
+            found = workspace(running, talks, mode=mode).model_copy(update={"home": home})
+            run(found)
+            run(found)
+            usd[mode] = sum(total.usd for total in CallLedger(found.folder / CALLS).summary())
+        answers[mode] = {f.parent.name: f.read_bytes() for f in sorted(home.rglob("documents/*/answers.json"))}
+    strip = {name: [a["answer"] for a in json.loads(text)["answers"]] for name, text in answers["direct"].items()}
+    assert strip == {name: [a["answer"] for a in json.loads(text)["answers"]] for name, text in answers["batch"].items()}
+    assert len(strip) == 6
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_a_recording_gives_the_same_dataset_offline(server: TeacherServer, talks: Path, tmp_path: Path) -> None:
+    found = workspace(server, talks)
+    run(found)
+    file = tmp_path / "replies.jsonl"
+    assert main(["--home", str(found.home), "record", str(file), "--channel", "tea"]) == 0
+    asked = server.account.requests
+    changes = {"teacher": {"use": "replay", "file": str(file)}, "name": "tea", "gates": [{"use": "length"}],
+               "source": {"use": "documents", "path": str(talks)}}  # fmt: skip
+    again = Workspace(home=tmp_path / "again", config=load(ROOT / "deployments/presets/documents.yaml", changes))
+    run(again)
+    assert server.account.requests == asked
+    for name in ("train.jsonl", "valid.jsonl", "test.jsonl"):
+        assert (again.folder / "dataset" / name).read_bytes() == (found.folder / "dataset" / name).read_bytes()
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_what_is_forgotten_leaves_no_reply_behind(server: TeacherServer, talks: Path) -> None:
+    found = workspace(server, talks)
+    run(found)
+    row = found.ledger.rows()[0]
+    before = sum(total.calls for total in CallLedger(found.folder / CALLS).summary())
+    assert main(["--home", str(found.home), "forget", row.document_id, "--channel", "tea"]) == 0
+    assert sum(total.calls for total in CallLedger(found.folder / CALLS).summary()) == before - 2
+    assert row.document_id.encode() not in (found.folder / CALLS).read_bytes()
+
+
+def test_a_killed_run_pays_again_at_most_the_calls_in_flight(talks: Path) -> None:
+    with TeacherServer(Plan(latency=1.0)) as running:
+        command = [
+            sys.executable, "flows/main.py", "--preset", "documents", "--documents", str(talks), "--only", "dataset",
+            "--home", str(talks.parent / "home"), "--set", "gates=[{use: length}]", "--set", "runner.workers=6",
+            "--set", f"teacher={{use: openai, model: gpt-5-mini, base_url: '{running.url}', concurrency: 2}}",
+        ]  # fmt: skip
+        environment = os.environ | {"OPENAI_API_KEY": KEY}
+        for calls in (3, 7):
+            process = subprocess.Popen(command, cwd=ROOT, start_new_session=True, env=environment)
+            while running.account.paid_calls < calls:
+                time.sleep(0.02)
+                assert process.poll() is None
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment)
+        assert done.returncode == 0, done.stderr
+        assert running.account.paid_again <= 2 * 2
+        assert running.account.paid_calls <= 12 + 2 * 2
+    left = [f for f in (talks.parent / "home").rglob("*") if f.is_file() and KEY.encode() in f.read_bytes()]
+    assert not left

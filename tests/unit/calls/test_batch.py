@@ -1,0 +1,360 @@
+"""The Batch API: half price, nothing submitted twice, and what fails is left to direct calls."""
+
+import asyncio
+import json
+import threading
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import pytest
+
+from tests.fixtures.teacher_faults import Plan
+from tests.fixtures.teacher_server import TeacherServer
+from understudy.calls import Call, Usage, prompting
+from understudy.calls.batch import Batch, body_of
+from understudy.calls.chat import ChatWire
+from understudy.calls.chat_errors import Abilities
+from understudy.calls.ledger import CallLedger
+from understudy.calls.prices import price_of
+from understudy.calls.replies import parse
+from understudy.errors import TeacherStopped
+from understudy.interfaces import TeacherRequest
+from understudy.records import Document, Paragraph
+
+KEY = "sk-planted-0123456789abcdef"
+USD = price_of("gpt-5-mini")
+
+
+def call(number: int, model: str = "gpt-5-mini") -> Call:
+    words = " ".join(f"kettle{chr(97 + number % 26)}{chr(97 + at % 26)}{chr(97 + at // 26)}" for at in range(200))
+    document = Document(
+        document_id=f"talk-{number}",
+        title=f"Talk {number}",
+        locator="x",
+        how="test",
+        paragraphs=[Paragraph(text=words)],
+    )
+    prompt = prompting.compose(TeacherRequest(kind="questions", document=document, count=4))
+    return Call(
+        kind="questions",
+        document_id=document.document_id,
+        label=f"openai/{model}",
+        model=model,
+        messages=prompt.messages,
+        schema=prompting.SCHEMA,
+        settings={"seed": 7},
+        max_tokens=900,
+        input_tokens=600,
+        output_tokens=200,
+    )
+
+
+CALLS = [call(number) for number in range(30)]
+
+
+class Time:
+    """A clock that only sleeping moves; `stop_after` pauses it behaves like a killed process."""
+
+    def __init__(self, stop_after: int | None = None) -> None:
+        self.now, self.pauses, self.stop_after = 0.0, list[float](), stop_after
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        if self.stop_after is not None and len(self.pauses) >= self.stop_after:
+            raise KeyboardInterrupt
+        self.now += seconds
+        self.pauses.append(seconds)
+
+
+def quiet(done: int, total: int, note: str = "") -> None:
+    """A report that nobody reads."""
+
+
+@pytest.fixture
+def server() -> Iterator[TeacherServer]:
+    with TeacherServer(Plan(key=KEY)) as running:
+        yield running
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[CallLedger]:
+    opened = CallLedger(tmp_path / "calls.sqlite")
+    yield opened
+    opened.close()
+
+
+def batch(server: TeacherServer, ledger: CallLedger, time: Time | None = None, **more: Any) -> Batch:
+    time = time or Time()
+    options = {"max_usd": 5.0, "clock": time, "sleep": time.sleep} | more
+    return Batch(ledger, USD, base_url=server.url, api_key=KEY, **options)
+
+
+def batches_on(server: TeacherServer) -> list[Any]:
+    return list(server._batches._batches.values())
+
+
+def test_replies_come_at_half_price_under_the_keys_of_direct_calls(server: TeacherServer, ledger: CallLedger) -> None:
+    told: list[tuple[int, int, str]] = []
+    counts = batch(server, ledger).run(CALLS, lambda done, total, note="": told.append((done, total, note)))
+    assert counts == {"done": 30, "failed": 0, "already": 0}
+    assert told[-1][:2] == (30, 30)
+    for asked in CALLS:
+        reply = ledger.reply(asked.key, 0)
+        assert reply and reply.tier == "batch" and len(parse(reply, "questions", ()).items) == 4
+    full = sum(USD(ledger.reply(asked.key, 0).usage, None) for asked in CALLS)
+    assert ledger.spent() == pytest.approx(full / 2)
+    assert ledger.spent() == pytest.approx(server.account.usd, rel=0.05)
+
+
+def test_what_is_known_is_not_asked_and_needs_no_network(server: TeacherServer, ledger: CallLedger) -> None:
+    batch(server, ledger).run(CALLS[:10], quiet)
+    assert batch(server, ledger).run(CALLS[:12], quiet) == {"done": 2, "failed": 0, "already": 10}
+    server.__exit__()
+    try:
+        assert batch(server, ledger).run(CALLS[:12], quiet) == {"done": 0, "failed": 0, "already": 12}
+    finally:
+        server.__enter__()
+
+
+def test_failing_lines_are_left_to_direct_calls(server: TeacherServer, ledger: CallLedger) -> None:
+    server.change(error_500=0.1, seed=3)
+    counts = batch(server, ledger).run(CALLS, quiet)
+    failed = server.account.replies["error_500"]
+    assert failed and counts == {"done": 30 - failed, "failed": failed, "already": 0}
+    assert sum(ledger.reply(asked.key, 0) is None for asked in CALLS) == failed
+    assert ledger.note(batch(server, ledger).note_name) is None
+
+
+def test_a_killed_run_finds_its_batch_again(server: TeacherServer, ledger: CallLedger, tmp_path: Path) -> None:
+    server.change(batch_polls=3)
+    with pytest.raises(KeyboardInterrupt):
+        batch(server, ledger, Time(stop_after=0)).run(CALLS, quiet)
+    ledger.close()
+    again = CallLedger(tmp_path / "calls.sqlite")
+    # Another talk has come meanwhile: only that one is new.
+    counts = batch(server, again).run([*CALLS, call(30)], quiet)
+    assert counts == {"done": 31, "failed": 0, "already": 0}
+    assert [len(made.lines) for made in batches_on(server)] == [30, 1]
+    assert server.account.paid_calls == 31
+    again.close()
+
+
+def test_a_run_killed_while_fetching_keeps_the_rest_too(server: TeacherServer, ledger: CallLedger) -> None:
+    class Dying(CallLedger):
+        kept = 0
+
+        def keep(self, *told: Any) -> None:
+            self.kept += 1
+            if self.kept > 10:
+                raise KeyboardInterrupt
+            super().keep(*told)
+
+    dying = Dying(ledger.file)
+    with pytest.raises(KeyboardInterrupt):
+        batch(server, dying).run(CALLS, quiet)
+    dying.close()
+    assert batch(server, ledger).run(CALLS, quiet) == {"done": 20, "failed": 0, "already": 10}
+    assert server.account.paid_calls == 30
+
+
+def test_replies_nobody_asks_for_now_stay_to_be_fetched(server: TeacherServer, ledger: CallLedger) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        batch(server, ledger, Time(stop_after=0)).run(CALLS, quiet)
+    assert batch(server, ledger).run(CALLS[:5], quiet)["done"] == 5
+    assert batch(server, ledger).run(CALLS, quiet) == {"done": 25, "failed": 0, "already": 5}
+    assert server.account.paid_calls == 30 and len(batches_on(server)) == 1
+
+
+def test_the_finished_part_of_an_expired_batch_is_kept(server: TeacherServer, ledger: CallLedger) -> None:
+    server.change(batch_expires_after=12)
+    assert batch(server, ledger).run(CALLS, quiet) == {"done": 12, "failed": 18, "already": 0}
+    server.change(batch_expires_after=None)
+    assert batch(server, ledger).run(CALLS, quiet) == {"done": 18, "failed": 0, "already": 12}
+    assert server.account.paid_again == 0
+
+
+def test_a_budget_too_small_sends_nothing(server: TeacherServer, ledger: CallLedger) -> None:
+    worst = len(CALLS) * USD(Usage(input=600, output=900), "batch")
+    with pytest.raises(TeacherStopped, match=r"does not cover a batch of 30 calls.*teacher\.max_usd="):
+        batch(server, ledger, max_usd=worst * 0.99).run(CALLS, quiet)
+    assert not batches_on(server)
+    assert batch(server, ledger, max_usd=worst * 1.01).run(CALLS, quiet)["done"] == 30
+
+
+def test_batches_under_way_count_against_the_budget(server: TeacherServer, ledger: CallLedger) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        batch(server, ledger, Time(stop_after=0), max_usd=0.04).run(CALLS, quiet)
+    with pytest.raises(TeacherStopped, match="held for batches under way"):
+        batch(server, ledger, max_usd=0.04).run([call(number) for number in range(40, 70)], quiet)
+
+
+def test_large_work_goes_in_several_files_of_one_model_each(server: TeacherServer, ledger: CallLedger) -> None:
+    other = [call(number, "gpt-5-nano") for number in range(3)]
+    counts = batch(server, ledger, most_lines=12).run([*CALLS, *other, CALLS[0]], quiet)
+    assert counts == {"done": 33, "failed": 0, "already": 0}
+    assert [len(made.lines) for made in batches_on(server)] == [12, 12, 6, 3]
+    server.reset()
+    line = len(json.dumps(body_of(call(40), Abilities("max_tokens"), False, {}))) + 200
+    batch(server, ledger, most_bytes=2 * line).run([call(number) for number in range(40, 46)], quiet)
+    assert [len(made.lines) for made in batches_on(server)] == [2, 2, 2]
+
+
+def test_a_refused_file_stops_with_the_servers_words(server: TeacherServer, ledger: CallLedger) -> None:
+    class Mixing(Batch):
+        def _files(self, calls: Iterable[Call], abilities: Abilities) -> Iterator[tuple[IO[bytes], list[Call]]]:
+            return super()._files([*calls, call(1, "other")], abilities)
+
+    time = Time()
+    mixing = Mixing(ledger, USD, 5.0, server.url, KEY, clock=time, sleep=time.sleep)
+    with pytest.raises(TeacherStopped, match=r"did not accept the batch batch_\d+: One model per file"):
+        mixing.run(CALLS[:3], quiet)
+    assert ledger.note(mixing.note_name) is None and ledger.spent() == 0
+
+
+def test_a_kill_between_upload_and_begin_uploads_nothing_twice(server: TeacherServer, ledger: CallLedger) -> None:
+    class Dying(Batch):
+        def _create(self, *_: Any, **__: Any) -> None:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Dying(ledger, USD, 5.0, server.url, KEY).run(CALLS, quiet)
+    files = len(server._batches._files)
+    assert batch(server, ledger).run(CALLS, quiet)["done"] == 30
+    assert [len(made.lines) for made in batches_on(server)] == [30]
+    assert len(server._batches._files) == files + 1, "the output file is the only new one"
+
+
+def test_a_batch_whose_number_was_never_heard_is_not_begun_twice(server: TeacherServer, ledger: CallLedger) -> None:
+    class Deaf(Batch):
+        def _note(self, entry: Any) -> None:
+            if entry.batch:
+                raise KeyboardInterrupt
+            super()._note(entry)
+
+    with pytest.raises(KeyboardInterrupt):
+        Deaf(ledger, USD, 5.0, server.url, KEY).run(CALLS, quiet)
+    real = server._batches.answer
+
+    def listing(request: Any, path: str, exchange: Any) -> bool:
+        if (request.method, path) != ("GET", "/batches"):
+            return real(request, path, exchange)
+        made = [server._batches._shown(known) for known in batches_on(server)]
+        exchange.send_json(200, {"object": "list", "data": made, "has_more": False})
+        return True
+
+    server._batches.answer = listing  # type: ignore[method-assign]  # the fixture cannot list
+    assert batch(server, ledger).run(CALLS, quiet)["done"] == 30
+    assert len(batches_on(server)) == 1
+
+
+def test_a_file_the_server_has_deleted_stops_one_run_and_no_other(server: TeacherServer, ledger: CallLedger) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        batch(server, ledger, Time(stop_after=0)).run(CALLS, quiet)
+    noted = json.loads(ledger.note(batch(server, ledger).note_name) or "")
+    noted[0] |= {"batch": None, "file": "file-gone"}
+    ledger.set_note(batch(server, ledger).note_name, json.dumps(noted))
+    with pytest.raises(TeacherStopped, match="No such File object"):
+        batch(server, ledger).run(CALLS, quiet)
+    assert batch(server, ledger).run(CALLS, quiet)["done"] == 30
+
+
+def test_a_batch_the_server_no_longer_knows_is_left_to_direct_calls(server: TeacherServer, ledger: CallLedger) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        batch(server, ledger, Time(stop_after=0)).run(CALLS, quiet)
+    server.reset()
+    assert batch(server, ledger).run(CALLS, quiet) == {"done": 0, "failed": 30, "already": 0}
+    assert batch(server, ledger).run(CALLS, quiet) == {"done": 30, "failed": 0, "already": 0}
+
+
+def test_results_the_server_has_deleted_are_asked_again(server: TeacherServer, ledger: CallLedger) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        batch(server, ledger, Time(stop_after=0)).run(CALLS, quiet)
+    server._batches._look(batches_on(server)[0])
+    server._batches._files.clear()
+    assert batch(server, ledger).run(CALLS, quiet) == {"done": 0, "failed": 30, "already": 0}
+    assert batch(server, ledger).run(CALLS, quiet)["done"] == 30
+
+
+def test_a_wrong_key_stops_and_is_written_nowhere(server: TeacherServer, ledger: CallLedger, caplog: Any) -> None:
+    wrong = "sk-wrong-0123456789abcdef"
+    time = Time()
+    with pytest.raises(TeacherStopped, match="OPENAI_API_KEY") as stopped:
+        Batch(ledger, USD, 5.0, server.url, wrong, clock=time, sleep=time.sleep).run(CALLS, quiet)
+    batch(server, ledger).run(CALLS, quiet)
+    ledger.close()
+    files = b"".join(file.read_bytes() for file in ledger.file.parent.iterdir())
+    for key in (KEY, wrong):
+        assert key not in str(stopped.value) + caplog.text and key.encode() not in files
+
+
+def test_a_server_without_batches_is_named_as_such(ledger: CallLedger, server: TeacherServer) -> None:
+    nowhere = Batch(ledger, USD, 5.0, server.url.replace("/v1", "/other"), KEY, sleep=Time().sleep)
+    with pytest.raises(TeacherStopped, match=r"no Batch API.*teacher\.mode=direct"):
+        nowhere.run(CALLS, quiet)
+
+
+def test_a_server_away_while_polling_is_waited_for(server: TeacherServer, ledger: CallLedger) -> None:
+    server.change(batch_polls=4)
+
+    class Away(Time):
+        def sleep(self, seconds: float) -> None:
+            super().sleep(seconds)
+            if len(self.pauses) == 1:
+                server.__exit__()
+            elif len(self.pauses) == 12:
+                server.__enter__()
+
+    time = Away()
+    assert batch(server, ledger, time).run(CALLS, quiet)["done"] == 30
+    assert time.pauses[0] == 5 and max(time.pauses) == 60 and len(batches_on(server)) == 1
+
+
+def test_a_server_away_for_hours_stops_and_forgets_nothing(server: TeacherServer, ledger: CallLedger) -> None:
+    class Away(Time):
+        def sleep(self, seconds: float) -> None:
+            super().sleep(seconds)
+            if len(self.pauses) == 1:
+                server.__exit__()
+
+    time = Away()
+    with pytest.raises(TeacherStopped, match="the next run goes on from there"):
+        batch(server, ledger, time).run(CALLS, quiet)
+    server.__enter__()
+    assert time.now > 6 * 3600
+    assert batch(server, ledger).run(CALLS, quiet)["done"] == 30 and len(batches_on(server)) == 1
+
+
+def test_closing_ends_the_wait_and_the_batch_goes_on(server: TeacherServer, ledger: CallLedger) -> None:
+    server.change(batch_polls=3)
+    waiting = batch(server, ledger, sleep=None)
+    threading.Timer(0.3, waiting.close).start()
+    with pytest.raises(TeacherStopped, match="closed"):
+        waiting.run(CALLS, quiet)
+    assert batch(server, ledger).run(CALLS, quiet)["done"] == 30 and len(batches_on(server)) == 1
+
+
+@pytest.mark.parametrize("openai", [False, True])
+def test_a_line_asks_what_the_direct_call_asks(server: TeacherServer, ledger: CallLedger, openai: bool) -> None:
+    async def direct() -> None:
+        wire = ChatWire("gpt-5-mini", server.url, KEY, openai=openai, extra_body={"verbosity": "low"})
+        await wire.send(CALLS[0])
+        await wire.close()
+
+    asyncio.run(direct())
+    batch(server, ledger, openai=openai, extra_body={"verbosity": "low"}).run(CALLS[:1], quiet)
+    assert server.account.paid_calls == 2 and server.account.paid_again == 1
+
+
+def test_what_direct_calls_learnt_of_the_server_holds_here(server: TeacherServer, ledger: CallLedger) -> None:
+    server.change(refused_parameters=("seed",))
+
+    async def direct() -> None:
+        wire = ChatWire("gpt-5-mini", server.url, KEY, openai=False, memory=ledger)
+        await wire.send(CALLS[0])
+        await wire.close()
+
+    asyncio.run(direct())
+    assert batch(server, ledger).run(CALLS[:5], quiet) == {"done": 5, "failed": 0, "already": 0}

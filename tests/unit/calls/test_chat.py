@@ -1,0 +1,560 @@
+"""One call over HTTP: what is sent, what is read, and what every outcome becomes."""
+
+import asyncio
+import json
+import logging
+import socket
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from email.utils import formatdate
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from understudy.calls import Call, Finish, RateLimited, Reply, TryAgain, Usage
+from understudy.calls.chat import ChatWire, Timeouts
+from understudy.calls.chat_errors import hider, limits_of, wait_of
+from understudy.errors import ConfigError, TeacherError, TeacherStopped
+from understudy.ledger import Ledger
+
+KEY = "sk-planted-0123456789abcdef"
+SCHEMA = {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
+QUICK = Timeouts(connect=10, first_token=10, idle=0.5, flex=10)
+
+Answer = Callable[["Handler", dict[str, Any]], None]
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers each request with the next line of the script; the last line stays."""
+
+    protocol_version = "HTTP/1.1"
+    server: "Server"
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        self.server.asked.append(body)
+        script = self.server.script
+        (script.pop(0) if len(script) > 1 else script[0])(self, body)
+
+    def do_GET(self) -> None:
+        self.server.listed += 1
+        self.server.models(self, {})
+
+    def log_message(self, *args: Any) -> None:
+        """Keep quiet."""
+
+    def begin(self, status: int, kind: str, headers: dict[str, str], length: int | None = None) -> None:
+        self.send_response(status)
+        self.send_header("content-type", kind)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        if length is None:
+            self.send_header("transfer-encoding", "chunked")
+        else:
+            self.send_header("content-length", str(length))
+        self.end_headers()
+
+    def chunk(self, data: bytes) -> None:
+        self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
+        self.wfile.flush()
+
+
+class Server(ThreadingHTTPServer):
+    """A server with a script. `address` is what a client is told."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.script: list[Answer] = [streamed(text("hello"), END)]
+        self.models: Answer = error(404, {"error": "no such page"})
+        self.asked: list[dict[str, Any]] = []
+        self.listed = self.connections = 0
+        self.release = threading.Event()
+        self.address = f"http://127.0.0.1:{self.server_port}/v1"
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self.connections += 1
+        super().process_request(request, client_address)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that hung up is what some tests are about."""
+
+
+def text(words: str, **more: Any) -> dict[str, Any]:
+    return {"id": "c-1", "choices": [{"index": 0, "delta": {"content": words}, "finish_reason": None}], **more}
+
+
+def delta(finish: str | None = None, **said: Any) -> dict[str, Any]:
+    return {"id": "c-1", "choices": [{"index": 0, "delta": said, "finish_reason": finish}]}
+
+
+END = delta("stop")
+USAGE = {
+    "choices": [],
+    "usage": {
+        "prompt_tokens": 1200,
+        "completion_tokens": 300,
+        "prompt_tokens_details": {"cached_tokens": 1024, "cache_write_tokens": 100},
+        "completion_tokens_details": {"reasoning_tokens": 256},
+    },
+}
+
+
+def streamed(*events: Any, done: bool = True, then: str = "end", headers: dict[str, str] | None = None) -> Answer:
+    """A stream of events; bytes go as they are. `then`: end it well, drop the connection, or hang."""
+
+    def answer(handler: Handler, body: dict[str, Any]) -> None:
+        handler.begin(200, "text/event-stream", headers or {})
+        for event in events:
+            raw = event if isinstance(event, bytes) else b"data: " + json.dumps(event).encode() + b"\n\n"
+            handler.chunk(raw)
+        if then == "hang":
+            handler.server.release.wait(20)
+        if then != "end":
+            handler.close_connection = True
+            handler.connection.shutdown(socket.SHUT_RDWR)
+            return
+        handler.chunk(b"data: [DONE]\n\n") if done else None
+        handler.wfile.write(b"0\r\n\r\n")
+
+    return answer
+
+
+def error(status: int, body: Any, headers: dict[str, str] | None = None) -> Answer:
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+
+    def answer(handler: Handler, _: dict[str, Any]) -> None:
+        handler.begin(status, "application/json", headers or {}, len(raw))
+        handler.wfile.write(raw)
+
+    return answer
+
+
+def refusal(status: int, message: str, headers: dict[str, str] | None = None, **more: Any) -> Answer:
+    return error(status, {"error": {"message": message, **more}}, headers)
+
+
+def hang_up(handler: Handler, _: dict[str, Any]) -> None:
+    handler.close_connection = True
+    handler.connection.shutdown(socket.SHUT_RDWR)
+
+
+def never(handler: Handler, _: dict[str, Any]) -> None:
+    handler.server.release.wait(20)
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    running = Server()
+    thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield running
+    running.release.set()
+    running.shutdown()
+    thread.join()
+    running.server_close()
+
+
+def call(**settings: Any) -> Call:
+    messages = ({"role": "system", "content": "Be brief."}, {"role": "user", "content": "A talk."})
+    return Call("answers", "tea-talk", "openai/toy", "toy", messages, SCHEMA, settings, 500, (1, 2), 1200, 400)
+
+
+def send(server: Server, *calls: Call, **options: Any) -> Any:
+    """What the last of `calls` came to: a reply, or the exception it raised."""
+
+    async def go() -> Any:
+        wire = ChatWire("toy", server.address, KEY, **{"timeouts": QUICK} | options)
+        try:
+            for one in calls or (call(),):
+                try:
+                    got: Any = await wire.send(one)
+                except (RateLimited, TryAgain, TeacherError, TeacherStopped) as raised:
+                    got = raised
+            return got
+        finally:
+            await wire.close()
+
+    return asyncio.run(go())
+
+
+def probe(address: str) -> Exception | None:
+    async def go() -> Exception | None:
+        wire = ChatWire("toy", address, KEY, "TEACHER_KEY", timeouts=QUICK)
+        try:
+            await wire.probe()
+        except TeacherStopped as raised:
+            return raised
+        finally:
+            await wire.close()
+        return None
+
+    return asyncio.run(go())
+
+
+def test_a_whole_reply_keeps_text_usage_tier_and_limits(server: Server) -> None:
+    headers = {
+        "x-request-id": "r-9",
+        "x-ratelimit-limit-requests": "500",
+        "x-ratelimit-remaining-requests": "499",
+        "x-ratelimit-reset-requests": "120ms",
+        "x-ratelimit-limit-tokens": "30000",
+        "x-ratelimit-remaining-tokens": "29000",
+        "x-ratelimit-reset-tokens": "6m0s",
+    }
+    server.script = [streamed(text("Tea "), text("cools.", service_tier="flex"), END, USAGE, headers=headers)]
+    reply = send(server)
+    assert (reply.text, reply.finish, reply.refusal, reply.tier) == ("Tea cools.", "stop", None, "flex")
+    assert reply.usage == Usage(input=1200, cached=1024, written=100, output=300, reasoning=256)
+    assert (reply.request_id, reply.limits.requests_left, reply.limits.tokens) == ("r-9", 499, 30000)
+    assert (reply.limits.requests_reset_seconds, reply.limits.tokens_reset_seconds) == (0.12, 360.0)
+    assert reply.seconds > 0
+
+
+def test_the_text_is_the_same_however_the_bytes_are_cut(server: Server) -> None:
+    words = "Grüße: 茶 cools\u2028slowly\x85 \U0001f375\n\n**bold**"
+    raw = b"".join(
+        b"data: " + json.dumps(event, ensure_ascii=False).encode() + b"\r\n\r\n" for event in (text(words), END)
+    )
+    for size in (1, 7, 1000):
+        server.script = [streamed(b": waking up\n\n", *(raw[at : at + size] for at in range(0, len(raw), size)))]
+        assert send(server).text == words
+
+
+def test_a_server_that_does_not_stream_is_read_all_the_same(server: Server) -> None:
+    server.script = [error(200, {"choices": [{"message": {"content": "whole"}, "finish_reason": "length"}]})]
+    reply = send(server)
+    assert (reply.text, reply.finish, reply.usage) == ("whole", "length", None)
+
+
+def test_reasoning_is_counted_and_never_in_the_text(server: Server) -> None:
+    usage = {"choices": [], "usage": {"prompt_tokens": 10, "completion_tokens": 50}}
+    for name in ("reasoning_content", "reasoning"):
+        server.script = [streamed(delta(**{name: "x" * 40}), text("answer"), END, usage)]
+        reply = send(server)
+        assert (reply.text, reply.usage.reasoning) == ("answer", 10)
+    blocks = [{"type": "thinking", "thinking": "hm"}, {"type": "text", "text": "answer"}]
+    server.script = [streamed(delta(content=blocks), END)]
+    assert send(server).text == "answer"
+
+
+@pytest.mark.parametrize(
+    ("last", "finish", "refusal"),
+    [
+        (delta("length"), "length", None),
+        (delta("stop", refusal="I will not."), "refused", "I will not."),
+        (delta("content_filter"), "refused", "stopped by the provider's content filter"),
+        (delta("error"), "cut", None),
+    ],
+)
+def test_every_ending_has_its_name(server: Server, last: Any, finish: Finish, refusal: str | None) -> None:
+    server.script = [streamed(text("some"), last)]
+    reply = send(server)
+    assert (reply.text, reply.finish, reply.refusal) == ("some", finish, refusal)
+
+
+def test_the_request_holds_the_schema_the_cap_and_no_setting_without_a_value(server: Server) -> None:
+    send(server, call(temperature=0.2, seed=None, top_k=4), extra_body={"thinking": False})
+    asked = server.asked[0]
+    assert asked["response_format"]["json_schema"] == {"name": "reply", "strict": True, "schema": SCHEMA}
+    assert (asked["temperature"], asked["top_k"], asked["thinking"], asked["max_tokens"]) == (0.2, 4, False, 500)
+    assert asked["stream_options"] == {"include_usage": True}
+    assert not {"seed", "max_completion_tokens", "prompt_cache_key", "service_tier"} & set(asked)
+
+
+def test_only_openai_is_told_of_caches_and_tiers(server: Server) -> None:
+    send(server, openai=True)
+    asked = server.asked[0]
+    assert (asked["prompt_cache_key"], asked["service_tier"]) == (call().prefix, "default")
+    assert asked["max_completion_tokens"] == 500
+    assert "max_tokens" not in asked
+
+
+def test_what_a_server_refuses_is_left_out_at_once_and_remembered(
+    server: Server, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def picky(handler: Handler, body: dict[str, Any]) -> None:
+        if "max_tokens" in body:
+            said = "'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
+            refusal(400, said, param="max_tokens", code="unsupported_parameter")(handler, body)
+        elif "temperature" in body:
+            refusal(400, "Unsupported value: 'temperature' does not support 0.2.", param="temperature")(handler, body)
+        elif "response_format" in body:
+            error(422, {"detail": [{"loc": ["body", "response_format"], "msg": "extra fields"}]})(handler, body)
+        else:
+            streamed(text("plain"), END)(handler, body)
+
+    server.script = [picky]
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    assert send(server, call(temperature=0.2), call(temperature=0.2), memory=ledger).text == "plain"
+    assert len(server.asked) == 5
+    assert len(caplog.records) == 1
+    assert send(server, call(temperature=0.2), memory=Ledger(ledger.file)).text == "plain"
+    assert len(server.asked) == 6
+    assert KEY.encode() not in ledger.file.read_bytes()
+
+
+def test_calls_at_the_same_time_do_not_unlearn_what_one_of_them_learnt(server: Server, tmp_path: Path) -> None:
+    def no_schema(handler: Handler, body: dict[str, Any]) -> None:
+        slow = "seed" in body
+        if "response_format" in body:
+            refusal(400, "response_format is not supported")(handler, body)
+        else:
+            handler.server.release.wait(0.1) if slow else None
+            streamed(text("plain"), END)(handler, body)
+
+    server.script = [no_schema]
+
+    async def go() -> None:
+        wire = ChatWire("toy", server.address, KEY, timeouts=QUICK)
+        bare = Call("answers", "d", "l", "toy", call().messages, None, {"seed": 1}, 9)
+        await asyncio.gather(wire.send(bare), wire.send(call()))
+        await wire.send(call())
+        await wire.close()
+
+    asyncio.run(go())
+    assert len(server.asked) == 4
+
+
+def test_a_cap_both_names_of_which_are_refused_stops_with_the_servers_words(server: Server) -> None:
+    server.script = [refusal(400, "max_tokens or max_completion_tokens may be 100 at most", param="max_tokens")]
+    got = send(server)
+    assert isinstance(got, TeacherStopped)
+    assert "may be 100 at most" in str(got)
+    assert len(server.asked) <= 3
+
+
+@pytest.mark.parametrize(
+    ("headers", "wait"),
+    [
+        ({"retry-after-ms": "1500", "retry-after": "9"}, 1.5),
+        ({"retry-after": "2.5"}, 2.5),
+        ({"retry-after": formatdate(1_000_030, usegmt=True)}, 30.0),
+        ({"retry-after": formatdate(900_000, usegmt=True)}, 0.0),
+        ({"retry-after": "soon"}, None),
+        ({}, None),
+    ],
+)
+def test_a_rate_limit_says_how_long_to_wait(server: Server, headers: dict[str, str], wait: float | None) -> None:
+    told = headers | {"x-ratelimit-remaining-requests": "0"}
+    # The text of an ordinary rate limit may point at the billing page.
+    server.script = [refusal(429, "Slow down, see /account/billing", told, code="rate_limit_exceeded")]
+    got = send(server, now=lambda: 1_000_000.0)
+    assert isinstance(got, RateLimited)
+    assert (got.retry_seconds, got.limits.requests_left) == (wait, 0)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "insufficient_quota",
+        "credit_balance_exhausted",
+        "organization_spend_limit_exceeded",
+        "project_spend_limit_exceeded",
+        "organization_usage_limit_exceeded",
+        "billing_hard_limit_reached",
+    ],
+)
+def test_a_used_up_quota_stops_the_run(server: Server, code: str) -> None:
+    server.script = [refusal(429, "No more.", {"retry-after": "1"}, code=code)]
+    assert isinstance(send(server), TeacherStopped)
+    server.script = [refusal(402, "Insufficient Balance")]
+    assert isinstance(send(server), TeacherStopped)
+
+
+def test_a_flex_call_without_room_goes_at_the_standard_price_the_third_time(server: Server) -> None:
+    def busy(handler: Handler, body: dict[str, Any]) -> None:
+        if body["service_tier"] == "flex":
+            refusal(429, "Resource unavailable", code="resource_unavailable")(handler, body)
+        else:
+            streamed(text("dear", service_tier="default"), END)(handler, body)
+
+    server.script = [busy]
+    for times in (1, 2):
+        assert isinstance(send(server, *[call()] * times, tier="flex", openai=True), RateLimited)
+    server.asked.clear()
+    reply = send(server, *[call()] * 3, tier="flex", openai=True)
+    assert (reply.text, reply.tier) == ("dear", "default")
+    assert [asked["service_tier"] for asked in server.asked] == ["flex", "flex", "flex", "default"]
+
+
+@pytest.mark.parametrize("status", [408, 409, 500, 502, 503, 504])
+def test_a_failure_that_may_pass_is_tried_again(server: Server, status: int) -> None:
+    server.script = [refusal(status, "Oops")]
+    got = send(server)
+    assert isinstance(got, TryAgain)
+    assert got.paid == (status in (408, 504))
+    assert "Oops" in str(got)
+    server.script = [error(status, b"<html>bad gateway</html>")]
+    assert isinstance(send(server), TryAgain)
+
+
+def test_a_dropped_or_stalled_stream_keeps_its_beginning(server: Server) -> None:
+    for then in ("drop", "hang"):
+        server.script = [streamed(text("half an ans"), then=then)]
+        reply = send(server)
+        assert (reply.text, reply.finish, reply.usage) == ("half an ans", "cut", None)
+    server.script = [streamed(text("closed early"), done=False)]
+    assert send(server).finish == "cut"
+    server.script = [streamed(text("half"), b'data: {"choi\n\n', text("lost"), END)]
+    reply = send(server)
+    assert (reply.text, reply.finish) == ("half", "cut")
+
+
+def test_a_stream_that_ended_is_whole_though_the_connection_hangs(server: Server) -> None:
+    server.script = [streamed(text("all of it"), END, then="hang")]
+    assert send(server).finish == "stop"
+
+
+def test_comments_that_keep_a_connection_open_do_not_stand_for_words(server: Server) -> None:
+    def pinging(handler: Handler, _: dict[str, Any]) -> None:
+        handler.begin(200, "text/event-stream", {})
+        handler.chunk(b"data: " + json.dumps(text("half")).encode() + b"\n\n")
+        while not handler.server.release.wait(0.05):
+            handler.chunk(b": ping\n\n")
+
+    server.script = [pinging]
+    assert send(server).finish == "cut"
+
+
+def test_no_word_at_all_is_tried_again_and_may_have_been_paid(server: Server) -> None:
+    for answer in (never, hang_up, streamed(then="hang"), streamed(delta(role="assistant"), then="drop")):
+        server.script = [answer]
+        got = send(server, timeouts=QUICK._replace(first_token=0.3))
+        assert isinstance(got, TryAgain), answer
+        assert got.paid
+    server.script = [streamed(delta(reasoning="hm"), then="hang")]
+    assert "stalled" in str(send(server))
+
+
+def test_a_connection_that_never_stood_was_not_paid() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+
+    async def go() -> None:
+        wire = ChatWire("toy", f"http://127.0.0.1:{port}/v1")
+        with pytest.raises(TryAgain) as raised:
+            await wire.send(call())
+        assert not raised.value.paid
+        await wire.close()
+
+    asyncio.run(go())
+    assert f"127.0.0.1:{port}" in str(probe(f"http://127.0.0.1:{port}/v1"))
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        ({"error": {"message": "busy", "code": 429}}, RateLimited),
+        ({"error": {"message": "none left", "code": "insufficient_quota"}}, TeacherStopped),
+        ({"error": {"message": "odd", "type": "invalid_request_error"}}, TeacherStopped),
+        ({"error": {"message": "crashed", "type": "server_error"}}, TryAgain),
+        ({"error": "crashed"}, TryAgain),
+        ({"error": "Unexpected endpoint or method. (POST /chat/completions)"}, TeacherStopped),
+        ({"object": "error", "message": "maximum context length is 4096", "code": 400}, TeacherError),
+    ],
+)
+def test_an_error_in_a_stream_is_an_error_like_any_other(server: Server, body: Any, kind: type[Exception]) -> None:
+    for answer in (streamed(body), error(200, body)):
+        server.script = [answer]
+        assert isinstance(send(server), kind)
+    server.script = [streamed(text("half"), body)]
+    assert send(server).finish == "cut"
+
+
+def test_a_page_that_is_no_chat_is_not_a_reply(server: Server) -> None:
+    server.script = [error(200, b"<!doctype html><html>A web page</html>")]
+    got = send(server)
+    assert isinstance(got, TeacherStopped)
+    assert "<!doctype html>" in str(got)
+    assert "/v1" in str(got)
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 422])
+def test_a_refused_request_stops_with_the_servers_words_and_what_to_do(server: Server, status: int) -> None:
+    server.script = [refusal(status, "Because of the moon.")]
+    got = send(server, api_key_env="TEACHER_KEY")
+    assert isinstance(got, TeacherStopped)
+    assert "Because of the moon." in str(got)
+    assert (("TEACHER_KEY" in str(got)) is (status in (401, 403))) or status == 404
+
+
+def test_an_unknown_model_is_answered_with_the_nearest_names(server: Server) -> None:
+    server.script = [refusal(404, "The model `toy` does not exist.", code="model_not_found")]
+    server.models = error(200, {"data": [{"id": "toys-2"}, {"id": "toy-1"}, {"id": "whale"}]})
+    assert "toy-1, toys-2" in str(send(server))
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "more"),
+    [
+        (400, "Too many.", {"code": "context_length_exceeded"}),
+        (400, "'max_tokens' is too large: 5000. This model's maximum context length is 4096 tokens.", {}),
+        (400, "the request exceeds the available context size", {"type": "exceed_context_size_error"}),
+        (413, "Payload too large", {}),
+        (429, "Request too large for toy on tokens per min (TPM): Limit 10, Requested 20.", {"code": "rate_limit"}),
+    ],
+)
+def test_a_talk_that_does_not_fit_fails_alone(server: Server, status: int, message: str, more: Any) -> None:
+    server.script = [refusal(status, message, **more)]
+    got = send(server)
+    assert isinstance(got, TeacherError)
+    assert all(word in str(got) for word in ("tea-talk", "1200", "teacher.context_window"))
+    assert len(server.asked) == 1
+
+
+def test_the_probe_is_free_and_finds_what_no_call_can_pass(server: Server) -> None:
+    assert probe(server.address) is None
+    server.models = error(200, {"data": []})
+    assert probe(server.address) is None
+    server.models = refusal(401, "Missing scopes: api.model.read")
+    assert probe(server.address) is None
+    server.models = refusal(401, "Incorrect API key provided")
+    assert "TEACHER_KEY" in str(probe(server.address))
+    assert server.asked == []
+
+
+def test_no_secret_is_in_any_error_log_or_repr(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    echo = f"Incorrect API key provided: {KEY}. Bearer {KEY}; {KEY[:10]}*******cdef"
+    told: list[str] = [repr(ChatWire("toy", server.address, KEY))]
+    for status in (400, 401, 403, 404, 408, 413, 422, 429, 500):
+        for answer in (refusal(status, echo, code=KEY), error(status, echo.encode()), error(status, {"detail": echo})):
+            server.script, server.models = [answer], answer
+            got = send(server)
+            told += ["".join(traceback.format_exception(got)), repr(got), str(got.__context__)]
+    server.script = [streamed({"error": {"message": echo}})]
+    told += [repr(send(server)), *(record.getMessage() for record in caplog.records)]
+    server.script = [refusal(400, f"temperature {echo}"), streamed(text("x"), END)]
+    send(server, call(temperature=1))
+    told.append(caplog.text)
+    assert not [line for line in told if KEY[3:] in line or KEY[:12] in line]
+
+
+def test_a_key_or_address_that_cannot_work_is_a_problem_of_the_preset() -> None:
+    addresses = ("127.0.0.1:1234/v1", f"http://me:{KEY}@127.0.0.1/v1", f"http://127.0.0.1/v1?key={KEY}")
+    for options in (
+        {"api_key": f"{KEY}\u2026"},
+        {"tier": "batch"},
+        *({"base_url": address} for address in addresses),
+    ):
+        with pytest.raises(ConfigError) as raised:
+            ChatWire("toy", **options)
+        assert KEY not in str(raised.value)
+
+
+def test_connections_are_used_again(server: Server) -> None:
+    assert isinstance(send(server, *[call()] * 5), Reply)
+    assert server.connections == 1
+
+
+def test_words_are_hidden_and_durations_read() -> None:
+    assert hider("abcdefghijkl")("key abcdefgh***** and abcdefghijkl.") == "key [key] and [key]."
+    assert hider(None)("key sk-abcdef123") == "key [key]"
+    assert limits_of({"x-ratelimit-reset-tokens": "1h2m3.5s"}).tokens_reset_seconds == 3723.5
+    assert limits_of({"x-ratelimit-reset-tokens": "later"}).tokens_reset_seconds is None
+    assert wait_of({"retry-after": "inf"}, 0.0) is None

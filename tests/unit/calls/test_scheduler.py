@@ -1,0 +1,325 @@
+"""Every wanted reply comes, is paid once, and is kept, whatever the wire does; time is the loop's own."""
+
+import asyncio
+import selectors
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from understudy.calls import Call, Limits, RateLimited, Reply, TryAgain, Usage
+from understudy.calls.budget import Budget
+from understudy.calls.ledger import CallLedger
+from understudy.calls.scheduler import Scheduler
+from understudy.errors import TeacherError, TeacherStopped
+
+USAGE = Usage(input=100, output=50)
+
+
+def price(usage: Usage, tier: str | None) -> float:
+    return usage.input * 1e-4 + usage.output * 1e-3
+
+
+def call(name: object, kind: str = "answers") -> Call:
+    return Call(
+        kind, str(name), "l", "m", ({"role": "user", "content": str(name)},), None, {}, 100, input_tokens=100
+    )  # fmt: skip
+
+
+class FastLoop(asyncio.SelectorEventLoop):
+    """A loop whose clock leaps to the next timer, once everything has been asked for."""
+
+    def __init__(self) -> None:
+        super().__init__(_Leaps(self))
+        self.now = 0.0
+        self.go = threading.Event()
+
+    def time(self) -> float:
+        return self.now
+
+
+class _Leaps(selectors.DefaultSelector):  # type: ignore[misc, valid-type]
+    def __init__(self, loop: FastLoop) -> None:
+        super().__init__()
+        self.loop = loop
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        if not timeout:
+            return super().select(timeout)
+        if not self.loop.go.is_set():
+            return super().select(0.001)
+        found = super().select(0)
+        if not found:
+            self.loop.now += timeout
+        return found
+
+
+class PlannedWire:
+    """Does for each call what its plan says, attempt by attempt; then a plain reply after half a second."""
+
+    def __init__(self, plan: Callable[[Call, int], Any] = lambda call, attempt: None) -> None:
+        self.plan, self.sent, self.order, self.at = plan, Counter(), [], []
+        self.flying = self.most = 0
+
+    async def send(self, call: Call) -> Reply:
+        self.sent[call.document_id] += 1
+        self.order.append(call.document_id)
+        self.at.append(asyncio.get_running_loop().time())
+        self.flying += 1
+        self.most = max(self.most, self.flying)
+        try:
+            outcome = self.plan(call, self.sent[call.document_id])
+            if isinstance(outcome, tuple):
+                await asyncio.sleep(outcome[0])
+                outcome = outcome[1]
+            elif outcome is None:
+                await asyncio.sleep(0.5)
+            if isinstance(outcome, Exception):
+                raise outcome
+            return outcome or Reply(f"re: {call.document_id}", "stop", None, USAGE)
+        finally:
+            self.flying -= 1
+
+
+class Bench:
+    """A scheduler on leaping time, and its parts."""
+
+    def __init__(self, tmp_path: Path, wire: PlannedWire, max_usd: float | None = None, **options: Any) -> None:
+        self.wire, self.loop = wire, FastLoop()
+        self.ledger = CallLedger(tmp_path / "calls.sqlite")
+        self.budget = Budget(max_usd, self.ledger.spent())
+        self.scheduler = Scheduler(wire, self.ledger, self.budget, price, clock=lambda: self.loop, **options)
+
+    def all(self, calls: list[Call], **options: Any) -> list[Reply | BaseException]:
+        futures = [self.scheduler.submit(call, **options) for call in calls]
+        self.loop.go.set()
+        results = [future.exception(60) or future.result() for future in futures]
+        self.loop.go.clear()
+        return results
+
+    def close(self) -> None:
+        self.loop.go.set()
+        self.scheduler.close()
+        self.ledger.close()
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Callable[..., Bench]]:
+    made: list[Bench] = []
+
+    def make(plan: Callable[[Call, int], Any] = lambda call, attempt: None, **options: Any) -> Bench:
+        made.append(Bench(tmp_path, PlannedWire(plan), **options))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+def texts(replies: list[Reply | BaseException]) -> list[str]:
+    return [reply.text if isinstance(reply, Reply) else repr(reply) for reply in replies]
+
+
+def test_slots_are_never_idle_nor_overfull(bench: Callable[..., Bench]) -> None:
+    b = bench()
+    assert texts(b.all([call(i) for i in range(300)])) == [f"re: {i}" for i in range(300)]
+    assert b.wire.most == 20 and b.loop.now == pytest.approx(7.5)
+
+
+def test_a_stored_reply_is_never_paid_again(bench: Callable[..., Bench]) -> None:
+    first = bench()
+    first.all([call(i) for i in range(10)])
+    first.close()
+    again = bench()
+    assert texts(again.all([call(i) for i in range(11)])) == [f"re: {i}" for i in range(11)]
+    assert list(again.wire.sent) == ["10"]
+
+
+def test_two_who_ask_the_same_cause_one_call(bench: Callable[..., Bench]) -> None:
+    b = bench()
+    assert texts(b.all([call("a")] * 5)) == ["re: a"] * 5
+    assert b.wire.sent["a"] == 1
+
+
+def test_a_later_round_is_a_new_call_and_comes_back_in_its_order(bench: Callable[..., Bench]) -> None:
+    b = bench(lambda call, attempt: Reply(f"try {attempt}", "cut", None, USAGE))
+    assert texts(b.all([call("a")])) == ["try 1"]
+    assert texts(b.all([call("a")], round=1)) == ["try 2"]
+    assert texts(b.all([call("a")]) + b.all([call("a")], round=1)) == ["try 1", "try 2"]
+    assert b.wire.sent["a"] == 2
+
+
+def test_answers_go_before_questions_and_retries_before_both(bench: Callable[..., Bench]) -> None:
+    fails_once = {"q0": 1}
+    b = bench(lambda call, n: TryAgain("503") if n <= fails_once.get(call.document_id, 0) else None, concurrency=1)
+    b.all([call("q0", "questions"), *(call(f"q{i}", "questions") for i in (1, 2)), *(call(f"a{i}") for i in (1, 2))])
+    assert b.wire.order == ["q0", "a1", "q0", "a2", "q1", "q2"]
+
+
+def test_a_waiting_retry_holds_no_slot(bench: Callable[..., Bench]) -> None:
+    b = bench(lambda call, n: RateLimited("slow", 60) if call.document_id == "a" and n == 1 else None, concurrency=1)
+    b.all([call("a"), *(call(i) for i in range(10))])
+    assert b.wire.order == ["a", *map(str, range(10)), "a"] and b.loop.now == pytest.approx(60.5)
+
+
+def test_rate_limits_use_up_no_attempt_and_faults_lose_nothing(bench: Callable[..., Bench]) -> None:
+    def plan(call: Call, attempt: int) -> Any:
+        i = int(call.document_id)
+        if i % 10 == 0 and attempt <= 9:
+            return RateLimited("429", 1)
+        return TryAgain("500") if i % 20 == 1 and attempt == 1 else None
+
+    b = bench(plan, attempts=2)
+    assert texts(b.all([call(i) for i in range(200)])) == [f"re: {i}" for i in range(200)]
+    assert b.wire.sent["0"] == 10 and b.budget.reserved == pytest.approx(0, abs=1e-9)
+    assert b.ledger.spent() == pytest.approx(200 * price(USAGE, None)) == b.budget.spent
+
+
+def test_a_call_that_always_fails_fails_alone(bench: Callable[..., Bench]) -> None:
+    b = bench(lambda call, n: TryAgain("503 from upstream") if call.document_id == "a" else None)
+    replies = b.all([call(name) for name in "abc"])
+    assert isinstance(replies[0], TeacherError) and "8 times, at last with: 503 from upstream" in str(replies[0])
+    assert texts(replies[1:]) == ["re: b", "re: c"] and b.wire.sent["a"] == 8
+
+
+def test_a_learnt_limit_is_kept_without_a_429(bench: Callable[..., Bench]) -> None:
+    sent: list[float] = []
+
+    def plan(call: Call, attempt: int) -> Any:
+        now = b.loop.now
+        sent.append(now)
+        level = 180.0
+        for before, after in zip([sent[0], *sent], sent):
+            level = min(180, level + (after - before) * 3) - 1
+        if level < -0.01:
+            return RateLimited("429", 1)
+        return 0.5, Reply("x", "stop", None, USAGE, limits=Limits(requests=180, requests_left=int(level)))
+
+    b = bench(plan)
+    b.all([call(i) for i in range(300)])
+    assert len(sent) <= 303 and 39.9 < b.loop.now < 41.5
+
+
+def test_the_budget_is_never_passed_and_more_of_it_goes_on(bench: Callable[..., Bench]) -> None:
+    first = bench(max_usd=1.0)
+    replies = first.all([call(i) for i in range(40)])
+    stopped = [reply for reply in replies if isinstance(reply, TeacherStopped)]
+    assert stopped and all("--set teacher.max_usd=" in str(error) for error in stopped)
+    assert 0.85 < first.budget.spent <= 1.0
+    first.close()
+    second = bench(max_usd=10.0)
+    assert texts(second.all([call(i) for i in range(40)])) == [f"re: {i}" for i in range(40)]
+    assert second.wire.sent.total() == len(stopped)
+
+
+def test_a_stop_lets_calls_in_flight_finish_and_keeps_them(bench: Callable[..., Bench]) -> None:
+    b = bench(lambda call, n: TeacherStopped("quota") if call.document_id == "5" else None, concurrency=10)
+    replies = b.all([call(i) for i in range(30)])
+    assert texts(replies[:5] + replies[6:10]) == [f"re: {i}" for i in range(10) if i != 5]
+    assert all(isinstance(reply, TeacherStopped) and str(reply) == "quota" for reply in [replies[5], *replies[10:]])
+    assert isinstance(b.all([call("later")])[0], TeacherStopped) and b.wire.sent.total() == 10
+    assert b.ledger.reply(call(9).key, 0) and texts(b.all([call(9)])) == ["re: 9"]
+
+
+def test_a_run_of_bad_replies_stops_everything(bench: Callable[..., Bench]) -> None:
+    b = bench(concurrency=1)
+    replies = b.all([call(i) for i in range(100)], usable=lambda reply: False)
+    assert b.wire.sent.total() == 10
+    assert "10 of the last 10 calls went wrong: 10 x a reply without a usable item" in str(replies[-1])
+
+
+def test_scattered_bad_replies_stop_nothing(bench: Callable[..., Bench]) -> None:
+    b = bench(lambda call, n: TryAgain("500") if int(call.document_id) % 5 == 0 and n == 1 else None)
+    assert texts(b.all([call(i) for i in range(400)])) == [f"re: {i}" for i in range(400)]
+
+
+def test_a_provider_that_only_says_too_many_is_not_asked_for_ever(bench: Callable[..., Bench]) -> None:
+    b = bench(lambda call, n: RateLimited("429"))
+    assert "half an hour" in str(b.all([call("a")])[0])
+    assert b.ledger.spent() == 0
+
+
+def test_a_fault_of_the_wire_reaches_its_caller(bench: Callable[..., Bench]) -> None:
+    b = bench(lambda call, n: KeyError("choices") if call.document_id == "a" else None)
+    replies = b.all([call("a"), call("b")])
+    assert isinstance(replies[0], TeacherError) and "KeyError" in str(replies[0]) and texts(replies[1:]) == ["re: b"]
+
+
+def test_a_judge_that_raises_loses_no_paid_reply(bench: Callable[..., Bench]) -> None:
+    def usable(reply: Reply) -> bool:
+        raise TeacherError("not JSON")
+
+    b = bench()
+    assert isinstance(b.all([call("a")], usable=usable)[0], TeacherError)
+    assert texts(b.all([call("a")])) == ["re: a"] and b.wire.sent["a"] == 1
+    assert b.budget.spent == pytest.approx(price(USAGE, None))
+
+
+def test_closing_keeps_what_is_on_its_way(bench: Callable[..., Bench]) -> None:
+    b = bench(concurrency=3)
+    futures = [b.scheduler.submit(call(i)) for i in range(9)]
+    while b.wire.flying < 3:
+        time.sleep(0.001)
+    b.close()
+    assert texts([future.exception() or future.result() for future in futures[:3]]) == ["re: 0", "re: 1", "re: 2"]
+    assert all(isinstance(future.exception(), TeacherStopped) for future in futures[3:])
+    with pytest.raises(TeacherStopped, match="closed"):
+        b.scheduler.ask(call("new"))
+    assert b.scheduler.ask(call(1)).text == "re: 1"
+
+
+def test_a_thousand_threads_may_wait(bench: Callable[..., Bench]) -> None:
+    b, got = bench(), []
+    threads = [threading.Thread(target=lambda i=i: got.append(b.scheduler.ask(call(i)).text)) for i in range(1000)]
+    for thread in threads:
+        thread.start()
+    while b.scheduler.pending < 1000:
+        time.sleep(0.001)
+    b.loop.go.set()
+    for thread in threads:
+        thread.join(60)
+    assert sorted(got) == sorted(f"re: {i}" for i in range(1000)) and b.loop.now == pytest.approx(25)
+
+
+PROGRAM = """
+import asyncio, sys, threading
+from pathlib import Path
+from tests.unit.calls.test_scheduler import call, price, USAGE
+from understudy.calls import Reply
+from understudy.calls.budget import Budget
+from understudy.calls.ledger import CallLedger
+from understudy.calls.scheduler import Scheduler
+
+class Wire:
+    async def send(self, call):
+        print("sent", call.document_id, flush=True)
+        await asyncio.sleep(0.05)
+        return Reply("re: " + call.document_id, "stop", None, USAGE)
+
+ledger = CallLedger(Path(sys.argv[1]))
+scheduler = Scheduler(Wire(), ledger, Budget(None, ledger.spent()), price, concurrency=5)
+futures = [scheduler.submit(call(i)) for i in range(60)]
+assert [future.result().text for future in futures] == [f"re: {i}" for i in range(60)]
+"""
+
+
+def test_a_kill_pays_again_at_most_what_was_in_flight(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", PROGRAM, str(tmp_path / "calls.sqlite")]
+    sent: list[str] = []
+    for kill_after in (12, 23, None):
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[3])
+        assert process.stdout
+        for count, line in enumerate(process.stdout, 1):
+            sent.append(line)
+            if count == kill_after:
+                process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert kill_after or process.returncode == 0
+    assert len(set(sent)) == 60 and len(sent) <= 60 + 2 * 5

@@ -1,0 +1,406 @@
+"""
+Calls at half price, done by the provider within a day: the Batch API of an OpenAI-compatible server.
+
+Replies are kept in the ledger under the keys of direct calls, so whoever asks for them afterwards
+finds them there; lines that failed are not there and are asked directly. What is under way is
+noted before anyone waits for it: a run that was killed finds its batches again.
+"""
+
+import hashlib
+import json
+import logging
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from typing import IO, TYPE_CHECKING, Any, TypeVar
+
+from understudy.calls import Call, Limits, Reply, Usage
+from understudy.calls.budget import dollars
+from understudy.calls.chat import OPENAI
+from understudy.calls.chat_errors import CAPS, Abilities, Failure, advice, failure_of, hider
+from understudy.calls.chat_stream import Heard
+from understudy.calls.ledger import CallLedger
+from understudy.calls.prices import Usd, is_local
+from understudy.errors import TeacherStopped
+from understudy.interfaces import Report
+
+if TYPE_CHECKING:
+    from openai import OpenAI
+
+MOST_LINES, MOST_BYTES = 50_000, 200_000_000
+FIRST_PAUSE, LAST_PAUSE, PAUSE_GROWTH = 5.0, 60.0, 1.5
+PATIENCE_SECONDS, POLL_PATIENCE_SECONDS = 600.0, 6 * 3600.0
+REQUEST_SECONDS = 600.0
+ENDPOINT, WINDOW, TIER = "/v1/chat/completions", "24h", "batch"
+_COLLECTABLE = ("completed", "expired", "cancelled")
+_KEY_CHARACTERS = 16
+
+log = logging.getLogger("understudy.teacher")
+_T = TypeVar("_T")
+
+
+@dataclass
+class _Open:
+    """A file of calls on the server. `batch` is None until the server has said that it works on it."""
+
+    file: str
+    model: str
+    usd: float
+    """The worst case."""
+    keys: list[str]
+    """The beginnings of the keys that are still to be fetched."""
+    batch: str | None = None
+
+
+class _NotTaken(TeacherStopped):
+    """The server refused one request for good."""
+
+
+class Batch:
+    """Puts the replies to many calls into the ledger, at half price and some hours later. One thread at a time."""
+
+    def __init__(
+        self,
+        ledger: CallLedger,
+        usd: Usd,
+        max_usd: float | None,
+        base_url: str | None = None,
+        api_key: str | None = None,
+        api_key_env: str = "OPENAI_API_KEY",
+        extra_body: dict[str, Any] | None = None,
+        openai: bool | None = None,
+        most_lines: int = MOST_LINES,
+        most_bytes: int = MOST_BYTES,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], object] | None = None,
+    ) -> None:
+        """The options of a `ChatWire`, in its words; `max_usd` as for a `Budget`, what the ledger holds included."""
+        self._ledger, self._usd, self._max_usd = ledger, usd, max_usd
+        self.address, self._key, self._env = base_url or OPENAI, (api_key or "").strip(), api_key_env
+        self._hide, self._extra_body = hider(self._key), extra_body or {}
+        self.openai = self.address.startswith("https://api.openai.com/") if openai is None else openai
+        self._most_lines, self._most_bytes = most_lines, most_bytes
+        self._closed = threading.Event()
+        self._clock, self._sleep = clock, sleep or self._closed.wait
+        self._digest = hashlib.sha256(self.address.encode()).hexdigest()[:16]
+        self.note_name = f"batch/{self._digest}"
+
+    def run(self, calls: Iterable[Call], report: Report) -> Counter[str]:
+        """How many replies came ('done'), did not ('failed') and were there before ('already').
+
+        Blocks until the provider is done, up to a day. Raises TeacherStopped: over the budget, refused,
+        closed, or out of reach for hours; the next run goes on from there.
+        """
+        given = {call.key: call for call in calls}
+        pending = {key: call for key, call in given.items() if self._ledger.reply(key, 0) is None}
+        counts = Counter({"done": 0, "failed": 0, "already": len(given) - len(pending)})
+        if not pending:
+            return counts
+        under_way = {short for entry in self._noted() for short in entry.keys}
+        fresh = [call for key, call in pending.items() if key[:_KEY_CHARACTERS] not in under_way]
+        self._submit(fresh)
+        shorts = {key[:_KEY_CHARACTERS]: call for key, call in pending.items()}
+        for entry in self._noted():
+            if entry.batch is None and not shorts.keys().isdisjoint(entry.keys):
+                self._create(entry)
+        self._collect_all(shorts, report, counts)
+        counts["failed"] = len(pending) - counts["done"]
+        if counts["failed"]:
+            log.warning(
+                "%d of %d calls of the batch failed and are left to direct calls", counts["failed"], len(pending)
+            )
+        return counts
+
+    def close(self) -> None:
+        """Let a `run` in another thread end with TeacherStopped; its batches go on and are found again."""
+        self._closed.set()
+
+    @cached_property
+    def _client(self) -> "OpenAI":
+        import openai
+
+        timeout = openai.Timeout(REQUEST_SECONDS, connect=10.0)
+        # A proxy from the environment cannot reach this machine's own servers.
+        http = openai.DefaultHttpxClient(trust_env=not is_local(self.address), timeout=timeout)
+        return openai.OpenAI(
+            api_key=self._key or "none", base_url=self.address, max_retries=0, timeout=timeout, http_client=http
+        )
+
+    # What is under way: one note, because a note is changed whole or not at all.
+
+    def _noted(self) -> list[_Open]:
+        return [_Open(**told) for told in json.loads(self._ledger.note(self.note_name) or "[]")]
+
+    def _note(self, entry: _Open) -> None:
+        """Note `entry`, or drop it when nothing is left of it."""
+        entries = {known.file: known for known in self._noted()} | {entry.file: entry}
+        kept = [asdict(known) for known in entries.values() if known.keys]
+        self._ledger.set_note(self.note_name, json.dumps(kept) if kept else None)
+
+    # Sending.
+
+    def _submit(self, calls: list[Call]) -> None:
+        """Upload the calls, once the budget covers them and all that is under way."""
+        worst = sum(map(self._worst_usd, calls))
+        spent, waiting = self._ledger.spent(), sum(entry.usd for entry in self._noted())
+        if calls and self._max_usd is not None and spent + waiting + worst > self._max_usd + 1e-9:
+            raise TeacherStopped(
+                f"the budget of {dollars(self._max_usd)} does not cover a batch of {len(calls)} calls: "
+                f"{dollars(spent)} spent, {dollars(waiting)} held for batches under way, and this one could cost "
+                f"{dollars(worst)} at half price; finished work is kept, go on with "
+                f"--set teacher.max_usd={spent + waiting + worst + 0.01:.2f}"
+            )
+        for model in dict.fromkeys(call.model for call in calls):
+            abilities = self._abilities(model)
+            mine = [call for call in calls if call.model == model]
+            for content, part in self._files(mine, abilities):
+                with content:
+                    self._upload(content, part)
+
+    def _files(self, calls: Iterable[Call], abilities: Abilities) -> Iterator[tuple[IO[bytes], list[Call]]]:
+        """The calls as files of lines, each within the server's limits."""
+        content, part = tempfile.TemporaryFile(), list[Call]()  # noqa: SIM115  # whoever takes it closes it
+        for call in calls:
+            body = body_of(call, abilities, self.openai, self._extra_body)
+            told = {"custom_id": call.key, "method": "POST", "url": ENDPOINT, "body": body}
+            line = json.dumps(told, ensure_ascii=False).encode(errors="replace") + b"\n"
+            if part and (len(part) >= self._most_lines or content.tell() + len(line) > self._most_bytes):
+                yield content, part
+                content, part = tempfile.TemporaryFile(), []  # noqa: SIM115
+            content.write(line)
+            part.append(call)
+        yield content, part
+
+    def _upload(self, content: IO[bytes], calls: list[Call]) -> None:
+        def upload() -> str:
+            content.seek(0)
+            return self._client.files.create(file=("calls.jsonl", content), purpose="batch").id
+
+        keys = [call.key[:_KEY_CHARACTERS] for call in calls]
+        file = self._ask(upload, calls[0].model, PATIENCE_SECONDS)
+        entry = _Open(file, calls[0].model, sum(map(self._worst_usd, calls)), keys)
+        self._note(entry)
+        self._create(entry, again=False)
+
+    def _create(self, entry: _Open, again: bool = True) -> None:
+        """Have the server begin. `again`: it may have been told before, so look first, or it is paid twice."""
+
+        def create() -> str:
+            nonlocal again
+            known = self._batch_of(entry.file) if again else None
+            again = True
+            if known:
+                return known
+            made = self._client.batches.create(input_file_id=entry.file, endpoint=ENDPOINT, completion_window=WINDOW)
+            return made.id
+
+        try:
+            entry.batch = self._ask(create, entry.model, PATIENCE_SECONDS)
+        except _NotTaken:
+            entry.keys = []  # the file is of no use, e.g. deleted by the server: the next run uploads anew
+            raise
+        finally:
+            self._note(entry)
+        log.info("%s: %d calls wait in %s", self.address, len(entry.keys), entry.batch)
+
+    def _batch_of(self, file: str) -> str | None:
+        """The batch the server has made of `file`; None also where it cannot list its batches."""
+        import openai
+
+        try:
+            return next(
+                (known.id for known in self._client.batches.list(limit=100) if known.input_file_id == file), None
+            )
+        except openai.APIStatusError as error:
+            if error.status_code in (404, 405, 501):
+                return None
+            raise
+
+    # Waiting and fetching.
+
+    def _collect_all(self, calls: dict[str, Call], report: Report, counts: Counter[str]) -> None:
+        """Wait for every batch that holds some of `calls` (by the beginning of the key), and keep what it brings."""
+        waited = [entry for entry in self._noted() if not calls.keys().isdisjoint(entry.keys)]
+        total, ended, pause = sum(len(entry.keys) for entry in waited), 0, FIRST_PAUSE
+        while True:
+            done, states = 0, Counter[str]()
+            for entry in list(waited):
+                size, known = len(entry.keys), self._look(entry)
+                status = known.status if known else "lost"
+                if status in (*_COLLECTABLE, "failed", "lost"):
+                    counts["done"] += self._collect(entry, known, calls)
+                    waited.remove(entry)
+                    ended += size
+                elif known and known.request_counts:
+                    done += known.request_counts.completed + known.request_counts.failed
+                states[status] += 1
+            told = ", ".join(f"{count} {status}" for status, count in states.items())
+            report(ended + done, total, f"batches: {told}")
+            if not waited:
+                return
+            self._pause(pause)
+            pause = min(LAST_PAUSE, pause * PAUSE_GROWTH)
+
+    def _look(self, entry: _Open) -> Any:
+        """The batch as the server tells of it; None when it knows none of that name any more."""
+        import openai
+
+        def look() -> Any:
+            try:
+                return self._client.batches.retrieve(str(entry.batch))
+            except openai.NotFoundError:
+                return None
+
+        return self._ask(look, entry.model, POLL_PATIENCE_SECONDS)
+
+    def _collect(self, entry: _Open, known: Any, calls: dict[str, Call]) -> int:
+        """Keep the replies of an ended batch; gives their number. What nobody asks for now stays noted."""
+        kept, why = 0, Counter[str]()
+        for file in (known.output_file_id, known.error_file_id) if known and known.status != "failed" else ():
+            for line in self._lines(file, entry.model) if file else ():
+                call = calls.get(str(line.get("custom_id"))[:_KEY_CHARACTERS])
+                reply = _reply_of(line)
+                if call and reply:
+                    self._keep(call, reply)
+                    kept += 1
+                elif call:
+                    why[self._hide(_reason_of(line))] += 1
+        for reason, count in why.most_common(3):
+            log.warning("batch %s: %d lines failed: %s", entry.batch, count, reason)
+        status = known.status if known else "no longer known to the server"
+        log.info("batch %s is %s: %d replies", entry.batch, status, kept)
+        # A batch that failed as a whole was never worked on: its calls go into the next one.
+        gone = status not in _COLLECTABLE
+        share = [short for short in entry.keys if not gone and short not in calls]
+        entry.usd *= len(share) / len(entry.keys)
+        entry.keys = share
+        self._note(entry)
+        if status == "failed":
+            raise TeacherStopped(self._invalid(known))
+        return kept
+
+    def _keep(self, call: Call, reply: Reply) -> None:
+        if self._ledger.reply(call.key, 0) is None:
+            attempt = self._ledger.intend(call, self._worst_usd(call))
+            self._ledger.keep(call, attempt, reply, self._usd(reply.usage, TIER) if reply.usage else None)
+
+    def _lines(self, file: str, model: str) -> Iterator[dict[str, Any]]:
+        """The lines of a result file; none when the server has deleted it, as it does after weeks."""
+        import openai
+
+        def fetch() -> bytes:
+            try:
+                return self._client.files.content(file).content
+            except openai.NotFoundError:
+                log.warning("%s has deleted the results in %s; its calls are asked again", self.address, file)
+                return b""
+
+        content = self._ask(fetch, model, POLL_PATIENCE_SECONDS)
+        return (json.loads(line) for line in content.split(b"\n") if line.strip())
+
+    def _invalid(self, known: Any) -> str:
+        errors = (known.errors.data if known.errors else None) or []
+        words = [f"line {error.line}: {error.message}" if error.line else str(error.message) for error in errors[:3]]
+        said = self._hide("; ".join(words) or "it gave no reason").rstrip(".")
+        return (
+            f"{self.address} did not accept the batch {known.id}: {said}. Nothing of it was paid; "
+            "correct that and run again, or take teacher.mode=direct"
+        )
+
+    # Asking.
+
+    def _ask(self, what: Callable[[], _T], model: str, patience_seconds: float) -> _T:
+        """The result of `what`, which is tried again as long as its failure may pass."""
+        import openai
+
+        began, pause = self._clock(), FIRST_PAUSE
+        while True:
+            try:
+                return what()
+            except openai.APIStatusError as error:
+                failure = self._failure(error)
+            except openai.APIConnectionError as error:
+                failure = Failure(self._hide(str(error.__cause__ or error)))
+            if not _passing(failure):
+                # Raised outside the handlers: a chained exception could carry what the server echoed.
+                raise _NotTaken(self._stopped(failure, model))
+            if self._clock() - began >= patience_seconds:
+                raise TeacherStopped(
+                    f"{self.address} could not be reached for {patience_seconds / 60:g} minutes ({failure.message}); "
+                    "what is under way is noted, and the next run goes on from there"
+                )
+            log.info("%s: %s; asking again in %g s", self.address, failure.message, pause)
+            self._pause(pause)
+            pause = min(LAST_PAUSE, pause * PAUSE_GROWTH)
+
+    def _pause(self, seconds: float) -> None:
+        self._sleep(seconds)
+        if self._closed.is_set():
+            raise TeacherStopped("the teacher is closed: its batches go on, and the next run finds them again")
+
+    def _failure(self, error: Any) -> Failure:
+        try:
+            body = json.loads(error.response.content)
+        except ValueError:
+            body = error.response.text
+        return failure_of(error.status_code, body, dict(error.response.headers), self._hide)
+
+    def _stopped(self, failure: Failure, model: str) -> str:
+        if failure.out_of_money:
+            return f"The provider's quota or credit is used up ({failure.message}). Add credit, then run again."
+        if failure.status in (404, 405, 501):
+            return f"{self.address} has no Batch API ({failure.status}: {failure.message}); take teacher.mode=direct"
+        return advice(failure, self.address, model, self._env, [])
+
+    def _worst_usd(self, call: Call) -> float:
+        """The whole cap used, the prompt paid in full or written to the provider's cache; at half price."""
+        plain = Usage(input=call.input_tokens, output=call.max_tokens)
+        return max(self._usd(plain, TIER), self._usd(replace(plain, written=call.input_tokens), TIER))
+
+    def _abilities(self, model: str) -> Abilities:
+        """What direct calls have learnt of the model, which they note under this name."""
+        noted = self._ledger.note(f"chat/{self._digest}/{model}")
+        known = json.loads(noted) if noted else {"cap": CAPS[self.openai], "schema": True, "dropped": ()}
+        return Abilities(known["cap"], known["schema"], tuple(known["dropped"]))
+
+
+def body_of(call: Call, abilities: Abilities, openai: bool, extra_body: dict[str, Any]) -> dict[str, Any]:
+    """What `ChatWire` sends for `call`, but for what only concerns streams and tiers."""
+    body: dict[str, Any] = {"model": call.model, "messages": call.messages}
+    body |= {name: value for name, value in call.settings.items() if value is not None}
+    body[abilities.cap] = call.max_tokens
+    if call.schema and abilities.schema:
+        schema = {"name": "reply", "strict": True, "schema": call.schema}
+        body["response_format"] = {"type": "json_schema", "json_schema": schema}
+    if openai:
+        body["prompt_cache_key"] = call.prefix
+    return {name: value for name, value in body.items() if name not in abilities.dropped} | extra_body
+
+
+def _reply_of(line: dict[str, Any]) -> Reply | None:
+    """The reply in one line of an output file; None when the line tells of a failure."""
+    response = line.get("response") or {}
+    if response.get("status_code") != 200:
+        return None
+    heard = Heard()
+    heard.feed(json.dumps(response.get("body")).encode())
+    heard.finish()
+    reply = heard.reply(response.get("request_id"), 0.0, Limits())
+    return None if heard.error or (reply.finish == "cut" and not reply.text) else replace(reply, tier=TIER)
+
+
+def _reason_of(line: dict[str, Any]) -> str:
+    response = line.get("response") or {}
+    told = line.get("error") or (response.get("body") or {}).get("error") or {}
+    return str(told.get("message") or told.get("code") or f"HTTP {response.get('status_code')}")
+
+
+def _passing(failure: Failure) -> bool:
+    """True when the same request may well succeed later."""
+    if failure.status is None:
+        return True
+    return not failure.out_of_money and (failure.status in (408, 409, 429) or failure.status >= 500)

@@ -1,0 +1,299 @@
+"""
+One call over HTTP to any server that speaks Chat Completions, streamed.
+
+What an endpoint cannot do is learnt from its refusals, which cost nothing, and remembered: the same
+send asks again at once without it. Everything else that goes wrong is named in `chat_errors`.
+"""
+
+import asyncio
+import hashlib
+import json
+import logging
+import re
+import time
+from collections.abc import Callable
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from urllib.parse import urlsplit
+
+from understudy.calls import Call, Reply
+from understudy.calls.chat_errors import (
+    CAPS,
+    Abilities,
+    Failure,
+    adapted_to,
+    advice,
+    failure_of,
+    hider,
+    limits_of,
+    outcome_of,
+)
+from understudy.calls.chat_stream import Heard
+from understudy.calls.prices import is_local
+from understudy.errors import ConfigError, TeacherStopped
+
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI
+
+OPENAI = "https://api.openai.com/v1"
+FLEX_REFUSALS = 2
+"""How often a call is put off for want of room in the flex tier before it goes at the standard price."""
+PROBE_SECONDS = 30.0
+AFTER_DONE_SECONDS = 2.0
+
+logger = logging.getLogger(__name__)
+
+
+class Memory(Protocol):
+    """Where what an endpoint can do is kept between runs: the ledger."""
+
+    def note(self, name: str) -> str | None:
+        """What was noted under `name`."""
+
+    def set_note(self, name: str, value: str | None) -> None:
+        """Note `value`, or drop the note."""
+
+
+class Timeouts(NamedTuple):
+    """Seconds to wait before an attempt is given up."""
+
+    connect: float = 10.0
+    first_token: float = 300.0
+    idle: float = 60.0
+    """Between two events, once a token has come."""
+    flex: float = 900.0
+    """Until the first token at the flex tier."""
+
+
+class ChatWire:
+    """Carries calls to one model at one address; meant for one event loop, for as long as it lives."""
+
+    def __init__(
+        self,
+        model: str,
+        base_url: str | None = None,
+        api_key: str | None = None,
+        api_key_env: str = "OPENAI_API_KEY",
+        tier: str = "standard",
+        timeouts: Timeouts | None = None,
+        extra_body: dict[str, Any] | None = None,
+        memory: Memory | None = None,
+        openai: bool | None = None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        """`openai` says whether the server takes what only api.openai.com does; None tells by the address.
+
+        `api_key_env` is only named in messages. `tier` is 'standard' or 'flex'. Raises ConfigError.
+        """
+        self._key = (api_key or "").strip()
+        if not self._key.isascii() or not self._key.isprintable() or " " in self._key:
+            raise ConfigError([f"the key in {api_key_env} holds a space or a character no key has; copy it again"])
+        self._hide = hider(self._key)
+        if tier not in ("standard", "flex"):
+            raise ConfigError([f"teacher.tier is '{tier}'; take standard or flex"])
+        self.model, self.address = model, base_url or OPENAI
+        if not re.fullmatch(r"https?://[^/?@][^?@]*", self.address):
+            # Not shown: a user or a query may well be a secret.
+            raise ConfigError(["teacher.base_url has to begin with http:// or https://, without a user and a query"])
+        self.openai = urlsplit(self.address).hostname == "api.openai.com" if openai is None else openai
+        self._env, self._tier, self._now = api_key_env, tier, now
+        self._timeouts = timeouts or Timeouts()
+        self._extra_body, self._memory = extra_body or {}, memory
+        digest = hashlib.sha256(self.address.encode()).hexdigest()[:16]
+        self.note_name = f"chat/{digest}/{model}"
+        self._abilities: Abilities | None = None
+        self._flex_refusals: dict[str, int] = {}
+
+    def __repr__(self) -> str:
+        return f"ChatWire({self.model!r} at {self.address})"
+
+    async def send(self, call: Call) -> Reply:
+        """The reply to one attempt, whole or cut. Raises RateLimited, TryAgain, TeacherError, TeacherStopped."""
+        first, refusals = self._known(), list[str]()
+        abilities = first
+        while True:
+            got = await self._attempt(call, abilities)
+            if isinstance(got, Reply):
+                if self._flex_refusals:
+                    self._flex_refusals.pop(call.key, None)
+                self._remember(abilities, first, refusals)
+                return got
+            if got.no_flex and self._flex(call):
+                self._flex_refusals[call.key] = self._flex_refusals.get(call.key, 0) + 1
+                if not self._flex(call):
+                    continue  # at the standard tier now
+            adapted = adapted_to(abilities, first, got, call)
+            if adapted is None:
+                break
+            abilities = adapted
+            refusals.append(got.message)
+        # Raised outside the handler that met it: a chained exception could carry what the server echoed.
+        raise outcome_of(got, call, self._now()) or await self._stopped(got)
+
+    async def probe(self) -> None:
+        """Make one free request. Raises TeacherStopped when nobody listens, the key is wrong or the quota used up."""
+        got = await self._models()
+        if isinstance(got, list):
+            return
+        if got.status is None and not got.paid:
+            raise TeacherStopped(
+                f"No connection can be made to {self.address} ({got.message}). "
+                "Start the server there, or correct teacher.base_url."
+            )
+        # A key may be allowed to chat and not to list models.
+        if got.out_of_money or (got.status == 401 and "scope" not in got.message.lower()):
+            raise outcome_of(got, _NO_CALL, self._now()) or await self._stopped(got)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        if "_client" in self.__dict__:
+            await self._client.close()
+
+    @cached_property
+    def _client(self) -> "AsyncOpenAI":
+        import openai
+
+        timeout = openai.Timeout(None, connect=self._timeouts.connect)
+        # A proxy from the environment cannot reach this machine's own servers.
+        http = openai.DefaultAsyncHttpxClient(trust_env=not is_local(self.address), timeout=timeout)
+        return openai.AsyncOpenAI(
+            api_key=self._key or "none", base_url=self.address, max_retries=0, timeout=timeout, http_client=http
+        )
+
+    def _flex(self, call: Call) -> bool:
+        asked = self.openai and self._tier == "flex"
+        return asked and self._flex_refusals.get(call.key, 0) <= FLEX_REFUSALS
+
+    def _body(self, call: Call, abilities: Abilities) -> dict[str, Any]:
+        """What is sent besides model, messages and stream."""
+        body: dict[str, Any] = {"stream_options": {"include_usage": True}}
+        body |= {name: value for name, value in call.settings.items() if value is not None}
+        body[abilities.cap] = call.max_tokens
+        if call.schema and abilities.schema:
+            schema = {"name": "reply", "strict": True, "schema": call.schema}
+            body["response_format"] = {"type": "json_schema", "json_schema": schema}
+        if self.openai:
+            body["prompt_cache_key"] = call.prefix
+            body["service_tier"] = "flex" if self._flex(call) else "default"
+        return {name: value for name, value in body.items() if name not in abilities.dropped} | self._extra_body
+
+    async def _attempt(self, call: Call, abilities: Abilities) -> Reply | Failure:
+        """One request. A stream that stalls or drops gives its beginning, if there is one."""
+        import httpx2
+        import openai
+
+        heard, headers, create = Heard(), {}, self._client.chat.completions.with_streaming_response.create
+        began = time.perf_counter()
+        patience = self._timeouts.flex if self._flex(call) else self._timeouts.first_token
+        why = "the connection was dropped before the first word"
+        try:
+            async with (
+                asyncio.timeout(patience) as alarm,
+                create(
+                    model=call.model,
+                    messages=call.messages,  # type: ignore[arg-type]
+                    stream=True,
+                    extra_body=self._body(call, abilities),
+                ) as response,
+            ):
+                headers = dict(response.headers)
+                await self._listen(response.iter_bytes(), heard, alarm)
+        except openai.APIStatusError as error:
+            return self._refused(error)
+        except openai.APIConnectionError as error:
+            return self._unreached(error)
+        except TimeoutError:
+            waited = f"stalled for {self._timeouts.idle:g} s before its text"
+            why = f"the reply {waited}" if heard.started else f"no word came in {patience:g} s"
+        except httpx2.HTTPError as error:
+            why = f"the connection was dropped before the first word ({type(error).__name__})"
+        heard.finish()
+        return self._heard(heard, headers, time.perf_counter() - began, why)
+
+    async def _listen(self, chunks: Any, heard: Heard, alarm: asyncio.Timeout) -> None:
+        """Feed the stream into `heard`, to its very end: a body that is not read out costs the connection."""
+        clock, pushed = asyncio.get_running_loop().time, 0.0
+        events = 0
+        async for chunk in chunks:
+            heard.feed(chunk)
+            if heard.over:
+                return
+            if heard.done:
+                alarm.reschedule(clock() + AFTER_DONE_SECONDS)
+            elif heard.started and heard.events != events and (time_now := clock()) >= pushed:
+                # Comments that only keep the connection open do not count: the model behind it may hang.
+                # A timer moved at every token would cost as much as reading it.
+                events, pushed = heard.events, time_now + self._timeouts.idle / 20
+                alarm.reschedule(time_now + self._timeouts.idle)
+
+    def _heard(self, heard: Heard, headers: dict[str, str], seconds: float, why: str) -> Reply | Failure:
+        reply = heard.reply(headers.get("x-request-id"), seconds, limits_of(headers))
+        if reply.finish != "cut" or reply.text:
+            return reply
+        if heard.error is not None:
+            return failure_of(None, heard.error, headers, self._hide)
+        if not heard.events and heard.strays:
+            begin = self._hide(heard.strays[0][:80].decode(errors="replace"))
+            return Failure(f"what came back is no chat completion; it begins with {begin!r}", 200, headers=headers)
+        return Failure(why, paid=True, headers=headers)
+
+    def _refused(self, error: Any) -> Failure:
+        try:
+            body = json.loads(error.response.content)
+        except ValueError:
+            body = error.response.text
+        return failure_of(error.status_code, body, dict(error.response.headers), self._hide)
+
+    def _unreached(self, error: Exception) -> Failure:
+        """A connection that failed; only one that never stood surely cost nothing."""
+        import httpx2
+
+        cause = error.__cause__ or error
+        unsent = isinstance(cause, (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.ProxyError))
+        what = "no connection to" if unsent else "the connection was dropped before a reply by"
+        return Failure(f"{what} {self.address}: {self._hide(str(cause) or type(cause).__name__)}", paid=not unsent)
+
+    async def _models(self) -> list[str] | Failure:
+        """The names of the models the server offers; empty where it does not say."""
+        import openai
+
+        try:
+            async with asyncio.timeout(PROBE_SECONDS):
+                answer = await self._client.get("/models", cast_to=object)
+        except openai.APIStatusError as error:
+            return self._refused(error)
+        except openai.APIConnectionError as error:
+            return self._unreached(error)
+        except (TimeoutError, ValueError):
+            return []  # somebody listens, and is slow or speaks of other things there
+        rows = (answer.get("data") or ()) if isinstance(answer, dict) else ()
+        return [str(row["id"]) for row in rows if isinstance(row, dict) and row.get("id")]
+
+    async def _stopped(self, failure: Failure) -> TeacherStopped:
+        models = await self._models() if failure.status in (200, 404) else []
+        told = advice(failure, self.address, self.model, self._env, [] if isinstance(models, Failure) else models)
+        return TeacherStopped(told)
+
+    def _known(self) -> Abilities:
+        if self._abilities is None:
+            self._abilities = Abilities(CAPS[self.openai])
+            kept = self._memory.note(self.note_name) if self._memory else None
+            if kept:
+                known = json.loads(kept)
+                self._abilities = Abilities(known["cap"], known["schema"], tuple(known["dropped"]))
+        return self._abilities
+
+    def _remember(self, learnt: Abilities, first: Abilities, refusals: list[str]) -> None:
+        """Add what one call learnt to what calls beside it may have learnt meanwhile."""
+        known = self._known()
+        cap = learnt.cap if learnt.cap != first.cap else known.cap
+        dropped = tuple(sorted({*known.dropped, *learnt.dropped}))
+        self._abilities = Abilities(cap, known.schema and learnt.schema, dropped)
+        if self._abilities == known:
+            return
+        logger.warning("%r is asked without what it refused from now on: %s", self, "; ".join(refusals))
+        if self._memory:
+            self._memory.set_note(self.note_name, json.dumps(self._abilities._asdict()))
+
+
+_NO_CALL = Call("probe", "", "", "", (), None, {}, 0)

@@ -1,0 +1,221 @@
+"""
+What a failed call means: wait, try again, ask for less, or stop; and in which words.
+
+Everything a server says passes `hider` first, so that no message can carry the key.
+"""
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from email.utils import parsedate_to_datetime
+from typing import Any, NamedTuple
+
+from understudy.calls import Call, Limits, RateLimited, TryAgain
+from understudy.errors import TeacherError, TeacherStopped
+
+MESSAGE_CHARACTERS = 500
+# Only codes and types are searched: the text of an ordinary rate limit may well speak of billing.
+_OUT_OF_MONEY = re.compile(
+    "insufficient_quota|credit_balance_exhausted|_spend_limit_exceeded|_usage_limit_exceeded|billing"
+)
+_TOO_LONG = re.compile(r"context[ _](length|window|size)|prompt (is )?too long|maximum prompt length", re.IGNORECASE)
+# A 429 that no waiting ends: one request above the account's tokens per minute.
+_TOO_LARGE = re.compile("request too large|must be reduced in order", re.IGNORECASE)
+_DURATION = re.compile(r"([\d.]+)(ms|h|m|s)")
+_UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+# An error inside a stream has no HTTP status of its own: what its code and type amount to.
+_STATUS_OF_CODE = (
+    (re.compile(r"rate_limit|too_many_requests|resource_unavailable|slow_down"), 429),
+    (_OUT_OF_MONEY, 429),
+    (re.compile(r"authentication|invalid_api_key"), 401),
+    (re.compile(r"permission"), 403),
+    (re.compile(r"not_found"), 404),
+    (re.compile(r"invalid_request|context_length|exceed_context|bad_?request", re.IGNORECASE), 400),
+)
+
+# A server that cannot do these is asked without them: the words change a little, the work does not.
+_DROPPABLE = ("temperature", "top_p", "seed", "stream_options")
+_SCHEMA_WORDS = ("response_format", "json_schema", "schema", "grammar", "structured", "guided_json")
+CAPS = ("max_tokens", "max_completion_tokens")
+
+
+class Abilities(NamedTuple):
+    """What is known of one model at one address."""
+
+    cap: str
+    """The name the token cap goes by."""
+    schema: bool = True
+    dropped: tuple[str, ...] = ()
+    """Fields it refuses."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An attempt that gave no text. `status` is None when the server gave none."""
+
+    message: str
+    """The server's own words, or ours for a connection; holds no secret."""
+    status: int | None = None
+    code: str = ""
+    """The server's code and type, e.g. 'insufficient_quota invalid_request_error'."""
+    param: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    paid: bool = False
+
+    @property
+    def too_long(self) -> bool:
+        """True when no server setting and no waiting lets this one request through."""
+        pattern = {400: _TOO_LONG, 422: _TOO_LONG, 429: _TOO_LARGE}.get(self.status or 0)
+        return self.status == 413 or bool(pattern and pattern.search(f"{self.code} {self.message}"))
+
+    @property
+    def out_of_money(self) -> bool:
+        """True when waiting does not help: quota, credit or a spending limit is used up."""
+        bare = not self.code and "exceeded your current quota" in self.message
+        return self.status == 402 or (self.status == 429 and (bare or bool(_OUT_OF_MONEY.search(self.code))))
+
+    @property
+    def no_flex(self) -> bool:
+        """True when the flex tier has no room now, which is not charged."""
+        said = f"{self.code} {self.message}".lower().replace(" ", "_")
+        return self.status == 429 and "resource_unavailable" in said
+
+    def names(self, word: str) -> bool:
+        """Whether the server refused the request because of the field `word`."""
+        if self.status not in (400, 422):
+            return False
+        return self.param.split(".")[0] == word or bool(re.search(rf"(?<![\w.]){word}(?!\w)", self.message))
+
+
+def hider(secret: str | None) -> Callable[[str], str]:
+    """A function that takes the key out of a text, also where a server shows only its beginning."""
+    begins = [re.escape(secret[:8]) + r"[^\s\"',;)]*"] if secret and len(secret) >= 4 else []
+    shape = re.compile("|".join([*begins, r"\bsk-[\w*.-]{6,}"]))
+    # The whole key first: it may hold characters at which the search for its beginning would end.
+    return lambda text: shape.sub("[key]", text.replace(secret, "[key]") if secret and len(secret) >= 4 else text)
+
+
+def failure_of(status: int | None, body: Any, headers: Mapping[str, str], hide: Callable[[str], str]) -> Failure:
+    """The failure a reply's body tells of, in any of the shapes servers use. No status: what its code amounts to."""
+    error = body[0] if isinstance(body, list) and body else body
+    if isinstance(error, dict):
+        error = error.get("error") or error.get("detail") or error
+    known = error if isinstance(error, dict) else {"message": error}
+    message = known.get("message") or known.get("msg") or known.get("error") or error or "no message"
+    code = " ".join(str(known[name]) for name in ("code", "type") if known.get(name))
+    text = " ".join(hide(str(message)).split())[:MESSAGE_CHARACTERS]
+    param = known.get("param")
+    return Failure(text, status or _status_of(code, text), hide(code), str(param or ""), headers)
+
+
+def wait_of(headers: Mapping[str, str], now: float) -> float | None:
+    """Seconds the server asks to wait: milliseconds first, then seconds, then a date. None when it does not say."""
+    for name, per_second in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
+        try:
+            wait = float(headers[name]) / per_second
+            if math.isfinite(wait):
+                return max(0.0, wait)
+        except (KeyError, ValueError):
+            continue
+    try:
+        return max(0.0, parsedate_to_datetime(headers["retry-after"]).timestamp() - now)
+    except (KeyError, ValueError, TypeError):
+        return None
+
+
+def limits_of(headers: Mapping[str, str]) -> Limits:
+    """The provider's limits as a reply's headers give them."""
+    count = {name: _count(headers.get(f"x-ratelimit-{name}")) for name in _COUNTS}
+    return Limits(
+        requests=count["limit-requests"],
+        requests_left=count["remaining-requests"],
+        requests_reset_seconds=_seconds(headers.get("x-ratelimit-reset-requests")),
+        tokens=count["limit-tokens"],
+        tokens_left=count["remaining-tokens"],
+        tokens_reset_seconds=_seconds(headers.get("x-ratelimit-reset-tokens")),
+    )
+
+
+def outcome_of(failure: Failure, call: Call, now: float) -> Exception | None:
+    """What to raise for a failure that says nothing of the set-up; None where a person has to change something."""
+    if failure.too_long:
+        return TeacherError(
+            f"{call.document_id}: its {call.kind} call is too large for {call.model} (about {call.input_tokens} tokens "
+            f"of prompt by our estimate, up to {call.max_tokens} of reply); set teacher.context_window to what "
+            f"the server really takes. It said: {failure.message}"
+        )
+    if failure.out_of_money:
+        return TeacherStopped(
+            f"The provider's quota or credit is used up ({failure.message}). Raise the limit or add credit, "
+            "then run again: it goes on from here."
+        )
+    if failure.status == 429:
+        return RateLimited(failure.message, wait_of(failure.headers, now), limits_of(failure.headers))
+    if failure.status is None:
+        return TryAgain(failure.message, failure.paid)
+    if failure.status in (408, 409) or failure.status >= 500:
+        # After a gateway's timeout the model may have done the work.
+        return TryAgain(f"HTTP {failure.status}: {failure.message}", paid=failure.status in (408, 504, 524))
+    return None
+
+
+def advice(failure: Failure, address: str, model: str, api_key_env: str, models: list[str]) -> str:
+    """What the server said, and what a person has to do. `models` are the names it offers, empty when unknown."""
+    said = f"{address} answered {failure.status}: {failure.message.rstrip('.')}."
+    if failure.status == 401:
+        return f"{said} Put a valid key into the environment variable {api_key_env}."
+    if failure.status == 403:
+        return f"{said} This key may not use {model}: take another model or another key ({api_key_env})."
+    if failure.status not in (200, 404):
+        return f"{said} Correct the teacher's settings in the preset; every further call would be refused too."
+    if not models or model in models:
+        return f"{said} Check teacher.model ({model}) and teacher.base_url: most servers want it to end in /v1."
+    near = get_close_matches(model, models, 3, 0.4) or sorted(models)[:3]
+    return f"{said} There is no model {model}; the nearest names are {', '.join(near)}. Set teacher.model."
+
+
+def adapted_to(abilities: Abilities, first: Abilities, failure: Failure, call: Call) -> Abilities | None:
+    """`abilities` less what the server just refused; None when there is nothing to give up."""
+    if failure.too_long or failure.status not in (400, 422):
+        return None
+    if failure.names(abilities.cap) and abilities.cap == first.cap:
+        return abilities._replace(cap=CAPS[abilities.cap == CAPS[0]])
+    for name in _DROPPABLE:
+        if failure.names(name) and name not in abilities.dropped:
+            return abilities._replace(dropped=(*abilities.dropped, name))
+    if call.schema and abilities.schema and any(failure.names(word) for word in _SCHEMA_WORDS):
+        return abilities._replace(schema=False)
+    return None
+
+
+def _status_of(code: str, message: str) -> int:
+    number = re.match(r"[45]\d\d\b", code)
+    if number:
+        return int(number[0])
+    if re.search("unexpected endpoint", message, re.IGNORECASE):
+        return 404
+    if _TOO_LONG.search(message):
+        return 400
+    return next((status for pattern, status in _STATUS_OF_CODE if pattern.search(code)), 500)
+
+
+_COUNTS = tuple(f"{kind}-{what}" for kind in ("limit", "remaining") for what in ("requests", "tokens"))
+
+
+def _count(text: str | None) -> int | None:
+    return int(text) if text and text.isdecimal() else None
+
+
+def _seconds(text: str | None) -> float | None:
+    """Seconds in '1s', '6m0s', '20ms' or '12.5'."""
+    if not text:
+        return None
+    parts = _DURATION.findall(text)
+    try:
+        if "".join(number + unit for number, unit in parts) == text:
+            return sum(float(number) * _UNIT_SECONDS[unit] for number, unit in parts)
+        return max(0.0, float(text))
+    except ValueError:
+        return None

@@ -1,0 +1,205 @@
+"""
+A teacher that is a model, wherever it runs: a request becomes one call, its reply numbered items.
+
+What differs between models (the wire, the price, the window) is in the plugins under
+`understudy/teachers`. Answers are kept under an identity of their own, which neither the cap nor
+the timeout nor the other questions are part of, so that none of them makes an answer be paid again.
+"""
+
+import hashlib
+import inspect
+import json
+import logging
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from understudy.calls import Call, Reply, Usage, Wire, prompting
+from understudy.calls.budget import Budget
+from understudy.calls.ledger import CallLedger
+from understudy.calls.prices import Usd
+from understudy.calls.replies import parse
+from understudy.calls.scheduler import Scheduler
+from understudy.errors import TeacherStopped
+from understudy.interfaces import ReplyItem, Report, TeacherReply, TeacherRequest
+from understudy.records import Question
+
+log = logging.getLogger("understudy.teacher")
+
+CALLS, RECORDING = "calls.sqlite", "recording"
+QUESTION_TOKENS, ANSWER_TOKENS = 45, 260  # of one item of a reply, on average, for budgets
+QUESTION_CAP, ENVELOPE = 120, 400
+TALK_SHARE = 0.65  # of the window; the rest is for instructions, questions and the reply
+LEAST_READ = 0.7  # of what a server was sent; below, it has cut the talk
+USUAL_RATIO = 0.83  # tokens per estimated token of spoken English, until the first replies say better
+
+
+class ModelOptions(BaseModel):
+    """Options that every model takes, under `teacher:` in a preset."""
+
+    model_config = ConfigDict(extra="forbid")
+    temperature: float | None = Field(default=None, ge=0, le=2, description="None: the server's own")
+    seed: int | None = Field(default=None, description="of the model's draws, where it takes one")
+    answer_tokens: int = Field(default=900, ge=50, description="cap of one answer; a call may use it for each number")
+    thinking_tokens: int = Field(default=0, ge=0, description="room on top of the cap for a model that thinks first")
+    context_window: int | None = Field(default=None, ge=1000, description="tokens; None: as the model's maker says")
+    max_usd: float | None = Field(default=5.0, ge=0, description="the most all runs together may cost; None: no limit")
+
+
+class ModelTeacher:
+    """What the plugins share: prompt, call, ledger, parse. A plugin gives `_wire`, `usd` and the label."""
+
+    deterministic = False
+    label: str
+    model: str
+    batches = False
+
+    def __init__(self, options: ModelOptions) -> None:
+        self.common = options
+        self._ledger: CallLedger | None = None
+        self._scheduler: Scheduler | None = None
+        self._ratio = USUAL_RATIO
+        self._lock = threading.Lock()
+
+    @staticmethod
+    def prompt_sha256(kind: str) -> str | None:
+        """Digest of the prompt files that this pass is made of."""
+        return prompting.sha256(kind)
+
+    def _wire(self) -> Wire:
+        raise NotImplementedError
+
+    def usd(self) -> Usd:
+        raise NotImplementedError
+
+    def _pace(self) -> dict[str, Any]:
+        """Concurrency and limits for the scheduler."""
+        return {}
+
+    def _settings(self) -> dict[str, Any]:
+        """What is sent along and decides the words."""
+        return {"temperature": self.common.temperature, "seed": self.common.seed}
+
+    def _told(self) -> dict[str, Any]:
+        return {name: value for name, value in self._settings().items() if value is not None}
+
+    def _known_window(self) -> int | None:
+        return self.common.context_window
+
+    def begin(self, folder: Path) -> None:
+        """Keep every call and reply in `folder`/calls.sqlite from now on."""
+        self._ledger = CallLedger(folder / CALLS)
+        self._budget = Budget(self.common.max_usd, self._ledger.spent())
+        wire = self._wire()
+        self._scheduler = Scheduler(_Guarded(wire, self), self._ledger, self._budget, self.usd(), **self._pace())
+        told = {"label": self.label, "settings": self._told(), "answer_tokens": self.common.answer_tokens}
+        told |= {"thinking_tokens": self.common.thinking_tokens, "window": self.window()}
+        self._ledger.set_note(RECORDING, json.dumps(told))
+        if probe := getattr(wire, "probe", None):
+            self._scheduler.run(probe())
+
+    def close(self) -> None:
+        """Let calls in flight finish, and give the ledger free."""
+        if self._scheduler and self._ledger:
+            self._scheduler.close()
+            self._ledger.close()
+        self._scheduler = self._ledger = None
+
+    def ahead(self, requests: Iterable[TeacherRequest], report: Report) -> int:
+        """Nothing: every request is asked when it comes."""
+        return 0
+
+    def window(self) -> int | None:
+        """What of the model's window a talk may take."""
+        known = self._known_window()
+        return round(known * TALK_SHARE) if known else None
+
+    def tokens(self, text: str) -> int:
+        """An estimate from the text's bytes."""
+        return prompting.estimated_tokens(text)
+
+    def reply(self, request: TeacherRequest) -> TeacherReply:
+        """The items that can be trusted; an answer that was paid for is never asked again."""
+        assert self._ledger and self._scheduler, "begin() comes first"
+        keys = {q.question_number: self._answer_key(request, q) for q in request.questions}
+        known = self._ledger.answers(keys.values())
+        items = [ReplyItem(question_number=n, text=known[key]) for n, key in keys.items() if key in known]
+        asked = [q for q in request.questions if keys[q.question_number] not in known]
+        if request.kind == "answers" and not asked:
+            return TeacherReply(items=items)
+        call = self.call(request.model_copy(update={"questions": asked}))
+        reply = self._scheduler.ask(call, request.round, lambda r: bool(parse(r, request.kind, call.numbers).items))
+        found = parse(reply, request.kind, call.numbers)
+        if found.defects:
+            log.info("%s, %s: %s", request.document.document_id, request.kind, dict(found.defects))
+        if request.kind == "answers":
+            finished = {keys[item.question_number]: item.text for item in found.items}
+            self._ledger.keep_answers(request.document.document_id, finished)
+        paid = self._scheduler.usd(reply.usage, reply.tier) if reply.usage else 0.0
+        return TeacherReply(items=[*items, *found.items], refused=found.refused, usd=paid)
+
+    def call(self, request: TeacherRequest) -> Call:
+        """The call that asks for `request`."""
+        prompt = prompting.compose(request)
+        items = len(prompt.numbers) or request.count
+        each, cap = (ANSWER_TOKENS, self.common.answer_tokens) if prompt.numbers else (QUESTION_TOKENS, QUESTION_CAP)
+        if request.round and items == 1:
+            cap *= 2  # one answer that did not fit is given more room, once
+        most = items * cap + ENVELOPE + self.common.thinking_tokens
+        text = "".join(message["content"] for message in prompt.messages)
+        return Call(
+            kind=request.kind,
+            document_id=request.document.document_id,
+            label=self.label,
+            model=self.model,
+            messages=prompt.messages,
+            schema=prompting.SCHEMA,
+            settings=self._told(),
+            max_tokens=most,
+            numbers=prompt.numbers,
+            input_tokens=self.tokens(text),
+            output_tokens=min(most, items * each + self.common.thinking_tokens // 2),
+        )
+
+    def _answer_key(self, request: TeacherRequest, question: Question) -> str:
+        """What decides one answer: who writes it, from which talk, by which prompt, to which question."""
+        told = [self.label, self._settings(), self.prompt_sha256("answers"), request.document.text, question.question]
+        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+
+    def check_read(self, call: Call, usage: Usage) -> None:
+        """Raises TeacherStopped when the server cannot have read the whole talk: it counted far too few tokens."""
+        if call.input_tokens < 1000 or not usage.input:
+            return
+        with self._lock:
+            ratio = usage.input / call.input_tokens
+            if ratio < LEAST_READ * self._ratio:
+                raise TeacherStopped(
+                    f"{self.label} read only {usage.input} of about {round(call.input_tokens * self._ratio)} tokens of "
+                    f"{call.document_id}: the server cuts long prompts without saying so. Give it a larger context "
+                    "(Ollama: start it with OLLAMA_CONTEXT_LENGTH=32768; llama.cpp server: -c 32768; LM Studio: the "
+                    "model's Context Length), or tell its size with teacher.context_window, and run again"
+                )
+            self._ratio = max(self._ratio, min(ratio, 1.5))
+
+
+class _Guarded:
+    """A wire whose replies count only when the server has read the whole prompt."""
+
+    def __init__(self, wire: Wire, teacher: ModelTeacher) -> None:
+        self.wire, self.teacher = wire, teacher
+
+    async def send(self, call: Call) -> Reply:
+        """The reply, when it may be one to the whole talk. Raises what the wire raises, and TeacherStopped."""
+        reply = await self.wire.send(call)
+        if reply.usage:
+            self.teacher.check_read(call, reply.usage)
+        return reply
+
+    async def close(self) -> None:
+        """Close the wire's connections."""
+        closed = self.wire.close() if hasattr(self.wire, "close") else None
+        if inspect.isawaitable(closed):
+            await closed

@@ -1,0 +1,172 @@
+"""
+What the teacher's passes over a channel cost, before a cent is spent; and afterwards, how near that was.
+
+Counts are of tokens: exact where the teacher's tokenizer is known, estimated from bytes elsewhere.
+The low price has the provider's prompt cache working and short answers; the high one has neither.
+"""
+
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from typing import NamedTuple
+
+from understudy.calls import Call, Usage
+from understudy.calls.ledger import KindTotals
+from understudy.calls.model_teacher import ModelTeacher
+from understudy.config import QuestionSettings
+from understudy.errors import ConfigError, Refused
+from understudy.records import Document, Question, Questions
+from understudy.stages import extract_questions, generate_answers
+from understudy.stages.collect import remembered
+from understudy.workspace import Workspace
+
+CACHED_FROM, CACHE_BLOCK = 1024, 128  # tokens; OpenAI's rule, and near enough for the servers that have one
+SHORT, LONG = 0.6, 1.8  # of the expected length of a reply
+REPAIRS = 0.05  # share of the answers that is asked again
+
+
+class Talk(NamedTuple):
+    """A talk that will be read, and what is here of it already."""
+
+    document: Document
+    questions: Questions | None
+    answered: bool
+
+
+class Row(NamedTuple):
+    """One pass over all talks that are due."""
+
+    kind: str
+    talks: int
+    fresh: int
+    """Prompt tokens that no cache holds."""
+    cached: int
+    output: int
+    low_usd: float
+    high_usd: float
+
+
+def estimate(
+    teacher: ModelTeacher, talks: Iterable[Talk], settings: QuestionSettings, again: bool = False
+) -> list[Row]:
+    """One row per pass that is due, at the standard price; talks that are answered cost nothing.
+
+    `again` prices both passes over every talk, as if nothing was here: what was to be expected.
+    """
+    usd = teacher.usd()
+    totals = {"questions": [0] * 4, "answers": [0] * 4}
+    prices = {"questions": [0.0, 0.0], "answers": [0.0, 0.0]}
+    for talk in talks:
+        for call in _calls(teacher, talk, settings, again):
+            second = call.kind == "answers"
+            shared = teacher.tokens(call.messages[0]["content"]) + teacher.tokens(talk.document.text)
+            cached = shared // CACHE_BLOCK * CACHE_BLOCK if second and shared >= CACHED_FROM else 0
+            for at, tokens in enumerate((1, call.input_tokens - cached, cached, call.output_tokens)):
+                totals[call.kind][at] += tokens
+            low = Usage(call.input_tokens, cached, 0, round(call.output_tokens * SHORT))
+            high = Usage(call.input_tokens, 0, 0, min(call.max_tokens, round(call.output_tokens * LONG)))
+            prices[call.kind][0] += usd(low, None)
+            prices[call.kind][1] += usd(high, None) * (1 + REPAIRS if second else 1)
+    return [Row(kind, *totals[kind], *prices[kind]) for kind in totals if totals[kind][0]]
+
+
+def _calls(teacher: ModelTeacher, talk: Talk, settings: QuestionSettings, again: bool) -> list[Call]:
+    """The calls that a talk still needs when nothing goes wrong, part by part where it does not fit the window."""
+    if talk.answered and not again:
+        return []
+    first = extract_questions.requests(talk.document, teacher, settings)
+    if talk.questions:
+        second = generate_answers.requests(talk.document, talk.questions, teacher)
+    else:
+        second = [request.model_copy(update=_typical(request.count)) for request in first]
+    return [teacher.call(request) for request in [*(first if again or not talk.questions else []), *second]]
+
+
+def _typical(count: int) -> dict[str, object]:
+    text = "How does a question of the usual length read in its list of questions?"
+    questions = [Question(question_number=number, question=text) for number in range(1, count + 1)]
+    return {"kind": "answers", "count": 0, "questions": questions}
+
+
+def table(rows: Sequence[Row], cheaper: dict[str, float]) -> str:
+    """The rows as markdown, with the totals and what the cheaper ways would cost (name > share of the price)."""
+    lines = [
+        "| stage | talks | tokens in, fresh | cached | tokens out | USD, low to high |",
+        "|---|--:|--:|--:|--:|--:|",
+        *(
+            f"| {_NAMES[row.kind]} | {row.talks} | {row.fresh:,} | {row.cached:,} | {row.output:,} | "
+            f"{row.low_usd:.4f} to {row.high_usd:.4f} |"
+            for row in rows
+        ),
+    ]
+    low, high = sum(row.low_usd for row in rows), sum(row.high_usd for row in rows)
+    ways = [f"standard {low:.2f} to {high:.2f}"]
+    ways += [f"{name} {low * share:.2f} to {high * share:.2f}" for name, share in cheaper.items()]
+    return "\n".join([*lines, "", f"USD: {'; '.join(ways)}."])
+
+
+def compared(rows: Sequence[Row], paid: Sequence[KindTotals]) -> str:
+    """What all passes over the channel were estimated at, and what they came to, as markdown."""
+    said = {row.kind: row for row in rows}
+    lines = [
+        "| stage | calls | failed | tokens in | of them cached | tokens out | USD | estimated | wasted | unknown |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    for total in paid:
+        row = said.get(total.kind)
+        guess = f"{row.low_usd:.4f} to {row.high_usd:.4f}" if row else ""
+        lines.append(
+            f"| {_NAMES.get(total.kind, total.kind)} | {total.calls} | {total.failed} | {total.input:,} | "
+            f"{total.cached:,} | {total.output:,} | {total.usd:.4f} | {guess} | {total.wasted_usd:.4f} | "
+            f"{total.unknown_usd:.4f} |"
+        )
+    usd = sum(total.usd for total in paid)
+    return "\n".join(
+        [*lines, "", f"**{usd:.4f} USD** in {sum(total.calls for total in paid)} calls, all runs together."]
+    )
+
+
+_NAMES = {"questions": "extract questions", "answers": "generate answers", "verify": "verify"}
+
+
+def talks_of(workspace: Workspace) -> tuple[list[Talk], int]:
+    """Every talk that is on disk or can be read without asking anybody, and how many are only known by name."""
+    source, found, unread = workspace.plugin("source"), [], 0
+    rows = workspace.ledger.rows()
+    entries = list(source.listed()) if not source.polite else [(entry, None) for entry in remembered(rows, [])]
+    for entry, early in entries:
+        chain = workspace.chain(entry)
+        if "document" in chain:
+            questions = workspace.read(chain["questions"]) if "questions" in chain else None
+            found.append(Talk(workspace.read(chain["document"]), questions, "answers" in chain))
+        elif early is None and not source.polite:
+            with suppress(Refused):
+                found.append(Talk(source.fetch(entry), None, False))
+        elif early is None:
+            unread += 1
+    return found, unread
+
+
+def told(workspace: Workspace) -> str:
+    """The estimate of this preset as a page for the terminal; reads local files, asks nobody, needs no key.
+
+    Raises ConfigError when the talks cannot be read or the price is not known.
+    """
+    teacher = workspace.plugin("teacher")
+    if not isinstance(teacher, ModelTeacher):
+        return f"teacher {workspace.config.teacher.use!r} makes no paid calls: 0 USD"
+    if problems := workspace.plugin("source").problems():
+        raise ConfigError(problems)
+    talks, unread = talks_of(workspace)
+    due = [talk for talk in talks if not talk.answered]
+    lines = [f"{teacher.label}: {len(talks)} talks here, {len(due)} of them to be read, {unread} not fetched yet"]
+    if due:
+        lines += ["", table(estimate(teacher, due, workspace.config.questions), getattr(teacher, "cheaper", {}))]
+    if unread:
+        priced = f"each about as much as one of the {len(due)} above" if due else "fetch some first (--only dataset)"
+        lines += ["", f"The {unread} talks that are not fetched yet come on top, {priced}."]
+    most = teacher.common.max_usd
+    lines += [
+        "",
+        "No limit is set (teacher.max_usd)." if most is None else f"No run passes teacher.max_usd = {most} USD.",
+    ]
+    return "\n".join(lines)
