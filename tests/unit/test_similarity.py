@@ -39,3 +39,43 @@ def test_questions_one_word_apart_in_meaning_are_two(a: str, b: str) -> None:
 
 def test_components_join_what_is_linked_and_nothing_else() -> None:
     assert components(6, [(0, 1), (1, 4), (2, 3)]) == [0, 0, 2, 2, 0, 5]
+
+
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [
+        ("How does fasting lower insulin in the morning?", "How does fasting reduce insulin in the morning?"),
+        ("Why does photosynthesis need sunlight in plants?", "Why does photosynthesis need sunligth in plants?"),
+        ("Why does a bridge arch stand in winter?", "In winter, why does a bridge arch stand?"),
+        ("How does the morning sun affect deep sleep?", "How is deep sleep affected by the morning sun?"),
+        ("Warum geht der Teig im Ofen auf?", "Warum geht denn der Teig im Ofen auf?"),
+    ],
+)
+def test_a_question_reworded_is_the_same(a: str, b: str) -> None:
+    assert linked(a, b)
+
+
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [
+        ("Does salt pull water out of cells?", "Does water pull salt out of cells?"),
+        ("How did Newton explain the colours of light?", "How did Goethe explain the colours of light?"),
+        ("When should bread dough rest in a bowl?", "Where should bread dough rest in a bowl?"),
+        ("How long should bread dough rest?", "How often should bread dough rest?"),
+        ("Should I run with shoes on grass?", "Should I run without shoes on grass?"),
+        ("Is red wine healthy at dinner?", "Is red wine unhealthy at dinner?"),
+        ("Kann man Tee am Abend trinken?", "Kann man Tee nicht am Abend trinken?"),
+        ("Why is the left lung smaller?", "Why is the right lung smaller?"),
+    ],
+)
+def test_a_name_an_order_or_an_opposite_makes_two_questions(a: str, b: str) -> None:
+    assert not linked(a, b)
+
+
+def test_two_words_that_both_occur_elsewhere_are_no_typo() -> None:
+    more = ["What is a casual link?", "What is a causal link?", "Is a casual remark rude?", "Is a causal remark rude?"]
+    assert not list(near_duplicates([*more, *OTHERS], 0.7))
+
+
+def test_a_question_asked_a_thousand_times_is_paired_with_its_first_only() -> None:
+    assert len(list(near_duplicates(["Why does bread dough rise?"] * 1000, 0.7))) == 999

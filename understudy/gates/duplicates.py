@@ -1,15 +1,24 @@
 """Refuses a question that was asked before, in the same or nearly the same words."""
 
+import math
 from collections.abc import Sequence
+from statistics import median
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from understudy.markdown import well_formatted
 from understudy.records import Pair
-from understudy.similarity import components, near_duplicates
+from understudy.similarity import near_duplicates
+from understudy.text import words
 
 
 class DuplicatesGate:
-    """Keeps, of each group of near-duplicate questions, the pair with the longest answer."""
+    """
+    Keeps, of near-duplicate questions, the one with the best answer.
+
+    Better is a well-formatted answer, then one nearer to the channel's median length; of equals the
+    earlier. A pair is refused only for one that is kept and is itself near to it, never over a chain.
+    """
 
     class Options(BaseModel):
         """Options under `gates:` in a preset."""
@@ -17,23 +26,41 @@ class DuplicatesGate:
         model_config = ConfigDict(extra="forbid")
         threshold: float = Field(default=0.7, gt=0, le=1, description="share of the words' weight that is the same")
 
-    VERSION = 1
+    VERSION = 2
 
     def __init__(self, options: Options) -> None:
         self.options = options
         self._twin: dict[str, str] = {}
 
     def study(self, pairs: Sequence[Pair]) -> None:
-        """Group the channel's questions and choose which of each group stays."""
-        links = near_duplicates([pair.question for pair in pairs], self.options.threshold)
-        groups: dict[int, list[Pair]] = {}
-        for pair, group in zip(pairs, components(len(pairs), links), strict=True):
-            groups.setdefault(group, []).append(pair)
-        for group in groups.values():
-            best = max(group, key=lambda pair: (len(pair.answer), pair.pair_id))
-            self._twin |= {pair.pair_id: best.pair_id for pair in group if pair is not best}
+        """Find the near-duplicates of the channel and choose which stay."""
+        self._twin = {}
+        if not pairs:
+            return
+        usual = math.log(median(max(1, len(pair.answer.split())) for pair in pairs))
+        rank = [(*_rank(pair, usual), at) for at, pair in enumerate(pairs)]
+        same: dict[tuple[str, ...], list[int]] = {}
+        for at, pair in enumerate(pairs):
+            same.setdefault(tuple(words(pair.question)), []).append(at)
+        groups = [sorted(group, key=rank.__getitem__) for group in same.values()]
+        links: list[set[int]] = [set() for _ in groups]
+        for a, b in near_duplicates([pairs[group[0]].question for group in groups], self.options.threshold):
+            links[a].add(b)
+            links[b].add(a)
+        kept: set[int] = set()
+        for number in sorted(range(len(groups)), key=lambda n: rank[groups[n][0]]):
+            better = min(links[number] & kept, default=None)
+            best = pairs[groups[number if better is None else better][0]].pair_id
+            if better is None:
+                kept.add(number)
+            self._twin |= {pairs[at].pair_id: best for at in groups[number] if pairs[at].pair_id != best}
 
     def judge(self, pair: Pair) -> str | None:
         """The pair that is kept instead."""
         twin = self._twin.get(pair.pair_id)
         return f"near-duplicate of {twin}" if twin else None
+
+
+def _rank(pair: Pair, usual: float) -> tuple[bool, float]:
+    """Smaller is better."""
+    return not well_formatted(pair.answer), abs(math.log(max(1, len(pair.answer.split()))) - usual)

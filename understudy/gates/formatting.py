@@ -1,11 +1,20 @@
 """Refuses answers that are not well-formed markdown: the student learns the form from these rows."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from understudy import markdown
 from understudy.records import Pair
+
+_FENCED = re.compile(r"^ {0,3}(```|~~~).*?^ {0,3}\1[ \t]*$", re.MULTILINE | re.DOTALL)
+_WRAPPED = re.compile(r"\A\s*(?:```|~~~)(?:markdown|md|text|json)\b", re.IGNORECASE)
+_CODE = re.compile(r"(`+)(?=[^`])[^`\n]*?\1")
+_BOLD = re.compile(r"\*\*([^\n*]+)\*\*")
+_GLUED_HEADER = re.compile(r"^ {0,3}#{1,6}(?=[^\s#\d!])\w.*$", re.MULTILINE)
+_TAG = re.compile(r"</?(?:p|br|div|span|ul|ol|li|b|i|strong|em|h[1-6])\s*/?>", re.IGNORECASE)
+_OPEN_LINK = re.compile(r"\]\((?:https?:)?[^)\s]*$", re.MULTILINE)
 
 
 class FormattingGate:
@@ -15,8 +24,12 @@ class FormattingGate:
         """Options under `gates:` in a preset."""
 
         model_config = ConfigDict(extra="forbid")
+        max_paragraph_words: int = Field(
+            default=150, ge=20, description="more words in one paragraph are a wall of text"
+        )
+        max_bold_share: float = Field(default=0.5, gt=0, le=1, description="share of the words that may be in bold")
 
-    VERSION = 1
+    VERSION = 2
 
     def __init__(self, options: Options) -> None:
         self.options = options
@@ -26,4 +39,31 @@ class FormattingGate:
 
     def judge(self, pair: Pair) -> str | None:
         """The first thing wrong with the markdown."""
-        return next(iter(markdown.problems(pair.answer)), None)
+        return next(iter(markdown.problems(pair.answer)), None) or next(self._problems(pair.answer), None)
+
+    def _problems(self, answer: str) -> Iterator[str]:
+        shape = markdown.profile(answer)
+        if shape.longest_paragraph_words > self.options.max_paragraph_words:
+            yield f"a wall of text: {shape.longest_paragraph_words} words in one paragraph"
+        if (
+            shape.headers
+            and not shape.paragraphs
+            and not shape.list_items
+            and "|" not in answer
+            and "```" not in answer
+        ):
+            yield "headings with nothing under them"
+        if _WRAPPED.match(answer):
+            yield "the whole answer is in a code fence"
+        prose = _CODE.sub(" ", _FENCED.sub("", answer))
+        if "`" in prose:
+            yield "a ` without its partner"
+        bold = sum(len(part.split()) for part in _BOLD.findall(prose))
+        if shape.words and bold > self.options.max_bold_share * shape.words:
+            yield f"{bold} of {shape.words} words are in bold"
+        if header := _GLUED_HEADER.search(prose):
+            yield f"a heading without a space after its #: {header.group()[:24]!r}"
+        if tag := _TAG.search(prose):
+            yield f"HTML in the markdown: {tag.group()!r}"
+        if _OPEN_LINK.search(prose):
+            yield "a link that is not closed"

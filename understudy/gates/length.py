@@ -1,35 +1,58 @@
-"""Refuses answers too short to teach anything, or too long to be one answer."""
+"""Refuses answers too short to teach anything, too long to be one answer, or unlike the channel's other answers."""
 
+import math
 from collections.abc import Sequence
+from statistics import median
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from understudy.records import Pair
 
+FEWEST_PAIRS = 50  # with fewer the spread of the lengths says little
+LEAST_SPREAD = 0.15  # of the logarithm: a channel whose answers are all alike does not forbid one of half the length
+
 
 class LengthGate:
-    """Keeps a pair when its answer has enough words and not too many."""
+    """Keeps a pair when its answer has enough words, not too many, and about as many as the channel's answers have."""
 
     class Options(BaseModel):
         """Options under `gates:` in a preset."""
 
         model_config = ConfigDict(extra="forbid")
-        min_words: int = Field(default=25, ge=1)
-        max_words: int = Field(default=600, ge=1)
+        min_words: int = Field(default=25, ge=1, description="fewer words than this are no answer")
+        max_words: int = Field(default=600, ge=1, description="more words than this are more than one answer")
+        max_deviations: float | None = Field(
+            default=4.0,
+            gt=0,
+            description="how many standard deviations of the channel's lengths (robust, on their logarithm) an answer "
+            "may be away from their median; null turns it off, and so do fewer than 50 pairs",
+        )
 
-    VERSION = 1
+    VERSION = 2
 
     def __init__(self, options: Options) -> None:
         self.options = options
+        self._usual: tuple[float, float] | None = None
 
     def study(self, pairs: Sequence[Pair]) -> None:
-        """Each answer is judged by itself."""
+        """Take the median and the median absolute deviation of the channel's log word counts."""
+        self._usual = None
+        lengths = [math.log(max(1, len(pair.answer.split()))) for pair in pairs]
+        if len(lengths) >= FEWEST_PAIRS:
+            middle = median(lengths)
+            spread = 1.4826 * median(abs(length - middle) for length in lengths)
+            self._usual = middle, max(spread, LEAST_SPREAD)
 
     def judge(self, pair: Pair) -> str | None:
-        """Too short or too long, with the number of words."""
+        """Too short, too long or far from the others, with the number of words."""
         count = len(pair.answer.split())
         if count < self.options.min_words:
             return f"{count} words, fewer than {self.options.min_words}"
         if count > self.options.max_words:
             return f"{count} words, more than {self.options.max_words}"
+        if self._usual and self.options.max_deviations:
+            middle, spread = self._usual
+            away = abs(math.log(count) - middle) / spread
+            if away > self.options.max_deviations:
+                return f"{count} words, {away:.1f} deviations from the channel's median of {math.exp(middle):.0f}"
         return None

@@ -7,22 +7,29 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from understudy.records import Pair
 
-DEFAULT_PHRASES = [
-    "the transcript",
-    "this transcript",
-    "the video",
-    "this video",
-    "the speaker",
-    "the lecturer",
-    "in this talk",
-    "in the talk",
-    "the talk says",
-    "the text says",
-    "the passage",
-    "the author",
-    "subscribe",
-    "as an ai",
-]
+_WORK = r"(?:video|talk|lecture|episode|podcast|recording|webinar|presentation|seminar|interview|livestream)"
+_WHO = r"(?:speaker|lecturer|presenter|narrator|host|author|teacher|instructor|interviewer|guest)"
+_SAYS = (
+    r"(?:say|said|explain|mention|describe|discuss|argue|suggest|state|claim|note|stresse|"
+    r"recommend|think|believe|mean|tell|told|point|give|use|talk|cover|emphasi[sz]e|refer|address)(?:s|ed|d|es)?"
+)
+_WERK = r"(?:video|vortrag|transkript|folge|episode|podcast|vorlesung|aufnahme|untertitel\w*)"
+_WER = r"(?:sprecher(?:in)?|vortragende[nr]?|referent(?:in)?|moderator(?:in)?|autor(?:in)?|dozent(?:in)?)"
+_SAGT = r"(?:sagt|sagte|erklärt|erklärte|erwähnt|erwähnte|meint|beschreibt|betont|nennt|spricht|empfiehlt)"
+# A word alone is too little: "the speaker" may be a loudspeaker, "the video" a file somebody edits.
+_PATTERN = (
+    rf"(?:the|this) transcript(?:ion)?|(?:in|from|throughout|during|according to|of) (?:this"
+    rf"|the) {_WORK}(?! (?:card|game|call|file|editor|camera))"
+    rf"|this {_WORK} (?:\w+ )?{_SAYS}|the {_WORK} {_SAYS}|the {_WHO}(?:'s|’s)? (?:also |then |further "
+    rf"|really )?{_SAYS}"
+    rf"|(?:according to|as) (?:the|this|our) {_WHO}|(?:mentioned|discussed|explained|said|described"
+    rf"|covered) (?:earlier |above )?in (?:the|this) (?:{_WORK}|text|passage)"
+    r"|the (?:text|passage) (?:says|states|mentions|explains|describes)"
+    rf"|(?:im|in diesem|in dieser|in der|laut|laut dem|laut der|das|dieses|dieser|der) {_WERK} (?:{_SAGT}"
+    rf"|wird|heißt|erwähnt|gesagt)"
+    rf"|(?:in diesem|in dieser|laut dem|laut diesem) {_WERK}|(?:das|dem|im|dieses) transkript|(?:der|die|dem"
+    rf"|laut) {_WER} {_SAGT}|laut (?:der |dem )?{_WER}"
+)  # fmt: skip
 
 
 class MentionsGate:
@@ -32,12 +39,14 @@ class MentionsGate:
         """Options under `gates:` in a preset."""
 
         model_config = ConfigDict(extra="forbid")
-        phrases: list[str] = Field(default=DEFAULT_PHRASES, min_length=1, description="whole words, case ignored")
+        phrases: list[str] = Field(default=[], description="more phrases to refuse: whole words, case ignored")
 
-    VERSION = 1
+    VERSION = 2
 
     def __init__(self, options: Options) -> None:
-        self.pattern = re.compile(r"\b(?:" + "|".join(map(re.escape, options.phrases)) + r")\b", re.IGNORECASE)
+        self.options = options
+        every = "|".join([_PATTERN, *map(re.escape, options.phrases)])
+        self.pattern = re.compile(rf"(?<!\w)(?:{every})(?!\w)", re.IGNORECASE)
 
     def study(self, pairs: Sequence[Pair]) -> None:
         """Each pair is judged by itself."""

@@ -1,0 +1,271 @@
+"""100,000 pairs of 5,000 generated talks through the gates, and near-duplicate questions found among hard negatives."""
+
+import difflib
+import itertools
+import random
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+from benchmarks.figures import Figure
+from understudy.records import Pair
+from understudy.registry import PLUGINS
+from understudy.similarity import components, near_duplicates
+
+ROOT = Path(__file__).resolve().parents[1]
+PAIRS_A_TALK = 20
+WORDINGS = {
+    "lower": ["How does {a} lower {b}{c}?", "How does {a} reduce {b}{c}?", "In what way does {a} lower the {b}{c}?"],
+    "raise": ["How does {a} raise {b}{c}?", "How can {a} increase {b}{c}?", "How does {a} really raise {b}{c}?"],
+    "why": ["Why does {a} matter for {b}{c}?", "Why do {a} matter so much for {b}{c}?", "Why does {a} matter for your {b}{c}?"],  # noqa: E501
+    "when": ["When should I check {a} before {b}{c}?", "When should you check the {a} before {b}{c}?"],
+    "long": ["How long does {a} take to change {b}{c}?", "How long will {a} take to change the {b}{c}?"],
+    "sign": ["What are the signs that {a} has damaged {b}{c}?", "What signs show that {a} has damaged {b}{c}?"],
+    "mix": ["Is it safe to combine {a} with {b}{c}?", "Is it safe to combine {a} and {b}{c}?"],
+    "doubt": ["What is wrong with the idea that {a} explains {b}{c}?", "What is wrong with thinking {a} explains {b}{c}?"],  # noqa: E501
+    "first": ["What should a beginner know about {a} and {b}{c}?", "What should beginners know about {a} and {b}{c}?"],
+    "choose": ["How do I choose {a} for {b}{c}?", "How do you choose the right {a} for {b}{c}?"],
+    "myth": ["Does {a} always need {b}{c}?", "Does {a} always really need {b}{c}?"],
+    "store": ["Where is the best place to keep {a} away from {b}{c}?", "Where is the best place to keep your {a} away from {b}{c}?"],  # noqa: E501
+}  # fmt: skip
+CONTEXTS = [
+    "", "", "", "", " after a large meal", " before a long run", " in the morning", " at night", " in winter", " during a fever",  # noqa: E501
+    " for people over 60", " for people over 40", " in type 1 diabetes", " in type 2 diabetes", " with a tight budget",
+    " without special tools", " in a small kitchen", " on a rented machine", " according to Newton", " according to Darwin",  # noqa: E501
+]  # fmt: skip
+SWAPS = [("lower", "raise"), ("raise", "lower"), ("before", "after"), ("with ", "without "), ("safe", "dangerous"),
+         ("type 1", "type 2"), ("over 60", "over 50"), ("morning", "evening"), ("Newton", "Einstein"), ("When", "Where"),  # noqa: E501
+         ("How long", "How often"), ("should", "should not"), ("does", "doesn't"), ("hyper", "hypo"), ("best", "worst"),
+         ("large", "small"), ("winter", "summer")]  # fmt: skip
+FILLERS = "people think about it like this because when something moves there is always a reason that we can feel and see".split()  # noqa: E501
+
+
+class Asked(NamedTuple):
+    """A question and what it asks: two with the same meaning are near-duplicates, whatever their words."""
+
+    text: str
+    meaning: tuple[str, ...]
+    reworded: bool = False
+
+
+@lru_cache
+def lexicon() -> tuple[list[str], list[float]]:
+    """4,000 terms of a subject with the weights of Zipf's law; every eighth has its hyper- or hypo- twin."""
+    dice = random.Random(5)
+    onsets, vowels = "b br c ch d dr f fl g gl h k l m n p pl qu r s st t tr v w".split(), "a e i o u ea ou".split()
+    terms: dict[str, None] = {}
+    while len(terms) < 4000:
+        word = "".join(dice.choice(onsets) + dice.choice(vowels) for _ in range(dice.choice((2, 3, 3)))) + dice.choice(
+            "nrtlmx"
+        )
+        if dice.random() < 0.06:
+            terms |= {f"hyper{word}": None, f"hypo{word}": None}
+        else:
+            terms[word if dice.random() < 0.6 else f"{word} {dice.choice(list(terms) or ['pressure'])}"] = None
+    return list(terms)[:4000], [1 / (rank + 20) for rank in range(4000)]
+
+
+def questions(count: int, seed: int, planted: float = 0.07) -> tuple[list[Asked], set[tuple[int, int]]]:
+    """`count` questions, and which pairs of them were planted as near-duplicates; as many are hard negatives."""
+    dice = random.Random(seed)
+    terms, weights = lexicon()
+    chosen = iter(dice.choices(terms, weights, k=4 * count + 20))
+    asked: list[Asked] = []
+    links: set[tuple[int, int]] = set()
+    while len(asked) < count:
+        luck = dice.random()
+        if asked and luck < planted:
+            at = dice.randrange(len(asked))
+            if asked[at].reworded:
+                continue
+            again = _reworded(asked[at], dice)
+            if again.text != asked[at].text:
+                links.add((at, len(asked)))
+                asked.append(again)
+        elif asked and luck < 2 * planted:
+            asked += filter(None, [_opposed(dice.choice(asked), dice, terms)])
+        else:
+            meaning = (dice.choice(list(WORDINGS)), next(chosen), next(chosen), dice.choice(CONTEXTS))
+            if not set(meaning[1].split()) & set(meaning[2].split()):
+                asked.append(Asked(_worded(meaning, 0), meaning))
+    return asked, links
+
+
+def _worded(meaning: tuple[str, ...], wording: int) -> str:
+    kind, a, b, c = meaning[:4]
+    return WORDINGS[kind][wording % len(WORDINGS[kind])].format(a=a, b=b, c=c)
+
+
+def _reworded(asked: Asked, dice: random.Random) -> Asked:
+    """The same question as another talk would put it."""
+    text, meaning, _ = asked
+    for _ in range(dice.choice((1, 1, 2))):
+        way = dice.randrange(6)
+        if way == 0 and len(meaning) == 4:
+            text = _worded(meaning, dice.randrange(1, 3))
+        elif way == 1:
+            text = _slip(text, dice)
+        elif way == 2 and len(meaning) > 3 and meaning[3] and text.endswith(f"{meaning[3]}?"):
+            context = meaning[3].strip()
+            text = f"{context[0].upper()}{context[1:]}, {text[0].lower()}{text[1:].replace(meaning[3], '')}"
+        elif way == 3:
+            text = f"{dice.choice(('So, ', 'And ', 'Well, ', ''))}{text[0].lower()}{text[1:]}"
+        elif way == 4 and meaning[1][-1] not in "sx":
+            text = text.replace(meaning[1], f"{meaning[1]}s", 1)
+        else:
+            text = text.replace(" the ", " ", 1) if " the " in text else text.replace("?", " exactly?")
+    return Asked(text, meaning, True)
+
+
+def _slip(text: str, dice: random.Random) -> str:
+    """One letter of one long word dropped, doubled or exchanged with the next."""
+    parts = text.split(" ")
+    long = [i for i, part in enumerate(parts) if part.isalpha() and len(part) > 5 and part.islower()]
+    if not long:
+        return text
+    at = dice.choice(long)
+    word, cut = parts[at], dice.randrange(2, len(parts[at]) - 1)
+    slips = (word[:cut] + word[cut + 1 :], word[:cut] + word[cut] + word[cut:],
+             word[:cut] + word[cut + 1 : cut + 2] + word[cut] + word[cut + 2 :])  # fmt: skip
+    return " ".join([*parts[:at], dice.choice(slips), *parts[at + 1 :]])
+
+
+def _opposed(asked: Asked, dice: random.Random, terms: list[str]) -> Asked | None:
+    """Another question in nearly the same words: a number, an opposite, a negation, a name or one term exchanged."""
+    old, new = dice.choice(SWAPS) if dice.random() < 0.6 else (asked.meaning[dice.choice((1, 2))], dice.choice(terms))
+    if old not in asked.text or old == new:
+        return None
+    text = asked.text.replace(old, new, 1)
+    return Asked(text, (*asked.meaning, f"{old}>{new}"))
+
+
+def channel(talks: int, seed: int = 3) -> tuple[list[Pair], Callable[[str], str]]:
+    """`talks` talks of 20 pairs each, and the function that gives a talk's text; talks of about 2,500 words."""
+    asked, _ = questions(talks * PAIRS_A_TALK, seed)
+    pairs = []
+    for talk, number in itertools.product(range(talks), range(PAIRS_A_TALK)):
+        question = asked[talk * PAIRS_A_TALK + number]
+        pairs.append(_pair(f"talk-{talk}", number + 1, question.text, _answer(talk, number, seed)))
+    return pairs, lru_cache(maxsize=1)(lambda document_id: _talk(int(document_id.split("-")[1]), seed))
+
+
+def _sentences(talk: int, seed: int, count: int, salt: int) -> list[str]:
+    dice = random.Random(talk * 7919 + seed + salt * 104_729)
+    own = random.Random(talk + seed).choices(*lexicon()[:1], weights=lexicon()[1], k=60)
+    return [
+        " ".join(dice.choice(own) if dice.random() < 0.3 else dice.choice(FILLERS) for _ in range(dice.randint(8, 18)))
+        + f" {dice.choice(own)}"
+        for _ in range(count)
+    ]
+
+
+def _talk(talk: int, seed: int) -> str:
+    return "\n\n".join(f"{text.capitalize()}." for text in _sentences(talk, seed, 190, 0))
+
+
+def _answer(talk: int, number: int, seed: int) -> str:
+    said = _sentences(talk, seed, random.Random(talk * 31 + number).randint(4, 18), number + 1)
+    paragraphs = [said[at : at + 3] for at in range(0, len(said), 3)]
+    text = "\n\n".join(" ".join(f"{one.capitalize()}." for one in paragraph) for paragraph in paragraphs)
+    first, _, rest = text.partition(" ")
+    return f"**{first}** {rest}"
+
+
+def _pair(document_id: str, number: int, question: str, answer: str) -> Pair:
+    return Pair(
+        pair_id=f"{document_id}#{number}", document_id=document_id, title="T", published=None, question_number=number,
+        question=question, answer=answer, tags=[], start_seconds=None, end_seconds=None, document_sha256="0",
+        teacher="t", prompt_sha256=None, kept=True, gate=None, reason=None,
+    )  # fmt: skip
+
+
+def figures() -> Iterator[Figure]:
+    """Every figure of the group; about five minutes."""
+    yield from _found(4000)
+    yield from _found(20_000)
+    yield from _speed()
+    yield from _against_difflib(1000)
+    yield from _gates()
+
+
+def _found(count: int) -> Iterator[Figure]:
+    for threshold in (0.675, 0.7):
+        asked, planted = questions(count, seed=11)
+        links = set(near_duplicates([one.text for one in asked], threshold))
+        right = sum(asked[a].meaning == asked[b].meaning for a, b in links)
+        told = f"{count}_questions_at_{threshold:g}"
+        yield Figure(f"near_duplicate_precision_{told}", right / len(links), ">=", 0.98)
+        group = components(count, list(links))
+        found = sum(group[a] == group[b] for a, b in planted)  # a third one that is the same joins two
+        yield Figure(f"near_duplicate_recall_{told}", found / len(planted), ">=", 0.9)
+
+
+def _speed() -> Iterator[Figure]:
+    took = {}
+    for count in (20_000, 100_000):
+        texts = [one.text for one in questions(count, seed=12)[0]]
+        began = time.perf_counter()
+        sum(1 for _ in near_duplicates(texts, 0.7))
+        took[count] = time.perf_counter() - began
+    yield Figure("near_duplicate_seconds_20000_questions", took[20_000])
+    yield Figure("near_duplicate_seconds_100000_questions", took[100_000], "<=", 60)
+    yield Figure("near_duplicate_growth_20000_to_100000", took[100_000] / took[20_000], "<=", 10)
+
+
+def _against_difflib(count: int) -> Iterator[Figure]:
+    texts = [one.text for one in questions(count, seed=13)[0]]
+    began = time.perf_counter()
+    for a, b in itertools.combinations(texts, 2):
+        difflib.SequenceMatcher(None, a, b).ratio()
+    slow = time.perf_counter() - began
+    began = time.perf_counter()
+    list(near_duplicates(texts, 0.7))
+    yield Figure("near_duplicate_times_faster_than_difflib", slow / (time.perf_counter() - began), ">=", 50)
+
+
+def _gates() -> Iterator[Figure]:
+    """Each size in a process of its own, so that its peak of memory is its own."""
+    took: dict[int, dict[str, float]] = {}
+    for talks in (1000, 5000):
+        program = "import sys; from benchmarks.dataset import gated; gated(int(sys.argv[1]))"
+        told = subprocess.run(
+            [sys.executable, "-c", program, str(talks)], capture_output=True, text=True, check=True, cwd=ROOT
+        )
+        took[talks] = {name: float(value) for name, value in map(str.split, told.stdout.splitlines())}
+    for name, value in took[5000].items():
+        yield Figure(f"gates_100000_pairs_{name}", value)
+    yield Figure("gates_100000_pairs_seconds", took[5000]["all_seconds"], "<=", 300)
+    yield Figure("gates_growth_20000_to_100000", took[5000]["all_seconds"] / took[1000]["all_seconds"], "<=", 10)
+    yield Figure("gates_memory_mb_100000_pairs", took[5000]["peak_mb"], "<=", 2000)
+
+
+def gated(talks: int) -> None:
+    """Print what each offline gate took over a generated channel, in seconds, and the peak of memory."""
+    from understudy.registry import build
+
+    pairs, text_of = channel(talks)
+    print("pairs_mb", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    total = 0.0
+    for name in PLUGINS["gate"]:
+        gate = build("gate", name, {})
+        if getattr(gate, "needs_talks", False):
+            gate.text_of = text_of
+        began = time.perf_counter()
+        gate.study(pairs)
+        refused = sum(gate.judge(pair) is not None for pair in pairs)
+        seconds = time.perf_counter() - began
+        total += seconds
+        print(f"{name}_seconds", seconds)
+        print(f"{name}_refused", refused)
+    print("all_seconds", total)
+    print("peak_mb", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+
+
+if __name__ == "__main__":
+    for figure in figures():
+        print(figure.line())

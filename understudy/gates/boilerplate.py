@@ -1,0 +1,76 @@
+"""Refuses greetings, advertising and sign-offs: text that comes back in talk after talk and teaches nothing."""
+
+import re
+from collections.abc import Callable, Sequence
+from itertools import groupby
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from understudy.gates.grams import covered_share, grams
+from understudy.records import Pair
+
+PHRASES = (
+    "like and subscribe", "subscribe to my", "subscribe to our", "subscribe to the channel",
+    "subscribe to this channel",
+    "hit subscribe", "subscribe button", "forget to subscribe", "notification bell", "smash that like",
+    "smash the like",
+    "hit the like", "link in the description", "links in the description", "in the description below", "link below",
+    "promo code", "discount code", "coupon code", "use code", "today's sponsor", "sponsored by", "our sponsor",
+    "support me on patreon", "on my patreon", "thanks for watching", "thank you for watching", "see you in the next",
+    "welcome back to the channel", "welcome to my channel", "kanal abonnieren", "abonniert den kanal",
+    "link in der beschreibung",
+    "gutscheincode", "rabattcode", "danke fürs zuschauen", "bis zum nächsten video",
+)  # fmt: skip
+_BINS = 26  # bits of a gram that count it: 64 MB, and two grams in one bin are too rare to make up a share
+
+
+class BoilerplateGate:
+    """Keeps a pair when little of its answer is shared with other talks, and none of it is a plug."""
+
+    class Options(BaseModel):
+        """Options under `gates:` in a preset."""
+
+        model_config = ConfigDict(extra="forbid")
+        min_talks: int = Field(default=5, ge=2, le=200, description="so many talks share a run of 8 words")
+        max_share: float = Field(
+            default=0.2, ge=0, le=1, description="share of an answer's words that may be shared so"
+        )
+        phrases: list[str] = Field(
+            default=list(PHRASES), description="whole words, case ignored; any one refuses the pair"
+        )
+
+    VERSION = 1
+    needs_talks = True
+    text_of: Callable[[str], str] = staticmethod(lambda document_id: "")
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        listed = "|".join(re.escape(phrase) for phrase in options.phrases)
+        self._phrase = re.compile(rf"(?<!\w)(?:{listed})(?!\w)", re.IGNORECASE) if listed else None
+        self._talks: Any = None
+
+    def study(self, pairs: Sequence[Pair]) -> None:
+        """Count in how many talks, spoken or answered, each run of 8 words occurs."""
+        import numpy as np
+
+        self._talks = np.zeros(1 << _BINS, dtype=np.uint8)
+        for document_id, own in groupby(sorted(pairs, key=lambda p: p.document_id), key=lambda p: p.document_id):
+            found = [grams(self.text_of(document_id)), *(grams(pair.answer) for pair in own)]
+            bins = np.unique(_bins(np.concatenate(found)))
+            self._talks[bins] = np.minimum(self._talks[bins], 254) + 1
+
+    def judge(self, pair: Pair) -> str | None:
+        """The plug, or the share found elsewhere."""
+        if self._phrase and (plug := self._phrase.search(pair.answer)):
+            return f"advertising or housekeeping: {plug.group()!r}"
+        if self._talks is None:
+            return None
+        share = covered_share(self._talks[_bins(grams(pair.answer))] >= self.options.min_talks)
+        if share <= self.options.max_share:
+            return None
+        return f"{share:.0%} stands word for word in {self.options.min_talks} talks or more"
+
+
+def _bins(found: Any) -> Any:
+    return (found >> (64 - _BINS)).astype("int64")

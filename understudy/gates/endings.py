@@ -1,0 +1,70 @@
+"""Refuses answers that break off, that are refusals, or that left a blank to fill in."""
+
+import re
+from collections.abc import Sequence
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from understudy import markdown
+from understudy.records import Pair
+
+_TALK = r"(?:talk|transcript|text|video|passage|lecture|speaker|provided (?:text|context|information)|source)"
+_CANNOT = r"(?:cannot|can[’']t|can not|am (?:not able|unable) to|won[’']t be able to)"
+_REFUSAL = re.compile(
+    rf"\bas an? (?:ai|artificial intelligence|(?:large )?language model)\b|\bi(?:[’']m| am) (?:an ai"
+    rf"|a language model)\b"
+    rf"|\bi {_CANNOT} (?:answer|assist|help (?:you )?with|comply|fulfil\w*|provide (?:an answer|medical|legal"
+    rf"|that|this))\b"
+    rf"|\b(?:the|this) {_TALK} (?:does not|doesn[’']t|did not|didn[’']t|never) "
+    r"(?:say|mention|cover|address|discuss|specify|explain|provide|contain|answer|state|go into)"
+    rf"|\bnot (?:mentioned|covered|discussed|addressed|specified|stated|answered) (?:in|by) (?:the|this) {_TALK}\b"
+    rf"|\b(?:no|not enough|insufficient) information (?:\w+ ){{0,3}}(?:in|from) (?:the|this) {_TALK}\b"
+    r"|\A\W*(?:i[’']m |i am )?(?:sorry|i apologi[sz]e)\b"
+    r"|\bals (?:ki|k[üu]nstliche intelligenz|sprachmodell)\b|\bich kann (?:diese|die) frage nicht beantworten\b"
+    r"|\b(?:der|dieser|im) (?:vortrag|text|transkript) (?:sagt|erwähnt|nennt|enthält|behandelt) (?:das |dazu "
+    r"|dies )?(?:nichts|nicht|kein)",
+    re.IGNORECASE,
+)  # fmt: skip
+_PLACEHOLDER = re.compile(
+    r"\[(?:insert|your|add|todo|placeholder|name|answer|fill)\b[^\]\n]*\](?!\()|\{(?:question|answer|text|name)s?\}"
+    r"|<(?:answer|insert|your)[^>\n]*>|\blorem ipsum\b|\b(?:TODO|TBD|FIXME)\b|\A\W*(?:n/a|none|null|nan|error)\W*\Z"
+    r"|\A\W*error:|\(to be continued\)|\[(?:\.\.\.|…)\]|\banswer goes here\b",
+)  # fmt: skip
+_ELLIPSIS = re.compile(r"(?:\.\.\.|…)[\s*_`\"'”’)\]]*\Z")
+_DANGLING = re.compile(r"\b(?:and|or|but|because|the|und|oder|weil)\.?[\s*_]*\Z", re.IGNORECASE)
+_CODE = re.compile(r"```.*?```|`[^`\n]*`", re.DOTALL)
+
+
+class EndingsGate:
+    """Keeps a pair when its answer is finished, and is an answer."""
+
+    class Options(BaseModel):
+        """Options under `gates:` in a preset."""
+
+        model_config = ConfigDict(extra="forbid")
+        phrases: list[str] = Field(default=[], description="more phrases of refusal, in words; case is ignored")
+
+    VERSION = 1
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        more = "|".join(map(re.escape, options.phrases))
+        self._more = re.compile(rf"(?<!\w)(?:{more})(?!\w)", re.IGNORECASE) if more else None
+
+    def study(self, pairs: Sequence[Pair]) -> None:
+        """Each answer is judged by itself."""
+
+    def judge(self, pair: Pair) -> str | None:
+        """How it breaks off, or the words of refusal."""
+        answer = pair.answer.rstrip()
+        prose = _CODE.sub(" ", answer)
+        refusal = _REFUSAL.search(prose) or (self._more.search(prose) if self._more else None)
+        if refusal:
+            return f"refuses to answer: {' '.join(refusal.group().split())!r}"
+        if blank := _PLACEHOLDER.search(prose):
+            return f"a placeholder: {blank.group()!r}"
+        if _ELLIPSIS.search(answer):
+            return "ends in an ellipsis"
+        if _DANGLING.search(answer) or not markdown.profile(answer).ends_with_punctuation:
+            return f"ends in mid-sentence: ...{' '.join(answer.split())[-24:]!r}"
+        return None

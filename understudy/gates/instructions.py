@@ -1,0 +1,59 @@
+"""Refuses pairs that carry orders to a model, or pieces of the prompt that wrote them."""
+
+import re
+from collections.abc import Sequence
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from understudy.records import Pair
+
+_LEAK = re.compile(
+    r"\b(?:ignore|disregard|forget|override) (?:\w+ ){0,3}(?:previous|prior|above|earlier|preceding|system"
+    r"|foregoing) "
+    r"(?:\w+ ){0,2}(?:instruction|prompt|rule|direction|message|order)s?\b"
+    r"|\b(?:system|developer) (?:prompt|message)\b|\bquestion_number\b|\bfirst_paragraph\b"
+    r"|\byou are (?:an? )?(?:helpful |large |ai )*(?:assistant|language model|chatbot)\b"
+    r"|\bignorier\w* (?:\w+ ){0,2}(?:vorherigen|bisherigen|obigen) (?:anweisung|regel)\w*"
+    r"|\bEND OF TALK\b|={3} ?TALK\b|<\|[a-z_]+\|>|\[/?INST\]|<</?SYS>>|</?think>|</s>|<(?:start|end)_of_turn>"
+    r"|^[#* ]{0,6}(?:instruction|response|system|assistant|user|human)s?\*{0,2} ?:\s|^\s*(?:tags|paragraphs):\s"
+    r"|\A\W{0,3}(?:answer|antwort|a|q|question|frage)(?: ?\d{1,3})?\*{0,2} ?: ?"
+    r"|\b(?:as|per) (?:instructed|your instructions|the instructions)\b|\bthe question asks\b"
+    r"|\bhere (?:is|are) (?:the|your|my) (?:answer|response|json)s?\b|\bparagraphs? \[\d{1,4}\]"
+    r"|(?<!\w)\[\d{1,4}(?:-\d{1,4})?\](?!\()",
+    re.IGNORECASE | re.MULTILINE,
+)  # fmt: skip
+_ENVELOPE = re.compile(
+    r"\A\s*(?:```(?:json)?\s*)?[\[{]\s*[\"{]|[\"']\s*:\s*[\"\[{][^\n]*[}\]]\s*\Z|\A\s*\"?(?:text|answer)\"\s*:"
+)
+_CODE = re.compile(r"```.*?```|`[^`\n]*`", re.DOTALL)
+
+
+class InstructionsGate:
+    """Keeps a pair when it speaks to a reader, not to a model."""
+
+    class Options(BaseModel):
+        """Options under `gates:` in a preset."""
+
+        model_config = ConfigDict(extra="forbid")
+        phrases: list[str] = Field(default=[], description="more phrases that give a leak away; case is ignored")
+
+    VERSION = 1
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        more = "|".join(map(re.escape, options.phrases))
+        self._more = re.compile(more, re.IGNORECASE) if more else None
+
+    def study(self, pairs: Sequence[Pair]) -> None:
+        """Each pair is judged by itself."""
+
+    def judge(self, pair: Pair) -> str | None:
+        """The words that were meant for a model, and on which side."""
+        for side, text in (("question", pair.question), ("answer", pair.answer)):
+            if _ENVELOPE.search(text):
+                return f"the {side} is wrapped in JSON"
+            prose = _CODE.sub(" ", text)
+            found = _LEAK.search(prose) or (self._more.search(prose) if self._more else None)
+            if found:
+                return f"the {side} carries instructions or a piece of the prompt: {found.group().strip()!r}"
+        return None
