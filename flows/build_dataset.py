@@ -1,12 +1,13 @@
 """Talks in, train, valid and test out."""
 
+from contextlib import nullcontext
 from typing import Any
 
 from prefect import flow
 from prefect.futures import PrefectFuture, wait
 from prefect.utilities.annotations import quote
 
-from tasks import dataset, policies, publish
+from tasks import dataset, limits, policies, publish
 from understudy import locks
 from understudy.errors import DatasetError
 from understudy.progress import track
@@ -18,6 +19,7 @@ from understudy.workspace import Workspace
 def build_dataset(workspace: Workspace) -> DatasetRefs:
     """collect > extract questions > generate answers, talk by talk; then gate and split the channel."""
     with locks.held(workspace.lock, f"data/{workspace.config.name}"):
+        limits.ensure()
         entries = dataset.list_talks(workspace)
         try:
             _read(workspace, dataset.due(workspace, entries))
@@ -35,9 +37,14 @@ def build_dataset(workspace: Workspace) -> DatasetRefs:
 
 def _read(workspace: Workspace, due: list[Entry]) -> None:
     """Both passes over every talk that is due; a talk is read to its end before another is begun."""
-    if due and policies.shared_teacher(workspace).batches:
-        return _read_in_batches(workspace, due)
-    _wait([_chain(workspace, batch) for batch in policies.batches(due)], "read talks")
+    if not due:
+        return
+    teacher = policies.shared_teacher(workspace)
+    with nullcontext() if teacher.deterministic else limits.slot("teacher"):
+        if teacher.batches:
+            _read_in_batches(workspace, due)
+        else:
+            _wait([_chain(workspace, batch) for batch in policies.batches(due)], "read talks")
 
 
 def _read_in_batches(workspace: Workspace, due: list[Entry]) -> None:

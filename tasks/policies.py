@@ -17,12 +17,12 @@ from typing import Any, TypeVar
 from prefect import Task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
-from prefect.concurrency.sync import concurrency
 from prefect.context import TaskRunContext
 from prefect.futures import PrefectFuture
 from prefect.runtime import flow_run, task_run
 from prefect.task_runners import ThreadPoolTaskRunner
 
+from tasks import limits
 from understudy import locks, registry
 from understudy.config import PluginSpec, RunnerSettings
 from understudy.errors import Transient
@@ -32,7 +32,6 @@ from understudy.workspace import Workspace
 
 TASKS_PER_STAGE = 100  # about 300 task runs per flow run; the server's queue loses more (and costs 25 s CPU per 1,000)
 TASKS_PER_TALK = 3
-SLOT_SECONDS = 600
 TOGETHER = {"split": ("train", "valid", "test"), "scorecard": ("report",)}  # written by one task, the key asset last
 _fetching = threading.Lock()
 Item = TypeVar("Item")
@@ -138,26 +137,13 @@ def runner(settings: RunnerSettings) -> ThreadPoolTaskRunner[Any]:
 
 
 @contextmanager
-def slot(name: str) -> Iterator[None]:
-    """One slot of the global concurrency limit `name`, where a server keeps one; else no limit.
-
-    Asked for once per task, never per call: a Prefect limit is slow under contention.
-    """
-    if not os.environ.get("PREFECT_API_URL"):
-        yield
-        return
-    with concurrency(name, occupy=1, timeout_seconds=SLOT_SECONDS, strict=False):
-        yield
-
-
-@contextmanager
 def one_fetch_at_a_time(source: Source) -> Iterator[None]:
     """For a source that must be polite, one fetch per machine at a time; the others may all be asked at once."""
     if not getattr(source, "polite", False):
         yield
         return
     lock = Path(tempfile.gettempdir()) / f"understudy-fetch-{os.getuid()}.lock"
-    with _fetching, locks.held(lock, "fetching on this machine", wait_seconds=24 * 3600), slot("youtube"):
+    with _fetching, locks.held(lock, "fetching on this machine", wait_seconds=24 * 3600), limits.slot("youtube"):
         yield
 
 

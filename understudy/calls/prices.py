@@ -30,10 +30,11 @@ class Price(NamedTuple):
     output: float
 
     def usd(self, usage: Usage, tier: str | None = None) -> float:
-        """What `usage` costs; the tier changes nothing, as the price is what somebody said they pay."""
+        """What `usage` costs. Of the tiers only 'batch' matters: the price is what somebody said they pay for a call."""
         fresh = usage.input - usage.cached - usage.written
         parts = (fresh, usage.cached, usage.written, usage.output)
-        return sum(tokens * price for tokens, price in zip(parts, self, strict=True)) / MILLION
+        whole = sum(tokens * price for tokens, price in zip(parts, self, strict=True)) / MILLION
+        return whole * BATCH_SHARE if tier == "batch" else whole
 
 
 FREE = Price(0.0, 0.0, 0.0, 0.0)

@@ -13,19 +13,11 @@ from typing import Any
 
 import pytest
 
-from tests.models.exporters.gguf_models import make_model, silent
 from understudy.calls import Call, Reply, TryAgain
 from understudy.calls.local import LocalWire, _Process
 from understudy.calls.local_worker import TOKENS_AT_ONCE, LocalModel, answer, without_lengths
 from understudy.errors import TeacherError, TeacherStopped
-from understudy.exporters.gguf_convert import convert
 
-TEMPLATE = (
-    "{{ bos_token }}{% for m in messages %}{% if m['role'] == 'system' and m['content'] == 'none' %}"
-    "{{ raise_exception('no system role') }}{% endif %}<|start_header_id|>{{ m['role'] }}<|end_header_id|>"
-    "{{ m['content'] }}<|eot_id|>{% endfor %}<|start_header_id|>assistant<|end_header_id|>"
-    "{% if enable_thinking is defined and enable_thinking is false %}<think></think>{% endif %}"
-)
 ITEM = {
     "type": "object",
     "properties": {"question_number": {"type": "integer"}, "text": {"type": "string", "maxLength": 5000}},
@@ -39,15 +31,6 @@ SCHEMA = {
     "additionalProperties": False,
 }
 TALK = " ".join(f"Ice floats on {n} drops of water." for n in range(60))
-
-
-@pytest.fixture(scope="session")
-def gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A llama of two layers with room for 4,096 tokens and a template that knows of thinking."""
-    folder = make_model(tmp_path_factory.mktemp("local") / "fused", max_position_embeddings=4096)
-    (folder / "chat_template.jinja").write_text(TEMPLATE)
-    convert(folder, folder.parent / "teacher.gguf", None, silent)
-    return folder.parent / "teacher.gguf"
 
 
 @pytest.fixture
