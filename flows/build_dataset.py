@@ -7,11 +7,11 @@ from prefect import flow
 from prefect.futures import PrefectFuture, wait
 from prefect.utilities.annotations import quote
 
-from tasks import dataset, limits, policies, publish
+from tasks import dataset, limits, model, policies, publish
 from understudy import locks
 from understudy.errors import DatasetError
 from understudy.progress import track
-from understudy.records import DatasetRefs, Entry
+from understudy.records import AssetRef, DatasetRefs, Entry, Talk
 from understudy.workspace import Workspace
 
 
@@ -22,17 +22,46 @@ def build_dataset(workspace: Workspace) -> DatasetRefs:
         limits.ensure()
         entries = dataset.list_talks(workspace)
         try:
-            _read(workspace, dataset.due(workspace, entries))
+            return _dataset(workspace, entries)
         finally:
-            policies.dismiss_teacher(workspace)
-        talks = dataset.ready(workspace, entries)
-        if not talks:
-            raise DatasetError("no talk could be used; the ledger and the warnings above say why")
-        publish.costs(workspace, talks)
-        inputs = [ref for talk in talks for ref in (talk.document, talk.questions, talk.answers)]
-        pairs = policies.made(dataset.gate, "pairs", workspace, inputs, talks=quote(talks))
-        split = policies.made(dataset.split, "split", workspace, [pairs], pairs=pairs)
-        return publish.dataset(workspace, pairs, split)
+            policies.dismiss_teachers(workspace)
+
+
+def _dataset(workspace: Workspace, entries: list[Entry]) -> DatasetRefs:
+    _read(workspace, dataset.due(workspace, entries))
+    talks = dataset.ready(workspace, entries)
+    if not talks:
+        raise DatasetError("no talk could be used; the ledger and the warnings above say why")
+    pairs = _pairs(workspace, talks)
+    split = policies.made(dataset.split, "split", workspace, [pairs], pairs=pairs)
+    told = {"pairs": pairs, "split": split, "talks": quote(talks)}
+    if workspace.config.augment.on:
+        base = [model.base(workspace, pairs, split)] if workspace.config.augment.replay else []
+        inputs = [pairs, split, *(talk.document for talk in talks), *base]
+        policies.made(dataset.augment, "augmented", workspace, inputs, base=base, **told)
+    about = policies.made(dataset.describe, "description", workspace, [pairs, split], **told)
+    for name in workspace.config.formats:
+        keys = {"format": name}
+        policies.made(dataset.write_format, "format", workspace, [pairs, split, about], keys=keys, **told)
+    publish.costs(workspace, talks)
+    return publish.dataset(workspace, talks, about)
+
+
+def _pairs(workspace: Workspace, talks: list[Talk]) -> AssetRef:
+    """gate, then verify where a second model is to look at what the gates kept."""
+    inputs = [ref for talk in talks for ref in (talk.document, talk.questions, talk.answers)]
+    decided, verify = dataset.decided(workspace), workspace.config.verify
+    asset = "pairs" if verify.use == "none" else "judged"
+    judged = policies.made(dataset.gate, asset, workspace, inputs, decided, talks=quote(talks), name=asset)
+    if asset == "pairs":
+        return judged
+    batches = policies.batches(dataset.to_verify(workspace, judged, talks))
+    _wait([[dataset.verify.submit(workspace, judged, quote(batch))] for batch in batches], "verify")
+    verified = dataset.verified(workspace, judged, talks)
+    extra = [decided, verify.only_approved]
+    return policies.made(
+        dataset.accept, "pairs", workspace, [judged, *verified], extra, judged=judged, verified=quote(verified)
+    )
 
 
 def _read(workspace: Workspace, due: list[Entry]) -> None:

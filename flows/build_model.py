@@ -14,8 +14,7 @@ def build_model(workspace: Workspace, dataset: DatasetRefs) -> ModelRefs:
     """prepare base > train > fuse > convert > quantize."""
     with locks.held(workspace.lock, f"data/{workspace.config.name}"):
         row = quote(scoring.test_rows(workspace, dataset)[0])
-        base_inputs, base_keys = workspace.base_recipe(dataset)
-        base = policies.made(model.prepare_base, "base", workspace, base_inputs, keys=base_keys, split=dataset.split)
+        base = model.base(workspace, dataset.pairs, dataset.split)
         keys = workspace.run_keys(base, dataset)
         adapter = policies.made(
             model.train,

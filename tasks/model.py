@@ -29,6 +29,12 @@ def prepare_base(workspace: Workspace, made_from: str, base: str, split: AssetRe
     return workspace.build_folder("base", make, made_from, base=base)
 
 
+def base(workspace: Workspace, pairs: AssetRef, split: AssetRef) -> AssetRef:
+    """The start weights, made unless they are there."""
+    inputs, keys = workspace.base_recipe(pairs, split)
+    return policies.made(prepare_base, "base", workspace, inputs, keys=keys, split=split)
+
+
 @task(name="train", **policies.ASSET)
 def train(workspace: Workspace, made_from: str, run: str, base: AssetRef, train: AssetRef, valid: AssetRef) -> AssetRef:
     """The adapter, tuned on the train side, chosen on the valid side."""

@@ -32,7 +32,8 @@ from understudy.workspace import Workspace
 
 TASKS_PER_STAGE = 100  # about 300 task runs per flow run; the server's queue loses more (and costs 25 s CPU per 1,000)
 TASKS_PER_TALK = 3
-TOGETHER = {"split": ("train", "valid", "test"), "scorecard": ("report",)}  # written by one task, the key asset last
+# Written by one task, the key asset last.
+TOGETHER = {"split": ("train", "valid", "test"), "scorecard": ("report",), "augmented": ("variants",)}
 _fetching = threading.Lock()
 Item = TypeVar("Item")
 
@@ -158,27 +159,36 @@ def shared_source(workspace: Workspace) -> Source:
     return _source_of(flow_run.id, workspace.config.source.model_dump_json())
 
 
-_teachers: dict[str, Teacher] = {}
+_teachers: dict[tuple[str, str], Teacher] = {}
 _starting = threading.Lock()
 
 
 def shared_teacher(workspace: Workspace) -> Teacher:
     """The teacher of this process for a channel, one for all tasks: they share its budget and its limits."""
-    key = workspace.model_dump_json()
+    return _begun("teacher", workspace, lambda: workspace.plugin("teacher"), workspace.folder)
+
+
+def shared_verifier(workspace: Workspace) -> Teacher:
+    """The verifier, likewise."""
+    return _begun("verify", workspace, lambda: workspace.verifier, workspace.verifier_folder)
+
+
+def _begun(role: str, workspace: Workspace, build: Callable[[], Teacher], folder: Path) -> Teacher:
+    key = (role, workspace.model_dump_json())
     with _starting:
         if key not in _teachers:
-            teacher: Teacher = workspace.plugin("teacher")
-            teacher.begin(workspace.folder)
-            _teachers[key] = teacher
+            found = build()
+            found.begin(folder)
+            _teachers[key] = found
         return _teachers[key]
 
 
-def dismiss_teacher(workspace: Workspace) -> None:
-    """Let the teacher finish what it was asked, and forget it."""
+def dismiss_teachers(workspace: Workspace) -> None:
+    """Let teacher and verifier finish what they were asked, and forget them."""
     with _starting:
-        teacher = _teachers.pop(workspace.model_dump_json(), None)
-    if teacher:
-        teacher.close()
+        found = [_teachers.pop((role, workspace.model_dump_json()), None) for role in ("teacher", "verify")]
+    for one in filter(None, found):
+        one.close()
 
 
 def last_attempt() -> bool:

@@ -6,9 +6,9 @@ Published by flows, not by tasks, so that a run whose tasks were all Cached show
 
 import json
 import time
+from collections import Counter
 from collections.abc import Sequence
 
-import pandas as pd
 from prefect.artifacts import (
     create_link_artifact,
     create_markdown_artifact,
@@ -21,54 +21,29 @@ from understudy import cards
 from understudy import estimate as estimates
 from understudy.calls.ledger import CallLedger
 from understudy.calls.model_teacher import CALLS, ModelTeacher
-from understudy.records import AssetRef, DatasetRefs, ModelRefs, Pair, Scorecard, ScoreRefs, SplitPlan, Talk
+from understudy.records import AssetRef, DatasetRefs, ModelRefs, Scorecard, ScoreRefs, Talk
 from understudy.report import page as pages
+from understudy.stages.describe import SUMMARY
+from understudy.stages.generate_answers import tally
 from understudy.workspace import Workspace
 
 ROWS_SHOWN = 200  # the UI lists whole bodies: each artifact stays under 200 KB
 
 
-def dataset(workspace: Workspace, pairs: AssetRef, split: AssetRef) -> DatasetRefs:
+def dataset(workspace: Workspace, talks: Sequence[Talk], about: AssetRef) -> DatasetRefs:
     """The dataset's card and its summary; returns the references of everything the split task wrote."""
-    refs = workspace.dataset()
-    rows: list[Pair] = workspace.rows(pairs)
-    plan: SplitPlan = workspace.read(split)
-    summary = dataset_summary(rows, plan, workspace.ledger.counts())
+    told = (workspace.file(about) / SUMMARY).read_text(encoding="utf-8")
+    answers = sum((tally(workspace.read(talk.answers)) for talk in talks), start=Counter[str]())
+    passes = ", ".join(f"{answers[name]} {name}" for name in ("asked", "answered", "repaired", "failed"))
+    states = "\n".join(f"| {status} | {count} |" for status, count in workspace.ledger.counts().items())
+    summary = f"{told}\n\n| talks | |\n|---|---|\n{states}\n\nQuestions: {passes}."
     workspace.save_card("dataset_card", cards.dataset(workspace.config, summary))
     create_markdown_artifact(
         key=_key(workspace, "dataset"),
         markdown=f"{summary}\n\nPermission: {workspace.config.permission}.",
         description="Talks, pairs, what the gates refused, and the split.",
     )
-    return refs
-
-
-def dataset_summary(rows: Sequence[Pair], plan: SplitPlan, ledger: dict[str, int]) -> str:
-    """Talks by status, pairs by side, refusals by gate, and the leakage numbers, as markdown."""
-    frame = pd.DataFrame([row.model_dump(include={"pair_id", "document_id", "kept", "gate", "answer"}) for row in rows])
-    words = frame[frame.kept].answer.str.split().str.len()
-    refused = frame[~frame.kept].groupby("gate").size().sort_values(ascending=False)
-    lines = [
-        f"**{frame.document_id.nunique()} talks**, {len(frame)} pairs, **{int(frame.kept.sum())} kept**; "
-        f"answers of {words.median():.0f} words (mid half {words.quantile(0.25):.0f} to {words.quantile(0.75):.0f}).",
-        "",
-        "| talks | |",
-        "|---|---|",
-        *(f"| {status} | {count} |" for status, count in ledger.items()),
-        "",
-        "| side | talks | pairs |",
-        "|---|---|---|",
-        *(f"| {side} | {len(plan.documents[side])} | {len(plan.sides[side])} |" for side in plan.sides),
-        "",
-        "| refused by | pairs |",
-        "|---|---|",
-        *(f"| {gate} | {count} |" for gate, count in refused.items()),
-        "",
-        f"Leakage: {plan.leakage.rows_sharing_a_document} held-out rows share a talk with train, "
-        f"{plan.leakage.near_duplicate_questions} have a near-duplicate there."
-        + (f" **{plan.leakage.explained}.**" if plan.leakage.explained else ""),
-    ]
-    return "\n".join(lines)
+    return workspace.dataset()
 
 
 def costs(workspace: Workspace, talks: Sequence[Talk]) -> None:

@@ -16,10 +16,13 @@ Rows = list[tuple[Pair, ChatExample]]
 
 
 def test_rows(workspace: Workspace, dataset: DatasetRefs) -> Rows:
-    """The held-out pairs with their chat rows, in the order of test.jsonl."""
+    """The held-out pairs with their chat rows, in the order of their file; valid's where there is no test side."""
     plan: SplitPlan = workspace.read(dataset.split)
     pairs = {pair.pair_id: pair for pair in workspace.rows(dataset.pairs)}
-    return list(zip((pairs[name] for name in plan.sides["test"]), workspace.rows(dataset.test), strict=True))
+    names, rows = plan.sides["test"], dataset.test
+    if not names:
+        names, rows = plan.sides["valid"], dataset.valid
+    return list(zip((pairs[name] for name in names), workspace.rows(rows), strict=True))
 
 
 @task(name="answer", task_run_name="answer-{candidate}", **policies.ASSET)

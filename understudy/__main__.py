@@ -39,6 +39,13 @@ def parser() -> argparse.ArgumentParser:
     )
     bring.add_argument("path", type=Path, metavar="PATH", help="a folder, or one file (vtt, srt, json3, xml)")
     bring.add_argument("--channel", required=True, help="a folder under data/; made when it is not there yet")
+    review = commands.add_parser(
+        "review",
+        help="look through the pairs in a browser; reject, restore, edit",
+        description="Serve one local page with every pair of a channel. What you decide is kept in decisions.jsonl, "
+        "survives every run, wins over the gates, and is applied by the next run.",
+    )
+    review.add_argument("channel", help="a folder under data/ that has a dataset")
     record = commands.add_parser("record", help="write a teacher's replies to a file, for the teacher `replay`")
     record.add_argument("file", type=Path, metavar="FILE")
     record.add_argument("--channel", required=True)
@@ -55,6 +62,11 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if asked.command == "status":
             return status(data, asked.channel, asked.json)
+        if asked.command == "review":
+            from understudy.review.server import review
+
+            _folder(data, asked.channel)
+            return review(data, asked.channel)
         if asked.command == "import":
             return bring_in(asked.path, data, asked.channel)
         folder = _folder(data, asked.channel)

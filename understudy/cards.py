@@ -23,6 +23,7 @@ def dataset(config: Config, summary: str) -> str:
         [
             f"# Questions and answers from the talks of {config.name}",
             summary,
+            "![Words per answer](description/lengths.png)\n\n![What of each talk taught](description/coverage.png)",
             "## By what right",
             f"`permission: {config.permission}`. {PERMISSION[config.permission]} A transcript belongs to its speaker "
             "or channel; the answers here were written from it by a program.",

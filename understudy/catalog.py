@@ -31,12 +31,24 @@ CATALOG: dict[str, Asset] = {
     "answers": Asset(
         records.Answers, "data/{channel}/documents/{document}/answers.json", "generate_answers", ("teacher",)
     ),
+    "judged": Asset(records.Pair, "data/{channel}/dataset/judged.parquet", "gate", ("gates",)),
+    "verified": Asset(
+        records.Verified, "data/{channel}/documents/{document}/verified.json", "verify", ("verify", "seed")
+    ),
     "verdicts": Asset(records.Verdicts, "data/{channel}/documents/{document}/verdicts.json", "gate", ("gates",)),
     "pairs": Asset(records.Pair, "data/{channel}/dataset/pairs.parquet", "gate", ("gates",)),
     "split": Asset(records.SplitPlan, "data/{channel}/dataset/split.json", "split", ("split", "seed")),
     "train": Asset(records.ChatExample, "data/{channel}/dataset/train.jsonl", "split", ("split", "seed")),
     "valid": Asset(records.ChatExample, "data/{channel}/dataset/valid.jsonl", "split", ("split", "seed")),
     "test": Asset(records.ChatExample, "data/{channel}/dataset/test.jsonl", "split", ("split", "seed")),
+    "variants": Asset(records.Variant, "data/{channel}/dataset/variants.jsonl", "augment", ("augment", "seed")),
+    "augmented": Asset(
+        records.ChatExample, "data/{channel}/dataset/train-augmented.jsonl", "augment", ("augment", "seed")
+    ),
+    "description": Asset(records.DescriptionCard, "data/{channel}/dataset/description/", "describe"),
+    "format": Asset(
+        records.FormatCard, "data/{channel}/dataset/formats/{format}/", "write_format", ("permission", "licence")
+    ),
     "dataset_card": Asset(None, "data/{channel}/dataset/README.md", "split"),
     "base": Asset(records.BaseCard, "models/bases/{base}/", "prepare_base", ("base", "seed")),
     "adapter": Asset(records.AdapterCard, "models/{channel}/{run}/adapter/", "train", ("trainer", "seed")),

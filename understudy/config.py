@@ -11,10 +11,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from understudy.errors import ConfigError
 from understudy.registry import option_problems
+
+FREE_GATES = (
+    "length", "endings", "formatting", "mentions", "boilerplate", "instructions", "language", "duplicates"
+)  # fmt: skip
 
 
 class Settings(BaseModel):
@@ -33,6 +37,15 @@ class PluginSpec(BaseModel):
     def options(self) -> dict[str, Any]:
         """Every key except `use`."""
         return self.model_extra or {}
+
+
+class VerifySpec(PluginSpec):
+    """The model that checks pairs against their talk, `use: none` for no check, and how much it checks."""
+
+    use: str = "none"
+    fraction: float = Field(default=1.0, gt=0, le=1, description="share of each talk's pairs that is verified")
+    only_approved: bool = Field(default=False, description="refuse also what was not verified")
+    max_repairs: int = Field(default=1, ge=0, description="rounds of asking again for missing verdicts")
 
 
 class QuestionSettings(Settings):
@@ -54,8 +67,41 @@ class SplitSettings(Settings):
 
     valid: float = Field(default=0.1, ge=0, lt=1, description="share of the pairs")
     test: float = Field(default=0.1, ge=0, lt=1, description="share of the pairs")
-    min_documents: int = Field(default=1, ge=1, description="talks that valid and test hold at least, each")
+    min_documents: int = Field(
+        default=1, ge=1, description="talks that valid and test hold at least, each, while train keeps half"
+    )
     near_duplicate: float = Field(default=0.7, gt=0, le=1, description="questions this alike stay on one side")
+
+    @field_validator("test")
+    @classmethod
+    def _some_is_left(cls, test: float, info: ValidationInfo) -> float:
+        if (valid := info.data.get("valid", 0.0)) + test >= 1:
+            raise ValueError(f"with valid {valid} nothing is left for train; together they must be below 1")
+        return test
+
+
+class AugmentSettings(Settings):
+    """What is added to the train side; all 0: nothing. Valid and test never change."""
+
+    paraphrases: int = Field(default=0, ge=0, le=3, description="new questions per pair, with the answer as it is")
+    short: float = Field(default=0, ge=0, le=1, description="share of the pairs that also get a short answer")
+    long: float = Field(default=0, ge=0, le=1, description="share of the pairs that also get a long answer")
+    out_of_scope: float = Field(
+        default=0, ge=0, le=0.3, description="questions no talk answers, with an honest refusal, per pair"
+    )
+    replay: float = Field(
+        default=0, ge=0, le=0.2, description="general chats answered by the base itself, per pair; 0.05 to 0.1 is usual"
+    )
+
+    @property
+    def asks_teacher(self) -> bool:
+        """True when something of it is written by the teacher, and costs what the teacher costs."""
+        return bool(self.paraphrases or self.short or self.long or self.out_of_scope)
+
+    @property
+    def on(self) -> bool:
+        """True when anything is added at all."""
+        return self.asks_teacher or bool(self.replay)
 
 
 class ExportSettings(Settings):
@@ -89,20 +135,20 @@ class Config(Settings):
     permission: Literal["owned", "permitted", "own_risk"] | None = Field(
         default=None, description="your right to the talks; asked for a channel, printed in every card"
     )
+    licence: str | None = Field(default=None, description="of the dataset, in the words of the Hugging Face Hub")
     source: PluginSpec
     teacher: PluginSpec
     questions: QuestionSettings = QuestionSettings()
     answers: AnswerSettings = AnswerSettings()
-    verify: PluginSpec = PluginSpec(use="none")
+    verify: VerifySpec = VerifySpec()
     gates: list[PluginSpec] = Field(
-        default=[
-            PluginSpec(use="length"),
-            PluginSpec(use="formatting"),
-            PluginSpec(use="mentions"),
-            PluginSpec(use="duplicates"),
-        ]
+        default=[PluginSpec(use=name) for name in FREE_GATES], description="in this order; each pair needs all of them"
     )
     split: SplitSettings = SplitSettings()
+    augment: AugmentSettings = AugmentSettings()
+    formats: list[Literal["alpaca", "sharegpt", "openai_chat", "llama_factory", "huggingface"]] = Field(
+        default=[], description="for other programs, beside train.jsonl and its sisters"
+    )
     base: PluginSpec = Field(description="'scratch', a folder, or a Hugging Face repository")
     trainer: PluginSpec
     export: ExportSettings = ExportSettings()
@@ -121,6 +167,8 @@ class Config(Settings):
         """(where in the preset, kind, spec) of every plugin this preset names."""
         for section in ("source", "teacher", "base", "trainer"):
             yield section, section, getattr(self, section)
+        if self.verify.use != "none":
+            yield "verify", "teacher", self.verify
         yield "export", "exporter", PluginSpec(use=self.export.use)
         yield from ((f"gates[{i}]", "gate", spec) for i, spec in enumerate(self.gates))
         yield from ((f"evaluate.metrics[{i}]", "metric", spec) for i, spec in enumerate(self.evaluate.metrics))

@@ -132,6 +132,9 @@ class Teacher(Protocol):
 class Gate(Protocol):
     """One quality rule. `study` sees the whole channel once, then `judge` each pair in order."""
 
+    text_of: Callable[[str], str]
+    """The words of the talk with this document id; set by the caller before `study`. Most gates need no talk."""
+
     def study(self, pairs: Sequence[Pair]) -> None:
         """Look at every pair of the channel that earlier gates kept."""
 

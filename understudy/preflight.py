@@ -5,7 +5,9 @@ import shutil
 from typing import Any, Literal
 
 from understudy import locks
+from understudy.calls import verifying
 from understudy.errors import AssetError, ConfigError
+from understudy.stages import augment
 from understudy.workspace import Workspace
 
 FREE_BYTES = 500 * 1000 * 1000
@@ -57,6 +59,12 @@ def _plugins(workspace: Workspace, only: Only | None) -> list[str]:
         "score": (),
     }[only]
     found = [problem for kind in needed for problem in _of(workspace.plugin(kind))]
+    if workspace.config.verify.use != "none" and only in (None, "dataset"):
+        found += verifying.problems(workspace.verifier)
+    if workspace.config.augment.on and only in (None, "dataset"):
+        found += augment.problems(workspace.config.augment, workspace.plugin("teacher"))
+        if workspace.config.augment.replay and workspace.plugin("base").needs_talks:
+            found.append("augment.replay: a base made of these talks has no general answers to keep; set it to 0")
     notice = workspace.plugin("source").notice
     if notice and workspace.config.permission is None:
         found.append(PERMISSION + notice)

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 Side = Literal["train", "valid", "test"]
+VariantKind = Literal["paraphrase", "short", "long", "out_of_scope", "replay"]
 
 
 class Record(BaseModel):
@@ -204,6 +205,7 @@ class Pair(Record):
     kept: bool
     gate: str | None
     reason: str | None
+    verified: bool | None = Field(default=None, description="approved by the verifier; None: it did not say")
 
 
 class Message(Record):
@@ -223,8 +225,23 @@ class Leakage(Record):
     """What stands on two sides of the split. All zero, or `explained` says why."""
 
     rows_sharing_a_document: int = Field(ge=0, description="valid and test rows whose talk is also in train")
-    near_duplicate_questions: int = Field(ge=0, description="valid and test rows with a near-duplicate in train")
+    near_duplicate_questions: int = Field(ge=0, description="valid and test rows with a near-duplicate on another side")
+    rows_sharing_words: int = Field(
+        default=0, ge=0, description="valid and test rows whose answer has 8 words in a row of an answer in train"
+    )
+    rows_sharing_only_stock_phrases: int = Field(
+        default=0, ge=0, description="of these, rows that share nothing but phrases in 3 or more talks"
+    )
+    shared_words: list[str] = Field(default=[], description="up to five examples: the words, and the pairs they are in")
     explained: str | None = None
+
+
+class Dropped(Record):
+    """A kept pair that is on no side, because any side would leak."""
+
+    pair_id: str
+    side: Side = Field(description="where the other pairs of its talk belong")
+    reason: str
 
 
 class SplitPlan(Record):
@@ -234,6 +251,35 @@ class SplitPlan(Record):
     documents: dict[Side, list[str]]
     leakage: Leakage
     honest: bool = Field(description="False when held-out questions come from talks that are also trained on")
+    dropped: list[Dropped] = Field(default=[], description="kept pairs on no side, in the order of the rows")
+    notes: list[str] = Field(default=[], description="what was asked of the split and cannot be had, and why")
+
+
+class Variant(Record):
+    """One row more for the train side, and what it is made from. Written by `augment`."""
+
+    variant_id: str = Field(description="'<pair_id>~paraphrase1', '<document_id>~out_of_scope1' or 'base~replay1'")
+    kind: VariantKind
+    parent: str | None = Field(default=None, description="the pair it is made from; None for out_of_scope and replay")
+    document_id: str | None = Field(default=None, description="the talk it is made from; None for replay")
+    teacher: str = Field(description="who wrote it: the teacher's label, or 'base'")
+    prompt_sha256: str | None = None
+    messages: list[Message]
+
+
+class DescriptionCard(Record):
+    """The dataset in numbers, tables and pictures. Written by `describe`."""
+
+    pairs: int
+    kept: int
+    talks: int
+
+
+class FormatCard(Record):
+    """The dataset in the files of another program. Written by `write_format`."""
+
+    format: str
+    files: list[str]
 
 
 class BaseCard(Record):
@@ -321,6 +367,32 @@ class Scorecard(Record):
     differences: dict[str, Interval] = Field(description="tuned minus base, paired over the same held-out pairs")
     verdicts: dict[str, Literal["better", "no worse", "worse", "not enough data"]]
     honest: bool = Field(description="copied from the split: False when the test talks were also trained on")
+
+
+class Verification(Record):
+    """What the verifier said of one pair, and what that comes to."""
+
+    question_number: int = Field(ge=1)
+    approved: bool | None = Field(description="every criterion holds; None when no verdict could be had")
+    evidence_quote: str = Field(default="", description="the verifier's own, as it came")
+    grounded: bool | None = Field(default=None, description="False too when the quote is not in the talk")
+    no_hallucination: bool | None = None
+    complete: bool | None = None
+    standalone: bool | None = None
+    reason: str = Field(default="", description="the verifier's own words")
+    invented_quote: bool = Field(default=False, description="its quote, or the quote it owed, is not in the talk")
+    error: str | None = Field(default=None, description="why there is no verdict; None when there is one")
+
+
+class Verified(Record):
+    """A verifier's verdicts on one talk's pairs. Written by `verify`."""
+
+    document_id: str
+    verifier: str = Field(description="the verifier's own label")
+    prompt_sha256: str | None = None
+    verdicts: list[Verification] = Field(description="one per pair that was drawn, by question number")
+    unverified: list[int] = Field(default=[], description="question numbers that were not drawn")
+    usd: float = Field(default=0.0, ge=0, description="what it cost")
 
 
 def sha256_of(data: bytes) -> str:

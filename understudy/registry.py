@@ -25,10 +25,16 @@ PLUGINS: dict[str, dict[str, str]] = {
         "replay": "understudy.teachers.replay:ReplayTeacher",
     },
     "gate": {
+        "boilerplate": "understudy.gates.boilerplate:BoilerplateGate",
         "duplicates": "understudy.gates.duplicates:DuplicatesGate",
+        "endings": "understudy.gates.endings:EndingsGate",
         "formatting": "understudy.gates.formatting:FormattingGate",
+        "grounding": "understudy.gates.grounding:GroundingGate",
+        "instructions": "understudy.gates.instructions:InstructionsGate",
+        "language": "understudy.gates.language:LanguageGate",
         "length": "understudy.gates.length:LengthGate",
         "mentions": "understudy.gates.mentions:MentionsGate",
+        "verbatim": "understudy.gates.verbatim:VerbatimGate",
     },
     "base": {
         "hub": "understudy.bases.hub:HubBase",

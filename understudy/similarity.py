@@ -16,12 +16,14 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from itertools import takewhile
 from typing import NamedTuple
 
 from understudy.text import words
 
 MOST_CANDIDATES = 100  # per pair of words: the latest ones, where a channel asks with hardly any rare word
 TYPO_RATIO = 84
+TYPO_FREQUENCY = 500  # a word that occurs more than once is still a slip of one that occurs so many times as often
 CAPITALS_ARE_NAMES_BELOW = 0.2  # share of capitals inside sentences; German and Title Case have far more
 
 FUNCTION_WORDS: dict[str, frozenset[str]] = {
@@ -153,13 +155,9 @@ def near_duplicates(questions: Sequence[str], threshold: float) -> Iterator[tupl
             index.setdefault(key, []).append(later)
 
 
+@lru_cache(maxsize=200_000)
 def stem(word: str) -> str:
     """`word` without the endings of a plural or a verb: 'rises', 'rising' and 'rise' are one. Not a linguist's stem."""
-    return _stem(word)
-
-
-@lru_cache(maxsize=200_000)
-def _stem(word: str) -> str:
     word = word.replace("’", "'").removesuffix("'s")
     if len(word) > 4 and word.endswith("ies"):
         return word[:-3] + "y"
@@ -191,7 +189,7 @@ def _tokens(word: str) -> tuple[str, ...]:
     """What a word counts as: its stem, or the pairs of signs of a script without spaces."""
     if _CJK.search(word):
         return tuple(word[at : at + 2] for at in range(max(1, len(word) - 1)))
-    return (_CANONICAL.get(_stem(word), _stem(word)),)
+    return (_CANONICAL.get(stem(word), stem(word)),)
 
 
 def _read(questions: Sequence[str]) -> list[_Question]:
@@ -222,7 +220,7 @@ def _read(questions: Sequence[str]) -> list[_Question]:
 
 
 def _typos(frequency: Counter[str]) -> dict[str, str]:
-    """Words that occur once > the word they are a slip of. A word that occurs elsewhere as well is a word."""
+    """Words that occur once, or far less often than another > the word they are a slip of."""
     from rapidfuzz import fuzz, process
 
     shelves: dict[tuple[str, int], list[str]] = defaultdict(list)
@@ -230,14 +228,20 @@ def _typos(frequency: Counter[str]) -> dict[str, str]:
     for word, count in frequency.most_common():
         if len(word) <= 4 or not word.isalpha():
             continue
-        if count == 1:
-            near = [known for size in (-1, 0, 1) for known in shelves.get((word[0], len(word) + size), ())]
-            close = process.extract(word, near, scorer=fuzz.ratio, score_cutoff=TYPO_RATIO, limit=3)
-            best = next((known for known, _, _ in close if not _opposite(known, word)), None)
-            if best:
-                meant[word] = meant.get(best, best)
+        least = 1 if count == 1 else count * TYPO_FREQUENCY
+        known = (shelves.get((word[0], len(word) + more), []) for more in (-1, 0, 1))
+        near = [other for shelf in known for other in _at_least(shelf, frequency, least)]
+        close = process.extract(word, near, scorer=fuzz.ratio, score_cutoff=TYPO_RATIO, limit=3) if near else []
+        best = next((other for other, _, _ in close if not _opposite(other, word)), None)
+        if best:
+            meant[word] = meant.get(best, best)
         shelves[word[0], len(word)].append(word)
     return meant
+
+
+def _at_least(shelf: list[str], frequency: Counter[str], least: int) -> Iterator[str]:
+    """The beginning of `shelf`, which is in falling order of frequency."""
+    return takewhile(lambda word: frequency[word] >= least, shelf)
 
 
 def _opposite(a: str, b: str) -> bool:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from understudy import imported, registry, store
 from understudy.catalog import CATALOG
-from understudy.config import Config, PluginSpec
+from understudy.config import Config, PluginSpec, VerifySpec
 from understudy.errors import ConfigError
 from understudy.interfaces import Engine, Exporter
 from understudy.ledger import Ledger
@@ -48,6 +48,16 @@ class Workspace(BaseModel):
         """What belongs to the channel: its ledger, documents and dataset."""
         return self.home / "data" / self.config.name
 
+    @property
+    def verifier(self) -> Any:
+        """The plugin that checks pairs; it keeps its calls in a folder of its own."""
+        return self.plugin("teacher", self.config.verify)
+
+    @property
+    def verifier_folder(self) -> Path:
+        """Where the verifier's calls are."""
+        return self.folder / "verify"
+
     def plugin(self, kind: str, spec: PluginSpec | None = None) -> Any:
         """The plugin of this preset's section `kind`, or the one `spec` names."""
         spec = spec or getattr(self.config, kind)
@@ -64,6 +74,9 @@ class Workspace(BaseModel):
         sections = {section: self._identity(section) for section in asset.settings}
         if name in ("questions", "answers"):
             sections["prompt"] = _prompt_of(self.config.teacher.use, name)
+        if "augment" in asset.settings and self.config.augment.asks_teacher:
+            sections["teacher"] = self._identity("teacher")
+            sections["prompt"] = _prompt_of(self.config.teacher.use, "augment")
         return store.fingerprint(name, version, sections, [ref.sha256 for ref in inputs], extra)
 
     def fresh(self, name: str, made_from: str, **keys: str) -> AssetRef | None:
@@ -148,10 +161,10 @@ class Workspace(BaseModel):
         settings = self.config.evaluate
         return [registry.identity("engine", name, {}), settings.questions, settings.max_tokens]
 
-    def base_recipe(self, dataset: DatasetRefs) -> tuple[list[AssetRef], dict[str, str]]:
+    def base_recipe(self, pairs: AssetRef, split: AssetRef) -> tuple[list[AssetRef], dict[str, str]]:
         """What the base is made from, and the name of its folder."""
         spec = self.config.base
-        inputs = [dataset.pairs, dataset.split] if self.plugin("base").needs_talks else []
+        inputs = [pairs, split] if self.plugin("base").needs_talks else []
         name = slug(str(spec.options.get("repository", spec.use)).rstrip("/").rsplit("/", 1)[-1])
         return inputs, {"base": f"{name}-{self.fingerprint('base', inputs)[:8]}"}
 
@@ -162,13 +175,15 @@ class Workspace(BaseModel):
     def dataset(self) -> DatasetRefs:
         """The dataset on disk. Raises ConfigError when there is none."""
         found = {name: self.current(name) for name in DatasetRefs.model_fields}
+        if self.config.augment.on:
+            found["train"] = self.current("augmented")
         if None in found.values():
             raise ConfigError([f"there is no dataset of {self.config.name!r} yet; run without --only first"])
         return DatasetRefs.model_validate(found)
 
     def model(self, dataset: DatasetRefs) -> ModelRefs:
         """The finished model of this preset on `dataset`. Raises ConfigError when there is none."""
-        inputs, base_keys = self.base_recipe(dataset)
+        inputs, base_keys = self.base_recipe(dataset.pairs, dataset.split)
         base = self._finished("base", self.fingerprint("base", inputs), **base_keys)
         keys = self.run_keys(base, dataset)
         adapter = self._finished("adapter", self.fingerprint("adapter", [base, dataset.train, dataset.valid]), **keys)
@@ -189,6 +204,9 @@ class Workspace(BaseModel):
     def _identity(self, section: str) -> Any:
         """What of a section decides what comes out: options that only say where or how fast are left out."""
         value = getattr(self.config, section)
+        if isinstance(value, VerifySpec):
+            how = registry.identity("teacher", value.use, value.options) | {"prompt": _prompt_of(value.use, "verify")}
+            return how | {"fraction": value.fraction, "max_repairs": value.max_repairs}
         if isinstance(value, PluginSpec):
             return registry.identity(section, value.use, value.options)
         if isinstance(value, list):

@@ -20,6 +20,7 @@ KERNEL = {
         "formats",
         "imported",
         "interfaces",
+        "leakage",
         "ledger",
         "locks",
         "markdown",

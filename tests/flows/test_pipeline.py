@@ -63,7 +63,7 @@ def test_a_second_run_writes_nothing_and_everything_is_cached(first: tuple[Works
     again = pipeline(config=workspace.config, home=workspace.home)
     assert again == outcome
     assert files_under(workspace.home) == before
-    for flow, tasks in (("build-dataset", 2), ("build-model", 5), ("score-model", 6)):
+    for flow, tasks in (("build-dataset", 3), ("build-model", 5), ("score-model", 6)):
         assert states(flow, tasks) == ["Cached"] * tasks, flow
 
 

@@ -79,3 +79,12 @@ def test_two_words_that_both_occur_elsewhere_are_no_typo() -> None:
 
 def test_a_question_asked_a_thousand_times_is_paired_with_its_first_only() -> None:
     assert len(list(near_duplicates(["Why does bread dough rise?"] * 1000, 0.7))) == 999
+
+
+def test_a_slip_that_many_make_is_still_a_slip_of_a_word_that_everyone_writes() -> None:
+    usual = [f"Why does the {name} material change?" for name in ("bell", "lens")]
+    often = [f"Why does it matter in case {number}?" for number in range(1200)]
+    slips = ["Why do bells mattter at sea?", "Why do trees mattter in towns?"]
+    meant = ["Why do bells matter at sea?", "Why do trees matter in towns?"]
+    found = set(near_duplicates([*meant, *slips, *usual, *often], 0.7))
+    assert {(0, 2), (1, 3)} <= found

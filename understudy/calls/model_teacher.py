@@ -11,7 +11,8 @@ import inspect
 import json
 import logging
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +141,14 @@ class ModelTeacher:
             self._ledger.keep_answers(request.document.document_id, finished)
         paid = self._scheduler.usd(reply.usage, reply.tier) if reply.usage else 0.0
         return TeacherReply(items=[*items, *found.items], refused=found.refused, usd=paid)
+
+    def send(self, call: Call, round: int = 0, usable: Callable[[Reply], bool] | None = None) -> Reply:
+        """The `round`-th reply to `call`, with this model's settings; kept and paid like those of both passes.
+
+        Raises TeacherError for this call alone, TeacherStopped for all.
+        """
+        assert self._scheduler, "begin() comes first"
+        return self._scheduler.ask(replace(call, settings=self._told() | call.settings), round, usable)
 
     def call(self, request: TeacherRequest) -> Call:
         """The call that asks for `request`."""

@@ -30,7 +30,7 @@ class Price(NamedTuple):
     output: float
 
     def usd(self, usage: Usage, tier: str | None = None) -> float:
-        """What `usage` costs. Of the tiers only 'batch' matters: the price is what somebody said they pay for a call."""
+        """What `usage` costs. Of the tiers only 'batch' matters: the price is what somebody said they pay."""
         fresh = usage.input - usage.cached - usage.written
         parts = (fresh, usage.cached, usage.written, usage.output)
         whole = sum(tokens * price for tokens, price in zip(parts, self, strict=True)) / MILLION

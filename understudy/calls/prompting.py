@@ -3,7 +3,8 @@ What a teacher is asked: the files in understudy/prompts, filled with one talk a
 
 A request is [system, user], and the user's message is the talk block, then the instruction: what both
 passes and every repair share comes first, because a provider's cache matches from the front. The
-reply's schema is one for both passes for the same reason: it is part of that front.
+reply's schema is one for both passes for the same reason: it is part of that front. A verifier reads
+the same front, but replies by a schema of its own.
 """
 
 import hashlib
@@ -39,11 +40,42 @@ SCHEMA: dict[str, Any] = {
     "additionalProperties": False,
 }
 
+# The verifier's quote comes before what it decides, so that the verdict follows from it.
+VERDICT_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "items": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "question_number": {"type": "integer"},
+                    "evidence_quote": {"type": "string"},
+                    "grounded": {"type": "boolean"},
+                    "no_hallucination": {"type": "boolean"},
+                    "complete": {"type": "boolean"},
+                    "standalone": {"type": "boolean"},
+                    "reason": {"type": "string"},
+                },
+                "required": [
+                    "question_number", "evidence_quote", "grounded", "no_hallucination", "complete", "standalone",
+                    "reason",
+                ],
+                "additionalProperties": False,
+            },
+        }
+    },
+    "required": ["items"],
+    "additionalProperties": False,
+}  # fmt: skip
+
 _PLACEHOLDERS = {
     "system": frozenset[str](),
     "talk": frozenset({"nonce", "title", "language", "paragraphs"}),
     "questions": frozenset({"count"}),
     "answers": frozenset({"questions"}),
+    "augment": frozenset({"nonce", "titles", "pairs", "tasks"}),
+    "verify": frozenset({"pairs", "nonce"}),
 }
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_]+)\}")
 _CJK = re.compile(r"[\u1100-\u11ff\u3000-\u30ff\u3130-\u318f\u31f0-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef]+")
@@ -58,23 +90,28 @@ class Prompt(NamedTuple):
 
 def compose(request: TeacherRequest, folder: Path | None = None) -> Prompt:
     """The messages of one request. Raises ConfigError when a prompt file cannot be used."""
-    texts = _texts(("system", "talk", request.kind), folder)
-    talk = _filled(texts["talk"], _talk_values(request.document))
     values = {"count": str(request.count), "questions": _listed(request.questions)}
-    instruction = _filled(texts[request.kind], values)
     numbers = tuple(q.question_number for q in request.questions) if request.kind == "answers" else ()
-    user = f"{talk}\n\n{instruction}"
-    return Prompt(({"role": "system", "content": texts["system"]}, {"role": "user", "content": user}), numbers)
+    return Prompt(messages(request.kind, request.document, values, folder), numbers)
+
+
+def messages(
+    kind: str, document: Document, values: Mapping[str, str], folder: Path | None = None
+) -> tuple[dict[str, str], ...]:
+    """System and user message: the talk, then the instruction of `kind`, filled with `values`. Raises ConfigError."""
+    texts = _texts(("system", "talk", kind), folder)
+    user = f"{_filled(texts['talk'], _talk_values(document))}\n\n{_filled(texts[kind], values)}"
+    return {"role": "system", "content": texts["system"]}, {"role": "user", "content": user}
 
 
 def sha256(kind: str, folder: Path | None = None) -> str:
     """Digest of all that the prompt of one pass is made of; the other pass's instruction is no part of it."""
-    told = [_texts(("system", "talk", kind), folder), SCHEMA]
+    told = [_texts(("system", "talk", kind), folder), VERDICT_SCHEMA if kind == "verify" else SCHEMA]
     return hashlib.sha256(json.dumps(told, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
 def problems(folder: Path | None = None) -> list[str]:
-    """What is wrong with the prompt files, one sentence each; [] when all four can be used."""
+    """What is wrong with the prompt files, one sentence each; [] when every file can be used."""
     return [problem for name in _PLACEHOLDERS for problem in _problems_of(name, folder or FOLDER)]
 
 

@@ -12,9 +12,7 @@ and nothing names one: readers of all these formats refuse an empty file.
 """
 
 import json
-import os
 import re
-import shutil
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,9 +25,6 @@ from understudy.records import Document, Pair, Side, SplitPlan
 from understudy.text import one_line
 
 FORMATS = ("alpaca", "sharegpt", "openai_chat", "llama_factory", "huggingface")
-MARK = ".understudy-format"
-"""In every folder written here, so that a folder of somebody else is never replaced."""
-
 PROBLEMS_SHOWN = 5
 _VIDEO = re.compile(r"yt-([A-Za-z0-9_-]{11})")
 # Line ends to str.splitlines, but not to JSON: unescaped, a reader by lines would cut a row in two.
@@ -81,13 +76,13 @@ def write(
     summary: str = "",
     pictures: Mapping[str, bytes] | None = None,
 ) -> list[Path]:
-    """Replace folder `out` by the dataset in format `kind`; returns its files. The same input gives the same bytes.
+    """Write the dataset in format `kind` into the folder `out`; returns its files. The same input gives the same bytes.
 
     `documents` are read once, for languages and origins; `licence` is the dataset's own (an identifier of
     the Hugging Face Hub), `licences` maps a document id to the talk's; `summary` is markdown and `pictures` file name >
     PNG, both for the card. Raises DatasetError for pairs that do not fit the plan, ConfigError for the rest.
     """
-    if problems := _problems(kind, permission, licence, out):
+    if problems := _problems(kind, permission, licence):
         raise ConfigError(problems)
     sides = by_side(pairs, plan)
     if not any(sides.values()):
@@ -102,7 +97,7 @@ def write(
         summary=summary,
         pictures=pictures or {},
     )
-    return _put(import_module(f"understudy.formats.{kind}").files(dataset), kind, out)
+    return _put(import_module(f"understudy.formats.{kind}").files(dataset), out)
 
 
 def by_side(pairs: Iterable[Pair], plan: SplitPlan) -> dict[Side, list[Pair]]:
@@ -113,8 +108,9 @@ def by_side(pairs: Iterable[Pair], plan: SplitPlan) -> dict[Side, list[Pair]]:
     problems = [f"two pairs are called {name!r}" for name, n in Counter(p.pair_id for p in listed).items() if n > 1]
     problems += [f"{name!r} is {n} times in the plan" for name, n in planned.items() if n > 1]
     problems += [f"{name!r} is in the plan, but not among the pairs" for name in planned if name not in known]
+    dropped = {pair.pair_id for pair in plan.dropped}
     for name, pair in known.items():
-        if pair.kept and name not in planned:
+        if pair.kept and name not in planned and name not in dropped:
             problems.append(f"{name!r} is kept, but on no side")
         elif not pair.kept and name in planned:
             problems.append(f"{name!r} is in the plan, but refused")
@@ -163,7 +159,7 @@ def json_lines(rows: Iterable[Any]) -> bytes:
     return "".join(f"{json.dumps(row, ensure_ascii=False).translate(_LINE_ENDS)}\n" for row in rows).encode()
 
 
-def _problems(kind: str, permission: str | None, licence: str | None, out: Path) -> list[str]:
+def _problems(kind: str, permission: str | None, licence: str | None) -> list[str]:
     problems = []
     if kind not in FORMATS:
         problems.append(f"unknown format {kind!r}; choose from {', '.join(FORMATS)}")
@@ -172,8 +168,6 @@ def _problems(kind: str, permission: str | None, licence: str | None, out: Path)
             f"licence {licence!r} cannot be given to others with permission {permission!r}: "
             "leave the licence out, or set permission to owned or permitted where that is true"
         )
-    if out.exists() and not (out / MARK).is_file() and (not out.is_dir() or any(out.iterdir())):
-        problems.append(f"{out} holds something else; choose a new or an empty folder")
     return problems
 
 
@@ -185,21 +179,9 @@ def _origins(sides: Mapping[Side, list[Pair]], documents: Iterable[Document]) ->
     return dict(sorted(found.items()))
 
 
-def _put(files: Mapping[str, bytes], kind: str, out: Path) -> list[Path]:
-    """Fill a folder beside `out`, then let it take that place."""
-    out = out.absolute()
-    partial, old = out.with_name(f".{out.name}.partial"), out.with_name(f".{out.name}.old")
-    for leftover in (partial, old):
-        shutil.rmtree(leftover, ignore_errors=True)
-    for name, data in {**files, MARK: f"{kind}\n".encode()}.items():
-        file = partial / name
+def _put(files: Mapping[str, bytes], out: Path) -> list[Path]:
+    for name, data in files.items():
+        file = out / name
         file.parent.mkdir(parents=True, exist_ok=True)
-        with file.open("wb") as opened:
-            opened.write(data)
-            opened.flush()
-            os.fsync(opened.fileno())
-    if out.exists():
-        os.replace(out, old)
-    os.replace(partial, out)
-    shutil.rmtree(old, ignore_errors=True)
+        file.write_bytes(data)
     return [out / name for name in files]

@@ -1,6 +1,5 @@
 """Refuses greetings, advertising and sign-offs: text that comes back in talk after talk and teaches nothing."""
 
-import re
 from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import Any
@@ -8,6 +7,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from understudy.gates.grams import covered_share, grams
+from understudy.gates.guarded import listed
+from understudy.gates.reading import reading
 from understudy.records import Pair
 
 PHRASES = (
@@ -15,7 +16,8 @@ PHRASES = (
     "subscribe to this channel",
     "hit subscribe", "subscribe button", "forget to subscribe", "notification bell", "smash that like",
     "smash the like",
-    "hit the like", "link in the description", "links in the description", "in the description below", "link below",
+    "hit the like", "link in the description", "links in the description", "in the description below",
+    "link down below",
     "promo code", "discount code", "coupon code", "use code", "today's sponsor", "sponsored by", "our sponsor",
     "support me on patreon", "on my patreon", "thanks for watching", "thank you for watching", "see you in the next",
     "welcome back to the channel", "welcome to my channel", "kanal abonnieren", "abonniert den kanal",
@@ -40,14 +42,13 @@ class BoilerplateGate:
             default=list(PHRASES), description="whole words, case ignored; any one refuses the pair"
         )
 
-    VERSION = 1
+    VERSION = 2
     needs_talks = True
     text_of: Callable[[str], str] = staticmethod(lambda document_id: "")
 
     def __init__(self, options: Options) -> None:
         self.options = options
-        listed = "|".join(re.escape(phrase) for phrase in options.phrases)
-        self._phrase = re.compile(rf"(?<!\w)(?:{listed})(?!\w)", re.IGNORECASE) if listed else None
+        self._phrase = listed(options.phrases)
         self._talks: Any = None
 
     def study(self, pairs: Sequence[Pair]) -> None:
@@ -55,10 +56,11 @@ class BoilerplateGate:
         import numpy as np
 
         self._talks = np.zeros(1 << _BINS, dtype=np.uint8)
-        for document_id, own in groupby(sorted(pairs, key=lambda p: p.document_id), key=lambda p: p.document_id):
-            found = [grams(self.text_of(document_id)), *(grams(pair.answer) for pair in own)]
-            bins = np.unique(_bins(np.concatenate(found)))
-            self._talks[bins] = np.minimum(self._talks[bins], 254) + 1
+        for document_id, group in groupby(sorted(pairs, key=lambda p: p.document_id), key=lambda p: p.document_id):
+            own = list(group)
+            texts = [(self.text_of(document_id), own[0]), *((pair.answer, pair) for pair in own)]
+            bins = _bins(np.concatenate([grams(reading(*text).words) for text in texts]))
+            self._talks[bins] = np.minimum(self._talks[bins], 254) + 1  # a bin that comes twice counts once
 
     def judge(self, pair: Pair) -> str | None:
         """The plug, or the share found elsewhere."""
@@ -66,7 +68,7 @@ class BoilerplateGate:
             return f"advertising or housekeeping: {plug.group()!r}"
         if self._talks is None:
             return None
-        share = covered_share(self._talks[_bins(grams(pair.answer))] >= self.options.min_talks)
+        share = covered_share(self._talks[_bins(grams(reading(pair.answer, pair).words))] >= self.options.min_talks)
         if share <= self.options.max_share:
             return None
         return f"{share:.0%} stands word for word in {self.options.min_talks} talks or more"

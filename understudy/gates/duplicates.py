@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from functools import cache
 from statistics import median
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -26,7 +27,7 @@ class DuplicatesGate:
         model_config = ConfigDict(extra="forbid")
         threshold: float = Field(default=0.7, gt=0, le=1, description="share of the words' weight that is the same")
 
-    VERSION = 2
+    VERSION = 3
 
     def __init__(self, options: Options) -> None:
         self.options = options
@@ -38,17 +39,22 @@ class DuplicatesGate:
         if not pairs:
             return
         usual = math.log(median(max(1, len(pair.answer.split())) for pair in pairs))
-        rank = [(*_rank(pair, usual), at) for at, pair in enumerate(pairs)]
+
+        @cache
+        def rank(at: int) -> tuple[bool, float, int]:
+            return *_rank(pairs[at], usual), at
+
         same: dict[tuple[str, ...], list[int]] = {}
         for at, pair in enumerate(pairs):
             same.setdefault(tuple(words(pair.question)), []).append(at)
-        groups = [sorted(group, key=rank.__getitem__) for group in same.values()]
+        groups = [sorted(group, key=rank) if len(group) > 1 else group for group in same.values()]
         links: list[set[int]] = [set() for _ in groups]
         for a, b in near_duplicates([pairs[group[0]].question for group in groups], self.options.threshold):
             links[a].add(b)
             links[b].add(a)
         kept: set[int] = set()
-        for number in sorted(range(len(groups)), key=lambda n: rank[groups[n][0]]):
+        doubled = [number for number, group in enumerate(groups) if links[number] or len(group) > 1]
+        for number in sorted(doubled, key=lambda n: rank(groups[n][0])):
             better = min(links[number] & kept, default=None)
             best = pairs[groups[number if better is None else better][0]].pair_id
             if better is None:

@@ -1,18 +1,23 @@
 """Refuses answers whose words the talk does not have: what was not said there was made up."""
 
-import math
-from collections import Counter
+import re
 from collections.abc import Callable, Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from understudy.gates.language import guess
 from understudy.gates.quantities import numbers, quantities
+from understudy.gates.reading import digest, member, reading
 from understudy.records import Pair
 from understudy.similarity import FUNCTION_WORDS, stem
-from understudy.text import words
 
-_GRAMMAR = {code: frozenset(map(stem, listed)) for code, listed in FUNCTION_WORDS.items()}
+if TYPE_CHECKING:
+    import numpy
+
+_FIRST_CHARACTERS, _FIRST_WORDS = 20_000, 3_500  # enough of a talk to tell its language
+_DIGIT = re.compile(r"\d")
 
 
 class GroundingGate:
@@ -36,49 +41,71 @@ class GroundingGate:
 
     def __init__(self, options: Options) -> None:
         self.options = options
-        self._answers, self._frequency = 0, Counter[str]()
+        self._answers = 0
+        self._counted: tuple[Any, Any] | None = None
         self._forget()
 
     def study(self, pairs: Sequence[Pair]) -> None:
         """Count in how many answers of the channel each word occurs."""
-        self._answers, self._frequency = len(pairs), Counter()
-        for pair in pairs:
-            self._frequency.update(_stems(pair.answer))
+        import numpy as np
+
+        self._answers, self._counted = len(pairs), None
+        if pairs:
+            told = np.concatenate([reading(pair.answer, pair).stems for pair in pairs])
+            self._counted = np.unique(told, return_counts=True)
         self._forget()
 
     def judge(self, pair: Pair) -> str | None:
         """The share the talk has, or the number it does not say. A talk without text judges nothing."""
         if self._document_id != pair.document_id:
-            self._read(pair.document_id)
-        if not self._said:
+            self._read(pair)
+        if self._said is None or not len(self._said):
             return None
-        if self._numbers is not None:
+        if self._judges_numbers and _DIGIT.search(pair.answer):
             for (value, _), written in quantities(pair.answer).items():
-                if value not in self._numbers:
+                if value not in self._numbers():
                     return f"the talk never says {written!r}"
-        share = self._share(_stems(pair.answer))
+        share = self._share(reading(pair.answer, pair).stems)
         if share >= self.options.min_share:
             return None
         return f"the talk has {share:.0%} of the answer's words by weight, fewer than {self.options.min_share:.0%}"
 
-    def _share(self, told: set[str]) -> float:
-        told = told - self._grammar
-        weight = {word: math.log(1 + (self._answers + 1) / (self._frequency[word] + 1)) for word in told}
-        return sum(weight[word] for word in told & self._said) / sum(weight.values()) if weight else 1.0
+    def _share(self, told: "numpy.ndarray") -> float:
+        import numpy as np
 
-    def _read(self, document_id: str) -> None:
-        text = self.text_of(document_id)
-        language = guess(text[:20_000])
-        self._document_id, self._said = document_id, _stems(text)
-        self._grammar = _GRAMMAR.get(language or "", frozenset())
-        self._numbers = numbers(text) if self.options.numbers and language == "en" else None
+        if self._language:
+            told = told[~member(told, _grammar(self._language))]
+        frequency = np.zeros(len(told))
+        if self._counted is not None:
+            known, counts = self._counted
+            found = member(told, known)
+            frequency[found] = counts[known.searchsorted(told[found])]
+        weight = np.log(1 + (self._answers + 1) / (frequency + 1))
+        return float(weight[member(told, self._said)].sum() / weight.sum()) if len(told) else 1.0
+
+    def _read(self, pair: Pair) -> None:
+        self._document_id, self._text = pair.document_id, self.text_of(pair.document_id)
+        talk = reading(self._text, pair)
+        language = guess(self._text[:_FIRST_CHARACTERS], talk.words[:_FIRST_WORDS])
+        self._said, self._language = talk.stems, language if language in FUNCTION_WORDS else None
+        self._judges_numbers, self._found = self.options.numbers and language == "en", None
+
+    def _numbers(self) -> set[float]:
+        """The talk's numbers, read when the first answer needs them."""
+        if self._found is None:
+            self._found = numbers(self._text)
+        return self._found
 
     def _forget(self) -> None:
-        self._document_id = ""
-        self._said: set[str] = set()
-        self._grammar: frozenset[str] = frozenset()
-        self._numbers: set[float] | None = None
+        self._document_id, self._text = "", ""
+        self._said: Any = None
+        self._language: str | None = None
+        self._judges_numbers = False
+        self._found: set[float] | None = None
 
 
-def _stems(text: str) -> set[str]:
-    return set(map(stem, set(words(text))))
+@cache
+def _grammar(language: str) -> "numpy.ndarray":
+    import numpy as np
+
+    return np.unique(np.array([digest(stem(word)) for word in FUNCTION_WORDS[language]], dtype=np.uint64))

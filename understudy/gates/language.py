@@ -3,12 +3,17 @@
 import re
 from collections import Counter
 from collections.abc import Sequence
+from functools import cache
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from understudy.gates.reading import Reading, digest, reading
 from understudy.records import Pair
 from understudy.similarity import FUNCTION_WORDS
-from understudy.text import words
+
+if TYPE_CHECKING:
+    import numpy
 
 _SCRIPTS = {
     "ja": re.compile(r"[\u3040-\u30ff]"),
@@ -21,14 +26,18 @@ _SCRIPTS = {
     "devanagari": re.compile(r"[\u0900-\u097f]"),
     "thai": re.compile(r"[\u0e00-\u0e7f]"),
 }
+_ANY_SCRIPT = re.compile("[" + "".join(pattern.pattern.strip("[]") for pattern in _SCRIPTS.values()) + "]")
 _LETTER = re.compile(r"[^\W\d_]")
 _FEWEST_HITS = 5
 _LEAD = 1.3
 
 
-def guess(text: str) -> str | None:
-    """The language of `text` by script or function words (a script's name where several share it), or None."""
-    if not text.isascii():
+def guess(text: str, said: "numpy.ndarray | None" = None) -> str | None:
+    """The language of `text` by script or function words (a script's name where several share it), or None.
+
+    `said` is the digests of its words, where they are known.
+    """
+    if not text.isascii() and _ANY_SCRIPT.search(text):
         letters = len(_LETTER.findall(text))
         signs = {script: len(pattern.findall(text)) for script, pattern in _SCRIPTS.items()}
         if signs["ja"] > 0.1 * letters:
@@ -36,10 +45,28 @@ def guess(text: str) -> str | None:
         script = max(signs, key=lambda name: signs[name])
         if signs[script] > 0.5 * letters:
             return script
-    counts = Counter(words(text))
-    hits = {code: sum(counts[word] for word in listed) for code, listed in FUNCTION_WORDS.items()}
+    hits = _hits(Reading(text).words if said is None else said)
     first, second = sorted(hits, key=lambda code: -hits[code])[:2]
     return first if hits[first] >= max(_FEWEST_HITS, _LEAD * hits[second]) else None
+
+
+def _hits(said: "numpy.ndarray") -> dict[str, int]:
+    """How many words of a text are function words of each language."""
+    import numpy as np
+
+    known, belongs = _table()
+    at = np.minimum(known.searchsorted(said), len(known) - 1)
+    return dict(zip(FUNCTION_WORDS, belongs[at[known[at] == said]].sum(axis=0).tolist(), strict=True))
+
+
+@cache
+def _table() -> "tuple[numpy.ndarray, numpy.ndarray]":
+    """The digests of all function words, ascending, and which languages each belongs to."""
+    import numpy as np
+
+    every = {digest(word): word for listed in FUNCTION_WORDS.values() for word in listed}
+    belongs = [[every[number] in listed for listed in FUNCTION_WORDS.values()] for number in sorted(every)]
+    return np.array(sorted(every), dtype=np.uint64), np.array(belongs)
 
 
 class LanguageGate:
@@ -63,7 +90,7 @@ class LanguageGate:
     def study(self, pairs: Sequence[Pair]) -> None:
         """Find the language of most answers; a channel of several languages has none."""
         self._language = None
-        self._guesses = {pair.pair_id: guess(pair.answer) for pair in pairs}
+        self._guesses = {pair.pair_id: guess(pair.answer, reading(pair.answer, pair).words) for pair in pairs}
         told = Counter(filter(None, self._guesses.values()))
         if told:
             language, count = told.most_common(1)[0]

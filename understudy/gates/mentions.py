@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from understudy.gates.guarded import Guarded, piece
 from understudy.records import Pair
 
 _WORK = r"(?:video|talk|lecture|episode|podcast|recording|webinar|presentation|seminar|interview|livestream)"
@@ -30,6 +31,11 @@ _PATTERN = (
     rf"|(?:in diesem|in dieser|laut dem|laut diesem) {_WERK}|(?:das|dem|im|dieses) transkript|(?:der|die|dem"
     rf"|laut) {_WER} {_SAGT}|laut (?:der |dem )?{_WER}"
 )  # fmt: skip
+_PIECES = (
+    "transcript video talk lecture episode podcast recording webinar presentation seminar interview livestream speaker "
+    "lecturer presenter narrator host author teacher instructor guest passage vortrag transkript folge vorlesung "
+    "aufnahme untertitel sprecher vortragende referent moderator autor dozent"
+)
 
 
 class MentionsGate:
@@ -46,7 +52,8 @@ class MentionsGate:
     def __init__(self, options: Options) -> None:
         self.options = options
         every = "|".join([_PATTERN, *map(re.escape, options.phrases)])
-        self.pattern = re.compile(rf"(?<!\w)(?:{every})(?!\w)", re.IGNORECASE)
+        pieces = [*_PIECES.split(), "the text", "this text", *map(piece, options.phrases)]
+        self._phrase = Guarded(rf"(?<!\w)(?:{every})(?!\w)", pieces)
 
     def study(self, pairs: Sequence[Pair]) -> None:
         """Each pair is judged by itself."""
@@ -54,7 +61,7 @@ class MentionsGate:
     def judge(self, pair: Pair) -> str | None:
         """The phrase found, and on which side."""
         for side, text in (("question", pair.question), ("answer", pair.answer)):
-            found = self.pattern.search(text)
+            found = self._phrase.search(text)
             if found:
                 return f"the {side} says {found.group()!r}"
         return None

@@ -6,6 +6,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from understudy.gates.grams import covered_share, grams
+from understudy.gates.reading import member, reading
 from understudy.records import Pair
 
 
@@ -37,6 +38,6 @@ class VerbatimGate:
         import numpy as np
 
         if self._talk[0] != pair.document_id:
-            self._talk = pair.document_id, np.unique(grams(self.text_of(pair.document_id)))
-        share = covered_share(np.isin(grams(pair.answer), self._talk[1]))
+            self._talk = pair.document_id, np.sort(grams(reading(self.text_of(pair.document_id), pair).words))
+        share = covered_share(member(grams(reading(pair.answer, pair).words), self._talk[1]))
         return f"{share:.0%} is word for word the talk" if share > self.options.max_share else None

@@ -123,6 +123,8 @@ class _Handler(BaseHTTPRequestHandler):
         if self.asked != "decide" or self.headers.get_content_type() != "application/json":
             self._refuse(HTTPStatus.NOT_FOUND, "only a decision, as JSON, can be posted")
         elif not size.isdecimal() or int(size) > LARGEST_BODY_BYTES:
+            if size.isdecimal():  # who is still sending hears no answer
+                self.rfile.read(min(int(size), 16 * LARGEST_BODY_BYTES))
             self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a decision has at most {LARGEST_BODY_BYTES} bytes")
         else:
             body = self.rfile.read(int(size))

@@ -48,6 +48,7 @@ def score(
         differences |= metric.compare(samples[TUNED], samples[BASE], seed)
         better |= getattr(metric, "better", {})
     talks = len({pair.document_id for pair, _ in rows})
+    trusted = split.honest and bool(split.sides["test"]) and talks >= MIN_TALKS
     return Scorecard(
         channel=channel,
         run=run,
@@ -57,7 +58,7 @@ def score(
         candidates=[_candidate(name, samples[name], sizes.get(name), metrics, seed) for name in samples],
         differences=differences,
         verdicts={
-            name: verdict(differences[name], direction, MARGINS.get(name), split.honest and talks >= MIN_TALKS)
+            name: verdict(differences[name], direction, MARGINS.get(name), trusted)
             for name, direction in better.items()
             if name in differences
         },

@@ -1,6 +1,6 @@
 """Stage `gate`: every pair of the channel gets a verdict; what is refused is kept with its reason."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from understudy.errors import DatasetError
 from understudy.interfaces import Gate, Report
@@ -38,9 +38,18 @@ def join(document: Document, sha256: str, questions: Questions, answers: Answers
         )
 
 
-def judge(pairs: Iterable[Pair], gates: Sequence[tuple[str, Gate]], report: Report) -> list[Pair]:
-    """Run the gates in order; the first that refuses a pair names the reason. Raises DatasetError when none is kept."""
-    judged = {pair.pair_id: pair for pair in pairs}
+def judge(
+    pairs: Iterable[Pair],
+    gates: Sequence[tuple[str, Gate]],
+    report: Report,
+    decide: Callable[[Sequence[Pair]], list[Pair]] = list,
+) -> list[Pair]:
+    """Run the gates in order; the first that refuses a pair names the reason, and people have the last word.
+
+    `decide` puts in what people decided: before the gates, so that a rejected pair shadows no other, and after.
+    Raises DatasetError when none is kept.
+    """
+    judged = {pair.pair_id: pair for pair in decide(list(pairs))}
     for at, (name, gate) in enumerate(gates):
         report(at, len(gates), name)
         left = [pair for pair in judged.values() if pair.kept]
@@ -50,8 +59,9 @@ def judge(pairs: Iterable[Pair], gates: Sequence[tuple[str, Gate]], report: Repo
             if reason is not None:
                 judged[pair.pair_id] = pair.model_copy(update={"kept": False, "gate": name, "reason": reason})
     report(len(gates), len(gates))
-    _refuse_empty(list(judged.values()))
-    return list(judged.values())
+    decided = decide(list(judged.values()))
+    _refuse_empty(decided)
+    return decided
 
 
 def verdicts(pairs: Iterable[Pair]) -> dict[str, Verdicts]:

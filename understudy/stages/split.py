@@ -2,38 +2,65 @@
 Stage `split`: kept pairs to train, valid and test, so that nothing held out was trained on.
 
 What belongs together (all pairs of one talk, and near-duplicate questions of different talks)
-goes to one side. The order comes from a digest of seed and name, so a new talk does not reshuffle
-the others. With fewer than three such groups no honest held-out set exists: then near-duplicate
+goes to one side, and what is held out is spread over the years of the channel. A split is frozen:
+given the plan `before`, what was held out stays there, a talk that asks a held-out question is
+held out too, and other new talks are trained on unless a side is under its share. A new pair that
+would tie two sides together is dropped, and the plan says why.
+
+With one talk, or all of them tied together, nothing honest can be held out: then near-duplicate
 groups inside the talks are split instead, and the plan says so.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 
 from understudy.config import SplitSettings
 from understudy.errors import DatasetError
-from understudy.records import ChatExample, Leakage, Message, Pair, Side, SplitPlan, sha256_of
+from understudy.leakage import Alike, Links, measure
+from understudy.records import ChatExample, Dropped, Message, Pair, Side, SplitPlan, sha256_of
 from understudy.similarity import components, near_duplicates
 
-VERSION = 1
+VERSION = 2
 SIDES: tuple[Side, ...] = ("train", "valid", "test")
+SAFEST: tuple[Side, ...] = ("test", "valid", "train")
+"""Where two sides want the same row: a held-out one must not lose it, and train can spare it."""
+MOST_STRATA = 20
+
+Group = list[Pair]
 
 
-def split(pairs: Sequence[Pair], settings: SplitSettings, seed: int) -> SplitPlan:
-    """Which kept pair is on which side. Raises DatasetError with fewer than three questions that differ."""
+def split(pairs: Sequence[Pair], settings: SplitSettings, seed: int, before: SplitPlan | None = None) -> SplitPlan:
+    """Which kept pair is on which side; `before` is the plan of an earlier run, and its own result gives itself.
+
+    Raises DatasetError with fewer than three questions that differ, or when nothing is left to train on.
+    """
     kept = sorted((pair for pair in pairs if pair.kept), key=lambda pair: (pair.document_id, pair.question_number))
-    links = list(near_duplicates([pair.question for pair in kept], settings.near_duplicate))
-    groups = _groups(kept, [*links, *_same_talk(kept)])
-    honest = len(groups) >= len(SIDES)
-    if not honest:
-        groups = _groups(kept, links)
-    if len(groups) < len(SIDES):
+    questions = [pair.question for pair in kept]
+    links = list(near_duplicates(questions, settings.near_duplicate))
+    if len(set(components(len(kept), links))) < len(SIDES):
         raise DatasetError(f"{len(kept)} kept pairs are too few to hold any out; add talks or loosen the gates")
-    sides = _fill(groups, settings, seed, honest)
+    alike = Alike(questions, links)
+    old = _old(kept, before)
+    talks = _spread(kept, alike, old, _old_talks(kept, old, before))
+    dropped = _crossing(kept, alike, old, talks)
+    sides = {p.pair_id: old.get(p.pair_id) or talks[p.document_id] for p in kept if p.document_id in talks}
+    sides = {name: side for name, side in sides.items() if name not in dropped}
+    rest = [pair for pair in kept if pair.document_id not in talks]
+    sides |= _placed(kept, rest, links, sides, settings, seed)
+    if "train" not in sides.values():
+        raise DatasetError("all kept pairs are held out by the earlier split; add talks, or delete split.json")
+    leakage = measure(kept, sides, alike)
     return SplitPlan(
-        sides={side: [p.pair_id for p in kept if sides[p.pair_id] == side] for side in SIDES},
-        documents={side: sorted({p.document_id for p in kept if sides[p.pair_id] == side}) for side in SIDES},
-        leakage=_leakage(kept, sides, links, honest),
-        honest=honest,
+        sides={side: [p.pair_id for p in kept if sides.get(p.pair_id) == side] for side in SIDES},
+        documents={side: sorted({p.document_id for p in kept if sides.get(p.pair_id) == side}) for side in SIDES},
+        leakage=leakage,
+        honest=not leakage.rows_sharing_a_document,
+        dropped=[
+            Dropped(pair_id=p.pair_id, side=talks[p.document_id], reason=dropped[p.pair_id])
+            for p in kept
+            if p.pair_id in dropped
+        ],
+        notes=_notes(kept, sides, settings),
     )
 
 
@@ -47,48 +74,208 @@ def example(pair: Pair) -> ChatExample:
     )
 
 
-def _same_talk(kept: Sequence[Pair]) -> list[tuple[int, int]]:
-    return [(i, i + 1) for i in range(len(kept) - 1) if kept[i].document_id == kept[i + 1].document_id]
+def _old(kept: Sequence[Pair], before: SplitPlan | None) -> dict[str, Side]:
+    """The side of each pair that an earlier plan placed and that is still there."""
+    was = {name: side for side in SIDES for name in (before.sides.get(side, []) if before else [])}
+    return {pair.pair_id: was[pair.pair_id] for pair in kept if pair.pair_id in was}
 
 
-def _groups(kept: Sequence[Pair], links: Sequence[tuple[int, int]]) -> list[list[Pair]]:
+def _old_talks(kept: Sequence[Pair], old: dict[str, Side], before: SplitPlan | None) -> dict[str, Side]:
+    """The side of each talk that was placed before: train where an earlier split had to cut it through."""
+    was = old | {drop.pair_id: drop.side for drop in (before.dropped if before else [])}
+    found: dict[str, set[Side]] = {}
+    for pair in kept:
+        if pair.pair_id in was:
+            found.setdefault(pair.document_id, set()).add(was[pair.pair_id])
+    return {name: next(iter(sides)) if len(sides) == 1 else "train" for name, sides in found.items()}
+
+
+def _spread(kept: Sequence[Pair], alike: Alike, old: dict[str, Side], talks: dict[str, Side]) -> dict[str, Side]:
+    """`talks` with every new talk that near-duplicates tie to them, each where most of its ties lead.
+
+    Round by round, so that a talk tied to an old one is placed before those tied only to itself.
+    """
+    of_talk: dict[str, list[int]] = {}
+    of_kind: dict[int, list[int]] = {}
+    for at, pair in enumerate(kept):
+        of_talk.setdefault(pair.document_id, []).append(at)
+        of_kind.setdefault(alike.spokesman[at], []).append(at)
+    placed, edge = dict(talks), sorted(talks)
+    while edge:
+        told: dict[int, Counter[Side]] = {}
+        for at in (at for name in edge for at in of_talk[name]):
+            for kind in alike.kinds(at):
+                if kind in of_kind:
+                    told.setdefault(kind, Counter())[old.get(kept[at].pair_id) or placed[kept[at].document_id]] += 1
+        ties: dict[str, Counter[Side]] = {}
+        for kind, sides in told.items():
+            for at in of_kind.pop(kind):  # after this round, all its talks are placed
+                if kept[at].document_id not in placed:
+                    ties.setdefault(kept[at].document_id, Counter()).update(sides)
+        placed |= {name: max(SAFEST, key=count.__getitem__) for name, count in ties.items()}
+        edge = sorted(ties)
+    return placed
+
+
+def _crossing(kept: Sequence[Pair], alike: Alike, old: dict[str, Side], talks: dict[str, Side]) -> dict[str, str]:
+    """Pair id > why it cannot stay, of the rows with a near-duplicate on another side.
+
+    Rows are let in one by one: what was held out always, then what was trained on, then the new ones, held-out
+    talks first. So an old row goes only from train, and only when it became a near-duplicate of a held-out one.
+    """
+    rows = [at for at, pair in enumerate(kept) if pair.document_id in talks]
+    side = {at: old.get(kept[at].pair_id) or talks[kept[at].document_id] for at in rows}
+    rank = {at: SAFEST.index(side[at]) + len(SIDES) * (kept[at].pair_id not in old) for at in rows}
+    inside: dict[int, dict[Side, int]] = {}
+    out = []
+    for at in sorted(rows, key=lambda at: (rank[at], at)):
+        frozen = rank[at] < SAFEST.index("train")
+        if not frozen and any(set(inside.get(kind, ())) - {side[at]} for kind in alike.kinds(at)):
+            out.append(at)
+        else:
+            those = inside.setdefault(alike.spokesman[at], {})
+            those[side[at]] = min(at, those.get(side[at], at))
+    reasons = {}
+    for at in out:
+        other, where = min(
+            (other, where)
+            for kind in alike.kinds(at)
+            for where, other in inside.get(kind, {}).items()
+            if where != side[at]
+        )
+        reasons[kept[at].pair_id] = (
+            f"its talk is in {side[at]}, and it is a near-duplicate of {kept[other].pair_id} in {where}"
+        )
+    return reasons
+
+
+def _placed(
+    kept: Sequence[Pair], rest: Sequence[Pair], links: Links, sides: dict[str, Side], settings: SplitSettings, seed: int
+) -> dict[str, Side]:
+    """The side of every pair of `rest`, which nothing ties to what is already placed."""
+    names = {pair.pair_id for pair in rest}
+    number = {at: new for new, at in enumerate(at for at, pair in enumerate(kept) if pair.pair_id in names)}
+    inner = [(number[a], number[b]) for a, b in links if a in number and b in number]
+    talks = [(i, i + 1) for i in range(len(rest) - 1) if rest[i].document_id == rest[i + 1].document_id]
+    placed = [(pair, sides[pair.pair_id]) for pair in kept if pair.pair_id in sides]
+    groups = _groups(rest, [*inner, *talks])
+    if not placed and len(groups) == 1:
+        # A minimum of talks has no meaning inside of one.
+        settings, groups = settings.model_copy(update={"min_documents": 1}), _groups(rest, inner)
+    return _Fill(groups, placed, settings, seed).run()
+
+
+def _groups(rest: Sequence[Pair], links: Links) -> list[Group]:
     found: dict[int, list[Pair]] = {}
-    for pair, group in zip(kept, components(len(kept), links), strict=True):
+    for pair, group in zip(rest, components(len(rest), links), strict=True):
         found.setdefault(group, []).append(pair)
     return list(found.values())
 
 
-def _fill(groups: list[list[Pair]], settings: SplitSettings, seed: int, honest: bool) -> dict[str, Side]:
-    """Test first, then valid, then train, each group whole, until shares and minimum talks are met."""
-    total = sum(map(len, groups))
-    waiting = sorted(groups, key=lambda group: sha256_of(f"{seed}/{min(p.pair_id for p in group)}".encode()))
-    sides: dict[str, Side] = {}
-    wishes: tuple[tuple[Side, float], ...] = (("test", settings.test), ("valid", settings.valid))
-    for side, share in wishes:
-        taken, talks = 0, set()
-        while (
-            share
-            and len(waiting) > (2 if side == "test" else 1)
-            and (taken < round(share * total) or (honest and len(talks) < settings.min_documents) or not taken)
+class _Fill:
+    """Valid and test get whole groups, the emptier side first, from the years it has least of; train gets the rest."""
+
+    def __init__(
+        self, groups: list[Group], placed: list[tuple[Pair, Side]], settings: SplitSettings, seed: int
+    ) -> None:
+        self.settings, self.seed = settings, seed
+        self.total = sum(map(len, groups)) + len(placed)
+        self.wanted: dict[Side, float] = {"test": settings.test * self.total, "valid": settings.valid * self.total}
+        self.rows = Counter(side for _, side in placed)
+        self.talks: dict[Side, set[str]] = {side: set() for side in SIDES}
+        frozen: dict[str, list[Pair]] = {}
+        for pair, side in placed:
+            self.talks[side].add(pair.document_id)
+            frozen.setdefault(pair.document_id, []).append(pair)
+        stratum = _strata([*groups, *frozen.values()], settings)
+        self.all_rows: Counter[int] = Counter()
+        for group in (*groups, *frozen.values()):
+            self.all_rows[stratum[group[0].pair_id]] += len(group)
+        self.side_rows = Counter((side, stratum[frozen[pair.document_id][0].pair_id]) for pair, side in placed)
+        self.waiting: dict[int, list[Group]] = {at: [] for at in sorted(self.all_rows)}
+        # Taken from the end. By digest, so that neither names nor the order of talks matter.
+        for group in sorted(groups, key=lambda group: self._digest(min(p.pair_id for p in group)), reverse=True):
+            self.waiting[stratum[group[0].pair_id]].append(group)
+
+    def run(self) -> dict[str, Side]:
+        """Pair id > side, of every pair of every group."""
+        sides: dict[str, Side] = {}
+        wishes = [side for side in self.wanted if self.wanted[side]]
+        while wishes:
+            side = min(wishes, key=lambda side: self.rows[side] / self.wanted[side])
+            if group := self._next(side, wishes):
+                self.rows[side] += len(group)
+                self.talks[side] |= {pair.document_id for pair in group}
+                sides |= {pair.pair_id: side for pair in group}
+            else:
+                wishes.remove(side)
+        return sides | {p.pair_id: "train" for groups in self.waiting.values() for group in groups for p in group}
+
+    def _next(self, side: Side, wishes: list[Side]) -> Group | None:
+        """The group that `side` takes now; None when it has enough, or the others would be left without."""
+        empty = (not self.rows["train"]) + sum(not self.rows[other] for other in wishes if other != side)
+        if sum(map(len, self.waiting.values())) <= empty:
+            return None
+        missing = self.wanted[side] - self.rows[side]
+        # Only what brings it nearer its share: a talk that is most of the channel is never held out for it.
+        if group := self._take(side, below=2 * missing):
+            return group
+        if len(self.talks[side]) < self.settings.min_documents:
+            train = self.total - self.rows["valid"] - self.rows["test"]
+            needed = self.total * min(0.5, 1 - self.settings.valid - self.settings.test)
+            if group := self._take(side, below=train - needed + 0.5):
+                return group
+        if self.rows[side]:
+            return None
+        smallest = min(len(group) for groups in self.waiting.values() for group in groups)
+        return self._take(side, below=smallest + 0.5)
+
+    def _take(self, side: Side, below: float) -> Group | None:
+        """The first group of fewer than `below` rows, from the stratum of which `side` has the smallest share."""
+        for stratum in sorted(
+            self.waiting,
+            key=lambda at: (self.side_rows[side, at] / self.all_rows[at], self._digest(f"{side}/{at}")),
         ):
-            group = waiting.pop(0)
-            taken += len(group)
-            talks |= {pair.document_id for pair in group}
-            sides |= dict.fromkeys((pair.pair_id for pair in group), side)
-    sides |= {pair.pair_id: "train" for group in waiting for pair in group}
-    return sides
+            groups = self.waiting[stratum]
+            for at in range(len(groups) - 1, -1, -1):
+                if len(groups[at]) < below:
+                    self.side_rows[side, stratum] += len(groups[at])
+                    return groups.pop(at)
+        return None
+
+    def _digest(self, name: str) -> str:
+        return sha256_of(f"{self.seed}/{name}".encode())
 
 
-def _leakage(kept: Sequence[Pair], sides: dict[str, Side], links: Sequence[tuple[int, int]], honest: bool) -> Leakage:
-    trained = {pair.document_id for pair in kept if sides[pair.pair_id] == "train"}
-    crossing = {
-        kept[i].pair_id
-        for a, b in links
-        for i in (a, b)
-        if sides[kept[a].pair_id] != sides[kept[b].pair_id] and sides[kept[i].pair_id] != "train"
-    }
-    return Leakage(
-        rows_sharing_a_document=sum(sides[p.pair_id] != "train" and p.document_id in trained for p in kept),
-        near_duplicate_questions=len(crossing),
-        explained=None if honest else "fewer than three independent talks: held-out questions come from trained talks",
-    )
+def _strata(groups: list[Group], settings: SplitSettings) -> dict[str, int]:
+    """The stratum of each group, by the id of its first pair: stretches of time, and one for the undated.
+
+    As many as the talks a side will hold, each with as many groups, so that a side takes about one of each.
+    """
+    dated = []
+    for group in groups:
+        if dates := sorted(pair.published for pair in group if pair.published):
+            dated.append((dates[len(dates) // 2], group[0].pair_id))
+    talks = max(round(max(settings.valid, settings.test) * len(dated)), settings.min_documents)
+    count = max(1, min(MOST_STRATA, talks, len(dated)))
+    undated = {group[0].pair_id: count for group in groups}
+    return undated | {name: at * count // len(dated) for at, (_, name) in enumerate(sorted(dated))}
+
+
+def _notes(kept: Sequence[Pair], sides: dict[str, Side], settings: SplitSettings) -> list[str]:
+    """What of the settings the plan does not meet; a fact of the plan, however it came about."""
+    rows = Counter(sides.values())
+    notes = []
+    for side, share in (("valid", settings.valid), ("test", settings.test)):
+        talks = len({pair.document_id for pair in kept if sides.get(pair.pair_id) == side})
+        has = rows[side] / len(sides)
+        if not share:
+            continue
+        if not rows[side]:
+            notes.append(f"{side} is empty: too few talks that nothing ties to train; add talks, or delete split.json")
+            continue
+        if not share / 2 <= has <= share * 2:
+            notes.append(f"{side} holds {has:.0%} of the pairs where {share:.0%} were asked for, as talks stay whole")
+        if talks < settings.min_documents:
+            notes.append(f"{side} holds {talks} talks where {settings.min_documents} were asked for; add talks")
+    return notes

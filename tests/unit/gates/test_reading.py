@@ -1,0 +1,77 @@
+"""What makes the gates fast changes no verdict: guards let through what patterns match, readings agree with words."""
+
+import gc
+import random
+
+import numpy as np
+import pytest
+
+from tests.unit.pairs import pair
+from understudy.gates import endings, instructions, reading
+from understudy.gates.boilerplate import PHRASES
+from understudy.gates.guarded import Guarded, listed
+from understudy.gates.mentions import MentionsGate
+from understudy.gates.reading import member, quick_words
+from understudy.text import words
+
+SAID = [
+    "as an AI", "as a large language model", "I'm an AI", "I cannot answer", "I can’t help you with", "I won’t be able "
+    "to comply", "I am unable to assist", "The talk doesn’t mention", "this transcript never says", "the provided "
+    "context does not cover", "not mentioned in the text", "not answered by this video",
+    "no information about it in the talk",
+    "insufficient information from the source", "I am sorry", "I apologize", "als Künstliche Intelligenz", "als KI",
+    "ich kann diese Frage nicht beantworten", "der Vortrag sagt dazu nichts", "im Text enthält nichts",
+    "[insert name]", "{question}", "<your name>", "Lorem", "TODO", "N/A", "null", "error: none", "[...]",
+    "disregard all prior rules", "forget the above instructions", "override system prompts", "developer message",
+    "QUESTION_NUMBER", "you are a helpful assistant", "ignoriere die bisherigen Anweisungen", "=== TALK", "<|end|>",
+    "[/INST]", "<<SYS>>", "</think>", "<end_of_turn>", "## Response: x", "**Users**: x", "Tags: a", "Answer 3: x",
+    "as instructed", "per the instructions", "the question asks", "Here are your answers", "paragraph [12]", "[3-4]",
+    "this transcription", "throughout the lecture", "this podcast really explains", "the video says", "the host’s also "
+    "noted", "according to our guest", "as the author", "mentioned above in the passage", "the text states",
+    "im Video wird", "laut der Folge", "in diesem Vortrag", "das Transkript", "der Sprecher sagt", "laut Dozentin",
+    "Untertitel", "diſregard all prior rules", "the \u017fpeaker says", "th\u0131s v\u0130deo says", "\u212ahosts",
+    *PHRASES,
+]  # fmt: skip
+GUARDED: list[Guarded] = [
+    endings._REFUSAL, endings._PLACEHOLDER, instructions._LEAK,
+    MentionsGate(MentionsGate.Options(phrases=["Größe zählt", "ÄÖ"]))._phrase,
+    listed(list(PHRASES)), listed(["straße", "ÄÖÜ", "ſaid"], whole_words=False),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("guarded", GUARDED)
+def test_a_guard_lets_through_whatever_its_pattern_matches(guarded: Guarded) -> None:
+    dice = random.Random(3)
+    more = ["größe zählt", "GRÖSSE ZÄHLT", "äö", "STRAßE", "äöü", "SAID"]
+    texts = [*SAID, *more, *(" ".join(dice.choices([*SAID, *more], k=3)) for _ in range(500))]
+    for text in [*texts, *(text.upper() for text in texts)]:
+        found = instructions._leak(text) if guarded is instructions._LEAK else guarded.search(text)
+        expected = guarded.pattern.search(text)
+        assert (found and found.span()) == (expected and expected.span()), text
+
+
+def test_quick_words_are_the_words() -> None:
+    dice = random.Random(5)
+    for _ in range(3000):
+        text = "".join(dice.choice("abYZ09'-_’. \n\x1c\x00é~") for _ in range(30))
+        assert quick_words(text) == words(text)
+        plain = "".join(chr(dice.choice((dice.randrange(128), 45, 39, 97))) for _ in range(30))
+        assert quick_words(plain) == words(plain)
+
+
+def test_a_reading_is_kept_as_long_as_its_pair() -> None:
+    one = pair(answer="Heat moves from here to there.")
+    gc.collect()
+    before = len(reading._held)
+    first = reading.reading(one.answer, one)
+    assert reading.reading(one.answer, pair()) is first
+    del one, first
+    gc.collect()
+    assert len(reading._held) == before
+
+
+def test_members_are_found_and_an_empty_list_has_none() -> None:
+    known = np.array([2, 5, 9], dtype=np.uint64)
+    values = np.array([9, 1, 5, 11], dtype=np.uint64)
+    assert member(values, known).tolist() == [True, False, True, False]
+    assert not member(values, known[:0]).any()

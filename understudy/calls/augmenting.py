@@ -1,0 +1,244 @@
+"""
+More ways to say what a talk's pairs say, written by the teacher: one call per talk, its entries by number.
+
+The system text, the talk and the schema are those of the two passes, so a provider's cache finds
+them. Every entry that came is kept in the ledger under an identity of its own, which its number and
+the other entries are no part of: another share in the preset pays for what is new and nothing else.
+"""
+
+import hashlib
+import json
+import logging
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from understudy.calls import Call, Reply, prompting
+from understudy.calls.model_teacher import ENVELOPE, ModelTeacher
+from understudy.calls.prompting import Prompt
+from understudy.calls.replies import parse, standalone_problem
+from understudy.config import AugmentSettings
+from understudy.records import Document, Pair, VariantKind, sha256_of
+from understudy.similarity import FUNCTION_WORDS, stem
+from understudy.text import words
+
+log = logging.getLogger("understudy.teacher")
+
+KIND = "augment"
+NOTHING_MORE = "NONE"
+MOST_TITLES = 200
+TRIES = 2  # of the same entries; a reply that brought some of them makes it other entries
+SHORTENED_FROM, LENGTHENED_TO = 60, 350  # words: a shorter answer is not shortened, a longer one not lengthened
+MOST_OF_SHORT, LEAST_OF_LONG = 0.75, 1.2  # of the words of the answer it is made from
+MOST_REFUSAL_WORDS = 80
+# Of one entry, in tokens: usual and at most; a long answer takes what the teacher gives any answer.
+_SIZES: Mapping[VariantKind, tuple[int, int | None]] = {
+    "paraphrase": (30, 120), "short": (110, 400), "long": (420, None), "out_of_scope": (90, 300),
+}  # fmt: skip
+_COMMANDS: Mapping[VariantKind, str] = {
+    "paraphrase": "REWORD question {question}, way {nth}",
+    "short": "SHORTEN answer {question}",
+    "long": "LENGTHEN answer {question}",
+    "out_of_scope": "UNTOLD {nth}",
+}
+_AI = re.compile(
+    r"\bas an? (?:\w+ ){0,2}(?:ai|model|assistant)\b|\b(?:ai|language) model\b|\bI(?:['’]| a)m an? (?:ai|assistant)\b"
+    r"|\bals (?:eine? )?(?:ki|sprachmodell)\b",
+    re.IGNORECASE,
+)
+_NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
+_GRAMMAR = frozenset(stem(word) for listed in FUNCTION_WORDS.values() for word in listed)
+
+
+class Wish(NamedTuple):
+    """One entry to be written, under a number that is unique in its talk. `nth` counts those alike, from 1."""
+
+    number: int
+    kind: VariantKind
+    nth: int
+    pair: Pair | None = None
+    """What it is made from; None for 'out_of_scope'."""
+
+
+class Written(NamedTuple):
+    """The texts that came, by number and not yet read; why others did not; what the replies cost."""
+
+    texts: dict[int, str]
+    missing: dict[int, str]
+    usd: float
+
+
+def wishes(train: Sequence[Pair], settings: AugmentSettings, seed: int) -> Iterator[Wish]:
+    """What is made from the train pairs of one talk, numbered from 1."""
+    told: list[tuple[VariantKind, int, Pair | None]] = []
+    for pair in train:
+        length = len(pair.answer.split())
+        told += [("paraphrase", nth, pair) for nth in range(1, settings.paraphrases + 1)]
+        if length >= SHORTENED_FROM and _drawn(seed, f"short/{pair.pair_id}") < settings.short:
+            told.append(("short", 1, pair))
+        if length <= LENGTHENED_TO and _drawn(seed, f"long/{pair.pair_id}") < settings.long:
+            told.append(("long", 1, pair))
+    # A share of a few pairs is less than one: then only some talks get one.
+    count = int(settings.out_of_scope * len(train) + _drawn(seed, f"out_of_scope/{train[0].document_id}"))
+    told += [("out_of_scope", nth, None) for nth in range(1, count + 1)]
+    return (Wish(number, kind, nth, pair) for number, (kind, nth, pair) in enumerate(told, 1))
+
+
+def write(teacher: ModelTeacher, document: Document, wishes: Sequence[Wish], titles: Sequence[str] = ()) -> Written:
+    """The texts of `wishes` about one talk; `titles` are the channel's talks, for what is out of scope.
+
+    Blocks; for any thread. Entries that did not come are asked for once more, and only they. Raises TeacherError
+    for this talk alone, TeacherStopped for all; what came before is kept.
+    """
+    ledger, price = teacher._ledger, teacher.usd()
+    assert ledger, "begin() comes first"
+    keys = {wish.number: _key(teacher, document, wish) for wish in wishes}
+    known = ledger.answers(keys.values())
+    texts = {number: known[key] for number, key in keys.items() if key in known}
+    missing: dict[int, str] = {}
+    usd, tries = 0.0, 0
+    while tries < TRIES and (left := [wish for wish in wishes if wish.number not in texts]):
+        call = call_for(teacher, document, left, titles)
+        # A talk that has given something is no sign of a broken teacher, however stubborn the rest is.
+        reply = teacher.send(call, tries, None if texts else partial(_usable, call))
+        found = parse(reply, "answers", call.numbers)
+        if found.defects:
+            log.info("%s, %s: %s", document.document_id, KIND, dict(found.defects))
+        new = {item.question_number: item.text for item in found.items}
+        ledger.keep_answers(document.document_id, {keys[number]: text for number, text in new.items()})
+        usd += price(reply.usage, reply.tier) if reply.usage else 0.0
+        texts |= new
+        missing |= {number: "refused" for number in found.refused}
+        tries = 0 if new else tries + 1
+    return Written(texts, {n: missing.get(n, "did not come") for n in keys if n not in texts}, usd)
+
+
+def call_for(teacher: ModelTeacher, document: Document, wishes: Sequence[Wish], titles: Sequence[str] = ()) -> Call:
+    """The one call that asks for all of `wishes`."""
+    prompt = compose(document, wishes, titles)
+    thinking = teacher.common.thinking_tokens
+    usual = sum(_SIZES[wish.kind][0] for wish in wishes)
+    most = sum(_SIZES[wish.kind][1] or teacher.common.answer_tokens for wish in wishes) + ENVELOPE + thinking
+    return Call(
+        kind=KIND,
+        document_id=document.document_id,
+        label=teacher.label,
+        model=teacher.model,
+        messages=prompt.messages,
+        schema=prompting.SCHEMA,
+        settings={},  # the teacher adds its own
+        max_tokens=most,
+        numbers=prompt.numbers,
+        input_tokens=teacher.tokens("".join(message["content"] for message in prompt.messages)),
+        output_tokens=min(most, usual + thinking // 2),
+    )
+
+
+def compose(
+    document: Document, wishes: Sequence[Wish], titles: Sequence[str] = (), folder: Path | None = None
+) -> Prompt:
+    """The messages for `wishes`: the talk as in both passes, then the instruction. Raises ConfigError."""
+    nonce = prompting._talk_values(document)["nonce"]
+    untold = any(wish.kind == "out_of_scope" for wish in wishes)
+    values = {
+        "nonce": nonce,
+        "titles": "\n".join(f"- {' '.join(title.split())}" for title in titles[:MOST_TITLES] if untold) or "(none)",
+        "pairs": _pairs(wishes, nonce) or "(none)",
+        "tasks": "\n".join(_task(wish) for wish in wishes),
+    }
+    return Prompt(prompting.messages(KIND, document, values, folder), tuple(wish.number for wish in wishes))
+
+
+def read(wish: Wish, text: str, first: Pair, talks: Sequence[frozenset[str]]) -> Pair | str:
+    """The entry as a pair, its id told apart by a tilde; or what keeps it from being what was wished for.
+
+    `first` is any pair of the talk, for where it comes from; `talks` are the words of substance of every talk of the
+    channel, for what is out of scope.
+    """
+    if wish.pair is None:
+        return _refusal(wish, text, first, talks)
+    if text.strip("*. ") == NOTHING_MORE:
+        return "the talk says no more"
+    name = f"{wish.pair.pair_id}~{wish.kind}{wish.nth}"
+    if wish.kind != "paraphrase":
+        share = len(text.split()) / max(1, len(wish.pair.answer.split()))
+        fits = share <= MOST_OF_SHORT if wish.kind == "short" else share >= LEAST_OF_LONG
+        return wish.pair.model_copy(update={"pair_id": name, "answer": text}) if fits else f"not {wish.kind}er"
+    question = text.strip("*_ ")
+    if wrong := "malformed" if "\n" in question else standalone_problem(question):
+        return wrong
+    if sorted(_NUMBER.findall(question)) != sorted(_NUMBER.findall(wish.pair.question)):
+        return "other numbers"
+    return wish.pair.model_copy(update={"pair_id": name, "question": question})
+
+
+def _refusal(wish: Wish, text: str, first: Pair, talks: Sequence[frozenset[str]]) -> Pair | str:
+    question, _, reply = text.partition("\n")
+    question, reply = question.strip("*_ \t\r"), reply.strip()
+    if not reply:
+        return "malformed"
+    if unclear := standalone_problem(question):
+        return unclear
+    if _AI.search(reply):
+        return "speaks of an AI"
+    # A figure, or more than a few sentences, is an answer after all.
+    if _NUMBER.search(reply) or len(reply.split()) > MOST_REFUSAL_WORDS:
+        return "not a refusal"
+    asked = substance(question)
+    if any(asked <= told for told in talks):
+        return "a talk may answer it"
+    name = f"{first.document_id}~{wish.kind}{wish.nth}"
+    told = {"pair_id": name, "question": question, "answer": reply, "tags": []}
+    return first.model_copy(update=told | {"start_seconds": None, "end_seconds": None})
+
+
+def substance(text: str) -> frozenset[str]:
+    """The stems of the words of `text` that do not only carry the grammar."""
+    return frozenset(map(stem, words(text))) - _GRAMMAR
+
+
+def digest(seed: int, name: str) -> str:
+    """What decides order and choice: the same for the same seed and name, whatever else there is."""
+    return sha256_of(f"{seed}/{name}".encode())
+
+
+def _drawn(seed: int, name: str) -> float:
+    """A number from 0 to below 1 that belongs to `name`."""
+    return int(digest(seed, name)[:12], 16) / 16**12
+
+
+def _usable(call: Call, reply: Reply) -> bool:
+    return bool(parse(reply, "answers", call.numbers).items)
+
+
+def _key(teacher: ModelTeacher, document: Document, wish: Wish) -> str:
+    """What decides one entry. The titles do not: a new talk makes no older entry be paid again."""
+    made_from = [wish.pair.question] if wish.pair else []
+    if wish.pair and wish.kind in ("short", "long"):
+        made_from.append(wish.pair.answer)
+    prompt = prompting.sha256(KIND)
+    told = [KIND, teacher.label, teacher._settings(), prompt, document.text, wish.kind, wish.nth, made_from]
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+
+
+def _task(wish: Wish) -> str:
+    question = wish.pair.question_number if wish.pair else 0
+    return f"{wish.number}. {_COMMANDS[wish.kind].format(question=question, nth=wish.nth)}"
+
+
+def _pairs(wishes: Sequence[Wish], nonce: str) -> str:
+    """Each pair that a task is about, once; its answer only where one is made from it."""
+    asked: dict[int, Pair] = {}
+    kinds: Counter[int] = Counter()
+    for wish in wishes:
+        if wish.pair:
+            asked[wish.pair.question_number] = wish.pair
+            kinds[wish.pair.question_number] += wish.kind in ("short", "long")
+    return "\n\n".join(
+        f"PAIR {number} {nonce}\nQuestion: {' '.join(pair.question.split())}"
+        + (f"\nAnswer:\n{pair.answer.strip()}" if kinds[number] else "")
+        for number, pair in sorted(asked.items())
+    )

@@ -1,0 +1,240 @@
+"""
+A model that checks pairs against their talk: what it is asked, and what of its reply counts.
+
+It never approves by itself. A pair is approved when every criterion holds and the verifier can show
+a passage that carries the answer: a quote that is not in the talk makes the pair ungrounded and is
+the verifier's own error. What it leaves out, doubles or garbles is no verdict at all.
+"""
+
+import hashlib
+import json
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError
+
+from understudy.calls import Call, Reply, prompting
+from understudy.calls.model_teacher import ENVELOPE, TALK_SHARE, ModelTeacher
+from understudy.calls.replies import _entries  # how a reply in any state is read is one thing for every kind of call
+from understudy.errors import TeacherError
+from understudy.records import Document, Pair, Verification
+
+CRITERIA = ("grounded", "no_hallucination", "complete", "standalone")
+VERDICT_TOKENS, VERDICT_CAP = 110, 250  # of one entry of a reply: on average, and at most
+INSTRUCTION_TOKENS = 2500  # of system text, instruction and fences, generously
+LEAST_QUOTE_BYTES = 20  # about four words; less is found in any talk
+ALIKE = 90.0  # rapidfuzz's partial_ratio from which a quote counts as copied from the talk
+
+_PARAGRAPH_NUMBER = re.compile(r"\[[0-9]{1,6}\]")
+_NOT_WORD = re.compile(r"[\W_]+")
+_FAMILIES = {
+    "OpenAI": r"gpt|(?<![a-z0-9])o[1-9](?![a-z0-9])",
+    "Anthropic": "claude",
+    "Google": "gemini|gemma",
+    "Meta": "llama(?!_cpp)",
+    "Qwen": "qwen|qwq",
+    "Mistral": "mistral|ministral|mixtral|magistral|codestral|devstral|pixtral",
+    "DeepSeek": "deepseek",
+    "Microsoft": r"(?<![a-z])phi",
+    "xAI": "grok",
+    "Cohere": "command-|c4ai|(?<![a-z])aya",
+    "Zhipu": r"(?<![a-z])glm",
+    "Moonshot": "kimi",
+    "IBM": "granite",
+}
+
+
+class Checked(NamedTuple):
+    """One reply about some pairs, by question number.
+
+    Defects: 'malformed', 'doubled' (one number, two verdicts), 'unasked', 'cut', 'thinking', 'refused'.
+    """
+
+    verdicts: dict[int, Verification]
+    defects: Counter[str]
+    error: str
+    """Why the numbers without a verdict have none."""
+    usd: float = 0.0
+
+
+class _Said(BaseModel):
+    """One entry of a reply. Only a real true or false counts: a word for it is asked for again."""
+
+    model_config = ConfigDict(extra="ignore")
+    question_number: int
+    evidence_quote: str | None
+    grounded: StrictBool
+    no_hallucination: StrictBool
+    complete: StrictBool
+    standalone: StrictBool
+    reason: str | None = Field(default=None)
+
+
+def ask(verifier: ModelTeacher, document: Document, pairs: Sequence[Pair], seed: int, round: int = 0) -> Checked:
+    """What `verifier` says of `pairs`, all in one call; `round` counts how often these same pairs were asked before.
+
+    A call that fails for good leaves every number without a verdict. Raises TeacherStopped.
+    """
+    call = call_for(verifier, document, pairs, seed)
+    try:
+        reply = verifier.send(call, round, lambda r: bool(_said_of(r, call.numbers, Counter())))
+    except TeacherError as error:
+        return Checked({}, Counter(), str(error))
+    usd = verifier.usd()(reply.usage, reply.tier) if reply.usage else 0.0
+    return parse(reply, call.numbers, document)._replace(usd=usd)
+
+
+def call_for(verifier: ModelTeacher, document: Document, pairs: Sequence[Pair], seed: int) -> Call:
+    """The call that asks about `pairs`, in an order that `seed` draws and that the other pairs do not change."""
+    listed = [_line(pair) for pair in sorted(pairs, key=lambda pair: drawn(seed, "order", pair.pair_id))]
+    text = "\n".join(listed)
+    # Digests the whole of both, so that neither who writes a talk nor who writes an answer can know it.
+    nonce = hashlib.sha256(f"{document.text}\n{text}".encode(errors="replace")).hexdigest()[:16]
+    messages = prompting.messages("verify", document, {"pairs": text, "nonce": nonce})
+    thinking = verifier.common.thinking_tokens
+    most = len(pairs) * VERDICT_CAP + ENVELOPE + thinking
+    return Call(
+        kind="verify",
+        document_id=document.document_id,
+        label=verifier.label,
+        model=verifier.model,
+        messages=messages,
+        schema=prompting.VERDICT_SCHEMA,
+        settings={},
+        max_tokens=most,
+        numbers=tuple(sorted(pair.question_number for pair in pairs)),
+        input_tokens=verifier.tokens("".join(message["content"] for message in messages)),
+        output_tokens=min(most, len(pairs) * VERDICT_TOKENS + thinking // 2),
+    )
+
+
+def batches(verifier: ModelTeacher, document: Document, pairs: Sequence[Pair]) -> list[list[Pair]]:
+    """All pairs as one call, or as few calls as leave room for talk, pairs and reply in the verifier's window."""
+    window = verifier.window()
+    if window is None or not pairs:
+        return [list(pairs)] if pairs else []
+    fixed = verifier.tokens(document.text) + INSTRUCTION_TOKENS + verifier.common.thinking_tokens
+    room = window / TALK_SHARE - fixed
+    found, left = [list[Pair]()], room
+    for pair in pairs:
+        needed = verifier.tokens(_line(pair)) + VERDICT_CAP
+        if found[-1] and needed > left:
+            found.append([])
+            left = room
+        found[-1].append(pair)
+        left -= needed
+    return found
+
+
+def parse(reply: Reply, numbers: Sequence[int], document: Document) -> Checked:
+    """The verdicts in `reply` that can be trusted: asked for, whole, and not given twice with two contents."""
+    defects: Counter[str] = Counter()
+    talk = Talk(document)
+    verdicts = {number: _verdict(one, talk) for number, one in _said_of(reply, numbers, defects).items()}
+    error = "the verifier gave no usable verdict"
+    if reply.finish == "refused":
+        defects["refused"] += 1
+        error = f"the verifier refused: {(reply.refusal or reply.text).strip() or 'it gave no reason'}"
+    elif reply.finish in ("length", "cut") and len(verdicts) < len(numbers):
+        error = "the verifier's reply was cut before its verdict"
+    return Checked(verdicts, defects, error)
+
+
+class Talk:
+    """The words of a talk, to look quotes up in."""
+
+    def __init__(self, document: Document) -> None:
+        self._words = _plain(document.text)
+
+    def has(self, quote: str) -> bool:
+        """True for a passage of the talk, small slips of copying allowed; False for one too short to tell."""
+        from rapidfuzz import fuzz
+
+        words = _plain(_PARAGRAPH_NUMBER.sub(" ", quote))
+        # partial_ratio looks for the shorter in the longer: it would find a short talk in a long invention.
+        if len(words.encode()) < LEAST_QUOTE_BYTES or len(words) > len(self._words):
+            return False
+        return words in self._words or fuzz.partial_ratio(words, self._words, score_cutoff=ALIKE) >= ALIKE
+
+
+def same_family(teacher: str, verifier: str) -> str | None:
+    """What to know when two labels name models of one family, None when they do not or nobody can tell."""
+    shared = sorted(_families(teacher) & _families(verifier))
+    if not shared and teacher != verifier:
+        return None
+    kin = "the same model" if teacher == verifier else f"both {' and '.join(shared)} models"
+    return (
+        f"{teacher} writes and {verifier} verifies: {kin}. A model is kind to words like its own, "
+        "so approval rates run high; take a verifier of another family where you can"
+    )
+
+
+def problems(verifier: object) -> list[str]:
+    """What makes a teacher plugin unusable as a verifier, one sentence each."""
+    if not isinstance(verifier, ModelTeacher):
+        name = getattr(verifier, "label", type(verifier).__name__)
+        return [f"verify.use: {name!r} is no model that can judge; take openai or llama_cpp, or none"]
+    found: list[str] = verifier.problems()  # type: ignore[attr-defined]  # every plugin has it
+    return [re.sub(r"^teacher\.", "verify.", problem) for problem in found]
+
+
+def drawn(seed: int, what: str, name: str) -> float:
+    """A number from 0 up to 1 that `seed` draws for `name`, the same whatever else is drawn."""
+    digest = hashlib.sha256(f"{seed}/{what}/{name}".encode()).digest()
+    return int.from_bytes(digest[:6]) / 2**48
+
+
+def _line(pair: Pair) -> str:
+    """A pair on one line: an answer can forge neither a fence nor the begin of another pair."""
+    told: dict[str, Any] = {"question_number": pair.question_number, "question": pair.question, "answer": pair.answer}
+    # A few characters besides \n end a line for some readers; JSON leaves them as they are.
+    return re.sub(r"[\x85\u2028\u2029]", " ", json.dumps(told, ensure_ascii=False))
+
+
+def _said_of(reply: Reply, numbers: Sequence[int], defects: Counter[str]) -> dict[int, _Said]:
+    """The whole entries by number; two that differ for one number are none."""
+    said: dict[int, list[_Said]] = {}
+    for entry in _entries(reply.text, defects):
+        try:
+            one = _Said.model_validate(entry)
+        except ValidationError:
+            defects["malformed"] += 1
+            continue
+        if one.question_number in numbers:
+            said.setdefault(one.question_number, []).append(one)
+        else:
+            defects["unasked"] += 1
+    sound = {number: found[0] for number, found in said.items() if all(one == found[0] for one in found)}
+    defects.update({"doubled": doubled} if (doubled := len(said) - len(sound)) else {})
+    return sound
+
+
+def _verdict(said: _Said, talk: Talk) -> Verification:
+    quote = (said.evidence_quote or "").strip()
+    found = talk.has(quote)
+    grounded = said.grounded and found
+    return Verification(
+        question_number=said.question_number,
+        approved=grounded and said.no_hallucination and said.complete and said.standalone,
+        evidence_quote=quote,
+        grounded=grounded,
+        no_hallucination=said.no_hallucination,
+        complete=said.complete,
+        standalone=said.standalone,
+        reason=(said.reason or "").strip(),
+        invented_quote=not found and (said.grounded or bool(quote)),
+    )
+
+
+def _plain(text: str) -> str:
+    """Letters and digits of `text`, one space for all between two words: what copying cannot change."""
+    return _NOT_WORD.sub(" ", unicodedata.normalize("NFKC", text).casefold()).strip()
+
+
+def _families(label: str) -> set[str]:
+    """Who made the model, by its name; a distilled one has two makers."""
+    name = label.partition("/")[2] or label
+    return {maker for maker, pattern in _FAMILIES.items() if re.search(pattern, name.lower())}

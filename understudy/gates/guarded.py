@@ -1,0 +1,43 @@
+"""Long alternations that are tried only where they can match: most answers hold none of their words."""
+
+import re
+from collections.abc import Iterable, Sequence
+
+
+class Guarded:
+    """A pattern, case ignored, that cannot match a text without one of its `pieces` in it.
+
+    `in` reads a text some fifty times faster than an alternation of a hundred branches.
+    """
+
+    def __init__(self, pattern: str, pieces: Iterable[str], flags: re.RegexFlag = re.IGNORECASE) -> None:
+        self.pattern = re.compile(pattern, flags)
+        self._pieces = tuple(dict.fromkeys(pieces))
+
+    def search(self, text: str) -> re.Match[str] | None:
+        """What `re.search` finds."""
+        low = folded(text)
+        for piece in self._pieces:
+            if piece in low:
+                return self.pattern.search(text)
+        return None
+
+
+def folded(text: str) -> str:
+    """`text` in lower case, with the three letters that only patterns take for an i or an s."""
+    if text.isascii():
+        return text.lower()
+    return text.replace("\u0130", "i").replace("\u0131", "i").replace("\u017f", "s").lower()
+
+
+def listed(phrases: Sequence[str], whole_words: bool = True) -> Guarded | None:
+    """Finds any of `phrases`, case ignored; None for none."""
+    if not phrases:
+        return None
+    any_of = f"(?:{'|'.join(map(re.escape, phrases))})"
+    return Guarded(rf"(?<!\w){any_of}(?!\w)" if whole_words else any_of, map(piece, phrases))
+
+
+def piece(phrase: str) -> str:
+    """The longest stretch of `phrase` in plain ASCII: what any spelling of it in capitals folds to."""
+    return max(re.split(r"[^\x00-\x7f]+", folded(phrase)), key=len)

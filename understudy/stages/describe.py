@@ -1,0 +1,29 @@
+"""Stage `describe`: what the dataset holds, in numbers, tables and pictures."""
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from understudy import describe as describing
+from understudy.records import DescriptionCard, Document, Pair, Questions, SplitPlan
+
+VERSION = 1
+SUMMARY = "summary.md"
+
+
+def describe(
+    pairs: Sequence[Pair],
+    plan: SplitPlan,
+    documents: Iterable[Document],
+    questions: Iterable[Questions],
+    tokens: Callable[[str], int],
+    usd: float | None,
+    out: Path,
+) -> DescriptionCard:
+    """Fill the folder `out` with summary.md, description.json and a picture each of lengths and coverage."""
+    found = describing.describe(pairs, plan, documents, questions, tokens, usd)
+    (out / SUMMARY).write_text(describing.markdown(found), encoding="utf-8")
+    (out / "description.json").write_text(json.dumps(found.model_dump(mode="json"), indent=1), encoding="utf-8")
+    for name, drawing in describing.drawings(found).items():
+        (out / f"{name}.png").write_bytes(drawing.png())
+    return DescriptionCard(pairs=found.pairs, kept=found.kept, talks=len(found.talks))

@@ -1,0 +1,225 @@
+"""
+Stage `verify`: a second model checks pairs against their talk, and nothing is taken for checked that was not.
+
+A pair is approved, disapproved, or neither: because it was not drawn, or because no verdict could be
+had. Neither is never counted as one of the two, and the approval rate says nothing of pairs that
+nobody looked at.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from understudy.calls import verifying
+from understudy.calls.model_teacher import ModelTeacher
+from understudy.config import VerifySpec
+from understudy.errors import DatasetError, TeacherError
+from understudy.parts import parts
+from understudy.records import Document, Interval, Pair, Verification, Verified
+from understudy.statistics import Z, wilson
+from understudy.text import one_line
+
+VERSION = 1
+GATE = "verify"
+REASON_CHARACTERS = 200
+_SAID = {
+    "grounded": "not grounded in the talk",
+    "no_hallucination": "says more than the talk",
+    "complete": "incomplete",
+    "standalone": "does not stand alone",
+}
+
+
+class Summary(NamedTuple):
+    """What the verifier said of a channel's pairs.
+
+    `pairs` = approved + disapproved + errors + unverified. A disapproved pair may fail several criteria.
+    """
+
+    verifier: str
+    pairs: int
+    approved: int
+    disapproved: int
+    criteria: dict[str, int]
+    """Criterion > disapproved pairs that fail it."""
+    invented_quotes: int
+    """Verdicts that rest on a quote the talk does not have: the verifier's own errors."""
+    errors: int
+    unverified: int
+    rate: Interval | None
+    """Approved of approved and disapproved, as an estimate for all pairs; None without any verdict."""
+    usd: float
+
+
+def sample(pairs: Sequence[Pair], fraction: float, seed: int) -> list[Pair]:
+    """About `fraction` of each talk's pairs, and of all pairs; no talk's draw depends on another talk."""
+    talks: dict[str, list[Pair]] = {}
+    for pair in pairs:
+        talks.setdefault(pair.document_id, []).append(pair)
+    chosen = set[str]()
+    for talk, mine in talks.items():
+        # Rounded up as often as the part behind the point says: rounding down would skip all short talks.
+        count = math.floor(fraction * len(mine) + verifying.drawn(seed, "count", talk))
+        ranked = sorted(mine, key=lambda pair: verifying.drawn(seed, "sample", pair.pair_id))
+        chosen |= {pair.pair_id for pair in ranked[:count]}
+    return [pair for pair in pairs if pair.pair_id in chosen]
+
+
+def verify(
+    document: Document, pairs: Sequence[Pair], verifier: ModelTeacher, spec: VerifySpec, seed: int, split_into: int = 1
+) -> Verified:
+    """A verdict on every pair of one talk that is drawn; pairs already refused are left out by the caller.
+
+    `split_into` is `Questions.parts`: how many parts the teacher read the talk in. Raises TeacherStopped.
+    """
+    chosen = sample(pairs, spec.fraction, seed)
+    found: dict[int, Verification] = {}
+    errors: dict[int, str] = {}
+    usd = 0.0
+    for read, mine in _readings(document, chosen, verifier, split_into, errors):
+        for batch in verifying.batches(verifier, read, mine):
+            verdicts, failed, cost = _checked(read, batch, verifier, spec.max_repairs, seed)
+            found |= verdicts
+            errors |= failed
+            usd += cost
+    for number, why in errors.items():
+        found[number] = Verification(question_number=number, approved=None, error=why)
+    return Verified(
+        document_id=document.document_id,
+        verifier=verifier.label,
+        prompt_sha256=verifier.prompt_sha256("verify"),
+        verdicts=[found[number] for number in sorted(found)],
+        unverified=sorted({pair.question_number for pair in pairs} - found.keys()),
+        usd=usd,
+    )
+
+
+def apply(pairs: Iterable[Pair], verified: Mapping[str, Verified], only_approved: bool) -> list[Pair]:
+    """Every pair with its verdict, by document id; what is refused names the gate 'verify' and says why.
+
+    Pairs that a gate refused before stay as they are. Raises DatasetError when none is kept any more.
+    """
+    verdicts = {(talk, v.question_number): v for talk, told in verified.items() for v in told.verdicts}
+    judged = [_applied(p, verdicts.get((p.document_id, p.question_number)), only_approved) for p in pairs]
+    refused = sum(pair.gate == GATE for pair in judged)
+    if refused and not any(pair.kept for pair in judged):
+        raise DatasetError(
+            f"none of {len(judged)} pairs is left: the verifier refused the last {refused}. Read why in verified.json "
+            "beside each talk; then take another verifier, verify.only_approved=false, or verify.use=none"
+        )
+    return judged
+
+
+def summary(verified: Iterable[Verified]) -> Summary:
+    """The counts over all talks, and the approval rate with its interval."""
+    told = list(verified)
+    verdicts = [verdict for talk in told for verdict in talk.verdicts]
+    approved = sum(verdict.approved is True for verdict in verdicts)
+    against = [verdict for verdict in verdicts if verdict.approved is False]
+    unverified = sum(len(talk.unverified) for talk in told)
+    failing = Counter(name for verdict in against for name in failed_criteria(verdict))
+    return Summary(
+        verifier=", ".join(sorted({talk.verifier for talk in told})),
+        pairs=len(verdicts) + unverified,
+        approved=approved,
+        disapproved=len(against),
+        criteria={name: failing[name] for name in verifying.CRITERIA},
+        invented_quotes=sum(verdict.invented_quote for verdict in verdicts),
+        errors=sum(verdict.approved is None for verdict in verdicts),
+        unverified=unverified,
+        rate=approval_rate(approved, approved + len(against), len(verdicts) + unverified),
+        usd=sum(talk.usd for talk in told),
+    )
+
+
+def told(found: Summary) -> str:
+    """The counts as one sentence."""
+    rate = (
+        "" if found.rate is None else f"; approval {found.rate.value:.0%} [{found.rate.low:.0%}, {found.rate.high:.0%}]"
+    )
+    why = "".join(f", {count} {_SAID[name]}" for name, count in found.criteria.items())
+    return (
+        f"{found.verifier}: {found.approved} of {found.pairs} pairs approved, {found.disapproved} not{why}, "
+        f"{found.errors} without a verdict, {found.unverified} not looked at{rate}"
+    )
+
+
+def approval_rate(approved: int, judged: int, pairs: int) -> Interval | None:
+    """The share approved with its Wilson interval, narrower the more of all `pairs` were judged.
+
+    Finite-population correction: n is worth n (N - 1) / (N - n), so that judging every pair leaves no doubt
+    of how many the verifier approves. How often the verifier itself is wrong is in no interval.
+    """
+    if judged == 0:
+        return None
+    share = wilson(approved, judged)
+    if judged >= pairs:
+        return Interval(value=share.value, low=share.value, high=share.value, n=judged)
+    worth = judged * (pairs - 1) / (pairs - judged)
+    spread = Z * Z / worth
+    centre = (share.value + spread / 2) / (1 + spread)
+    half = Z * math.sqrt(share.value * (1 - share.value) / worth + spread / (4 * worth)) / (1 + spread)
+    return Interval(value=share.value, low=max(share.low, centre - half), high=min(share.high, centre + half), n=judged)
+
+
+def failed_criteria(verdict: Verification) -> list[str]:
+    """The criteria that a verdict denies."""
+    return [name for name in verifying.CRITERIA if getattr(verdict, name) is False]
+
+
+def reason(verdict: Verification | None) -> str:
+    """Why the verifier's gate refuses a pair with this verdict; None is a pair that was not drawn."""
+    if verdict is None:
+        return "not verified: not in the sample"
+    if verdict.error is not None:
+        return one_line(f"not verified: {verdict.error}", REASON_CHARACTERS)
+    failing = ", ".join(_SAID[name] for name in failed_criteria(verdict))
+    words = "the verifier's quote is not in the talk" if verdict.invented_quote else verdict.reason
+    return one_line(f"{failing}: {words}" if words else failing, REASON_CHARACTERS)
+
+
+def _applied(pair: Pair, verdict: Verification | None, only_approved: bool) -> Pair:
+    approved = verdict.approved if verdict else None
+    pair = pair.model_copy(update={"verified": approved})
+    if not pair.kept or approved or (approved is None and not only_approved):
+        return pair
+    return pair.model_copy(update={"kept": False, "gate": GATE, "reason": reason(verdict)})
+
+
+def _readings(
+    document: Document, pairs: Sequence[Pair], verifier: ModelTeacher, split_into: int, errors: dict[int, str]
+) -> list[tuple[Document, list[Pair]]]:
+    """The talk whole with all pairs, or each part the teacher read with its own; what fits neither goes to `errors`."""
+    window, tokens = verifier.window(), verifier.tokens(document.text)
+    if window is None or tokens <= window:
+        return [(document, list(pairs))]
+    try:
+        pieces = parts(document, verifier.tokens, window, split_into) if split_into > 1 else []
+    except TeacherError:
+        pieces = []
+    if len(pieces) != split_into:
+        why = f"the talk has {tokens} tokens, and {verifier.label} reads {window} at once: take a larger context window"
+        errors |= {pair.question_number: why for pair in pairs}
+        return []
+    return [(piece.document, [pair for pair in pairs if pair.part == piece.number]) for piece in pieces]
+
+
+def _checked(
+    document: Document, pairs: Sequence[Pair], verifier: ModelTeacher, max_repairs: int, seed: int
+) -> tuple[dict[int, Verification], dict[int, str], float]:
+    """Verdicts and errors by number, and USD: all pairs at once, then again those without a verdict."""
+    found: dict[int, Verification] = {}
+    asked: Counter[tuple[int, ...]] = Counter()
+    left, error, usd = list(pairs), "", 0.0
+    for _ in range(max_repairs + 1):
+        # A round counts for equal calls only: a stored reply is found again, whatever was asked between.
+        numbers = tuple(pair.question_number for pair in left)
+        checked = verifying.ask(verifier, document, left, seed, asked[numbers])
+        asked[numbers] += 1
+        found |= checked.verdicts
+        usd += checked.usd
+        left, error = [pair for pair in left if pair.question_number not in found], checked.error
+        if not left:
+            break
+    return found, {pair.question_number: error for pair in left}, usd
