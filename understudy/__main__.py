@@ -7,7 +7,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from understudy import imported, locks, text
+from understudy import forgetting, imported, locks, text
 from understudy.calls import recording
 from understudy.calls.ledger import CallLedger
 from understudy.calls.model_teacher import CALLS, RECORDING
@@ -46,6 +46,12 @@ def parser() -> argparse.ArgumentParser:
         "survives every run, wins over the gates, and is applied by the next run.",
     )
     review.add_argument("channel", help="a folder under data/ that has a dataset")
+    for name, what in (("chat", "talk to a tuned model in the terminal"), ("serve", "serve it as OpenAI's API does")):
+        using = commands.add_parser(name, help=what)
+        using.add_argument("model", nargs="?", help="a channel, or a GGUF file (default: the newest)")
+    using.add_argument("--port", type=int, default=8080, help="on 127.0.0.1 (default: 8080; 0: any)")
+    doctor = commands.add_parser("doctor", help="what this machine trains on, how fast, and which bases fit")
+    doctor.add_argument("--json", action="store_true", help="one JSON object")
     record = commands.add_parser("record", help="write a teacher's replies to a file, for the teacher `replay`")
     record.add_argument("file", type=Path, metavar="FILE")
     record.add_argument("--channel", required=True)
@@ -62,6 +68,13 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if asked.command == "status":
             return status(data, asked.channel, asked.json)
+        if asked.command == "doctor":
+            from understudy.doctor import as_json, doctor
+
+            print(as_json(asked.home) if asked.json else doctor(asked.home))
+            return 0
+        if asked.command in ("chat", "serve"):
+            return use(asked.home.resolve() / "models", asked.model, getattr(asked, "port", None))
         if asked.command == "review":
             from understudy.review.server import review
 
@@ -137,26 +150,43 @@ def record(folder: Path, file: Path) -> int:
 
 
 def forget(folder: Path, models: Path, ids: list[str]) -> int:
-    """Delete talks and the dataset made of them; name the models that may have seen them."""
+    """Delete talks and all that was made of them; name the models that may have seen them."""
     ledger = Ledger(folder / "ledger.sqlite")
     rows = _rows(ledger, ids) if ids else ledger.rows()
-    brought = imported.files(folder)
-    CallLedger(folder / CALLS).forget(row.document_id for row in rows)
-    for row in rows:
-        shutil.rmtree(folder / "documents" / row.document_id, ignore_errors=True)
-        if row.document_id in brought:
-            brought[row.document_id].unlink()
-        ledger.record(
-            row._replace(status="excluded", reason="forgotten on request", next_try=None, words=None, sha256=None)
-        )
-    shutil.rmtree(folder / "dataset", ignore_errors=True)
-    if not ids:
-        shutil.rmtree(folder, ignore_errors=True)
+    if ids:
+        forgetting.forget(folder, rows)
+    else:
+        shutil.rmtree(folder)
     print(f"forgotten: {len(rows)} talks of {folder.name}; the next run builds the dataset without them")
-    runs = sorted(f.parent for f in models.glob("*/adapter"))
-    for run in runs:
+    for run in sorted(f.parent for f in models.glob("*/adapter")):
         print(f"  may have been trained on them, delete it or train again: {run}")
     return 0
+
+
+def use(models: Path, model: str | None, port: int | None) -> int:
+    """Chat with a model in the terminal, or serve it on `port`."""
+    file = _gguf(models, model)
+    if port is None:
+        from understudy.serving.chat import chat
+
+        return chat(file)
+    from understudy.serving.server import serve
+
+    return serve(file, port)
+
+
+def _gguf(models: Path, model: str | None) -> Path:
+    """A GGUF file: the one named, or the newest of a channel, or the newest of all; small before large."""
+    if model and Path(model).is_file():
+        return Path(model)
+    found = [file for file in models.glob(f"{model or '*'}/*/gguf/*.gguf") if not file.name.startswith(".")]
+    if not found:
+        known = ", ".join(sorted({file.parents[2].name for file in models.glob("*/*/gguf/*.gguf")})) or "none yet"
+        raise UnderstudyError(
+            f"no model {model or ''} under {models}; name a GGUF file, or a channel that has one: {known}"
+        )
+    newest = max(file.parent.stat().st_mtime for file in found)
+    return min((f for f in found if f.parent.stat().st_mtime == newest), key=lambda file: file.stat().st_size)
 
 
 def _counted(ledger: Ledger) -> dict[str, dict[str, object]]:

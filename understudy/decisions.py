@@ -16,6 +16,7 @@ from typing import BinaryIO, Literal, NamedTuple
 
 from pydantic import Field, ValidationError, model_validator
 
+from understudy import store
 from understudy.errors import AssetError
 from understudy.records import Pair, Record, sha256_of
 from understudy.store import fingerprint
@@ -156,6 +157,17 @@ def append(folder: Path, decision: Decision) -> None:
         os.fsync(opened.fileno())
     if new:
         _sync_name(folder)
+
+
+def forget(folder: Path, document_ids: Iterable[str]) -> None:
+    """Drop every decision about these talks, edited texts included."""
+    file, ids = folder / FILE, set(document_ids)
+    if not file.exists():
+        return
+    lines = file.read_bytes().splitlines(keepends=True)
+    left = [line for at, line in enumerate(lines, 1) if _parsed(file, at, line).document_id not in ids]
+    if left != lines:
+        store.replace(file, b"".join(left))
 
 
 def _parsed(file: Path, at: int, line: bytes) -> Decision:

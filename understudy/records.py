@@ -297,13 +297,19 @@ class AdapterCard(Record):
 
     trainable_parameters: int
     updates: int
+    iterations: int
+    epochs: float = Field(description="passes over train that were made")
+    stopped_early: bool
     best_iteration: int
     base_valid_loss: float = Field(description="valid loss before the first update, nats per answer token")
     best_valid_loss: float
-    tokens_per_second: float
+    longest_row: int = Field(description="in tokens, of the rows trained on")
+    padding_share: float = Field(ge=0, lt=1, description="of the tokens that went through the model")
+    tokens_per_second: float = Field(description="tokens under loss, over the time of the updates")
+    overhead_share: float = Field(ge=0, description="of the time that metrics, samples and checkpoints took")
     peak_memory_bytes: int
     seconds: float
-    settings: dict[str, float | int | str | bool | None]
+    settings: dict[str, float | int | str | bool | None] = Field(description="as asked, and what the data made of it")
 
 
 class FusedCard(Record):

@@ -167,7 +167,12 @@ def test_what_is_forgotten_leaves_no_reply_behind(server: TeacherServer, talks: 
     before = sum(total.calls for total in CallLedger(found.folder / CALLS).summary())
     assert main(["--home", str(found.home), "forget", row.document_id, "--channel", "tea"]) == 0
     assert sum(total.calls for total in CallLedger(found.folder / CALLS).summary()) == before - 2
-    assert row.document_id.encode() not in (found.folder / CALLS).read_bytes()
+    left = [f for f in found.folder.rglob("*") if f.is_file() and not f.name.startswith("ledger.sqlite")]
+    assert not [f for f in left if row.document_id.encode() in f.read_bytes()]
+    before_plan = found.read(found.current("split"))
+    run(found)
+    after = found.read(found.current("split"))
+    assert set(before_plan.sides["test"]) <= set(after.sides["test"])
 
 
 def test_a_killed_run_pays_again_at_most_the_calls_in_flight(talks: Path) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from understudy.bases.known import config_problem, known, problem
 from understudy.errors import ConfigError, Transient
 from understudy.interfaces import Report
 from understudy.records import BaseCard
@@ -27,7 +28,7 @@ _REPOSITORY = re.compile(r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")
 class HubBase:
     """Somebody's instruct model, downloaded once or taken from a folder."""
 
-    VERSION = 1
+    VERSION = 2
     needs_talks = False
 
     class Options(BaseModel):
@@ -37,15 +38,16 @@ class HubBase:
 
         repository: str = Field(min_length=1, description="'owner/name' on the hub, or the path of a folder")
         revision: str | None = Field(default=None, description="commit, tag or branch; the newest when left out")
+        allow_untested: bool = Field(default=False, description="also a model that is not on the tested list")
 
     def __init__(self, options: Options) -> None:
         self.options = options
 
     def problems(self) -> list[str]:
-        """A repository that cannot exist, or a folder that holds no model."""
+        """A repository that cannot exist, a folder that holds no model, or a model that is not to be tuned."""
         name, folder = self.options.repository, self._folder()
         if folder is not None:
-            return _folder_problems(folder)
+            return _folder_problems(folder) or self._not_to_tune(folder)
         if name.startswith((".", "/", "~")):
             return [f"base: the folder {name!r} does not exist; give the path of a Hugging Face folder"]
         if not _REPOSITORY.match(name):
@@ -53,7 +55,8 @@ class HubBase:
                 f"base: {name!r} is neither a folder nor 'owner/name' on the hub, "
                 "e.g. mlx-community/Llama-3.2-3B-Instruct-bf16; 'scratch' needs no download"
             ]
-        return []
+        untested = problem(name, self.options.allow_untested)
+        return [untested] if untested else []
 
     def prepare(self, talks: Iterable[str], out: Path, seed: int, report: Report) -> BaseCard:
         """Fill `out`. Raises ConfigError when it is no model to tune, Transient when the hub cannot be reached."""
@@ -64,10 +67,15 @@ class HubBase:
         else:
             _link(folder, out)
         report(1, 1)
-        problems = _folder_problems(out)
+        problems = _folder_problems(out) or self._not_to_tune(out)
         if problems:
             raise ConfigError([problem.replace(str(out), self.options.repository) for problem in problems])
         return _card(self.options.repository if folder is None else folder.resolve().name, out)
+
+    def _not_to_tune(self, folder: Path) -> list[str]:
+        listed = known(self.options.repository) is not None
+        found = config_problem(str(folder), _json(folder / "config.json"), self.options.allow_untested or listed)
+        return [found] if found else []
 
     def _folder(self) -> Path | None:
         path = Path(self.options.repository).expanduser()
@@ -130,12 +138,13 @@ def _download(repository: str, revision: str | None, out: Path) -> None:
 
 def _card(name: str, folder: Path) -> BaseCard:
     config = _json(folder / "config.json")
-    quantization = config.get("quantization")
+    quantization, listed = config.get("quantization"), known(name)
     return BaseCard(
         name=name,
         architecture=str(config.get("model_type", "unknown")),
         parameters=sum(_parameters(file, quantization or {}) for file in folder.glob("model*.safetensors")),
         quantized=quantization is not None,
+        notes={"licence": listed.licence, "thinking": listed.thinking} if listed else {},
     )
 
 

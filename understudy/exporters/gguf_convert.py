@@ -1,8 +1,11 @@
 """A Hugging Face folder as one f16 GGUF file, with numpy and the gguf package only: a chunk of one tensor in memory."""
 
+import json
 import logging
 import shutil
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,69 +13,77 @@ import numpy as np
 
 from understudy.errors import ExportError
 from understudy.exporters import gguf_families, gguf_weights
-from understudy.exporters.gguf_families import BODY, HEAD, Family, ModelConfig, Rope, Shape
-from understudy.exporters.gguf_quantize import replacing
+from understudy.exporters.gguf_families import BODY, HEAD, Family, ModelConfig, Shape
+from understudy.exporters.gguf_families._shape import add_shape
+from understudy.exporters.gguf_quantize import LINES_KEPT, replacing
 from understudy.exporters.gguf_tokenizer import Tokenizer
-from understudy.exporters.gguf_weights import Converted, Stored
+from understudy.exporters.gguf_weights import BLOCKS, Converted, Stored
 from understudy.interfaces import Report
 
 if TYPE_CHECKING:
     from gguf import GGUFWriter
 
-F16, F32 = np.dtype("<f2"), np.dtype("<f4")
+F32 = np.dtype("<f4")
+TYPES = ("F16", "BF16", "Q8_0")
 SPARE = 1.05
 log = logging.getLogger("understudy")
 
 
-def convert(model: Path, out: Path, name: str | None, report: Report) -> None:
-    """Write the folder `model` as the f16 file `out`; `name` is what programs show. Raises ExportError.
+def convert(
+    model: Path, out: Path, name: str | None, report: Report, type: str = "F16", llama_cpp_dir: Path | None = None
+) -> None:
+    """Write the folder `model` as the file `out`, its matrices as `type`; `name` is what programs show.
 
-    Every check that needs no weights comes before the first byte is written.
+    A model of no family here is converted by llama.cpp's own program when `llama_cpp_dir` is its
+    folder. Every check that needs no weights comes before the first byte is written. Raises ExportError.
     """
-    from gguf import GGML_QUANT_VERSION, GGUFWriter, LlamaFileType
+    if type not in TYPES:
+        raise ExportError(f"{type!r} cannot be written directly; choose from {', '.join(TYPES)}, or quantize the F16")
+    if llama_cpp_dir and gguf_families.kind(model) not in gguf_families.known():
+        _convert_by_llama_cpp(model, out, type, llama_cpp_dir, report)
+        return
+    from gguf import GGML_QUANT_VERSION, GGMLQuantizationType, GGUFWriter, LlamaFileType
 
     config, family = gguf_families.read(model)
     tokenizer = Tokenizer(model, config)
-    tensors = dict(_tensors(config, family, gguf_weights.index(model)))
+    tensors = dict(_tensors(config, family, gguf_weights.index(model), type))
     writer = GGUFWriter(None, family.architecture)
     for gguf_name, tensor in tensors.items():
-        shape = tensor.stored.shape if isinstance(tensor, Converted) else tensor.shape
-        dtype = tensor.target if isinstance(tensor, Converted) else tensor.dtype
-        writer.add_tensor_info(gguf_name, shape, dtype, tensor.nbytes)
+        if isinstance(tensor, Converted):
+            kind = GGMLQuantizationType[tensor.type]
+            writer.add_tensor_info(gguf_name, tensor.stored.shape, F32, tensor.nbytes, raw_dtype=kind)
+        else:
+            writer.add_tensor_info(gguf_name, tensor.shape, tensor.dtype, tensor.nbytes)
     _add_metadata(writer, model, name)
-    _add_shape(writer, config, family)
-    writer.add_file_type(LlamaFileType.MOSTLY_F16)
+    add_shape(writer, config, family)
+    writer.add_file_type(LlamaFileType[f"MOSTLY_{type}"])
     family.add_keys(writer, config)
     writer.add_quantization_version(GGML_QUANT_VERSION)
     tokenizer.write(writer)
     _require_space(out, sum(tensor.nbytes for tensor in tensors.values()))
+    _write(writer, out, tensors, report)
+
+
+def _write(writer: "GGUFWriter", out: Path, tensors: "dict[str, Converted | np.ndarray]", report: Report) -> None:
     with replacing(out) as partial:
         try:
-            _write(writer, partial, tensors, report)
+            writer.write_header_to_file(partial)
+            writer.write_kv_data_to_file()
+            writer.write_ti_data_to_file()
+            for number, (name, tensor) in enumerate(tensors.items()):
+                report(number, len(tensors), name)
+                writer.write_tensor_data(tensor)  # type: ignore[arg-type]  # Converted has the two members this uses
+            report(len(tensors), len(tensors))
         except OSError as error:
             raise ExportError(f"{out}: could not be written: {error.strerror or error}") from None
         finally:
             writer.close()
 
 
-def _write(writer: "GGUFWriter", file: Path, tensors: "dict[str, Converted | np.ndarray]", report: Report) -> None:
-    writer.write_header_to_file(file)
-    writer.write_kv_data_to_file()
-    writer.write_ti_data_to_file()
-    for number, (name, tensor) in enumerate(tensors.items()):
-        report(number, len(tensors), name)
-        writer.write_tensor_data(tensor)  # type: ignore[arg-type]  # Converted has the two members this uses
-    report(len(tensors), len(tensors))
-
-
 def _tensors(
-    config: ModelConfig, family: Family, stored: dict[str, Stored]
+    config: ModelConfig, family: Family, stored: dict[str, Stored], type: str
 ) -> "Iterator[tuple[str, Converted | np.ndarray]]":
     """GGUF name > tensor, in the order of the file. Every one the family needs is there, and no other."""
-    from gguf import MODEL_ARCH_NAMES, get_tensor_name_map
-
-    architecture = next(kind for kind, name in MODEL_ARCH_NAMES.items() if name == family.architecture)
-    names = get_tensor_name_map(architecture, config.num_hidden_layers)
     tied = config.tie_word_embeddings if config.tie_word_embeddings is not None else HEAD not in stored
     required, allowed = _shapes(config, family, tied)
     missing = [name for name in required if name not in stored]
@@ -80,6 +91,7 @@ def _tensors(
         rest = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
         raise ExportError(f"the model has no tensor {', '.join(missing[:3])}{rest}; fuse or download it again")
     yield from family.make_tensors(config).items()
+    named = _names(config, family)
     for name, tensor in stored.items():
         if name.endswith(".rotary_emb.inv_freq") or (tied and name == HEAD):
             continue  # computed by llama.cpp; the same values as the embeddings
@@ -88,11 +100,34 @@ def _tensors(
         expected = tuple(config.sizes[size] for size in allowed[name])
         if tensor.shape != expected:
             raise ExportError(f"{tensor.file}: {name} is {tensor.shape}, and by config.json it should be {expected}")
-        gguf_name = names.get_name(name, try_suffixes=(".weight", ".bias"))
-        assert gguf_name, name  # the families' names are the name map's
-        paired = name.split(".", 3)[-1].startswith(family.rotated_in_pairs)
-        target = F16 if len(tensor.shape) > 1 else F32  # llama.cpp computes with norms and biases in f32
-        yield gguf_name, Converted(tensor, target, config.head_width if paired else 0)
+        matrix = len(tensor.shape) > 1  # llama.cpp computes with norms and biases in f32
+        fits = expected[-1] % BLOCKS[type][0] == 0  # where it does not, llama.cpp's converter takes f16 too
+        kind = "F32" if not matrix else type if fits else "F16"
+        gguf_names = named(name)
+        rows = config.head_width if _in_pairs(family, name) else 0
+        added = family.added_to_norms if name.endswith("norm.weight") else 0.0
+        for gguf_name, part in zip(gguf_names, tensor.parts(len(gguf_names)), strict=True):
+            yield gguf_name, Converted(part, kind, rows, added)
+
+
+def _in_pairs(family: Family, name: str) -> bool:
+    return bool(family.rotated_in_pairs) and name.split(".", 3)[-1].startswith(family.rotated_in_pairs)
+
+
+def _names(config: ModelConfig, family: Family) -> Callable[[str], list[str]]:
+    """A function from the name of a tensor to its names in the GGUF file: several when it is parted."""
+    from gguf import MODEL_ARCH_NAMES, get_tensor_name_map
+
+    architecture = next(kind for kind, name in MODEL_ARCH_NAMES.items() if name == family.architecture)
+    known = get_tensor_name_map(architecture, config.num_hidden_layers)
+
+    def named(name: str) -> list[str]:
+        whole, parts = next(((w, p) for w, p in family.parted.items() if f".{w}" in name), ("", ("",)))
+        found = [known.get_name(name.replace(whole, part), try_suffixes=(".weight", ".bias")) for part in parts]
+        assert all(found), name  # the families' names are the name map's
+        return [str(gguf_name) for gguf_name in found]
+
+    return named
 
 
 def _shapes(config: ModelConfig, family: Family, tied: bool) -> tuple[dict[str, Shape], dict[str, Shape]]:
@@ -119,42 +154,6 @@ def _add_metadata(writer: "GGUFWriter", model: Path, name: str | None) -> None:
     metadata.set_gguf_meta_model(writer)
 
 
-def _add_shape(writer: "GGUFWriter", config: ModelConfig, family: Family) -> None:
-    writer.add_block_count(config.num_hidden_layers)
-    if config.max_position_embeddings:
-        writer.add_context_length(config.max_position_embeddings)
-    writer.add_embedding_length(config.hidden_size)
-    writer.add_feed_forward_length(config.intermediate_size)
-    writer.add_head_count(config.num_attention_heads)
-    writer.add_head_count_kv(config.num_key_value_heads or config.num_attention_heads)
-    if config.rope.rope_type in ("linear", "yarn"):  # llama3's stretching is in a tensor
-        _add_stretching(writer, config.rope)
-    writer.add_rope_freq_base(config.rope.rope_theta or 0.0)
-    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
-    if config.head_dim or family.tells_head_width:
-        writer.add_key_length(config.head_width)
-        writer.add_value_length(config.head_width)
-
-
-def _add_stretching(writer: "GGUFWriter", rope: Rope) -> None:
-    from gguf import RopeScalingType
-
-    if rope.factor is None or (rope.rope_type == "yarn" and rope.original_max_position_embeddings is None):
-        raise ExportError(f"config.json: rope type {rope.rope_type!r} lacks factor or original_max_position_embeddings")
-    writer.add_rope_scaling_type(RopeScalingType(rope.rope_type))
-    writer.add_rope_scaling_factor(rope.factor)
-    if rope.rope_type == "yarn":
-        writer.add_rope_scaling_orig_ctx_len(rope.original_max_position_embeddings or 0)
-        for value, add in (
-            (rope.extrapolation_factor, writer.add_rope_scaling_yarn_ext_factor),
-            (rope.attention_factor, writer.add_rope_scaling_yarn_attn_factor),
-            (rope.beta_fast, writer.add_rope_scaling_yarn_beta_fast),
-            (rope.beta_slow, writer.add_rope_scaling_yarn_beta_slow),
-        ):
-            if value is not None:
-                add(value)
-
-
 def _require_space(out: Path, weights: int) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     needed, free = int(weights * SPARE), shutil.disk_usage(out.parent).free
@@ -163,3 +162,103 @@ def _require_space(out: Path, weights: int) -> None:
             f"{out.parent}: {needed / 1e9:.1f} GB needed for the f16 file, {free / 1e9:.1f} GB free; "
             "make room or set another home"
         )
+
+
+def _convert_by_llama_cpp(model: Path, out: Path, type: str, folder: Path, report: Report) -> None:
+    """Let llama.cpp's converter write `out`, with the Python of a virtual environment in or beside its folder."""
+    program = folder / "convert_hf_to_gguf.py"
+    if not program.is_file():
+        raise ExportError(f"llama_cpp_dir {folder}: holds no convert_hf_to_gguf.py; name the folder of llama.cpp")
+    own = [place / "bin" / "python" for place in (folder / ".venv", folder / "venv", folder.parent / "venv")]
+    python = next((str(file) for file in own if file.exists()), sys.executable)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    report(0, 1, "llama.cpp's converter")
+    with replacing(out) as partial:
+        command = [python, program, model.absolute(), "--outfile", partial.absolute(), "--outtype", type.lower()]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=folder)
+        if done.returncode or not partial.exists():
+            said = "\n".join(f"    {line}" for line in done.stderr.strip().splitlines()[-LINES_KEPT:])
+            raise ExportError(
+                f"{program} could not convert {model} (code {done.returncode}); where it lacks a package, make a "
+                f"virtual environment {own[0].parents[1]} with llama.cpp's requirements. It said:\n{said}"
+            )
+    report(1, 1)
+
+
+def adapter(base: Path, adapter: Path, out: Path) -> None:
+    """Write the LoRA weights of the folder `adapter` as the GGUF file `out`, for the GGUF file of `base`.
+
+    llama.cpp takes it with --lora, Ollama as ADAPTER. `base` needs only its config.json; `adapter` is
+    mlx-lm's: adapters.safetensors and adapter_config.json. Raises ExportError, also when the two do not fit.
+    """
+    from gguf import GGUFType, GGUFWriter
+
+    config, family = gguf_families.read(base)
+    scale = _lora_scale(adapter / "adapter_config.json")
+    gains = dict(_gains(config, family, gguf_weights.tensors(adapter / "adapters.safetensors")))
+    writer = GGUFWriter(None, family.architecture)
+    ranks = {matrix.shape[0] for name, matrix in gains.items() if name.endswith(".lora_a")}
+    if len(ranks) != 1:
+        raise ExportError(f"{adapter}: ranks {sorted(ranks)}, and a GGUF adapter has exactly one; train with one rank")
+    for name, matrix in gains.items():
+        writer.add_tensor_info(name, matrix.shape, matrix.dtype, matrix.nbytes)
+    writer.add_type(GGUFType.ADAPTER)
+    writer.add_string("adapter.type", "lora")
+    writer.add_float32("adapter.lora.alpha", scale * ranks.pop())  # llama.cpp divides by the rank
+    writer.add_name(adapter.name)
+    _require_space(out, sum(matrix.nbytes for matrix in gains.values()))
+    _write(writer, out, gains, lambda done, total, note="": None)
+
+
+def _lora_scale(file: Path) -> float:
+    try:
+        settings = json.loads(file.read_text(encoding="utf-8"))
+        kind, scale = settings.get("fine_tune_type", "lora"), float(settings["lora_parameters"]["scale"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ExportError(f"{file}: cannot be read as an adapter's settings ({error!r}); train again") from None
+    if kind != "lora":
+        raise ExportError(
+            f"{file}: fine_tune_type {kind!r}; llama.cpp runs plain LoRA only: use the fused model's file"
+        )
+    return scale
+
+
+def _gains(config: ModelConfig, family: Family, stored: dict[str, Stored]) -> "Iterator[tuple[str, np.ndarray]]":
+    """GGUF name > matrix: a as [rank, inputs], b as [outputs, rank] in the order of the base's rows."""
+    named, matrices = _names(config, family), _matrices(config, family)
+    for stem in sorted({name.rpartition(".")[0] for name in stored}):
+        a, b = (stored.get(f"{stem}.lora_{half}") for half in "ab")
+        if (
+            a is None
+            or b is None
+            or any(name not in (a.name, b.name) for name in stored if name.startswith(f"{stem}."))
+        ):
+            raise ExportError(f"the adapter holds something else than lora_a and lora_b of {stem}; train plain LoRA")
+        if (shape := matrices.get(f"{stem}.weight")) is None:
+            raise ExportError(f"the adapter changes {stem}, which this base has not: it was trained on another base")
+        if (b.shape[-1], a.shape[0]) != shape:
+            raise ExportError(
+                f"the adapter's {stem} is {b.shape[-1]} x {a.shape[0]}, and the base's {shape[0]} x {shape[1]}: "
+                "it was trained on another base"
+            )
+        down, up = np.ascontiguousarray(a.read().T), np.ascontiguousarray(b.read().T)
+        if not (np.isfinite(down).all() and np.isfinite(up).all()):
+            raise ExportError(f"the adapter's {stem} holds NaN or infinity; training went wrong: take an earlier one")
+        if _in_pairs(family, f"{stem}.weight"):
+            up = gguf_weights.interleaved(up, config.head_width, up.shape[1])
+        gguf_names = named(f"{stem}.weight")
+        for gguf_name, rows in zip(gguf_names, np.split(up, len(gguf_names)), strict=True):
+            yield f"{gguf_name}.lora_a", down
+            yield f"{gguf_name}.lora_b", rows
+
+
+def _matrices(config: ModelConfig, family: Family) -> dict[str, tuple[int, ...]]:
+    """Name > shape of every matrix of a layer, under the name of its parts as well: mlx may have parted it."""
+    found = {}
+    for name, shape in family.layer.items():
+        sizes = tuple(config.sizes[size] for size in shape)
+        parts = next((parts for whole, parts in family.parted.items() if name.startswith(whole)), ())
+        found[name] = sizes
+        found |= {f"{part}weight": (sizes[0] // len(parts), *sizes[1:]) for part in parts}
+    layers = [f"model.layers.{number}." for number in range(config.num_hidden_layers)]
+    return {layer + name: shape for layer in layers for name, shape in found.items() if len(shape) > 1}

@@ -6,6 +6,7 @@ docs/gguf.md, version 3.
 """
 
 import struct
+from collections import Counter
 from dataclasses import dataclass
 from math import prod
 from mmap import ACCESS_READ, mmap
@@ -27,6 +28,8 @@ class Tensor:
     values: int
     bytes: int
     offset: int
+    columns: int
+    """Values of one row: what a block of a quantization must divide."""
 
 
 class _Walk:
@@ -102,10 +105,13 @@ def _listed(walk: _Walk) -> tuple[list[Tensor], int]:
     found = []
     for _ in range(count):
         name = walk.string().decode("utf-8")
-        values = prod(walk.number("Q") for _ in range(walk.number("I")))
+        sides = [walk.number("Q") for _ in range(walk.number("I"))]
+        values = prod(sides)
         kind, offset = GGMLQuantizationType(walk.number("I")), walk.number("Q")
         block_values, block_bytes = GGML_QUANT_SIZES[kind]
-        found.append(Tensor(name, kind.name, values, values // block_values * block_bytes, offset))
+        found.append(
+            Tensor(name, kind.name, values, values // block_values * block_bytes, offset, sides[0] if sides else 1)
+        )
     return found, (walk.at + alignment - 1) // alignment * alignment
 
 
@@ -117,3 +123,15 @@ def describe(file: Path) -> tuple[dict[str, int], float]:
     kinds = sorted({tensor.type for tensor in listed})
     counts = {kind: sum(tensor.type == kind for tensor in listed) for kind in kinds}
     return counts, 8 * sum(t.bytes for t in listed) / sum(t.values for t in listed)
+
+
+def fallbacks(file: Path, type: str) -> list[str]:
+    """Which tensors of `file` are not of the kind `type` asks for because their rows cannot be, a sentence per kind."""
+    block = 256 if "_K" in type or type in ("IQ4_XS", "IQ3_M", "IQ3_S") else 32
+    if type in ("F16", "BF16"):
+        return []
+    other = [(t.type, t.columns) for t in tensors(file) if t.type != "F32" and t.columns % block]
+    return [
+        f"{count} tensors are {kind} instead of {type}: their rows of {columns} values are no multiple of {block}"
+        for (kind, columns), count in sorted(Counter(other).items())
+    ]

@@ -1,5 +1,5 @@
 """
-A byte-level BPE tokenizer as llama.cpp wants it, read from tokenizer.json itself.
+A BPE tokenizer as llama.cpp wants it, read from tokenizer.json itself: over bytes, or SentencePiece's over characters.
 
 llama.cpp carries its own splitting rules and is told by name which one to follow
 (`tokenizer.ggml.pre`). Its converter finds the name by hashing the token ids of a probe text, which
@@ -14,15 +14,21 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
 from understudy.errors import ExportError
-from understudy.exporters.gguf_families import ModelConfig
+from understudy.exporters.gguf_families import ModelConfig, _sentencepiece
+from understudy.exporters.gguf_families._sentencepiece import CONTROL, NORMAL, UNUSED, USER_DEFINED, Piece
 
 if TYPE_CHECKING:
     from gguf import GGUFWriter
 
-NORMAL, CONTROL, USER_DEFINED, UNUSED = 1, 3, 4, 5  # gguf.TokenType
 _CONTRACTIONS, _REST = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)", r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 LLAMA_3 = _CONTRACTIONS + r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}" + _REST
 QWEN_2 = _CONTRACTIONS + r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}" + _REST
+_UPPER, _LOWER = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]", r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"
+_MARK = r"[^\r\n\p{L}\p{N}]?"
+_WORDS = f"{_MARK}{_UPPER}*{_LOWER}+(end)|{_MARK}{_UPPER}+{_LOWER}*(end)|"
+_REST_4O = _REST.replace(r"[\r\n]*", r"[\r\n/]*", 1)
+GPT_4O = _WORDS.replace("(end)", _CONTRACTIONS + "?") + r"\p{N}{1,3}" + _REST_4O
+TEKKEN = _WORDS.replace("(end)", "") + r"\p{N}" + _REST_4O
 BYTES, GPT_2, DIGITS = "ByteLevel", "ByteLevel with GPT-2's pattern", "Digits, one by one"
 PRE: dict[tuple[tuple[str, ...], bool], str] = {
     # what happens before the merges, and whether a whole word that is in the vocabulary skips them
@@ -31,6 +37,8 @@ PRE: dict[tuple[tuple[str, ...], bool], str] = {
     ((QWEN_2, BYTES), False): "qwen2",
     ((GPT_2,), False): "gpt-2",
     ((DIGITS, GPT_2), False): "smollm",
+    ((GPT_4O, BYTES), False): "gpt-4o",
+    ((TEKKEN, BYTES), True): "tekken",
 }
 
 
@@ -53,6 +61,10 @@ class Step(_Outside):
     use_regex: bool = True
     individual_digits: bool = False
     single: list[dict[str, dict[str, Any]]] = []
+    content: str = ""
+    prepend: str = ""
+    replacement: str = ""
+    prepend_scheme: str = "always"
 
     def steps(self) -> list["Step"]:
         """This step, or those of the sequence it is."""
@@ -124,8 +136,10 @@ class Tokenizer:
         self.parsed = _parsed(self.file)
         settings = model / "tokenizer_config.json"
         self.config = _validated(TokenizerConfig, settings, _json(settings))
-        self.pre = self._pre()
-        self.tokens, self.types = self._vocabulary(config.vocab_size)
+        self.over_bytes = not self.parsed.model.byte_fallback
+        self.pre = self._pre() if self.over_bytes else "default"
+        self.space_first = not self.over_bytes and self._space_first()
+        self.tokens, self.scores, self.types = self._vocabulary(model, config.vocab_size)
         self.merges = [_merge(pair) for pair in self.parsed.model.merges]
         self.special = self._special(config)
         self.add_bos, self.add_eos = self._added()
@@ -134,11 +148,15 @@ class Tokenizer:
 
     def write(self, writer: "GGUFWriter") -> None:
         """Add every tokenizer key to `writer`."""
-        writer.add_tokenizer_model("gpt2")
+        writer.add_tokenizer_model("gpt2" if self.over_bytes else "llama")
         writer.add_tokenizer_pre(self.pre)
         writer.add_token_list(self.tokens)
         writer.add_token_types(self.types)
-        writer.add_token_merges(self.merges)
+        if self.over_bytes:
+            writer.add_token_merges(self.merges)
+        else:
+            writer.add_token_scores(self.scores)
+            writer.add_add_space_prefix(self.space_first)
         for kind, number in self.special.items():
             getattr(writer, f"add_{kind}_token_id")(number)
         writer.add_add_bos_token(self.add_bos)
@@ -160,23 +178,47 @@ class Tokenizer:
             )
         return PRE[rules, whole_words]
 
-    def _vocabulary(self, size: int) -> tuple[list[str], list[int]]:
-        texts = {number: token for token, number in self.parsed.model.vocab.items()}
-        kinds = dict.fromkeys(texts, NORMAL)
+    def _space_first(self) -> bool:
+        """Whether a text is given a space in front before SentencePiece's merges. Raises ExportError for other steps.
+
+        Where only the very first piece of a text gets one ("first"), none is asked for: llama.cpp would add one
+        after every control token, and a chat begins with a control token.
+        """
+        first, spaces = False, False
+        both = (self.parsed.normalizer, self.parsed.pre_tokenizer)
+        for step in [step for part in both if part for step in part.steps()]:
+            if step.type == "Prepend" and step.prepend == _sentencepiece.SPACE:
+                first = True
+            elif step.type == "Replace" and (step.pattern.get("String"), step.content) == (" ", _sentencepiece.SPACE):
+                spaces = True
+            elif step.type == "Metaspace" and step.replacement == _sentencepiece.SPACE:
+                first, spaces = step.prepend_scheme == "always", True
+            elif (step.type, step.pattern, step.behavior) != ("Split", {"String": " "}, "MergedWithPrevious"):
+                raise ExportError(f"{self.file}: llama.cpp cannot follow the step {step.type!r} of this tokenizer")
+        if not spaces:
+            raise ExportError(f"{self.file}: keeps spaces as they are, which SentencePiece's own never does")
+        return first
+
+    def _vocabulary(self, model: Path, size: int) -> tuple[list[str], list[float], list[int]]:
+        found = {number: Piece(token, 0.0, NORMAL) for token, number in self.parsed.model.vocab.items()}
+        if not self.over_bytes:
+            found |= _sentencepiece.pieces(model, self.parsed.model.vocab, self.parsed.model.merges)
         for added in self.parsed.added_tokens:
             control = added.special or _looks_special(added.content)
-            texts[added.id] = added.content if control else added.content.replace("\u2581", " ")
-            kinds[added.id] = CONTROL if control else USER_DEFINED
-        if max(texts) >= size:
+            text = added.content if control else added.content.replace(_sentencepiece.SPACE, " ")
+            found[added.id] = Piece(text, _sentencepiece.ADDED_SCORE, CONTROL if control else USER_DEFINED)
+        if max(found) >= size:
             raise ExportError(
-                f"{self.file}: token {texts[max(texts)]!r} has number {max(texts)}, but config.json's vocab_size is "
-                f"{size}: the tokenizer belongs to another model"
+                f"{self.file}: token {found[max(found)].text!r} has number {max(found)}, but config.json's vocab_size "
+                f"is {size}: the tokenizer belongs to another model"
             )
-        tokens = [texts.get(number, f"[PAD{number}]") for number in range(size)]
+        pad = _sentencepiece.PADDING_SCORE
+        listed = [found.get(number) or Piece(f"[PAD{number}]", pad, UNUSED) for number in range(size)]
+        tokens, scores, types = (list(column) for column in zip(*listed, strict=True))
         if len(set(tokens)) < size:  # llama.cpp ends the process on these
             twice = Counter(tokens).most_common(1)[0][0]
             raise ExportError(f"{self.file}: token {twice!r} has two numbers; remove one of them")
-        return tokens, [kinds.get(number, UNUSED) for number in range(size)]
+        return tokens, scores, types
 
     def _special(self, config: ModelConfig) -> dict[str, int]:
         """Part > token number: tokenizer_config.json's, else config.json's."""
@@ -236,10 +278,8 @@ def _parsed(file: Path) -> TokenizerFile:
     raw = _json(file)
     kind = (raw.get("model") or {}).get("type") if isinstance(raw, dict) else None
     if kind != "BPE":
-        raise ExportError(f"{file}: a {kind!r} tokenizer; only byte-level BPE can be written: take another base")
+        raise ExportError(f"{file}: a {kind!r} tokenizer; only BPE can be written: take another base")
     parsed = _validated(TokenizerFile, file, raw)
-    if parsed.model.byte_fallback:
-        raise ExportError(f"{file}: BPE over characters (SentencePiece); only byte-level BPE can be written yet")
     if not parsed.model.merges:
         raise ExportError(f"{file}: has no merges, and llama.cpp refuses a BPE vocabulary without any")
     return parsed

@@ -7,6 +7,7 @@ end token. Nothing is ever cut: a row that is too long is left out and listed.
 
 import json
 from collections.abc import Collection, Iterator, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -16,7 +17,7 @@ from understudy.errors import DatasetError
 from understudy.records import ChatExample
 from understudy.text import one_line
 
-PAD_TO = 32
+PAD_TO = 8
 
 
 class Row(NamedTuple):
@@ -78,31 +79,58 @@ def list_dropped(file: Path, side: str, rows: Sequence[Row], numbers: Sequence[i
             lines.write(json.dumps({"side": side, "row": number, "tokens": tokens, "limit": limit}) + "\n")
 
 
-def epoch(rows: Sequence[Row], size: int, dice: np.random.Generator | None) -> list[list[int]]:
+def width(row: Row) -> int:
+    """Tokens `row` takes in a batch of its own: few shapes to compile, little padding."""
+    return 1 + PAD_TO * -(-(len(row.tokens) - 1) // PAD_TO)
+
+
+def edges(rows: Sequence[Row], size: int, budget: int = 4096) -> list[int]:
+    """Where batches end when rows stand in order of length: `size` rows, fewer where they take over `budget` tokens."""
+    ends: list[int] = []
+    start = 0
+    for place, wide in enumerate(sorted(map(width, rows))):
+        if place > start and (place - start == size or wide * (place - start + 1) > budget):
+            ends.append(place)
+            start = place
+    return [*ends, len(rows)] if rows else []
+
+
+def epoch(rows: Sequence[Row], ends: Sequence[int], dice: np.random.Generator | None) -> list[list[int]]:
     """Indices of every row exactly once, in batches of rows about as long; shuffled with `dice`, fixed without."""
     order = list(range(len(rows))) if dice is None else [int(i) for i in dice.permutation(len(rows))]
-    order.sort(key=lambda i: len(rows[i].tokens) // PAD_TO)  # stable: rows of one bucket stay shuffled
-    batches = [order[start : start + size] for start in range(0, len(order), size)]
+    order.sort(key=lambda i: width(rows[i]))  # stable: rows of one width stay shuffled
+    batches = [order[start:end] for start, end in zip([0, *ends], ends)]
     return batches if dice is None else [batches[i] for i in dice.permutation(len(batches))]
 
 
+def padding_share(rows: Sequence[Row], ends: Sequence[int]) -> float:
+    """Share of an epoch's tokens that are padding."""
+    taken = sum(len(batch) * max(width(rows[i]) for i in batch) for batch in epoch(rows, ends, None))
+    return 1 - sum(len(row.tokens) for row in rows) / taken
+
+
 def pad(rows: Sequence[Row]) -> tuple[np.ndarray, np.ndarray]:
-    """Tokens [rows, 1 + a multiple of 32], zeros behind each row, and (offset, length) of each."""
-    longest = max(len(row.tokens) for row in rows)
-    batch = np.zeros((len(rows), 1 + PAD_TO * -(-longest // PAD_TO)), dtype=np.int32)
+    """Tokens [rows, width of the longest], zeros behind each row, and (offset, length) of each."""
+    batch = np.zeros((len(rows), max(map(width, rows))), dtype=np.int32)
     for place, row in zip(batch, rows):
         place[: len(row.tokens)] = row.tokens
     return batch, np.array([(row.offset, len(row.tokens)) for row in rows], dtype=np.int32)
 
 
-def batches(rows: Sequence[Row], size: int, seed: int | None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Padded batches: endless and newly shuffled each epoch with a seed, one fixed pass with None."""
-    dice = None if seed is None else np.random.default_rng(seed)
-    while True:
-        for indices in epoch(rows, size, dice):
+def batches(
+    rows: Sequence[Row], size: int, seed: int | None, skip: int = 0, budget: int = 4096
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Padded batches: endless and newly shuffled each epoch with a seed, one fixed pass with None.
+
+    The first `skip` are left out without being made. An epoch's order depends on its number and the seed alone.
+    """
+    ends = edges(rows, size, budget)
+    if not ends:
+        return
+    for number in count(skip // len(ends)) if seed is not None else range(1):
+        dice = None if seed is None else np.random.default_rng([number, seed])
+        for indices in epoch(rows, ends, dice)[max(0, skip - number * len(ends)) :]:
             yield pad([rows[i] for i in indices])
-        if dice is None:
-            return
 
 
 def show(batch: np.ndarray, lengths: np.ndarray, tokenizer: ChatTokenizer) -> str:

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,39 @@ SIZES = {
     "rope_theta": 10000.0,
     "max_position_embeddings": 512,
     "hidden_act": "silu",
+}
+OWN_SIZES: dict[str, dict[str, Any]] = {
+    "gemma3_text": {
+        "num_hidden_layers": 7,
+        "query_pre_attn_scalar": 64,
+        "sliding_window": 16,
+        "rope_theta": 1000000.0,
+        "rope_local_base_freq": 10000.0,
+        "rope_scaling": {"rope_type": "linear", "factor": 8.0},
+    },
+    "smollm3": {"num_hidden_layers": 5},
+    "granite": {
+        "attention_multiplier": 0.2,
+        "embedding_multiplier": 3.0,
+        "residual_multiplier": 0.5,
+        "logits_scaling": 2.0,
+        "attention_bias": False,
+        "mlp_bias": False,
+    },
+    "phi3": {
+        "partial_rotary_factor": 0.75,
+        "original_max_position_embeddings": 64,
+        "rope_scaling": {
+            "type": "longrope",
+            "long_factor": [1.0 + 0.25 * at for at in range(24)],
+            "short_factor": [1.0] * 24,
+        },
+    },
+}
+OWN_SIZES["granitemoehybrid"] = OWN_SIZES["granite"] | {
+    "layer_types": ["attention", "attention"],
+    "shared_intermediate_size": 512,
+    "num_local_experts": 0,
 }
 LLAMA_3_ROPE = {
     "rope_type": "llama3",
@@ -93,6 +127,53 @@ def make_tokenizer(
     (folder / "chat_template.jinja").write_text(TEMPLATE)
 
 
+def make_sentencepiece(folder: Path, first: str) -> None:
+    """Fill `folder` with a SentencePiece BPE of about 600 pieces; `first` is how a space comes in front of a text."""
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+
+    byte_pieces = [f"<0x{byte:02X}>" for byte in range(256)]
+    tokenizer = Tokenizer(models.BPE(byte_fallback=True, unk_token="<unk>", fuse_unk=True))
+    spaces = normalizers.Replace(" ", "\u2581")
+    tokenizer.normalizer = (
+        normalizers.Sequence([normalizers.Prepend("\u2581"), spaces]) if first == "always" else spaces
+    )
+    special = ["<unk>", BOS, END, *byte_pieces]
+    trainer = trainers.BpeTrainer(vocab_size=600, special_tokens=special, show_progress=False)
+    tokenizer.train_from_iterator([text for text in NASTY if text.isascii()] * 3, trainer)
+    raw = json.loads(tokenizer.to_str())
+    vocab = raw["model"]["vocab"]
+    pieces = [piece for piece in vocab if piece not in special]
+    splits = [(piece[:at], piece[at:]) for piece in pieces for at in range(1, len(piece))]  # every way to make a piece
+    raw["model"]["merges"] = [[left, right] for left, right in splits if left in vocab and right in vocab]
+    raw["added_tokens"] = [added for added in raw["added_tokens"] if added["content"] not in byte_pieces]
+    tokenizer = Tokenizer.from_str(json.dumps(raw))
+    if first == "first":
+        tokenizer.normalizer = None
+        tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first", split=False)
+    bos = tokenizer.token_to_id(BOS)
+    tokenizer.post_processor = processors.TemplateProcessing(single=f"{BOS} $A", special_tokens=[(BOS, bos)])
+    tokenizer.save(str(folder / "tokenizer.json"))
+    names = {"bos_token": BOS, "eos_token": END, "pad_token": END, "unk_token": "<unk>"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(names))
+
+
+def write_sentencepiece(folder: Path) -> None:
+    """Write tokenizer.model as SentencePiece would, for the vocabulary of tokenizer.json."""
+
+    def field(number: int, content: bytes) -> bytes:
+        assert len(content) < 128
+        return bytes([number * 8 + 2, len(content)]) + content
+
+    kinds = {"<unk>": 2, BOS: 3, END: 3}
+    vocab = json.loads((folder / "tokenizer.json").read_text())["model"]["vocab"]
+    message = b""
+    for piece, number in sorted(vocab.items(), key=lambda entry: entry[1]):
+        kind = 6 if piece.startswith("<0x") else kinds.get(piece, 1)
+        score = struct.pack("<f", 0.0 if kind > 1 else -float(number))
+        message += field(1, field(1, piece.encode()) + bytes([2 * 8 + 5]) + score + bytes([3 * 8, kind]))
+    (folder / "tokenizer.model").write_bytes(message)
+
+
 def make_model(folder: Path, kind: str = "llama", dtype: str = "float32", shards: int = 1, **changes: Any) -> Path:
     """Fill `folder` with a model of random weights; the same in mlx as in the files."""
     import mlx.core as mx
@@ -101,17 +182,44 @@ def make_model(folder: Path, kind: str = "llama", dtype: str = "float32", shards
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / "tokenizer.json").exists():
         make_tokenizer(folder)
-    config = {"model_type": kind, "vocab_size": 640, "tie_word_embeddings": True} | SIZES | changes
+    config = {"model_type": kind, "vocab_size": 640, "tie_word_embeddings": True} | SIZES | OWN_SIZES.get(kind, {})
+    config |= changes
     (folder / "config.json").write_text(json.dumps(config))
-    module = importlib.import_module(f"mlx_lm.models.{kind}")
     mx.random.seed(7)
-    model = module.Model(module.ModelArgs.from_dict(config))
+    model = mlx_model(config)
     weights = {
-        name: mx.random.normal(value.shape) * 0.05 + (value.ndim == 1)
+        name: mx.random.normal(value.shape) * 0.05 + (value.ndim == 1 and kind != "gemma3_text")
         for name, value in tree_flatten(model.parameters())
     }
+    if config["tie_word_embeddings"]:
+        weights.pop("lm_head.weight", None)
+    if kind == "granitemoehybrid":
+        weights = fused_gate(weights)
     save(folder, {name: value.astype(getattr(mx, dtype)) for name, value in weights.items()}, shards)
     return folder
+
+
+def fused_gate(weights: dict[str, Any]) -> dict[str, Any]:
+    """Granite 4's own names and shapes, which mlx parts when it loads them."""
+    import mlx.core as mx
+
+    renamed = {}
+    for name, value in weights.items():
+        if "mlp.gate_proj" in name:
+            both = [value, weights[name.replace("gate_proj", "up_proj")]]
+            renamed[name.replace("mlp.gate_proj", "shared_mlp.input_linear")] = mx.concatenate(both)
+        elif "mlp.up_proj" not in name:
+            renamed[name.replace("mlp.down_proj", "shared_mlp.output_linear")] = value
+    return renamed
+
+
+def mlx_model(config: dict[str, Any]) -> Any:
+    """The model `config` describes, with weights that mean nothing."""
+    from mlx_lm.utils import MODEL_REMAPPING
+
+    kind = config["model_type"]
+    module = importlib.import_module(f"mlx_lm.models.{MODEL_REMAPPING.get(kind, kind)}")
+    return module.Model(module.ModelArgs.from_dict(config))
 
 
 def save(folder: Path, weights: dict[str, Any], shards: int = 1) -> None:
@@ -134,9 +242,8 @@ def mlx_logits(folder: Path, ids: list[int]) -> np.ndarray:
     """The model in `folder`, run by mlx in float32."""
     import mlx.core as mx
 
-    config = json.loads((folder / "config.json").read_text())
-    module = importlib.import_module(f"mlx_lm.models.{config['model_type']}")
-    model = module.Model(module.ModelArgs.from_dict(config))
+    model = mlx_model(json.loads((folder / "config.json").read_text()))
     files = sorted(folder.glob("*.safetensors"))
-    model.load_weights([(k, v.astype(mx.float32)) for file in files for k, v in mx.load(str(file)).items()])
+    weights = {k: v.astype(mx.float32) for file in files for k, v in mx.load(str(file)).items()}
+    model.load_weights(list((model.sanitize(weights) if "sanitize" in dir(model) else weights).items()))
     return np.array(model(mx.array([ids]))[0])

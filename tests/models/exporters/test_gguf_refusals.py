@@ -73,7 +73,7 @@ Q_PROJ = "model.layers.1.self_attn.q_proj"
 @pytest.mark.parametrize(
     ("harm", "words"),
     [
-        (edit_json("config.json", model_type="mamba"), ["'mamba'", "llama, qwen2, qwen3"]),
+        (edit_json("config.json", model_type="mamba"), ["'mamba'", "llama, mistral", "llama_cpp_dir"]),
         (
             edit_json("config.json", architectures=["LlamaForSequenceClassification"]),
             ["LlamaForSequenceClassification"],
@@ -88,7 +88,7 @@ Q_PROJ = "model.layers.1.self_attn.q_proj"
         (edit_json("tokenizer.json", pre_tokenizer=OTHER_SPLIT), ["[aeiou]+", "llama-bpe", "qwen2"]),
         (edit_json("tokenizer.json", pre_tokenizer=None), ["nothing", "llama-bpe"]),
         (edit_json("tokenizer.json", normalizer={"type": "Lowercase"}), ["Lowercase"]),
-        (edit_json("tokenizer.json", model={"type": "Unigram", "vocab": []}), ["'Unigram'", "byte-level BPE"]),
+        (edit_json("tokenizer.json", model={"type": "Unigram", "vocab": []}), ["'Unigram'", "only BPE"]),
         (edit_json("tokenizer_config.json", eos_token="<none>"), ["<none>", "never stops"]),
         (edit_json("tokenizer_config.json", bos_token="<|eot_id|>"), ["<|begin_of_text|>", "bos_token"]),
         (cut("tokenizer.json"), ["tokenizer.json", "cannot be read"]),

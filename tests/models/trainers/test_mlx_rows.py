@@ -16,16 +16,32 @@ ROWS = [Row(list(range(1, 2 + length)), length // 2) for length in (5, 70, 33, 8
 
 @pytest.mark.parametrize("size", [1, 3, 4, 11, 50])
 def test_an_epoch_holds_every_row_exactly_once(size: int) -> None:
-    dice = np.random.default_rng(1)
-    for order in (mlx_rows.epoch(ROWS, size, dice), mlx_rows.epoch(ROWS, size, dice), mlx_rows.epoch(ROWS, size, None)):
+    dice, ends = np.random.default_rng(1), mlx_rows.edges(ROWS, size)
+    for order in (mlx_rows.epoch(ROWS, ends, dice), mlx_rows.epoch(ROWS, ends, dice), mlx_rows.epoch(ROWS, ends, None)):
         assert Counter(i for batch in order for i in batch) == Counter(range(len(ROWS)))
-        assert len(order) == -(-len(ROWS) // size)
+        assert len(order) == len(ends) >= -(-len(ROWS) // size)
 
 
-def test_rows_of_a_batch_are_about_as_long() -> None:
-    for batch in mlx_rows.epoch(ROWS * 20, 4, np.random.default_rng(1))[:-1]:
-        widths = {len((ROWS * 20)[i].tokens) // mlx_rows.PAD_TO for i in batch}
-        assert max(widths) - min(widths) <= 1
+def many_rows() -> list[Row]:
+    """As many rows as a channel has, as long as answers are."""
+    dice = np.random.default_rng(3)
+    return [Row([1] * int(tokens), 9) for tokens in dice.integers(40, 700, 1400)]
+
+
+def test_batches_stay_within_the_budget_and_hold_little_padding() -> None:
+    rows = many_rows()
+    ends = mlx_rows.edges(rows, 8, 3000)
+    order = mlx_rows.epoch(rows, ends, np.random.default_rng(1))
+    assert max(len(batch) for batch in order) == 8
+    assert max(len(batch) * max(mlx_rows.width(rows[i]) for i in batch) for batch in order) <= 3000
+    assert mlx_rows.padding_share(rows, ends) < 0.03
+
+
+@pytest.mark.parametrize("size", [1, 2, 5])
+def test_batches_end_where_the_rows_do(size: int) -> None:
+    for rows in (ROWS, ROWS[:1], [ROWS[1]] * 7, []):
+        ends = mlx_rows.edges(rows, size)
+        assert ends == sorted(set(ends)) and (ends[-1:] == [len(rows)] if rows else ends == [])
 
 
 def test_training_is_shuffled_anew_each_epoch_and_by_its_seed_alone() -> None:
@@ -98,3 +114,10 @@ def test_a_row_without_an_answer_is_refused(tmp_path: Path) -> None:
     (tmp_path / "train.jsonl").write_text('{"messages": [{"role": "user", "content": "why"}]}\n')
     with pytest.raises(DatasetError, match=r"train\.jsonl, row 1"):
         mlx_rows.read(tmp_path / "train.jsonl")
+
+
+@pytest.mark.parametrize("done", [0, 1, 5, 6, 13])
+def test_training_that_goes_on_sees_the_batches_it_has_not_seen(done: int) -> None:
+    whole = [batch.tobytes() for (batch, _), _ in zip(mlx_rows.batches(ROWS, 2, 3), range(20))]
+    rest = [batch.tobytes() for (batch, _), _ in zip(mlx_rows.batches(ROWS, 2, 3, done), range(20 - done))]
+    assert rest == whole[done:]

@@ -40,11 +40,19 @@ LAYER: dict[str, Shape] = {
     "mlp.up_proj.weight": ("feed_forward", "hidden"),
     "mlp.down_proj.weight": ("hidden", "feed_forward"),
 }
+HEAD_NORMS: dict[str, Shape] = {"self_attn.q_norm.weight": ("head",), "self_attn.k_norm.weight": ("head",)}
 QKV_BIASES: dict[str, Shape] = {
     "self_attn.q_proj.bias": ("queries",),
     "self_attn.k_proj.bias": ("keys",),
     "self_attn.v_proj.bias": ("keys",),
 }
+OTHER_BIASES: dict[str, Shape] = {
+    "self_attn.o_proj.bias": ("hidden",),
+    "mlp.gate_proj.bias": ("feed_forward",),
+    "mlp.up_proj.bias": ("feed_forward",),
+    "mlp.down_proj.bias": ("hidden",),
+}
+IN_PAIRS = ("self_attn.q_proj.", "self_attn.k_proj.")
 
 
 class Rope(BaseModel):
@@ -61,7 +69,9 @@ class Rope(BaseModel):
     attention_factor: float | None = None
     beta_fast: float | None = None
     beta_slow: float | None = None
-    partial_rotary_factor: float = Field(default=1.0, ge=1.0, le=1.0)
+    partial_rotary_factor: float | None = Field(default=None, gt=0, le=1)
+    long_factor: list[float] | None = None
+    short_factor: list[float] | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -90,6 +100,8 @@ class ModelConfig(BaseModel):
     rope_theta: float | None = None
     rope_scaling: Rope | None = None
     rope_parameters: Rope | None = Field(default=None, description="transformers 5's name, with rope_theta inside")
+    partial_rotary_factor: float = Field(default=1.0, gt=0, le=1, description="the share of a head that is rotated")
+    original_max_position_embeddings: int | None = None
     tie_word_embeddings: bool | None = None
     bos_token_id: int | list[int] | None = None
     eos_token_id: int | list[int] | None = None
@@ -103,9 +115,19 @@ class ModelConfig(BaseModel):
         return rope.model_copy(update={"rope_theta": theta})
 
     @property
+    def rotated_share(self) -> float:
+        """The share of each head that is rotated by its position."""
+        return self.rope.partial_rotary_factor or self.partial_rotary_factor
+
+    @property
     def head_width(self) -> int:
         """Values per attention head."""
         return self.head_dim or self.hidden_size // self.num_attention_heads
+
+    @property
+    def key_heads(self) -> int:
+        """Heads of the keys and of the values."""
+        return self.num_key_value_heads or self.num_attention_heads
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -116,7 +138,9 @@ class ModelConfig(BaseModel):
             "feed_forward": self.intermediate_size,
             "queries": self.num_attention_heads * self.head_width,
             "head": self.head_width,
-            "keys": (self.num_key_value_heads or self.num_attention_heads) * self.head_width,
+            "keys": self.key_heads * self.head_width,
+            "queries_keys_values": (self.num_attention_heads + 2 * self.key_heads) * self.head_width,
+            "gate_and_up": 2 * self.intermediate_size,
         }
 
 
@@ -145,41 +169,65 @@ class Family:
     """Beginnings of tensors whose rows move: llama.cpp rotates neighbours, transformers halves of a head."""
     rope_types: tuple[str, ...] = ("default", "linear", "yarn")
     """The position encodings llama.cpp computes for this family."""
-    tells_head_width: bool = True
-    """False where llama.cpp's converter leaves it out unless config.json has a head_dim."""
+    tells_head_width: bool | None = True
+    """False where llama.cpp's converter leaves it out unless config.json has a head_dim; None where it always does."""
+    config: type[ModelConfig] = ModelConfig
+    """What config.json must say; a family extends it by settings of its own, and refuses what llama.cpp fixes."""
+    added_to_norms: float = 0.0
+    """1 where the model multiplies by 1 + weight and llama.cpp by the weight."""
+    parted: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Tensor > the llama-named tensors its rows are, in equal parts; one name only renames it."""
+    rotates_a_share: bool = False
+    """True where llama.cpp can rotate less than a whole head."""
     add_keys: Callable[["GGUFWriter", ModelConfig], None] = _no_keys
     make_tensors: Callable[[ModelConfig], "dict[str, np.ndarray]"] = _no_tensors
 
 
 def known() -> list[str]:
     """The `model_type` of every family there is."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+    return sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
+
+
+def kind(model: Path) -> str | None:
+    """`model_type` in config.json of the folder `model`. Raises ExportError when it cannot be read."""
+    raw = _raw(model / "config.json")
+    return str(raw["model_type"]) if "model_type" in raw else None
 
 
 def read(model: Path) -> tuple[ModelConfig, Family]:
     """config.json of the folder `model`, and its family. Raises ExportError."""
     file = model / "config.json"
-    try:
-        raw = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ExportError(f"{file}: cannot be read ({error}); a model folder needs its config.json") from None
-    kind = raw.get("model_type") if isinstance(raw, dict) else None
-    if kind not in known():
+    name = kind(model)
+    if name not in known():
         raise ExportError(
-            f"{file}: model_type {kind!r} cannot be written as GGUF yet; supported: {', '.join(known())}. "
-            "Train one of these, or convert this folder with llama.cpp's convert_hf_to_gguf.py"
+            f"{file}: model_type {name!r} cannot be written as GGUF by us; supported: {', '.join(known())}. Train one "
+            "of these, or set the export option llama_cpp_dir to a llama.cpp folder, whose own converter is then used"
         )
-    family: Family = import_module(f"{__name__}.{kind}").FAMILY
+    family: Family = import_module(f"{__name__}.{name}").FAMILY
     try:
-        config = ModelConfig.model_validate(raw)
+        config = family.config.model_validate(_raw(file))
     except ValidationError as error:
-        where = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg'].lower()}" for e in error.errors())
+        where = "; ".join(
+            f"{'.'.join(map(str, e['loc'])) or name}: {e['msg'].removeprefix('Value error, ')}" for e in error.errors()
+        )
         raise ExportError(f"{file}: {where}") from None
     if config.architectures and config.architectures[0] not in family.classes:
         raise ExportError(f"{file}: architecture {config.architectures[0]!r} is not {' or '.join(family.classes)}")
     if config.rope.rope_type not in family.rope_types:
         raise ExportError(
-            f"{file}: rope type {config.rope.rope_type!r} cannot be written for {kind}; "
+            f"{file}: rope type {config.rope.rope_type!r} cannot be written for {name}; "
             f"supported: {', '.join(family.rope_types)}"
         )
+    if config.rotated_share != 1 and not family.rotates_a_share:
+        raise ExportError(f"{file}: partial_rotary_factor {config.rotated_share:g}, and llama.cpp's {name} rotates all")
     return config, family
+
+
+def _raw(file: Path) -> dict[str, Any]:
+    try:
+        raw = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ExportError(f"{file}: cannot be read ({error}); a model folder needs its config.json") from None
+    if not isinstance(raw, dict):
+        raise ExportError(f"{file}: holds no settings but {type(raw).__name__}; copy it from the base")
+    return raw

@@ -3,14 +3,15 @@
 import math
 from typing import TYPE_CHECKING
 
-from understudy.exporters.gguf_families import LAYER, QKV_BIASES, Family, ModelConfig
+from understudy.exporters.gguf_families import IN_PAIRS, LAYER, OTHER_BIASES, QKV_BIASES, Family, ModelConfig
 
 if TYPE_CHECKING:
     import numpy as np
     from gguf import GGUFWriter
 
 
-def _add_keys(writer: "GGUFWriter", config: ModelConfig) -> None:
+def add_keys(writer: "GGUFWriter", config: ModelConfig) -> None:
+    """The two keys llama.cpp's converter adds for Llama and its copies."""
     writer.add_vocab_size(config.vocab_size)
     writer.add_rope_dimension_count(config.head_width)
 
@@ -44,15 +45,9 @@ FAMILY = Family(
     architecture="llama",
     classes=("LlamaForCausalLM",),
     layer=LAYER,
-    optional=QKV_BIASES
-    | {
-        "self_attn.o_proj.bias": ("hidden",),
-        "mlp.gate_proj.bias": ("feed_forward",),
-        "mlp.up_proj.bias": ("feed_forward",),
-        "mlp.down_proj.bias": ("hidden",),
-    },
-    rotated_in_pairs=("self_attn.q_proj.", "self_attn.k_proj."),
+    optional=QKV_BIASES | OTHER_BIASES,
+    rotated_in_pairs=IN_PAIRS,
     rope_types=("default", "linear", "yarn", "llama3"),
-    add_keys=_add_keys,
+    add_keys=add_keys,
     make_tensors=_rope_frequencies,
 )

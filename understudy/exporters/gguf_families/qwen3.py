@@ -1,9 +1,5 @@
 """Qwen 3, dense: Llama's shape with a norm on the queries and keys of each head, and no biases."""
 
-from understudy.exporters.gguf_families import LAYER, Family
+from understudy.exporters.gguf_families import HEAD_NORMS, LAYER, Family
 
-FAMILY = Family(
-    architecture="qwen3",
-    classes=("Qwen3ForCausalLM",),
-    layer=LAYER | {"self_attn.q_norm.weight": ("head",), "self_attn.k_norm.weight": ("head",)},
-)
+FAMILY = Family(architecture="qwen3", classes=("Qwen3ForCausalLM",), layer=LAYER | HEAD_NORMS)

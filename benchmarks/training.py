@@ -1,0 +1,229 @@
+"""
+Training: tokens under loss per second against mlx-lm's own command and against a batch of one; padding; resuming.
+
+The runs are timed in turns on the same rows of 40 to 700 tokens, so that a busy machine slows each
+of them. Tokens under loss are counted from the rows: what mlx-lm reports has a token of padding per row in it.
+"""
+
+import json
+import math
+import os
+import random
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+from benchmarks.figures import Figure
+from understudy import worker
+from understudy.bases.scratch import ScratchBase
+from understudy.errors import WorkerFailed
+from understudy.interfaces import Report
+from understudy.trainers import mlx_rows
+from understudy.trainers.mlx_lora import MlxLoraTrainer
+
+ROOT = Path(__file__).resolve().parents[1]
+TRAIN_ROWS, VALID_ROWS, TURNS, KILLS, EPOCHS, RATE = 96, 24, 3, 6, 2, 1e-3
+STOCK = {"mlx_lm": (8, 1), "one_row": (1, 8)}
+"""Name > rows per iteration and iterations per update: 8 rows per update in each, as in ours."""
+
+TOPICS = ("candle", "ice", "river", "bridge", "engine", "star", "seed", "clock")
+CLAUSES = (
+    "the {} warms because heat moves from hot to cold",
+    "a {} stands still while nothing pushes it",
+    "look at the {} again and say what has changed",
+    "**the {} is not the cause**, it only shows it",
+)
+
+
+def figures() -> Iterator[Figure]:
+    """Every figure of the group; takes about six minutes."""
+    with tempfile.TemporaryDirectory(prefix="understudy-bench-") as folder:
+        home = Path(folder)
+        _base(home)
+        _write_rows(home / "train.jsonl", TRAIN_ROWS, seed=1)
+        _write_rows(home / "valid.jsonl", VALID_ROWS, seed=2)
+        yield from _speed(home)
+        yield _padding(home)
+        yield from _resume(home)
+
+
+def _speed(home: Path) -> Iterator[Figure]:
+    """Ours, mlx-lm's command with as many rows per update, and the recipe of one row at a time, in turns."""
+    runs: dict[str, list[dict[str, float]]] = {name: [] for name in ("ours", *STOCK)}
+    for turn in range(TURNS):
+        runs["ours"].append(_ours(home, home / f"ours-{turn}"))
+        for name in STOCK:
+            runs[name].append(_stock_apart(home, home / f"{name}-{turn}", name))
+    for name, found in runs.items():
+        yield Figure(f"{name}_tokens_per_second", statistics.median(run["speed"] for run in found))
+        yield Figure(f"{name}_valid_loss", found[-1]["valid_loss"])
+    for name, limit in (("mlx_lm", 1.0), ("one_row", 1.5)):
+        pairs = list(zip(runs["ours"], runs[name], strict=True))
+        yield Figure(f"speed_over_{name}", statistics.median(a["speed"] / b["speed"] for a, b in pairs), ">=", limit)
+        loss = statistics.median(a["valid_loss"] - b["valid_loss"] for a, b in pairs)
+        yield Figure(f"valid_loss_minus_{name}", loss, "<=", 0.0)
+    yield Figure("overhead_share_of_callbacks", statistics.median(run["overhead"] for run in runs["ours"]), "<", 0.02)
+    yield Figure("share_of_three_answers", statistics.median(run["samples"] for run in runs["ours"]))
+
+
+def _padding(home: Path) -> Figure:
+    """On as many rows as a channel has."""
+    dice = random.Random(4)
+    rows = [mlx_rows.Row([1] * dice.randint(40, 700), 20) for _ in range(1400)]
+    return Figure("padding_share", mlx_rows.padding_share(rows, mlx_rows.edges(rows, 8)), "<", 0.03)
+
+
+def _resume(home: Path) -> Iterator[Figure]:
+    """Kill a run with dropout and accumulation at random moments, let it end, and compare it with one left alone."""
+    options = {"dropout": 0.1, "accumulation": 2, "epochs": 2, "batch_size": 4, "evaluations_per_epoch": 2}
+    trainer = MlxLoraTrainer(MlxLoraTrainer.Options(rank=8, learning_rate=1e-3, patience=99, **options))
+    dice, kills = random.Random(7), 0
+
+    def train(out: Path, report: Report = _silent) -> None:
+        trainer.train(home / "base", home / "train.jsonl", home / "valid.jsonl", out, 1, report)
+
+    def killer(done: int, total: int, note: str = "") -> None:
+        if note.startswith("loss") and dice.random() < 1 / 8:
+            for process in list(worker.running):
+                os.kill(process.pid, signal.SIGKILL)
+
+    train(home / "undisturbed")
+    for _ in range(KILLS):
+        try:
+            train(home / "killed", killer)
+        except WorkerFailed:
+            kills += 1
+    train(home / "killed")
+    pairs = list(zip(_losses(home / "undisturbed"), _losses(home / "killed"), strict=True))
+    yield Figure("kills", kills, ">", 0)
+    yield Figure("largest_loss_difference_after_kills", max(abs(a - b) for a, b in pairs), "<", 1e-4)
+
+
+def _losses(out: Path) -> list[float]:
+    rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    return [row["valid_loss"] if row["train_loss"] is None else row["train_loss"] for row in rows]
+
+
+def _silent(done: int, total: int, note: str = "") -> None:
+    """A report nobody reads."""
+
+
+def _ours(home: Path, out: Path) -> dict[str, float]:
+    trainer = MlxLoraTrainer(
+        MlxLoraTrainer.Options(
+            learning_rate=RATE, epochs=EPOCHS, batch_size=2, accumulation=4, patience=99, evaluations_per_epoch=1
+        )
+    )
+    card = trainer.train(home / "base", home / "train.jsonl", home / "valid.jsonl", out, 1, _silent)
+    samples = float(card.settings["samples_share"] or 0)
+    rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    return {
+        "speed": card.tokens_per_second,
+        "valid_loss": [row["valid_loss"] for row in rows if row["valid_loss"] is not None][-1],
+        "overhead": card.overhead_share - samples,
+        "samples": samples,
+    }
+
+
+def _stock_apart(home: Path, out: Path, name: str) -> dict[str, float]:
+    """`_stock` in a process of its own. Raises SystemExit."""
+    out.mkdir()
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.training", name, str(home), str(out)],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=worker.environment(),
+    )
+    if done.returncode:
+        raise SystemExit(f"{name} ended with {done.returncode}:\n{done.stderr[-3000:]}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def _stock(home: Path, out: Path, size: int, accumulation: int) -> dict[str, float]:
+    """What `mlx_lm lora` does, and its speed without the first quarter, in which it may compile.
+
+    Optimizer and schedule are ours, so that a difference of the losses comes from batches and loss alone:
+    its own Adam skips the bias correction, which makes the same rate three times as large.
+    """
+    from mlx_lm.lora import CONFIG_DEFAULTS, load_dataset, train_model
+    from mlx_lm.tuner.callbacks import TrainingCallback
+    from mlx_lm.tuner.trainer import evaluate
+    from mlx_lm.utils import load
+
+    from understudy.trainers.mlx_plugins import Batches, strict_loss
+
+    reports: list[dict[str, float]] = []
+
+    class Seen(TrainingCallback):
+        def on_train_loss_report(self, train_info: dict[str, float]) -> None:
+            reports.append(train_info)
+
+    updates = EPOCHS * TRAIN_ROWS // (size * accumulation)
+    settings = CONFIG_DEFAULTS | {
+        "model": str(home / "base"),
+        "data": str(home),
+        "adapter_path": str(out),
+        "seed": 1,
+        "num_layers": -1,
+        "batch_size": size,
+        "grad_accumulation_steps": accumulation,
+        "iters": EPOCHS * TRAIN_ROWS // size,
+        "steps_per_report": accumulation,
+        "steps_per_eval": 10**6,
+        "optimizer": "adamw",
+        "optimizer_config": {"adamw": {"bias_correction": True}},
+        "lr_schedule": {"name": "cosine_decay", "arguments": [RATE, updates], "warmup": math.ceil(updates / 10)},
+        "lora_parameters": {"rank": 8, "scale": 2.0, "dropout": 0.0},
+        "mask_prompt": True,
+        "max_seq_length": 2048,
+    }
+    model, tokenizer = load(str(home / "base"))
+    args = SimpleNamespace(**settings | {"train": True, "test": False})
+    train_model(args, model, *load_dataset(args, tokenizer)[:2], Seen())
+    examples = mlx_rows.read(home / "valid.jsonl")
+    rows = [mlx_rows.encode(example, tokenizer, tokenizer.eos_token_ids) for example in examples]
+    timed, before = reports[len(reports) // 4 :], reports[len(reports) // 4 - 1]["trained_tokens"]
+    seconds = sum(accumulation / report["iterations_per_second"] for report in timed)
+    tokens = timed[-1]["trained_tokens"] - before - len(timed) * size * accumulation
+    return {"speed": tokens / seconds, "valid_loss": evaluate(model, rows, 8, -1, 2048, strict_loss, Batches(1))}
+
+
+def _base(home: Path) -> None:
+    """A model of two blocks that knows the words, but no chats."""
+    options = ScratchBase.Options(
+        vocabulary=400, hidden=128, intermediate=256, layers=2, updates=30, passage_tokens=64, context=1024
+    )
+    out = home / "base"
+    out.mkdir()
+    ScratchBase(options).prepare([_talk(random.Random(n), 400) for n in range(12)], out, 3, _silent)
+
+
+def _write_rows(file: Path, count: int, seed: int) -> None:
+    """Chats whose answers are as long as real ones: about 40 to 700 tokens."""
+    dice = random.Random(seed)
+    rows = [
+        [
+            {"role": "user", "content": f"What of the {dice.choice(TOPICS)}?"},
+            {"role": "assistant", "content": _talk(dice, dice.randint(12, 560))},
+        ]
+        for _ in range(count)
+    ]
+    file.write_text("".join(json.dumps({"messages": row}) + "\n" for row in rows), encoding="utf-8")
+
+
+def _talk(dice: random.Random, words: int) -> str:
+    text: list[str] = []
+    while len(text) < words:
+        text += dice.choice(CLAUSES).format(dice.choice(TOPICS)).split()
+    return " ".join(text[:words]) + "."
+
+
+if __name__ == "__main__":
+    kind, folder, target = sys.argv[1:]
+    print(json.dumps(_stock(Path(folder), Path(target), *STOCK[kind])))

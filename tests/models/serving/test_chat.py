@@ -1,0 +1,119 @@
+"""Laws of the chat, typed into a real process."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from understudy.serving import NOTICE, Asked, LocalChat
+
+TALK = """
+import sys
+from pathlib import Path
+from understudy.serving import Asked
+from understudy.serving.chat import chat
+sys.exit(chat(Path(sys.argv[1]), asked=Asked(temperature=1.0, seed=3, max_tokens=int(sys.argv[2]))))
+"""
+
+
+def begin(gguf: Path, max_tokens: int) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-c", TALK, str(gguf), str(max_tokens)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+    )
+
+
+def until(talk: "subprocess.Popen[str]", mark: str) -> None:
+    """Read what is said up to `mark`."""
+    assert talk.stdout and talk.stderr
+    said = ""
+    while not said.endswith(mark):
+        letter = talk.stdout.read(1)
+        assert letter, talk.stderr.read()
+        said += letter
+
+
+def test_a_chat_says_once_that_ai_answers_and_ends_at_the_end_of_the_input(gguf: Path) -> None:
+    out, errors = begin(gguf, 8).communicate("Why?\n/new\n/what\n\nWhy?\n", timeout=120)
+    assert errors == "" and out.count(NOTICE) == 1
+    assert "(a new conversation)" in out and "/what is no command" in out
+    answers = [part.partition("\n(cut off at the limit)")[0] for part in out.split("> ") if "(cut off" in part]
+    assert len(answers) == 2 and answers[0] == answers[1] != ""
+
+
+def test_ctrl_c_stops_the_answer_and_not_the_chat(gguf: Path) -> None:
+    talk = begin(gguf, 1900)
+    assert talk.stdin and talk.stdout
+    talk.stdin.write("Why does a candle burn?\n")
+    talk.stdin.flush()
+    until(talk, "> ")
+    assert talk.stdout.read(1)  # the answer has begun
+    os.kill(talk.pid, signal.SIGINT)
+    out, errors = talk.communicate("/quit\n", timeout=120)
+    assert talk.returncode == 0 and errors == ""
+    assert "(stopped)" in out
+
+
+def test_ctrl_c_at_the_prompt_ends_the_chat(gguf: Path) -> None:
+    talk = begin(gguf, 8)
+    assert talk.stdout
+    until(talk, "> ")
+    os.kill(talk.pid, signal.SIGINT)
+    assert talk.communicate(timeout=60)[1] == ""
+    assert talk.returncode == 0
+
+
+def test_a_long_chat_forgets_its_oldest_turn_and_goes_on(gguf: Path) -> None:
+    long = "candle " * 220
+    out, _ = begin(gguf, 8).communicate(f"{long}\n{long}\n{long}\n{'candle ' * 2000}\nWhy?\n", timeout=120)
+    assert "the oldest question and its answer are forgotten" in out
+    assert "begin a new one" in out
+    assert out.count("(cut off at the limit)") == 4
+
+
+def test_an_answer_given_up_leaves_nothing_for_the_next(gguf: Path) -> None:
+    model, messages = LocalChat(gguf), [{"role": "user", "content": "Why?"}]
+    asked = Asked(temperature=0, max_tokens=20)
+    try:
+        whole = "".join(model.answer(messages, asked))
+        given_up = model.answer(messages, asked)
+        next(given_up)
+        given_up.close()
+        assert model.ended is None
+        assert "".join(model.answer(messages, asked)) == whole
+        assert model.ended and model.ended.finish == "length"
+    finally:
+        model.close()
+
+
+def test_a_system_message_reaches_the_model(gguf: Path) -> None:
+    model = LocalChat(gguf)
+    question = [{"role": "user", "content": "Why?"}]
+    try:
+        list(model.answer(question, Asked(max_tokens=1)))
+        alone = model.ended
+        list(model.answer([{"role": "system", "content": "Be brief."}, *question], Asked(max_tokens=1)))
+        assert alone and model.ended and model.ended.input > alone.input
+    finally:
+        model.close()
+
+
+@pytest.mark.parametrize("code", [signal.SIGKILL])
+def test_a_model_process_that_dies_is_started_again(gguf: Path, code: signal.Signals) -> None:
+    model, messages = LocalChat(gguf), [{"role": "user", "content": "Why?"}]
+    try:
+        model.start()
+        assert model._process
+        os.kill(model._process.pid, code)
+        model._process.wait()
+        assert "".join(model.answer(messages, Asked(max_tokens=3)))
+    finally:
+        model.close()

@@ -1,0 +1,145 @@
+"""Laws of the template round trip, on a tiny model whose files are really read by transformers and llama.cpp."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from tests.models.exporters.gguf_models import silent
+from tests.models.serving.conftest import as_gguf
+from understudy.errors import ExportError
+from understudy.exporters.templates import (
+    CONVERSATIONS,
+    FAMILIES,
+    RoundTrip,
+    family,
+    marks_in,
+    round_trip,
+    settle,
+    settled,
+)
+
+ASKED = [[{"role": "user", "content": "Why does a candle burn?"}]]
+CHATML = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+THINKS = CHATML.replace(
+    "assistant\n{% endif %}",
+    "assistant\n{% if enable_thinking is defined and enable_thinking is false %}<think>\n\n</think>\n\n{% endif %}"
+    "{% endif %}",
+)
+IN_JINJA = {
+    "chatml": CHATML,
+    "qwen3-not-thinking": THINKS,
+    "qwen2.5": "{% if messages[0].role != 'system' %}<|im_start|>system\nYou are Qwen, created by Alibaba Cloud. "
+    "You are a helpful assistant.<|im_end|>\n{% endif %}" + CHATML,
+    "gemma": "{% if messages[0].role == 'system' %}{% set s = messages[0].content + '\n\n' %}"
+    "{% set messages = messages[1:] %}{% endif %}{% for m in messages %}<start_of_turn>"
+    "{{ 'model' if m.role == 'assistant' else 'user' }}\n{{ s if loop.first and s }}{{ m.content }}<end_of_turn>\n"
+    "{% endfor %}{% if add_generation_prompt %}<start_of_turn>model\n{% endif %}",
+    "phi4-mini": "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}",
+}
+
+
+def check(fused: Path, gguf: Path, tmp_path: Path, asked: bool = False, limit: int = 8) -> RoundTrip:
+    return round_trip(fused, gguf, ASKED if asked else [], limit, tmp_path / "log", silent)
+
+
+def changed(fused: Path, tmp_path: Path, template: str) -> Path:
+    """The model with another chat template."""
+    folder = shutil.copytree(fused, tmp_path / "changed")
+    (folder / "chat_template.jinja").write_text(template)
+    return folder
+
+
+def test_an_honest_export_differs_in_nothing_and_knows_its_family(fused: Path, gguf: Path, tmp_path: Path) -> None:
+    found = check(fused, gguf, tmp_path)
+    assert found.differences == [] and found.family == "llama3"
+    assert "<|eot_id|>" in found.stops
+
+
+def test_a_file_with_another_template_is_told_by_its_first_token(fused: Path, gguf: Path, tmp_path: Path) -> None:
+    found = check(changed(fused, tmp_path, CHATML), gguf, tmp_path)
+    assert len(found.differences) == 2 * len(CONVERSATIONS) == len(found.problems)
+    assert re.search(r"token 0 was '<.*' \(\d+\) in training and is '<\|begin_of_text\|>' \(0\)", found.differences[0])
+    assert found.family is None
+
+
+def test_an_answer_that_does_not_stop_is_told(fused: Path, gguf: Path, tmp_path: Path) -> None:
+    found = check(fused, gguf, tmp_path, asked=True)
+    assert len(found.endless) == 1 and "within 8 tokens" in found.endless[0]
+
+
+@pytest.mark.parametrize("name", IN_JINJA)
+def test_a_family_is_known_by_what_it_writes(name: str) -> None:
+    template = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True).from_string(IN_JINJA[name])
+    for messages in CONVERSATIONS.values():
+        text = template.render(messages=messages[:-1], add_generation_prompt=True, enable_thinking=False)
+        assert family(name).render(messages[:-1]) == text
+
+
+def test_thinking_is_off_in_a_settled_export_only(fused: Path, tmp_path: Path) -> None:
+    thinking = changed(fused, tmp_path, "{{ bos_token }}" + THINKS)
+    bare = check(thinking, as_gguf(thinking, "bare"), tmp_path)
+    assert bare.differences and all("(prompt)" in told for told in bare.differences)
+    assert settle(thinking) and not settle(thinking)
+    found = check(thinking, as_gguf(thinking, "settled"), tmp_path)
+    assert found.differences == [] and found.family == "qwen3-not-thinking"
+
+
+def test_a_settled_template_still_obeys_its_caller() -> None:
+    template = settled(THINKS)
+    messages = CONVERSATIONS["one turn"][:-1]
+    env = ImmutableSandboxedEnvironment()
+    render = {t: env.from_string(t).render for t in (THINKS, template)}
+    for given in ({"enable_thinking": True}, {"enable_thinking": False}):
+        texts = [render[t](messages=messages, add_generation_prompt=True, **given) for t in render]
+        assert texts[0] == texts[1]
+    assert settled(template) == template and settled(CHATML) == CHATML
+
+
+def test_a_template_in_the_tokenizer_file_is_settled_there(tmp_path: Path) -> None:
+    file = tmp_path / "tokenizer_config.json"
+    for given in (THINKS, [{"name": "default", "template": THINKS}]):
+        file.write_text(json.dumps({"eos_token": "é", "chat_template": given}))
+        assert settle(tmp_path) and not settle(tmp_path)
+        assert json.loads(file.read_text())["eos_token"] == "é"
+
+
+@pytest.mark.parametrize(
+    ("answer", "marks"),
+    [
+        ("Wax **burns**.\n\n- a < b | c > d\n- the user: me", set()),
+        ("<think>hm</think> Yes", {"<think>", "</think>"}),
+        ("Yes.<|im_end|>\nuser\nAnd?", {"<|im_end|>", "user"}),
+        ("Yes<end_of_turn> [/INST]", {"<end_of_turn>", "[/INST]"}),
+    ],
+)
+def test_marks_of_a_template_in_an_answer_are_found(answer: str, marks: set[str]) -> None:
+    assert marks_in(answer) == marks
+
+
+def test_every_family_has_its_own_name_and_a_template_for_ollama() -> None:
+    assert len({f.name for f in FAMILIES}) == len(FAMILIES) == len({f.go() for f in FAMILIES})
+    for one in FAMILIES:
+        assert one.go().count("{{ range") == 1 and '"""' not in one.go()
+    with pytest.raises(ExportError, match="known: llama3,"):
+        family("alpaca")
+
+
+def test_a_start_token_that_training_had_not_rules_a_family_out(fused: Path, tmp_path: Path) -> None:
+    chatml = changed(fused, tmp_path, CHATML)  # the vocabulary asks for a start token, which Ollama then writes
+    found = check(chatml, as_gguf(chatml, "bare"), tmp_path)
+    assert found.differences == [] and found.family is None
+
+
+def test_a_file_without_a_template_is_refused(fused: Path, gguf: Path, tmp_path: Path) -> None:
+    key = b"tokenizer.chat_template"
+    (tmp_path / "none.gguf").write_bytes(gguf.read_bytes().replace(key, key[:-1] + b"x"))
+    with pytest.raises(ExportError, match="it holds none"):
+        check(fused, tmp_path / "none.gguf", tmp_path)

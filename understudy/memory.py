@@ -1,0 +1,300 @@
+"""
+How much memory a LoRA run takes at its peak, before it starts, and what to change when that is too much.
+
+The formula is closed: weights, activations of the adapted blocks, logits, adapter. Its constants were fitted to
+mlx 0.32.4 on a CPU, float32 and bfloat16, with hidden sizes of 256 and 512; `make bench ONLY=memory` checks them.
+No mlx here until something is measured.
+"""
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from understudy.errors import ConfigError
+
+if TYPE_CHECKING:
+    import mlx.core as mx
+    from mlx import nn, optimizers
+
+GROUP, GEMMA = 64, 1.25
+MARGIN = 1.1
+RESERVE_BYTES = 500_000_000
+"""For the process itself and what the allocator cannot give back."""
+
+FEWEST_LAYERS = 8
+_SIZES = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "vocab_size")
+
+# Bytes per token that one block keeps for its backward pass, by bytes per number: of each hidden unit, query and
+# key or value unit, inner unit of the feed-forward, head and token of context, and rank. LoRA computes in
+# float32 whatever the base is, so half the precision does not halve them.
+_KEPT = {4: (16.2, 9.0, 7.0, 20.1, 4.2, 28.0), 2: (24.0, 7.0, 4.0, 15.0, 2.3, 28.0)}
+_BLOCKS_AT_ONCE = {True: 4.0, False: 2.8}
+"""Blocks' worth of activations while one is computed again, in a compiled update and without compiling."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """The sizes of a dense decoder."""
+
+    hidden: int
+    inner: int
+    layers: int
+    heads: int
+    kv_heads: int
+    head_size: int
+    vocabulary: int
+    tied: bool = True
+    gemma: bool = False
+    """Twice the norms, and a GELU of several operations: more is kept for the backward pass."""
+
+    @property
+    def linears(self) -> int:
+        """Sum of inputs + outputs over the seven linear layers of one block; rank times that is its adapter."""
+        query, kv = self.heads * self.head_size, self.kv_heads * self.head_size
+        return 2 * (self.hidden + query) + 2 * (self.hidden + kv) + 3 * (self.hidden + self.inner)
+
+    @property
+    def parameters(self) -> int:
+        """Weights of the linear layers and the embeddings; norms and biases are too few to matter."""
+        query, kv = self.heads * self.head_size, self.kv_heads * self.head_size
+        block = 2 * self.hidden * (query + kv) + 3 * self.hidden * self.inner
+        return self.layers * block + self.hidden * self.vocabulary * (1 if self.tied else 2)
+
+
+@dataclass(frozen=True)
+class Shape:
+    """One way to train: the model, what is adapted, and how much is looked at in one iteration."""
+
+    model: Model
+    rank: int
+    layers: int
+    """Blocks that are adapted, from the top."""
+    batch_tokens: int
+    """Tokens of the largest batch, padding included."""
+    row_tokens: int
+    """Tokens of the longest row, padding included: not the limit, what the data has."""
+    bits: int = 16
+    """Of a weight of the base: 32, 16, or 8 and 4 where it is quantized."""
+    number_bytes: int = 2
+    """Of what is computed: 2 on a GPU, 4 on a CPU."""
+    checkpointing: bool = False
+    compiled: bool = True
+
+
+class Plan(NamedTuple):
+    """What to train with on a machine."""
+
+    shape: Shape
+    bytes: int
+    remedies: list[str]
+    sentence: str
+    problem: str | None
+    """Why not even the smallest shape fits; None when one does."""
+
+
+class Limit(NamedTuple):
+    """What a run may take, and by what that is known."""
+
+    bytes: int
+    why: str
+
+
+def model_of(config: Mapping[str, Any]) -> Model:
+    """The sizes in a config.json. Raises ConfigError when they are missing, or the model is not a dense decoder."""
+    text = config.get("text_config") or config
+    experts = next((text[k] for k in ("num_local_experts", "num_experts", "n_routed_experts") if text.get(k)), 0)
+    if experts > 1:
+        raise ConfigError([f"base: it has {experts} experts a block; memory is foretold for dense models only"])
+    try:
+        hidden, inner, layers, heads, vocabulary = (int(text[name]) for name in _SIZES)
+        kv_heads = int(text.get("num_key_value_heads") or heads)
+        head_size = int(text.get("head_dim") or hidden // heads)
+        gemma = str(text.get("model_type")).startswith("gemma")
+        tied = bool(config.get("tie_word_embeddings", text.get("tie_word_embeddings", True)))
+        return Model(hidden, inner, layers, heads, kv_heads, head_size, vocabulary, tied, gemma)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ConfigError([f"base: config.json does not tell the model's size ({error}); take another base"]) from None
+
+
+def predicted(shape: Shape) -> int:
+    """The most bytes mlx holds at once during an update; above what is measured, by at most 30 % of it."""
+    model, size = shape.model, shape.number_bytes
+    bits = shape.bits + 16 * size / GROUP if shape.bits <= 8 else shape.bits  # a scale and a bias for each group
+    weights = model.parameters * bits / 8
+    adapter = 16 * shape.rank * model.linears * min(shape.layers, model.layers)  # weight, gradient, two moments
+    logits = 4 * size * shape.batch_tokens * model.vocabulary
+    block = _block(shape)
+    if shape.checkpointing:
+        kept = 2 * size * model.hidden * shape.batch_tokens * shape.layers
+        activations = kept + max(_BLOCKS_AT_ONCE[shape.compiled] * block, block + logits)
+    else:
+        backward = size * shape.batch_tokens * model.heads * (1.2 * shape.row_tokens + 10 * model.head_size)
+        activations = (shape.layers + 1) * block + max(backward, logits)
+    return round(MARGIN * (weights + adapter + activations))
+
+
+def _block(shape: Shape) -> float:
+    """Bytes of activations one adapted block keeps."""
+    model = shape.model
+    query, kv = model.heads * model.head_size, model.kv_heads * model.head_size
+    units = (model.hidden, query, kv, model.inner, model.heads * shape.row_tokens, shape.rank)
+    kept = sum(factor * unit for factor, unit in zip(_KEPT[shape.number_bytes], units))
+    return shape.batch_tokens * kept * (GEMMA if model.gemma else 1)
+
+
+def fits(shape: Shape, limit: Limit) -> bool:
+    """Whether a run of this shape stays under the limit."""
+    return predicted(shape) + RESERVE_BYTES <= limit.bytes
+
+
+def plan(shape: Shape, limit: Limit) -> Plan:
+    """The first way down the ladder that fits, with the remedies it took and what they cost."""
+    asked = need = predicted(shape) + RESERVE_BYTES
+    taken: dict[str, str] = {}
+    for step, remedy in _LADDER:
+        while need > limit.bytes and (smaller := step(shape)) is not None:
+            shape, need = smaller, predicted(smaller) + RESERVE_BYTES
+            taken[remedy] = remedy.format(shape)
+    remedies, space = list(taken.values()), f"{limit.bytes / 1e9:.1f} GB ({limit.why})"
+    if need > limit.bytes:
+        row = longest_row(shape, limit)
+        shorter = f", or leave out the rows of more than {row} tokens" if row else ""
+        problem = (
+            f"training needs {asked / 1e9:.1f} GB as asked, and {need / 1e9:.1f} GB with everything reduced; "
+            f"this machine gives {space}: take a smaller base{shorter}"
+        )
+        return Plan(shape, need, remedies, problem, problem)
+    if not remedies:
+        return Plan(shape, need, [], f"fits: {need / 1e9:.1f} GB of {space}", None)
+    sentence = f"{asked / 1e9:.1f} GB as asked is over {space}; {need / 1e9:.1f} GB with {'; '.join(remedies)}"
+    return Plan(shape, need, remedies, sentence, None)
+
+
+def _checkpoint(shape: Shape) -> Shape | None:
+    checkpointed = replace(shape, checkpointing=True)
+    return checkpointed if predicted(checkpointed) < predicted(shape) else None
+
+
+def _smaller_batch(shape: Shape) -> Shape | None:
+    tokens = max(shape.row_tokens, shape.batch_tokens // 2)
+    return replace(shape, batch_tokens=tokens) if tokens < shape.batch_tokens else None
+
+
+def _quantize(bits: int) -> Callable[[Shape], Shape | None]:
+    return lambda shape: replace(shape, bits=bits) if bits < shape.bits else None
+
+
+def _fewer_layers(shape: Shape) -> Shape | None:
+    layers = max(FEWEST_LAYERS, shape.layers // 2)
+    return replace(shape, layers=layers) if layers < shape.layers else None
+
+
+_LADDER: tuple[tuple[Callable[[Shape], Shape | None], str], ...] = (
+    (_checkpoint, "checkpointing (about a third more time)"),
+    (_smaller_batch, "batches of {0.batch_tokens} tokens (slower; accumulate more of them for the same update)"),
+    (_quantize(8), "an 8-bit base (the exported model differs a little from the trained one)"),
+    (_quantize(4), "a 4-bit base (the exported model differs from the trained one: compare them)"),
+    (_fewer_layers, "only the top {0.layers} blocks adapted (less of the manner is learned)"),
+)
+
+
+def longest_row(shape: Shape, limit: Limit, most: int = 8192) -> int | None:
+    """The longest row, alone in its batch, that fits: a multiple of 32, at most `most`; None when not even 32 does."""
+    found, low, high = None, 1, most // 32
+    while low <= high:
+        tokens = 32 * (middle := (low + high) // 2)
+        if fits(replace(shape, batch_tokens=tokens, row_tokens=tokens), limit):
+            found, low = tokens, middle + 1
+        else:
+            high = middle - 1
+    return found
+
+
+def machine_limit() -> Limit:
+    """What training may take here: 85 % of what a GPU gives, 90 % of the free memory where it is the CPU's, too."""
+    import mlx.core as mx
+
+    free = Limit(int(0.9 * free_bytes()), "90 % of the memory that is free now")
+    if mx.default_device().type != mx.DeviceType.gpu:
+        return free
+    told = mx.device_info()
+    if shared := told.get("max_recommended_working_set_size"):
+        return min(free, Limit(int(0.85 * shared), "85 % of what Metal recommends"))
+    own = told.get("free_memory") or told.get("total_memory") or told.get("memory_size")
+    return Limit(int(0.85 * int(own)), "85 % of the GPU's memory") if own else free
+
+
+def free_bytes() -> int:
+    """Memory that can be had without swapping; all there is where the system does not say."""
+    about = Path("/proc/meminfo")
+    if not about.exists():
+        return physical_bytes()
+    lines = dict(line.split(":", 1) for line in about.read_text().splitlines())
+    return int(lines["MemAvailable"].split()[0]) * 1024
+
+
+def physical_bytes() -> int:
+    """All memory of this machine."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def probe(
+    model: "nn.Module",
+    optimizer: "optimizers.Optimizer",
+    loss: Callable[..., Any],
+    batch: "mx.array",
+    lengths: "mx.array",
+    compiled: bool = True,
+) -> int:
+    """The most bytes mlx held during two updates on `batch`, which should be the largest there is.
+
+    The model comes with its adapter and checkpointing, and keeps its weights; the random numbers stay where they
+    were. The optimizer is used up: hand over one made for this.
+    """
+    import mlx.core as mx
+    from mlx import nn
+    from mlx.utils import tree_flatten, tree_unflatten
+
+    weights = tree_flatten(model.trainable_parameters())
+    high, low = mx.random.state[0].tolist()
+    optimizer.init(model.trainable_parameters())
+    state = [model.state, optimizer.state, mx.random.state]
+    value_and_gradients = nn.value_and_grad(model, loss)
+
+    def update(batch: mx.array, lengths: mx.array) -> mx.array:
+        (value, _), gradients = value_and_gradients(model, batch, lengths)
+        if not compiled:
+            settle(gradients)
+        optimizer.update(model, gradients)
+        return value
+
+    step = mx.compile(update, inputs=state, outputs=state) if compiled else update
+    model.train()
+    mx.reset_peak_memory()
+    for _ in range(2):
+        mx.eval(step(batch, lengths), state)
+    peak = mx.get_peak_memory()
+    model.update(tree_unflatten(weights))
+    mx.random.seed((high << 32) | low)  # mx.random.state takes no assignment in mlx 0.32.4
+    mx.clear_cache()
+    return peak
+
+
+def settle(gradients: dict[str, Any]) -> None:
+    """Compute gradients block by block, the top one first, so that what checkpointing made again is freed.
+
+    Left to itself an update that is not compiled computes them in the order of their names, which keeps the
+    activations of every block alive: checkpointing then saved a tenth (118 of 138 MB), with this 57 % (60 MB).
+    """
+    import mlx.core as mx
+    from mlx.utils import tree_flatten
+
+    blocks: dict[int, list[mx.array]] = {}
+    for name, gradient in tree_flatten(gradients):
+        number = re.search(r"\blayers\.(\d+)\.", name)
+        blocks.setdefault(int(number[1]) if number else -1, []).append(gradient)
+    for number in sorted(blocks, reverse=True):
+        mx.eval(blocks[number])

@@ -1,0 +1,109 @@
+"""
+A moment of training on disk: everything that must come back for the losses after it to be the same.
+
+One file, replaced in one step, holds the adapter, the optimizer with its count of updates (and so the
+place in the schedule), the random numbers' state and the iteration, which is the place in the data.
+"""
+
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import mlx.core as mx
+from mlx import nn, optimizers
+from mlx.utils import tree_flatten, tree_unflatten
+
+from understudy.errors import AssetError
+
+SHARE = 0.01
+"""Of the time, at most, goes into checkpoints between evaluations."""
+
+
+class Checkpoints:
+    """Writes `file` between updates, and brings back what it holds."""
+
+    def __init__(
+        self,
+        file: Path,
+        model: nn.Module,
+        optimizer: optimizers.Optimizer,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.file, self.model, self.optimizer, self.clock = file, model, optimizer, clock
+        self._cost, self._wrote = 0.0, clock()
+
+    def due(self) -> bool:
+        """Whether the last one is so long ago that another costs next to nothing."""
+        return self.clock() - self._wrote > self._cost / SHARE
+
+    def save(self, iteration: int) -> None:
+        """Write this moment, which must be one between two updates. Raises OSError."""
+        began = self.clock()
+        held = {f"weights.{name}": weight for name, weight in trainable(self.model).items()}
+        held |= {f"optimizer.{name}": value for name, value in tree_flatten(self.optimizer.state)}
+        random = json.dumps(mx.random.state[0].tolist())
+        write(self.file, held, {"iteration": str(iteration), "random": random})
+        self._wrote = self.clock()
+        self._cost = self._wrote - began
+
+    def restore(self) -> int:
+        """Bring the moment in the file back; its iteration, 0 when there is none. Raises AssetError."""
+        if not self.file.exists():
+            return 0
+        try:
+            held, notes = mx.load(str(self.file), return_metadata=True)
+            iteration, (high, low) = int(notes["iteration"]), json.loads(notes["random"])
+        except (RuntimeError, ValueError, KeyError) as error:
+            raise AssetError(f"{self.file} cannot be read ({error}); delete it to train from the beginning") from None
+        weights = _part(held, "weights.")
+        wrong = differing(weights, trainable(self.model))
+        if wrong:
+            raise AssetError(
+                f"{self.file} belongs to another base or another rank: {'; '.join(wrong[:3])}; delete that folder"
+            )
+        self.model.load_weights(list(weights.items()), strict=False)
+        self.optimizer.state = tree_unflatten(list(_part(held, "optimizer.").items()))
+        mx.random.seed((high << 32) | low)  # assigning mx.random.state changes nothing in mlx 0.32.4
+        return iteration
+
+
+def trainable(model: nn.Module) -> dict[str, mx.array]:
+    """The weights that are trained, by name."""
+    return dict(tree_flatten(model.trainable_parameters()))
+
+
+def differing(found: dict[str, mx.array], wanted: dict[str, mx.array]) -> list[str]:
+    """Weights that are missing, unknown or of another shape, one phrase each."""
+    return [
+        f"{name} is {_shape(found.get(name))} there, {_shape(wanted.get(name))} here"
+        for name in sorted({*found, *wanted})
+        if _shape(found.get(name)) != _shape(wanted.get(name))
+    ]
+
+
+def write(file: Path, arrays: dict[str, mx.array], notes: dict[str, str] | None = None) -> None:
+    """Replace `file` in one step; a reader sees the old weights or the new ones. Raises OSError."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    temporary = file.with_name(f".{file.name}.tmp")
+    mx.eval(arrays)
+    try:
+        with temporary.open("wb") as opened:  # mlx given a path hides the reason when the disk is full
+            # mlx writes in the order of a hash table, which is that of insertion: sorted, equal weights are equal bytes
+            mx.save_safetensors(opened, dict(sorted(arrays.items())), metadata=notes)
+            opened.flush()
+            os.fsync(opened.fileno())
+        os.replace(temporary, file)
+    except OSError:
+        temporary.unlink(missing_ok=True)  # half a file is of no use, its space is
+        raise
+
+
+def _part(held: dict[str, Any], prefix: str) -> dict[str, Any]:
+    return {name.removeprefix(prefix): value for name, value in held.items() if name.startswith(prefix)}
+
+
+def _shape(weight: mx.array | None) -> str:
+    return "missing" if weight is None else "x".join(map(str, weight.shape))

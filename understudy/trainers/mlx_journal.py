@@ -1,0 +1,215 @@
+"""
+What happens between two updates: numbers are noted, the valid set is looked at, the best weights are kept.
+
+All that a later decision needs is in metrics.jsonl, so a run that was killed is where it was once its
+rows up to the checkpoint are read again. mlx-lm's own validation is not used: it comes in the middle
+of an accumulation, and never after the last update.
+"""
+
+import json
+import math
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import mlx.core as mx
+from mlx import nn
+from mlx_lm.tuner.callbacks import TrainingCallback
+
+from understudy.interfaces import Report
+from understudy.trainers import mlx_checkpoint
+from understudy.trainers.mlx_checkpoint import Checkpoints
+from understudy.trainers.plan import Plan
+
+BETTER_BY = 1e-3
+
+MetricsRow = dict[str, float | int | None]
+
+
+class Stopped(Exception):
+    """Raised by the callback to end training early; nothing is wrong."""
+
+
+class Diverged(Exception):
+    """The loss is no longer a number."""
+
+
+class Progress:
+    """What the losses so far amount to.
+
+    Weights within `tolerance` of the lowest loss replace earlier ones: where the loss is flat, the
+    later weights have seen the form of an answer more often.
+    """
+
+    def __init__(self, tolerance: float) -> None:
+        self.tolerance = tolerance
+        self.first: float | None = None
+        self.lowest, self.worse = math.inf, 0
+        self.best, self.best_iteration = math.inf, 0
+        self.first_train, self.last_train = math.nan, math.nan
+        self.iteration, self.answer_tokens, self.training_seconds, self.seconds = 0, 0, 0.0, 0.0
+
+    def take(self, row: MetricsRow) -> bool:
+        """Add one row of metrics.jsonl; True when the weights of this moment are the ones to keep."""
+        self.iteration, self.seconds = int(row["iteration"] or 0), float(row["seconds"] or 0)
+        loss = row["valid_loss"]
+        if loss is not None:
+            return self._validated(loss)
+        train, tokens, speed = row["train_loss"], row["tokens"], row["tokens_per_second"]
+        assert train is not None and tokens is not None and speed is not None
+        self.first_train = train if math.isnan(self.first_train) else self.first_train
+        self.last_train = train
+        self.answer_tokens += int(tokens)
+        self.training_seconds += tokens / speed if speed else 0
+        return False
+
+    def _validated(self, loss: float) -> bool:
+        self.first = loss if self.first is None else self.first
+        better = loss < self.lowest - BETTER_BY
+        self.worse = 0 if better else self.worse + 1
+        self.lowest = min(loss, self.lowest)
+        kept = better or loss < self.lowest + self.tolerance
+        if kept:
+            self.best, self.best_iteration = loss, self.iteration
+        return kept
+
+
+class Lines:
+    """A file of one JSON object per moment, `iteration` in each; nothing is lost that a checkpoint counts on."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def until(self, iteration: int) -> list[dict[str, Any]]:
+        """The lines up to `iteration`; later ones, and one that was cut short, are removed from the file."""
+        kept = []
+        for line in self.file.read_bytes().splitlines(keepends=True) if self.file.exists() else []:
+            if not line.endswith(b"\n") or json.loads(line)["iteration"] > iteration:
+                break
+            kept.append(line)
+        self.file.write_bytes(b"".join(kept))
+        return [json.loads(line) for line in kept]
+
+    def add(self, *rows: dict[str, Any]) -> None:
+        """Append `rows`. Raises OSError."""
+        with self.file.open("a", encoding="utf-8") as lines:
+            lines.write("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+
+    def sync(self) -> None:
+        """Have the lines on the disk before a checkpoint that counts on them."""
+        if self.file.exists():
+            with self.file.open("a") as lines:
+                os.fsync(lines.fileno())
+
+
+class Journal(TrainingCallback):
+    """Notes every update; validates, keeps the best, samples and saves when that is due."""
+
+    def __init__(
+        self,
+        out: Path,
+        model: nn.Module,
+        plan: Plan,
+        progress: Progress,
+        checkpoints: Checkpoints,
+        patience: int,
+        report: Report,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.model, self.plan, self.progress, self.checkpoints = model, plan, progress, checkpoints
+        self.patience, self.report, self.clock = patience, report, clock
+        self.metrics, self.samples = Lines(out / "metrics.jsonl"), Lines(out / "samples.jsonl")
+        self.best = out / "best" / "adapters.safetensors"
+        self.validate: Callable[[], float] | None = None
+        self.sample: Callable[[], list[dict[str, Any]]] = list
+        self.began, self.done, self.tokens, self.own_seconds = clock(), 0, 0, 0.0
+        self.sample_seconds = 0.0
+
+    @property
+    def finished(self) -> bool:
+        """Whether there is nothing left to learn."""
+        return self.progress.worse >= self.patience or self.progress.iteration >= self.plan.iterations
+
+    def resume(self) -> int:
+        """Be where the checkpoint is; its iteration, 0 to begin. Raises AssetError."""
+        self.done = self.checkpoints.restore()
+        last = self.done or -1  # at iteration 0 nothing is lost by beginning again
+        self.samples.until(last)
+        for row in self.metrics.until(last):
+            self.progress.take(row)
+        self.began = self.clock() - self.progress.seconds
+        return self.done
+
+    def on_train_loss_report(self, train_info: dict[str, Any]) -> None:
+        """Note one update, then do what is due after it. Raises Stopped, Diverged, OSError."""
+        began = self.clock()
+        iteration = self.done + train_info["iteration"]
+        norm = float(self.checkpoints.optimizer.state["gradient_norm"].item())
+        self._guard(iteration, "train loss", train_info["train_loss"])
+        self._guard(iteration, "gradient norm", norm)
+        tokens, self.tokens = train_info["trained_tokens"] - self.tokens, train_info["trained_tokens"]
+        self._note(
+            iteration,
+            train_loss=train_info["train_loss"],
+            learning_rate=train_info["learning_rate"],
+            gradient_norm=norm,
+            tokens=tokens,
+            tokens_per_second=train_info["tokens_per_second"],
+        )
+        best = f", valid {self.progress.best:.3f}" if math.isfinite(self.progress.best) else ""
+        self.report(iteration, self.plan.iterations, f"loss {train_info['train_loss']:.3f}{best}")
+        self.own_seconds += self.clock() - began
+        if self.plan.evaluates_after(iteration // self.plan.accumulation):
+            self.look(iteration)
+        elif self.checkpoints.due():
+            self._save(iteration)
+        if self.finished:
+            raise Stopped
+
+    def look(self, iteration: int) -> None:
+        """Take the valid loss, keep these weights when they are the best, ask the fixed prompts, save."""
+        kept, loss = True, None  # without a valid set the last weights are the best there are
+        if self.validate:
+            loss = self.validate()
+            self._guard(iteration, "valid loss", loss)
+        began = self.clock()
+        if loss is not None:
+            kept = self._note(iteration, valid_loss=loss)
+        if kept:
+            self.progress.best_iteration = iteration
+            mlx_checkpoint.write(self.best, mlx_checkpoint.trainable(self.model))
+        self.own_seconds += self.clock() - began
+        began, update = self.clock(), iteration // self.plan.accumulation
+        self.samples.add(*({"iteration": iteration, "update": update} | sample for sample in self.sample()))
+        self.model.train()
+        self.sample_seconds += self.clock() - began
+        self._save(iteration)
+
+    def _save(self, iteration: int) -> None:
+        began = self.clock()
+        self.metrics.sync()
+        self.checkpoints.save(iteration)
+        self.own_seconds += self.clock() - began
+
+    def _guard(self, iteration: int, what: str, value: float) -> None:
+        if not math.isfinite(value):
+            raise Diverged(f"the {what} became {value} at iteration {iteration}")
+
+    def _note(self, iteration: int, **known: float) -> bool:
+        row: MetricsRow = {
+            "iteration": iteration,
+            "update": iteration // self.plan.accumulation,
+            "train_loss": None,
+            "valid_loss": None,
+            "learning_rate": None,
+            "gradient_norm": None,
+            "tokens": None,
+            "tokens_per_second": None,
+            "peak_memory_bytes": mx.get_peak_memory(),
+            "seconds": round(self.clock() - self.began, 3),
+        }
+        row |= known
+        self.metrics.add(row)
+        return self.progress.take(row)

@@ -1,0 +1,68 @@
+"""
+LoRA put on a model, and what is really on it: read from its layers, not from what was asked for.
+"""
+
+from typing import Any
+
+import mlx.core as mx
+from mlx import nn
+from mlx_lm.tuner.utils import linear_to_lora_layers
+
+from understudy.errors import ConfigError, WorkerFailed
+from understudy.trainers.mlx_checkpoint import trainable
+
+
+def add_lora(model: nn.Module, options: dict[str, Any], seed: int) -> None:
+    """Freeze `model` and put LoRA on its linear layers. Raises ConfigError."""
+    modules = model.layers[-1].named_modules()
+    known = sorted(name for name, module in modules if isinstance(module, nn.Linear | nn.QuantizedLinear))
+    unknown = sorted(set(options["linears"] or ()) - set(known))
+    if unknown:
+        raise ConfigError([f"trainer.linears: this base has no {n!r}; choose from {', '.join(known)}" for n in unknown])
+    blocks = options["layers"] or len(model.layers)
+    if blocks > len(model.layers):
+        raise ConfigError([f"trainer.layers: this base has {len(model.layers)} blocks, not {blocks}; take fewer"])
+    shape = {name: options[name] for name in ("rank", "scale", "dropout")}
+    if options["linears"]:
+        shape["keys"] = options["linears"]
+    mx.random.seed(seed)
+    model.freeze()
+    linear_to_lora_layers(model, blocks, shape)
+
+
+def effective(model: nn.Module) -> tuple[dict[str, Any], int]:
+    """The adapter's config as mlx-lm reads it, and the number of weights that are trained. Raises WorkerFailed.
+
+    The number is checked against rank x (inputs + outputs) of every adapted layer of the base.
+    """
+    adapted = [
+        (block, name, module)
+        for block, layer in enumerate(model.layers)
+        for name, module in layer.named_modules()
+        if hasattr(module, "lora_a")
+    ]
+    shape = {
+        "rank": _only({module.lora_a.shape[1] for *_, module in adapted}),
+        "scale": _only({module.scale for *_, module in adapted}),
+        "dropout": _only({round(1 - module.dropout._p_1, 6) for *_, module in adapted}),
+        "keys": sorted({name for _, name, _ in adapted}),
+    }
+    expected = sum(shape["rank"] * sum(_sizes(module.linear)) for *_, module in adapted)
+    found = sum(weight.size for weight in trainable(model).values())
+    if found != expected:
+        raise WorkerFailed(f"{found} weights would be trained, not the {expected} of the adapter: another mlx-lm?")
+    blocks = len({block for block, *_ in adapted})
+    return {"fine_tune_type": "lora", "num_layers": blocks, "lora_parameters": shape}, found
+
+
+def _sizes(linear: nn.Module) -> tuple[int, int]:
+    """Outputs and inputs of a linear layer; a quantized one packs its inputs into 32 bits."""
+    outputs, inputs = linear.weight.shape
+    return outputs, inputs * 32 // linear.bits if isinstance(linear, nn.QuantizedLinear) else inputs
+
+
+def _only(values: set[Any]) -> Any:
+    """The one value. Raises WorkerFailed when layers differ."""
+    if len(values) != 1:
+        raise WorkerFailed(f"the adapted layers are not alike: {sorted(values)}")
+    return values.pop()

@@ -1,0 +1,74 @@
+"""
+What a run is going to do, and by what a run that was killed is known again. No mlx here.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from understudy.trainers import merge
+
+PAGES, PAGE_BYTES = 256, 4096
+
+
+class Plan(NamedTuple):
+    """How long to train, counted in what mlx-lm counts."""
+
+    updates: int
+    accumulation: int
+    updates_per_evaluation: int
+    iterations_per_epoch: int
+
+    @property
+    def iterations(self) -> int:
+        """A multiple of the accumulation: mlx-lm never applies the gradients of a rest."""
+        return self.updates * self.accumulation
+
+    def evaluates_after(self, update: int) -> bool:
+        """Whether the valid set is looked at after this update: before the first, and always after the last."""
+        return update % self.updates_per_evaluation == 0 or update == self.updates
+
+
+def plan_for(iterations_per_epoch: int, options: Mapping[str, Any]) -> Plan:
+    """Epochs as updates, rounded up to whole ones; at least one."""
+    accumulation = options["accumulation"]
+    updates = max(1, math.ceil(options["epochs"] * iterations_per_epoch / accumulation))
+    looks = max(1, int(iterations_per_epoch / accumulation / options["evaluations_per_epoch"]))
+    return Plan(updates, accumulation, looks, iterations_per_epoch)
+
+
+def identity(base: Path, train: Path, valid: Path, seed: int, options: Mapping[str, Any]) -> dict[str, Any]:
+    """All a run depends on. Two runs with the same identity go through the same losses."""
+    sides = {name: hashlib.sha256(file.read_bytes()).hexdigest() for name, file in (("train", train), ("valid", valid))}
+    return {**options, "seed": seed, "base": base_digest(base), **sides}
+
+
+def base_digest(base: Path) -> str:
+    """A digest of a base's shape and of pages from all over its weights: seconds less than one of every byte."""
+    digest = hashlib.sha256((base / "config.json").read_bytes())
+    for shard in merge.shards(base):
+        size = shard.stat().st_size
+        shapes = {name: (tensor.dtype, tensor.shape) for name, tensor in merge.tensors(shard).items()}
+        digest.update(json.dumps([size, shapes], sort_keys=True).encode())
+        with shard.open("rb") as content:
+            for page in range(PAGES):
+                content.seek(max(0, size - PAGE_BYTES) * page // (PAGES - 1))
+                digest.update(content.read(PAGE_BYTES))
+    return digest.hexdigest()
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What differs between two identities, one phrase each."""
+    return [
+        f"{name} {_short(before.get(name))}, now {_short(now.get(name))}"
+        for name in sorted({*before, *now})
+        if before.get(name) != now.get(name)
+    ]
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return f"{text[1:9]}…" if isinstance(value, str) and len(value) == 64 else text
