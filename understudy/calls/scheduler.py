@@ -65,10 +65,16 @@ class Scheduler:
         requests_per_minute: float | None = None,
         tokens_per_minute: float | None = None,
         attempts: int = 8,
+        linger_seconds: float = 0.0,
         seed: int = 0,
         clock: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop,
     ) -> None:
-        """`usd` prices tokens at a tier; `clock` makes the event loop, whose time and sleep are the only ones used."""
+        """`usd` prices tokens at a tier; `clock` makes the event loop, whose time and sleep are the only ones used.
+
+        `linger_seconds` is how long the second pass over a talk is waited for before another talk is begun: for a
+        model that keeps one talk in mind at a time, and for one call at a time.
+        """
+        self._linger, self._talk, self._linger_until = linger_seconds, "", 0.0
         self._wire, self._ledger, self._budget, self.usd = wire, ledger, budget, usd
         self._attempts, self._new_loop = attempts, clock
         self._buckets = Buckets(requests_per_minute, tokens_per_minute)
@@ -180,6 +186,8 @@ class Scheduler:
         while self._ready and len(self._tasks) < int(self._pace.width):
             ask, now = self._ready[0][1], loop.time()
             wait = max(self._pace.resume_at - now, self._buckets.wait_seconds(ask.call, now))
+            if ask.call.document_id != self._talk:
+                wait = max(wait, self._linger_until - now)
             try:
                 # The budget may be shared, so another scheduler's reply may free some: look again.
                 if wait <= 0 and not self._budget.reserve(ask.worst_usd):
@@ -239,7 +247,10 @@ class Scheduler:
             self._buckets.learn(call, limits, marks, asyncio.get_running_loop().time())
 
     def _replied(self, ask: _Ask, reply: Reply) -> None:
-        self._pace.replied(asyncio.get_running_loop().time())
+        now = asyncio.get_running_loop().time()
+        self._pace.replied(now)
+        self._talk = ask.call.document_id
+        self._linger_until = now + self._linger if ask.call.kind == "questions" else 0.0
         fine = ask.usable is None or ask.usable(reply)
         self._outcome(ask, "" if fine else f"a reply without a usable item (it ended by {reply.finish!r})")
         self._end(ask, reply)

@@ -12,6 +12,8 @@ from understudy.calls.local import LocalWire
 from understudy.calls.model_teacher import ModelOptions, ModelTeacher
 from understudy.calls.prices import Usd, price_of
 
+LINGER_SECONDS = 2.0  # reading a talk again takes longer
+
 
 class LlamaCppTeacher(ModelTeacher):
     """A local model, asked for one talk after another; a grammar makes even a weak one answer in form."""
@@ -71,7 +73,7 @@ class LlamaCppTeacher(ModelTeacher):
         return price_of(self.model, "llama_cpp")
 
     def _pace(self) -> dict[str, Any]:
-        return {"concurrency": 1}
+        return {"concurrency": 1, "linger_seconds": LINGER_SECONDS}
 
     def _known_window(self) -> int | None:
         return self._local.window

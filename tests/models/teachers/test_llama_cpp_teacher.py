@@ -15,8 +15,9 @@ DOCUMENT = Document(
 )  # fmt: skip
 
 
-def test_a_request_goes_to_the_model_once_and_its_reply_is_kept(wide_gguf: Path, tmp_path: Path) -> None:
-    teacher = build("teacher", "llama_cpp", {"model": str(wide_gguf), "threads": 1, "gpu_layers": 0, "answer_tokens": 50})
+def test_a_request_goes_to_the_model_once_and_its_reply_stays(wide_gguf: Path, tmp_path: Path) -> None:
+    told = {"model": str(wide_gguf), "threads": 1, "gpu_layers": 0, "answer_tokens": 50}
+    teacher = build("teacher", "llama_cpp", told)
     assert teacher.problems() == []
     assert teacher.tokens("Ice floats.") > 1
     questions = [Question(question_number=n, question=f"Why does ice float, in case {n}?") for n in (1, 2)]

@@ -323,3 +323,28 @@ def test_a_kill_pays_again_at_most_what_was_in_flight(tmp_path: Path) -> None:
         process.wait()
         assert kill_after or process.returncode == 0
     assert len(set(sent)) == 60 and len(sent) <= 60 + 2 * 5
+
+
+def test_a_talk_is_read_to_its_end_before_another_where_one_is_kept_in_mind(tmp_path: Path) -> None:
+    class Wire:
+        order: list[tuple[str, str]] = []
+
+        async def send(self, call: Call) -> Reply:
+            self.order.append((call.document_id, call.kind))
+            return Reply("fine", "stop", None, USAGE)
+
+    def asked(talk: str, kind: str) -> Call:
+        return Call(kind, talk, "l", "m", ({"role": "user", "content": talk + kind},), None, {}, 100)
+
+    wire = Wire()
+    scheduler = Scheduler(
+        wire, CallLedger(tmp_path / "calls.sqlite"), Budget(None), price, concurrency=1, linger_seconds=2.0
+    )
+    try:
+        first = [scheduler.submit(asked(talk, "questions")) for talk in "ABC"]
+        for talk, future in zip("ABC", first, strict=True):
+            future.result(30)
+            scheduler.submit(asked(talk, "answers")).result(30)
+    finally:
+        scheduler.close()
+    assert wire.order == [(talk, kind) for talk in "ABC" for kind in ("questions", "answers")]
