@@ -8,6 +8,7 @@ from prefect.futures import PrefectFuture, wait
 from prefect.utilities.annotations import quote
 
 from tasks import dataset, limits, model, policies, publish
+from tasks import talks as reading
 from understudy import locks
 from understudy.errors import DatasetError
 from understudy.progress import track
@@ -20,7 +21,7 @@ def build_dataset(workspace: Workspace) -> DatasetRefs:
     """collect > extract questions > generate answers, talk by talk; then gate and split the channel."""
     with locks.held(workspace.lock, f"data/{workspace.config.name}"):
         limits.ensure()
-        entries = dataset.list_talks(workspace)
+        entries = reading.list_talks(workspace)
         try:
             return _dataset(workspace, entries)
         finally:
@@ -28,8 +29,8 @@ def build_dataset(workspace: Workspace) -> DatasetRefs:
 
 
 def _dataset(workspace: Workspace, entries: list[Entry]) -> DatasetRefs:
-    _read(workspace, dataset.due(workspace, entries))
-    talks = dataset.ready(workspace, entries)
+    _read(workspace, reading.due(workspace, entries))
+    talks = reading.ready(workspace, entries)
     if not talks:
         raise DatasetError("no talk could be used; the ledger and the warnings above say why")
     pairs = _pairs(workspace, talks)
@@ -78,10 +79,10 @@ def _read(workspace: Workspace, due: list[Entry]) -> None:
 
 def _read_in_batches(workspace: Workspace, due: list[Entry]) -> None:
     """Pass after pass, for a teacher that is cheaper when it may answer a whole pass at once."""
-    for until in dataset.PASSES:
+    for until in reading.PASSES:
         if until != "document":
-            dataset.ask_ahead(workspace, due, until)
-        _wait([[dataset.read_talks.submit(workspace, batch, until)] for batch in policies.batches(due)], until)
+            reading.ask_ahead(workspace, due, until)
+        _wait([[reading.read_talks.submit(workspace, batch, until)] for batch in policies.batches(due)], until)
 
 
 def _wait(chains: list[list[PrefectFuture[Any]]], stage: str) -> None:
@@ -95,7 +96,7 @@ def _wait(chains: list[list[PrefectFuture[Any]]], stage: str) -> None:
 def _chain(workspace: Workspace, batch: list[Entry]) -> list[PrefectFuture[Any]]:
     """The tasks of one talk, chained without barriers; one task for a batch of them."""
     if len(batch) > 1:
-        return [dataset.read_talks.submit(workspace, batch)]
-    fetched = dataset.collect.submit(workspace, batch[0])
-    asked = dataset.extract_questions.submit(workspace, fetched)
-    return [fetched, asked, dataset.generate_answers.submit(workspace, asked)]
+        return [reading.read_talks.submit(workspace, batch)]
+    fetched = reading.collect.submit(workspace, batch[0])
+    asked = reading.extract_questions.submit(workspace, fetched)
+    return [fetched, asked, reading.generate_answers.submit(workspace, asked)]
