@@ -59,7 +59,7 @@ class QuestionSettings(Settings):
 class AnswerSettings(Settings):
     """How the numbered questions of a talk are answered."""
 
-    max_repairs: int = Field(default=3, ge=0, description="rounds of asking again for missing numbers")
+    max_repairs: int = Field(default=5, ge=0, description="rounds of asking again for missing numbers")
 
 
 class SplitSettings(Settings):

@@ -16,6 +16,7 @@ from understudy.parts import Part, parts
 from understudy.records import Answer, Answers, Document, Question, Questions
 
 VERSION = 2
+REFUSALS = 3  # of one number, before it is let be: a refusal may be a whim, three are an answer
 
 
 class Tried(NamedTuple):
@@ -66,6 +67,7 @@ def _answered(document: Document, questions: list[Question], teacher: Teacher, m
     """Ask for all numbers at once, then only for the missing ones, in ever smaller calls."""
     texts: dict[int, str] = {}
     failed: dict[int, str] = {}
+    refusals: Counter[int] = Counter()
     usd, repaired = 0.0, set()
     batches: list[Sequence[Question]] = [questions] if questions else []
     for attempt in range(max_repairs + 1):
@@ -77,8 +79,9 @@ def _answered(document: Document, questions: list[Question], teacher: Teacher, m
             texts |= good
             missing = [q.question_number for q in batch if q.question_number not in texts]
             failed |= {n: reply.refused.get(n, "no usable answer came back") for n in missing}
+            refusals.update(number for number in missing if number in reply.refused)
             repaired |= set(good) if attempt else set()
-        left = [q for q in questions if q.question_number not in texts]
+        left = [q for q in questions if q.question_number not in texts and refusals[q.question_number] < REFUSALS]
         if not left:
             break
         batches = _smaller(left, attempt)

@@ -161,3 +161,14 @@ def test_a_talk_over_the_window_is_asked_part_by_part_in_both_passes() -> None:
     assert [a.question_number for a in answers.answers if a.answer] == [1, 2]
     assert teacher.asked[2:] == [[1], [2]]
     assert [r.document.paragraphs[0].text[:2] for r in teacher.requests] == ["p0", "p3", "p0", "p3"]
+
+
+def test_a_number_that_is_refused_again_and_again_is_let_be() -> None:
+    def rule(call: int, numbers: list[int]) -> TeacherReply:
+        refused = {5: "I will not."} if 5 in numbers else {}
+        return TeacherReply(items=items(*(n for n in numbers if n != 5)), refused=refused)
+
+    teacher = ScriptedTeacher(rule)
+    found = answer(DOCUMENT, QUESTIONS, teacher, AnswerSettings(max_repairs=9))
+    assert teacher.asked == [[1, 2, 3, 4, 5, 6, 7, 8], [5], [5]]
+    assert tally(found)["failed"] == 1
