@@ -50,16 +50,19 @@ def test_a_chat_says_once_that_ai_answers_and_ends_at_the_end_of_the_input(gguf:
 
 
 def test_ctrl_c_stops_the_answer_and_not_the_chat(gguf: Path) -> None:
-    talk = begin(gguf, 1900)
-    assert talk.stdin and talk.stdout
-    talk.stdin.write("Why does a candle burn?\n")
-    talk.stdin.flush()
-    until(talk, "> ")
-    assert talk.stdout.read(1)  # the answer has begun
-    os.kill(talk.pid, signal.SIGINT)
-    out, errors = talk.communicate("/quit\n", timeout=120)
-    assert talk.returncode == 0 and errors == ""
-    assert "(stopped)" in out
+    for _ in range(5):  # a model of random weights may end its answer before the signal arrives
+        talk = begin(gguf, 1900)
+        assert talk.stdin and talk.stdout
+        talk.stdin.write("Why does a candle burn?\n")
+        talk.stdin.flush()
+        until(talk, "> ")
+        assert talk.stdout.read(1)  # the answer has begun
+        os.kill(talk.pid, signal.SIGINT)
+        out, errors = talk.communicate("/quit\n", timeout=120)
+        assert talk.returncode == 0 and errors == ""
+        if "(stopped)" in out:
+            return
+    pytest.fail("no answer was stopped")
 
 
 def test_ctrl_c_at_the_prompt_ends_the_chat(gguf: Path) -> None:
