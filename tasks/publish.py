@@ -23,6 +23,7 @@ from understudy.calls.ledger import CallLedger
 from understudy.calls.model_teacher import CALLS, ModelTeacher
 from understudy.records import AssetRef, DatasetRefs, ModelRefs, Scorecard, ScoreRefs, Talk
 from understudy.report import page as pages
+from understudy.stages import verify
 from understudy.stages.describe import SUMMARY
 from understudy.stages.generate_answers import tally
 from understudy.workspace import Workspace
@@ -36,7 +37,7 @@ def dataset(workspace: Workspace, talks: Sequence[Talk], about: AssetRef) -> Dat
     answers = sum((tally(workspace.read(talk.answers)) for talk in talks), start=Counter[str]())
     passes = ", ".join(f"{answers[name]} {name}" for name in ("asked", "answered", "repaired", "failed"))
     states = "\n".join(f"| {status} | {count} |" for status, count in workspace.ledger.counts().items())
-    summary = f"{told}\n\n| talks | |\n|---|---|\n{states}\n\nQuestions: {passes}."
+    summary = f"{told}\n\n| talks | |\n|---|---|\n{states}\n\nQuestions: {passes}.{_verifier(workspace, talks)}"
     workspace.save_card("dataset_card", cards.dataset(workspace.config, summary))
     create_markdown_artifact(
         key=_key(workspace, "dataset"),
@@ -44,6 +45,14 @@ def dataset(workspace: Workspace, talks: Sequence[Talk], about: AssetRef) -> Dat
         description="Talks, pairs, what the gates refused, and the split.",
     )
     return workspace.dataset()
+
+
+def _verifier(workspace: Workspace, talks: Sequence[Talk]) -> str:
+    """What the verifier said of all pairs, where there is one."""
+    if workspace.config.verify.use == "none":
+        return ""
+    found = (workspace.current("verified", document=talk.document.path.split("/")[-2]) for talk in talks)
+    return f"\n\nVerifier {verify.told(verify.summary(workspace.read(ref) for ref in found if ref))}."
 
 
 def costs(workspace: Workspace, talks: Sequence[Talk]) -> None:

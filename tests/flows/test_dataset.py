@@ -72,6 +72,7 @@ def test_what_the_verifier_denies_is_refused_and_paid_for_once(talks: Path) -> N
         assert all(pair.verified for pair in pairs if pair.kept)
         run(found)
         assert len(server.bodies) == asked
+        assert "Verifier openai/judge-1: " in (found.folder / "dataset/README.md").read_text()
         shutil.copy(SAMPLE[9], talks)
         run(found)
         assert len(server.bodies) == asked + 1
