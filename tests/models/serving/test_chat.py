@@ -19,12 +19,18 @@ sys.exit(chat(Path(sys.argv[1]), asked=Asked(temperature=1.0, seed=3, max_tokens
 """
 
 
+def _hear_ctrl_c() -> None:
+    """What a shell does for a program in front; one in the background starts its programs deaf to it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def begin(gguf: Path, max_tokens: int) -> "subprocess.Popen[str]":
     return subprocess.Popen(
         [sys.executable, "-c", TALK, str(gguf), str(max_tokens)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        preexec_fn=_hear_ctrl_c,  # noqa: PLW1509  # it only sets a signal
         text=True,
         encoding="utf-8",
         errors="replace",
