@@ -29,7 +29,8 @@ def build_dataset(workspace: Workspace) -> DatasetRefs:
 
 
 def _dataset(workspace: Workspace, entries: list[Entry]) -> DatasetRefs:
-    _read(workspace, reading.due(workspace, entries))
+    due = reading.due(workspace, entries)
+    _read(workspace, due)
     talks = reading.ready(workspace, entries)
     if not talks:
         raise DatasetError("no talk could be used; the ledger and the warnings above say why")
@@ -44,8 +45,9 @@ def _dataset(workspace: Workspace, entries: list[Entry]) -> DatasetRefs:
     for name in workspace.config.formats:
         keys = {"format": name}
         policies.made(dataset.write_format, "format", workspace, [pairs, split, about], keys=keys, **told)
-    publish.costs(workspace, talks)
-    return publish.dataset(workspace, talks, about)
+    if due:  # it looks at every talk
+        publish.costs(workspace, talks)
+    return publish.dataset(workspace, about)
 
 
 def _pairs(workspace: Workspace, talks: list[Talk]) -> AssetRef:

@@ -1,14 +1,16 @@
 """Tasks that make one dataset of all talks: gate, verify, split, augment, describe, write formats."""
 
 import logging
-from collections.abc import Iterable, Sequence
-from functools import partial
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from functools import lru_cache, partial
+from pathlib import Path
 from typing import Literal
 
 from prefect import task
 
 from tasks import policies
-from understudy import decisions
+from understudy import decisions, store
 from understudy.calls.ledger import CallLedger
 from understudy.calls.model_teacher import CALLS
 from understudy.calls.prompting import estimated_tokens
@@ -18,6 +20,7 @@ from understudy.records import AssetRef, Pair, SplitPlan, Talk, Variant
 from understudy.stages import augment as augmenting
 from understudy.stages import describe as describing
 from understudy.stages import gate as gating
+from understudy.stages import generate_answers as generating
 from understudy.stages import split as splitting
 from understudy.stages import verify as verifying
 from understudy.stages import write_format as formatting
@@ -44,19 +47,19 @@ def gate(workspace: Workspace, made_from: str, talks: list[Talk], name: Literal[
 @task(name="verify", **policies.DOCUMENTS)
 def verify(workspace: Workspace, judged: AssetRef, talks: list[Talk]) -> list[AssetRef]:
     """A second model's verdicts on the pairs that the gates kept, talk by talk."""
-    kept = _by_talk(pair for pair in workspace.rows(judged) if pair.kept)
+    kept = _kept_by_talk(workspace.home, judged)
     return [_verified(workspace, talk, kept.get(_document_of(talk), [])) for talk in talks]
 
 
 def to_verify(workspace: Workspace, judged: AssetRef, talks: Sequence[Talk]) -> list[Talk]:
     """The talks whose kept pairs the verifier has not seen as they are now."""
-    kept = _by_talk(pair for pair in workspace.rows(judged) if pair.kept)
+    kept = _kept_by_talk(workspace.home, judged)
     return [talk for talk in talks if _checked(workspace, talk, kept.get(_document_of(talk), [])) is None]
 
 
 def verified(workspace: Workspace, judged: AssetRef, talks: Sequence[Talk]) -> list[AssetRef]:
     """The verifier's verdicts on all talks."""
-    kept = _by_talk(pair for pair in workspace.rows(judged) if pair.kept)
+    kept = _kept_by_talk(workspace.home, judged)
     found = (_checked(workspace, talk, kept.get(_document_of(talk), [])) for talk in talks)
     return [ref for ref in found if ref]
 
@@ -143,9 +146,10 @@ def describe(workspace: Workspace, made_from: str, pairs: AssetRef, split: Asset
     documents = (workspace.read(talk.document) for talk in talks)
     questions = (workspace.read(talk.questions) for talk in talks)
     rows, plan = workspace.rows(pairs), workspace.read(split)
+    remarks = list(_remarks(workspace, talks))
     return workspace.build_folder(
         "description",
-        lambda out: describing.describe(rows, plan, documents, questions, estimated_tokens, usd, out),
+        lambda out: describing.describe(rows, plan, documents, questions, estimated_tokens, usd, remarks, out),
         made_from,
     )
 
@@ -164,6 +168,16 @@ def write_format(
         made_from,
         format=format,
     )
+
+
+def _remarks(workspace: Workspace, talks: Sequence[Talk]) -> Iterator[str]:
+    """What became of the questions asked, and what the verifier said, where there is one."""
+    tally = sum((generating.tally(workspace.read(talk.answers)) for talk in talks), start=Counter[str]())
+    passes = ", ".join(f"{tally[name]} {name}" for name in ("asked", "answered", "repaired", "failed"))
+    yield f"Questions: {passes}."
+    if workspace.config.verify.use != "none":
+        found = (workspace.current("verified", document=_document_of(talk)) for talk in talks)
+        yield f"Verifier {verifying.told(verifying.summary(workspace.read(ref) for ref in found if ref))}."
 
 
 def _decisions(workspace: Workspace) -> decisions.Decisions:
@@ -209,10 +223,13 @@ def _verified(workspace: Workspace, talk: Talk, pairs: list[Pair]) -> AssetRef:
     return workspace.save("verified", [verdicts], made_from, document=_document_of(talk))
 
 
-def _by_talk(pairs: Iterable[Pair]) -> dict[str, list[Pair]]:
+@lru_cache(maxsize=1)
+def _kept_by_talk(home: Path, judged: AssetRef) -> dict[str, list[Pair]]:
+    """The kept pairs of each talk, read once for all the tasks that verify them."""
     found: dict[str, list[Pair]] = {}
-    for pair in pairs:
-        found.setdefault(pair.document_id, []).append(pair)
+    for pair in store.read_rows(home, judged, Pair):
+        if pair.kept:
+            found.setdefault(pair.document_id, []).append(pair)
     return found
 
 

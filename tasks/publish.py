@@ -6,7 +6,6 @@ Published by flows, not by tasks, so that a run whose tasks were all Cached show
 
 import json
 import time
-from collections import Counter
 from collections.abc import Sequence
 
 from prefect.artifacts import (
@@ -23,21 +22,17 @@ from understudy.calls.ledger import CallLedger
 from understudy.calls.model_teacher import CALLS, ModelTeacher
 from understudy.records import AssetRef, DatasetRefs, ModelRefs, Scorecard, ScoreRefs, Talk
 from understudy.report import page as pages
-from understudy.stages import verify
 from understudy.stages.describe import SUMMARY
-from understudy.stages.generate_answers import tally
 from understudy.workspace import Workspace
 
 ROWS_SHOWN = 200  # the UI lists whole bodies: each artifact stays under 200 KB
 
 
-def dataset(workspace: Workspace, talks: Sequence[Talk], about: AssetRef) -> DatasetRefs:
+def dataset(workspace: Workspace, about: AssetRef) -> DatasetRefs:
     """The dataset's card and its summary; returns the references of everything the split task wrote."""
     told = (workspace.file(about) / SUMMARY).read_text(encoding="utf-8")
-    answers = sum((tally(workspace.read(talk.answers)) for talk in talks), start=Counter[str]())
-    passes = ", ".join(f"{answers[name]} {name}" for name in ("asked", "answered", "repaired", "failed"))
     states = "\n".join(f"| {status} | {count} |" for status, count in workspace.ledger.counts().items())
-    summary = f"{told}\n\n| talks | |\n|---|---|\n{states}\n\nQuestions: {passes}.{_verifier(workspace, talks)}"
+    summary = f"{told}\n\n| talks | |\n|---|---|\n{states}"
     workspace.save_card("dataset_card", cards.dataset(workspace.config, summary))
     create_markdown_artifact(
         key=_key(workspace, "dataset"),
@@ -45,14 +40,6 @@ def dataset(workspace: Workspace, talks: Sequence[Talk], about: AssetRef) -> Dat
         description="Talks, pairs, what the gates refused, and the split.",
     )
     return workspace.dataset()
-
-
-def _verifier(workspace: Workspace, talks: Sequence[Talk]) -> str:
-    """What the verifier said of all pairs, where there is one."""
-    if workspace.config.verify.use == "none":
-        return ""
-    found = (workspace.current("verified", document=talk.document.path.split("/")[-2]) for talk in talks)
-    return f"\n\nVerifier {verify.told(verify.summary(workspace.read(ref) for ref in found if ref))}."
 
 
 def costs(workspace: Workspace, talks: Sequence[Talk]) -> None:

@@ -175,6 +175,17 @@ def test_what_is_forgotten_leaves_no_reply_behind(server: TeacherServer, talks: 
     assert set(before_plan.sides["test"]) <= set(after.sides["test"])
 
 
+@pytest.mark.usefixtures("prefect_server")
+def test_what_a_bad_reply_cost_is_told_as_wasted(talks: Path) -> None:
+    for plan, wasted in ((Plan(), False), (Plan(missing=0.4, seed=1), True)):
+        with TeacherServer(plan) as running:
+            name = "clean" if not wasted else "missing"
+            found = workspace(running, talks, price=PRICE).model_copy(update={"home": talks.parent / name})
+            run(found)
+        totals = CallLedger(found.folder / CALLS).summary()
+        assert (sum(total.wasted_usd for total in totals) > 0) == wasted
+
+
 def test_a_killed_run_pays_again_at_most_the_calls_in_flight(talks: Path) -> None:
     with TeacherServer(Plan(latency=1.0)) as running:
         command = [

@@ -134,6 +134,8 @@ class ModelTeacher:
         call = self.call(request.model_copy(update={"questions": asked}))
         reply = self._scheduler.ask(call, request.round, lambda r: bool(parse(r, request.kind, call.numbers).items))
         found = parse(reply, request.kind, call.numbers)
+        wished = len(call.numbers) or request.count
+        self._ledger.judged(call, request.round, min(len(found.items), wished), wished)
         if found.defects:
             log.info("%s, %s: %s", request.document.document_id, request.kind, dict(found.defects))
         if request.kind == "answers":

@@ -7,7 +7,7 @@ from pathlib import Path
 from understudy import describe as describing
 from understudy.records import DescriptionCard, Document, Pair, Questions, SplitPlan
 
-VERSION = 1
+VERSION = 2
 SUMMARY = "summary.md"
 
 
@@ -18,11 +18,15 @@ def describe(
     questions: Iterable[Questions],
     tokens: Callable[[str], int],
     usd: float | None,
+    remarks: Sequence[str],
     out: Path,
 ) -> DescriptionCard:
-    """Fill the folder `out` with summary.md, description.json and a picture each of lengths and coverage."""
+    """Fill the folder `out` with summary.md, description.json and a picture each of lengths and coverage.
+
+    `remarks` are paragraphs that end the summary.
+    """
     found = describing.describe(pairs, plan, documents, questions, tokens, usd)
-    (out / SUMMARY).write_text(describing.markdown(found), encoding="utf-8")
+    (out / SUMMARY).write_text("\n\n".join([describing.markdown(found), *remarks]), encoding="utf-8")
     (out / "description.json").write_text(json.dumps(found.model_dump(mode="json"), indent=1), encoding="utf-8")
     for name, drawing in describing.drawings(found).items():
         (out / f"{name}.png").write_bytes(drawing.png())
