@@ -7,6 +7,7 @@ The low price has the provider's prompt cache working and short answers; the hig
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 from understudy.calls import Call, Usage
@@ -16,7 +17,7 @@ from understudy.config import QuestionSettings
 from understudy.errors import ConfigError, Refused
 from understudy.records import Document, Question, Questions
 from understudy.stages import extract_questions, generate_answers
-from understudy.stages.collect import remembered
+from understudy.stages.collect import remembered, wanted
 from understudy.workspace import Workspace
 
 CACHED_FROM, CACHE_BLOCK = 1024, 128  # tokens; OpenAI's rule, and near enough for the servers that have one
@@ -133,7 +134,10 @@ def talks_of(workspace: Workspace) -> tuple[list[Talk], int]:
     source, found, unread = workspace.plugin("source"), [], 0
     rows = workspace.ledger.rows()
     entries = list(source.listed()) if not source.polite else [(entry, None) for entry in remembered(rows, [])]
+    may = {e.document_id for e in wanted([e for e, _ in entries], {r.document_id: r for r in rows}, datetime.now(UTC))}
     for entry, early in entries:
+        if entry.document_id not in may:
+            continue  # forgotten, or refused for now
         chain = workspace.chain(entry)
         if "document" in chain:
             questions = workspace.read(chain["questions"]) if "questions" in chain else None
@@ -167,6 +171,8 @@ def told(workspace: Workspace) -> str:
     most = teacher.common.max_usd
     lines += [
         "",
-        "No limit is set (teacher.max_usd)." if most is None else f"No run passes teacher.max_usd = {most} USD.",
+        "No limit is set (teacher.max_usd)."
+        if most is None
+        else f"All runs together stop before {most} USD (teacher.max_usd).",
     ]
     return "\n".join(lines)
