@@ -3,7 +3,7 @@
 from prefect import flow
 from prefect.utilities.annotations import quote
 
-from tasks import model, policies, publish, scoring
+from tasks import model, policies, publish, scoring, training
 from understudy import locks
 from understudy.records import DatasetRefs, ModelRefs
 from understudy.workspace import Workspace
@@ -17,7 +17,7 @@ def build_model(workspace: Workspace, dataset: DatasetRefs) -> ModelRefs:
         base = model.base(workspace, dataset.pairs, dataset.split)
         keys = workspace.run_keys(base, dataset)
         adapter = policies.made(
-            model.train,
+            training.train,
             "adapter",
             workspace,
             [base, dataset.train, dataset.valid],

@@ -1,4 +1,4 @@
-"""Tasks of the model half: prepare the base, train, fuse, convert, quantize."""
+"""Tasks of the model half around training: prepare the base, fuse, convert, quantize."""
 
 import os
 from pathlib import Path
@@ -12,7 +12,6 @@ from understudy.stages import convert as converting
 from understudy.stages import fuse as fusing
 from understudy.stages import prepare_base as preparing
 from understudy.stages import quantize as quantizing
-from understudy.stages import train as training
 from understudy.workspace import Workspace
 
 
@@ -33,25 +32,6 @@ def base(workspace: Workspace, pairs: AssetRef, split: AssetRef) -> AssetRef:
     """The start weights, made unless they are there."""
     inputs, keys = workspace.base_recipe(pairs, split)
     return policies.made(prepare_base, "base", workspace, inputs, keys=keys, split=split)
-
-
-@task(name="train", **policies.ASSET)
-def train(workspace: Workspace, made_from: str, run: str, base: AssetRef, train: AssetRef, valid: AssetRef) -> AssetRef:
-    """The adapter, tuned on the train side, chosen on the valid side."""
-
-    def make(out: Path) -> training.AdapterCard:
-        with policies.only_training(), track("train") as report:
-            return training.train(
-                workspace.plugin("trainer"),
-                workspace.file(base),
-                workspace.file(train),
-                workspace.file(valid),
-                out,
-                workspace.config.seed,
-                report,
-            )
-
-    return workspace.build_folder("adapter", make, made_from, run=run)
 
 
 @task(name="fuse", **policies.ASSET)
