@@ -194,7 +194,7 @@ def test_a_client_that_gives_up_on_a_hung_call_pays_it_once() -> None:
 
     with TeacherServer(Plan(hang=1.0)) as server:
         with pytest.raises(openai.APITimeoutError):
-            ask(server, timeout=0.5)
+            ask(server, timeout=2)
         assert (server.account.paid_calls, server.account.replies) == (1, {"hang": 1})
 
 
@@ -446,7 +446,7 @@ def test_a_client_that_goes_away_is_billed_once_and_its_reply_is_lost() -> None:
     with TeacherServer(Plan(latency=5)) as server:
         with pytest.raises(openai.APITimeoutError):
             ask(server, timeout=0.5)
-        for _ in range(100):
+        for _ in range(500):
             if server.account.paid_calls:
                 break
             threading.Event().wait(0.02)
