@@ -16,6 +16,7 @@ KERNEL = {
         "config",
         "decisions",
         "describe",
+        "description",
         "errors",
         "formats",
         "imported",

@@ -7,7 +7,8 @@ from xml.etree import ElementTree
 import pytest
 
 from tests.unit.pairs import ANSWER, pair
-from understudy.describe import Coverage, coverage, describe, drawings, markdown
+from understudy.describe import Coverage, coverage, describe
+from understudy.description import drawings, markdown
 from understudy.errors import DatasetError
 from understudy.records import Document, Leakage, Pair, Paragraph, Question, Questions, SplitPlan
 from understudy.report.pictures import GLYPHS, drawable

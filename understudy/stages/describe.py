@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from understudy import describe as describing
+from understudy import description as showing
 from understudy.records import DescriptionCard, Document, Pair, Questions, SplitPlan
 
 VERSION = 2
@@ -26,8 +27,8 @@ def describe(
     `remarks` are paragraphs that end the summary.
     """
     found = describing.describe(pairs, plan, documents, questions, tokens, usd)
-    (out / SUMMARY).write_text("\n\n".join([describing.markdown(found), *remarks]), encoding="utf-8")
+    (out / SUMMARY).write_text("\n\n".join([showing.markdown(found), *remarks]), encoding="utf-8")
     (out / "description.json").write_text(json.dumps(found.model_dump(mode="json"), indent=1), encoding="utf-8")
-    for name, drawing in describing.drawings(found).items():
+    for name, drawing in showing.drawings(found).items():
         (out / f"{name}.png").write_bytes(drawing.png())
     return DescriptionCard(pairs=found.pairs, kept=found.kept, talks=len(found.talks))
