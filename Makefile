@@ -6,7 +6,7 @@ BIN := .venv/bin
 export DO_NOT_TRACK = 1
 export PREFECT_SERVER_ANALYTICS_ENABLED = false
 
-.PHONY: help setup demo test unit lint bench ui lock clean
+.PHONY: help setup demo test unit lint bench ui deploy undeploy scale lock clean
 
 help:            ## this list
 	@grep -hE '^[a-z]+: .*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /\1\t/' | expand -t 10
@@ -31,9 +31,21 @@ bench: .venv/.ready ## a line per figure; ONLY=run for one group
 ui: .venv/.ready    ## Prefect's server and UI on http://127.0.0.1:4200
 	PREFECT_SERVER_UI_V2_ENABLED=false $(BIN)/prefect server start --host 127.0.0.1
 
+deploy: .venv/.ready ## server, worker and schedule on this machine; ARGS="--preset my.yaml --timezone Europe/Berlin"
+	$(BIN)/python deployments/deploy.py $(ARGS)
+
+undeploy: .venv/.ready ## take all of that away again
+	$(BIN)/python deployments/undeploy.py
+
+scale: .venv/.ready ## also what several machines need: Dask, S3, PostgreSQL's client
+	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -q --no-deps --require-hashes \
+	  -r requirements-scale.lock 2>&1 | { grep -v '^WARNING: Location' || true; }
+
 lock:               ## requirements.lock anew (needs uv)
 	uv pip compile pyproject.toml --extra test --universal --python-version 3.11 --generate-hashes \
 	  --no-header --no-emit-index-url --no-annotate --upgrade -q -o requirements.lock
+	uv pip compile pyproject.toml --extra scale -c requirements.lock --universal --python-version 3.11 \
+	  --generate-hashes --no-header --no-emit-index-url --no-annotate --upgrade -q -o requirements-scale.lock
 
 clean:              ## remove what runs made (.venv stays)
 	rm -rf data/*/ models/*/ logs

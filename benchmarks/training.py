@@ -6,7 +6,6 @@ of them. Tokens under loss are counted from the rows: what mlx-lm reports has a 
 """
 
 import json
-import math
 import os
 import random
 import signal
@@ -27,7 +26,8 @@ from understudy.trainers import mlx_rows
 from understudy.trainers.mlx_lora import MlxLoraTrainer
 
 ROOT = Path(__file__).resolve().parents[1]
-TRAIN_ROWS, VALID_ROWS, TURNS, KILLS, EPOCHS, RATE = 96, 24, 3, 6, 2, 1e-3
+TRAIN_ROWS, VALID_ROWS, TURNS, EPOCHS, RATE = 96, 24, 3, 2, 1e-3
+KILLS, KILLED_ROWS = 6, 24
 STOCK = {"mlx_lm": (8, 1), "one_row": (1, 8)}
 """Name > rows per iteration and iterations per update: 8 rows per update in each, as in ours."""
 
@@ -56,19 +56,21 @@ def _speed(home: Path) -> Iterator[Figure]:
     """Ours, mlx-lm's command with as many rows per update, and the recipe of one row at a time, in turns."""
     runs: dict[str, list[dict[str, float]]] = {name: [] for name in ("ours", *STOCK)}
     for turn in range(TURNS):
-        runs["ours"].append(_ours(home, home / f"ours-{turn}"))
+        runs["ours"].append(_ours(home, home / f"ours-{turn}", turn + 1))
         for name in STOCK:
-            runs[name].append(_stock_apart(home, home / f"{name}-{turn}", name))
+            runs[name].append(_stock_apart(home, home / f"{name}-{turn}", name, turn + 1))
     for name, found in runs.items():
         yield Figure(f"{name}_tokens_per_second", statistics.median(run["speed"] for run in found))
-        yield Figure(f"{name}_valid_loss", found[-1]["valid_loss"])
+        yield Figure(f"{name}_valid_loss", statistics.median(run["valid_loss"] for run in found))
     for name, limit in (("mlx_lm", 1.0), ("one_row", 1.5)):
         pairs = list(zip(runs["ours"], runs[name], strict=True))
         yield Figure(f"speed_over_{name}", statistics.median(a["speed"] / b["speed"] for a, b in pairs), ">=", limit)
         loss = statistics.median(a["valid_loss"] - b["valid_loss"] for a, b in pairs)
         yield Figure(f"valid_loss_minus_{name}", loss, "<=", 0.0)
-    yield Figure("overhead_share_of_callbacks", statistics.median(run["overhead"] for run in runs["ours"]), "<", 0.02)
-    yield Figure("share_of_three_answers", statistics.median(run["samples"] for run in runs["ours"]))
+    for name in ("callbacks", "samples"):
+        yield Figure(f"share_of_{name}", statistics.median(run[name] for run in runs["ours"]))
+    together = statistics.median(run["callbacks"] + run["samples"] for run in runs["ours"])
+    yield Figure("share_of_callbacks_and_samples", together, "<", 0.02)
 
 
 def _padding(home: Path) -> Figure:
@@ -80,12 +82,15 @@ def _padding(home: Path) -> Figure:
 
 def _resume(home: Path) -> Iterator[Figure]:
     """Kill a run with dropout and accumulation at random moments, let it end, and compare it with one left alone."""
-    options = {"dropout": 0.1, "accumulation": 2, "epochs": 2, "batch_size": 4, "evaluations_per_epoch": 2}
+    options = {"dropout": 0.1, "accumulation": 2, "epochs": 6, "batch_size": 4, "evaluations_per_epoch": 2}
+    rows = (home / "train.jsonl").read_text().splitlines(keepends=True)
+    (home / "few.jsonl").write_text("".join(rows[:KILLED_ROWS]))
+    (home / "fewer.jsonl").write_text("".join(rows[-KILLED_ROWS // 3 :]))
     trainer = MlxLoraTrainer(MlxLoraTrainer.Options(rank=8, learning_rate=1e-3, patience=99, **options))
     dice, kills = random.Random(7), 0
 
     def train(out: Path, report: Report = _silent) -> None:
-        trainer.train(home / "base", home / "train.jsonl", home / "valid.jsonl", out, 1, report)
+        trainer.train(home / "base", home / "few.jsonl", home / "fewer.jsonl", out, 1, report)
 
     def killer(done: int, total: int, note: str = "") -> None:
         if note.startswith("loss") and dice.random() < 1 / 8:
@@ -113,28 +118,28 @@ def _silent(done: int, total: int, note: str = "") -> None:
     """A report nobody reads."""
 
 
-def _ours(home: Path, out: Path) -> dict[str, float]:
+def _ours(home: Path, out: Path, seed: int) -> dict[str, float]:
     trainer = MlxLoraTrainer(
         MlxLoraTrainer.Options(
             learning_rate=RATE, epochs=EPOCHS, batch_size=2, accumulation=4, patience=99, evaluations_per_epoch=1
         )
     )
-    card = trainer.train(home / "base", home / "train.jsonl", home / "valid.jsonl", out, 1, _silent)
+    card = trainer.train(home / "base", home / "train.jsonl", home / "valid.jsonl", out, seed, _silent)
     samples = float(card.settings["samples_share"] or 0)
     rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     return {
         "speed": card.tokens_per_second,
         "valid_loss": [row["valid_loss"] for row in rows if row["valid_loss"] is not None][-1],
-        "overhead": card.overhead_share - samples,
+        "callbacks": card.overhead_share - samples,
         "samples": samples,
     }
 
 
-def _stock_apart(home: Path, out: Path, name: str) -> dict[str, float]:
+def _stock_apart(home: Path, out: Path, name: str, seed: int) -> dict[str, float]:
     """`_stock` in a process of its own. Raises SystemExit."""
     out.mkdir()
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.training", name, str(home), str(out)],
+        [sys.executable, "-m", "benchmarks.training", name, str(home), str(out), str(seed)],
         capture_output=True,
         text=True,
         cwd=ROOT,
@@ -145,18 +150,22 @@ def _stock_apart(home: Path, out: Path, name: str) -> dict[str, float]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def _stock(home: Path, out: Path, size: int, accumulation: int) -> dict[str, float]:
+def _stock(home: Path, out: Path, size: int, accumulation: int, seed: int) -> dict[str, float]:
     """What `mlx_lm lora` does, and its speed without the first quarter, in which it may compile.
 
-    Optimizer and schedule are ours, so that a difference of the losses comes from batches and loss alone:
-    its own Adam skips the bias correction, which makes the same rate three times as large.
+    Optimizer and schedule are ours, so that a difference of the losses comes from batches and loss alone: its own
+    Adam skips the bias correction, which makes the same rate three times as large, and a cosine over all updates that
+    begins behind the warmup never comes to its end: 15 % more learning in 24 updates.
     """
+    import mlx.core as mx
+    import numpy as np
+    from mlx_lm import lora
     from mlx_lm.lora import CONFIG_DEFAULTS, load_dataset, train_model
     from mlx_lm.tuner.callbacks import TrainingCallback
     from mlx_lm.tuner.trainer import evaluate
     from mlx_lm.utils import load
 
-    from understudy.trainers.mlx_plugins import Batches, strict_loss
+    from understudy.trainers.mlx_plugins import Batches, schedule, strict_loss
 
     reports: list[dict[str, float]] = []
 
@@ -169,7 +178,7 @@ def _stock(home: Path, out: Path, size: int, accumulation: int) -> dict[str, flo
         "model": str(home / "base"),
         "data": str(home),
         "adapter_path": str(out),
-        "seed": 1,
+        "seed": seed,
         "num_layers": -1,
         "batch_size": size,
         "grad_accumulation_steps": accumulation,
@@ -178,13 +187,16 @@ def _stock(home: Path, out: Path, size: int, accumulation: int) -> dict[str, flo
         "steps_per_eval": 10**6,
         "optimizer": "adamw",
         "optimizer_config": {"adamw": {"bias_correction": True}},
-        "lr_schedule": {"name": "cosine_decay", "arguments": [RATE, updates], "warmup": math.ceil(updates / 10)},
+        "lr_schedule": {"name": "ours"},
         "lora_parameters": {"rank": 8, "scale": 2.0, "dropout": 0.0},
         "mask_prompt": True,
         "max_seq_length": 2048,
     }
     model, tokenizer = load(str(home / "base"))
     args = SimpleNamespace(**settings | {"train": True, "test": False})
+    lora.build_schedule = lambda _: schedule(RATE, updates, 0.1, "cosine")
+    np.random.seed(seed)  # as its command does: it decides the order of the batches
+    mx.random.seed(seed)
     train_model(args, model, *load_dataset(args, tokenizer)[:2], Seen())
     examples = mlx_rows.read(home / "valid.jsonl")
     rows = [mlx_rows.encode(example, tokenizer, tokenizer.eos_token_ids) for example in examples]
@@ -225,5 +237,5 @@ def _talk(dice: random.Random, words: int) -> str:
 
 
 if __name__ == "__main__":
-    kind, folder, target = sys.argv[1:]
-    print(json.dumps(_stock(Path(folder), Path(target), *STOCK[kind])))
+    kind, folder, target, start = sys.argv[1:]
+    print(json.dumps(_stock(Path(folder), Path(target), *STOCK[kind], int(start))))

@@ -3,7 +3,7 @@
 from prefect import flow
 from prefect.utilities.annotations import quote
 
-from tasks import model, policies, publish, scoring, training
+from tasks import candidates, model, policies, publish, training
 from understudy import locks
 from understudy.records import DatasetRefs, ModelRefs
 from understudy.workspace import Workspace
@@ -11,29 +11,17 @@ from understudy.workspace import Workspace
 
 @flow(name="build-model", flow_run_name="model-{workspace.config.name}", persist_result=False)
 def build_model(workspace: Workspace, dataset: DatasetRefs) -> ModelRefs:
-    """prepare base > train > fuse > convert > quantize."""
+    """prepare base > (tune >) train > fuse > convert > weigh > quantize."""
     with locks.held(workspace.lock, f"data/{workspace.config.name}"):
-        row = quote(scoring.test_rows(workspace, dataset)[0])
+        row = quote(candidates.test_rows(workspace, dataset)[0])
         base = model.base(workspace, dataset.pairs, dataset.split)
+        workspace, tried = training.tuned(workspace, base, dataset)
         keys = workspace.run_keys(base, dataset)
+        inputs = [base, dataset.train, dataset.valid]
         adapter = policies.made(
-            training.train,
-            "adapter",
-            workspace,
-            [base, dataset.train, dataset.valid],
-            keys=keys,
-            base=base,
-            train=dataset.train,
-            valid=dataset.valid,
+            training.train, "adapter", workspace, inputs, keys=keys, base=base, dataset=dataset, tried=tried
         )
         publish.losses(workspace, adapter)
         fused = policies.made(model.fuse, "fused", workspace, [base, adapter], keys=keys, base=base, adapter=adapter)
-        f16 = policies.made(model.convert, "f16", workspace, [fused], keys=keys, fused=fused, row=row)
-        quantized = {
-            kind: policies.prepared(model.quantize, "gguf", workspace, [f16], kind, keys | {"type": kind}).submit(
-                f16=f16, row=row
-            )
-            for kind in workspace.config.export.types
-        }
-        files = {"F16": f16} | {kind: wait() for kind, wait in quantized.items()}
-        return publish.files(workspace, ModelRefs(base=base, adapter=adapter, fused=fused, files=files, **keys))
+        made = model.export(workspace, keys, base, adapter, fused, dataset.train, row)
+        return publish.files(workspace, made)

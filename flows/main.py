@@ -59,6 +59,11 @@ def parser() -> argparse.ArgumentParser:
         "--home", metavar="DIR", type=Path, default=ROOT, help="where data/ and models/ live (default: here)"
     )
     p.add_argument("--only", choices=["dataset", "model", "score"], help="run one part; the parts before must be done")
+    p.add_argument(
+        "--tune",
+        action="store_true",
+        help="before training, try 1, 3 and 9 times the learning rate for a while and take what does best on valid",
+    )
     p.add_argument("--estimate", action="store_true", help="print what the teacher's calls would cost, and do nothing")
     p.add_argument("--json", action="store_true", help="print one JSON object as the last line of standard output")
     return p
@@ -115,7 +120,7 @@ def _run(workspace: Workspace, asked: argparse.Namespace, log_file: Path) -> int
 def _pipeline(workspace: Workspace, only: Any) -> Any:
     logging.getLogger("understudy").info("%s: starting Prefect", workspace.config.name)
     from flows.pipeline import pipeline
-    from tasks.publish import ProgressArtifacts
+    from tasks.live import ProgressArtifacts
     from understudy import progress
 
     _quiet_prefect()
@@ -144,6 +149,8 @@ def _workspace(asked: argparse.Namespace) -> Workspace:
             "source.channel": asked.channel,
             "name": slug(asked.channel.rstrip("/").split("/")[-1])[:60] or "channel",
         }
+    if asked.tune:
+        changes["tune.trials"] = 3
     for change in asked.changes:
         key, equals, value = change.partition("=")
         if not equals or not key.strip():
@@ -188,7 +195,8 @@ def _show(workspace: Workspace, outcome: Any, as_json: bool) -> None:
             "verdicts": card.verdicts,
             "differences": {name: found.model_dump() for name, found in card.differences.items()},
         }
-        print(display.summary(card, files, report))
+        result |= {"refused": outcome.score.refused, "how_to_run": outcome.score.how_to_run}
+        print(display.summary(card, files, report, outcome.score.how_to_run, outcome.score.refused))
     else:
         print(f"{workspace.config.name}: {result['counts']}")
     if as_json:

@@ -9,6 +9,7 @@ from flows.build_dataset import build_dataset
 from flows.build_model import build_model
 from flows.score_model import score_model
 from tasks import policies
+from tasks.entry import entry
 from understudy import locks, preflight
 from understudy.config import Config
 from understudy.records import DatasetRefs, ModelRefs, Record, ScoreRefs
@@ -24,18 +25,25 @@ class Outcome(Record):
 
 
 @flow(name="pipeline", flow_run_name="{config.name}", persist_result=False, validate_parameters=True)
+@entry
 def pipeline(config: Config, home: Path, only: Literal["dataset", "model", "score"] | None = None) -> Outcome:
-    """Build the dataset, then the model, then score it; what is fresh is not made again."""
+    """Build the dataset, then the model, then score it; what is fresh is not made again.
+
+    Args:
+        config: A whole preset, as in deployments/presets.
+        home: The folder of data/ and models/; relative to the checkout.
+        only: One part; the parts before it must be done.
+    """
     workspace = Workspace(home=home.resolve(), config=config)
     preflight.check(workspace, only)
-    runner = policies.runner(config.runner)
+    runner, local = policies.runner(config.runner), policies.local_runner(config.runner)
     with locks.held(workspace.lock, f"data/{config.name}"):
         wanted = only in (None, "dataset")
         dataset = build_dataset.with_options(task_runner=runner)(workspace) if wanted else workspace.dataset()
         if only == "dataset":
             return Outcome(dataset=dataset)
         wanted = only in (None, "model")
-        model = build_model.with_options(task_runner=runner)(workspace, dataset) if wanted else workspace.model(dataset)
+        model = build_model.with_options(task_runner=local)(workspace, dataset) if wanted else workspace.model(dataset)
         if only == "model":
             return Outcome(dataset=dataset, model=model)
         return Outcome(dataset=dataset, model=model, score=score_model(workspace, dataset, model))

@@ -3,47 +3,32 @@
 from prefect import flow
 from prefect.utilities.annotations import quote
 
-from tasks import policies, publish, scoring
+from tasks import candidates, hops, judging, policies, publish, scoring, suites
 from understudy import locks
-from understudy.records import AssetRef, DatasetRefs, ModelRefs, ScoreRefs
+from understudy.records import DatasetRefs, ModelRefs, ScoreRefs
 from understudy.workspace import Workspace
 
 
 @flow(name="score-model", flow_run_name="score-{workspace.config.name}", persist_result=False)
 def score_model(workspace: Workspace, dataset: DatasetRefs, model: ModelRefs) -> ScoreRefs:
-    """Base, adapter, fused model and every exported file answer the same held-out questions."""
+    """answer (each candidate in turn) > check hops > ask suites > measure drift (> judge) > score."""
     with locks.held(workspace.lock, f"data/{workspace.config.name}"):
-        rows = quote(scoring.test_rows(workspace, dataset))
-        candidates: dict[str, tuple[str, AssetRef, AssetRef | None]] = {
-            "base": ("mlx", model.base, None),
-            "adapter": ("mlx", model.base, model.adapter),
-            "fused": ("mlx", model.fused, None),
-            **{kind: ("llama_cpp", file, None) for kind, file in model.files.items()},
-        }
-        samples = {}
-        for name, (engine, weights, adapter) in candidates.items():
-            inputs = [weights, *([adapter] if adapter else []), dataset.test]
-            samples[name] = policies.made(
-                scoring.answer,
-                "samples",
-                workspace,
-                inputs,
-                workspace.engine_identity(engine),
-                {"run": model.run, "candidate": name},
-                engine=engine,
-                model=weights,
-                adapter=adapter,
-                rows=rows,
-            )
-        scorecard = policies.made(
-            scoring.score,
-            "scorecard",
+        rows = candidates.test_rows(workspace, dataset)
+        samples = candidates.answers(workspace, dataset, model, rows)
+        checked = policies.made(
+            hops.check_hops,
+            "hops",
             workspace,
-            [dataset.split, *samples.values()],
-            keys={"run": model.run},
-            dataset=dataset,
+            hops.inputs(model, samples),
+            hops.identity(workspace),
+            {"run": model.run},
             model=model,
             samples=samples,
-            rows=rows,
+            rows=quote(rows),
         )
-        return publish.scorecard(workspace, dataset, model, scorecard)
+        publish.hops(workspace, checked)
+        samples |= candidates.quantized_base(workspace, dataset, model, checked, rows)
+        asked = suites.measured(workspace, model, samples, rows)
+        judged = judging.judgements(workspace, dataset, model, samples, rows)
+        card = scoring.scorecard(workspace, dataset, model, samples, checked, asked, judged, rows)
+        return publish.scorecard(workspace, dataset, model, card)

@@ -1,15 +1,19 @@
-"""Tasks of the model half around training: prepare the base, fuse, convert, quantize."""
+"""Tasks of the model half around training: prepare the base, fuse, convert, weigh, quantize."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from prefect import task
 
 from tasks import policies
+from understudy import memory
 from understudy.progress import track
-from understudy.records import AssetRef, ChatExample, Document, Pair, SplitPlan
+from understudy.records import AssetRef, ChatExample, Document, ModelRefs, Pair, SplitPlan
 from understudy.stages import convert as converting
 from understudy.stages import fuse as fusing
+from understudy.stages import importance as weighing
 from understudy.stages import prepare_base as preparing
 from understudy.stages import quantize as quantizing
 from understudy.workspace import Workspace
@@ -37,38 +41,111 @@ def base(workspace: Workspace, pairs: AssetRef, split: AssetRef) -> AssetRef:
 @task(name="fuse", **policies.ASSET)
 def fuse(workspace: Workspace, made_from: str, run: str, base: AssetRef, adapter: AssetRef) -> AssetRef:
     """Base and adapter merged."""
+    trainer, exporter = workspace.plugin("trainer"), workspace.exporter()
 
     def make(out: Path) -> fusing.FusedCard:
         with track("fuse") as report:
-            return fusing.fuse(workspace.plugin("trainer"), workspace.file(base), workspace.file(adapter), out, report)
+            return fusing.fuse(trainer, exporter, workspace.file(base), workspace.file(adapter), out, report)
 
     return workspace.build_folder("fused", make, made_from, run=run)
 
 
-@task(name="convert", **policies.ASSET)
-def convert(workspace: Workspace, made_from: str, run: str, fused: AssetRef, row: tuple[Pair, ChatExample]) -> AssetRef:
-    """The fused model as a GGUF f16 file."""
+@task(name="convert", task_run_name="convert-{type}", **policies.ASSET)
+def convert(
+    workspace: Workspace, made_from: str, run: str, type: str, fused: AssetRef, row: tuple[Pair, ChatExample]
+) -> AssetRef:
+    """The fused model as the file that the quantizations are made of."""
     exporter, engine = workspace.exporter(), workspace.engine("llama_cpp")
 
     def make(out: Path) -> converting.GgufCard:
         with track("convert") as report:
-            return converting.convert(exporter, engine, workspace.file(fused), out, row, report)
+            return converting.convert(exporter, engine, workspace.file(fused), out, type, row, report)
 
-    return workspace.build_file("f16", make, made_from, run=run)
+    return workspace.build_file("f16", make, made_from, run=run, type=type)
+
+
+@task(name="convert-adapter", **policies.ASSET)
+def convert_adapter(workspace: Workspace, made_from: str, run: str, base: AssetRef, adapter: AssetRef) -> AssetRef:
+    """The adapter alone as a file, for programs that run it beside a file of the base."""
+
+    def make(out: Path) -> converting.LoraFileCard:
+        with track("convert adapter") as report:
+            files = workspace.file(base), workspace.file(adapter)
+            return converting.adapter(workspace.exporter(), *files, out, report)
+
+    return workspace.build_file("adapter_file", make, made_from, run=run)
+
+
+@task(name="importance", **policies.ASSET)
+def importance(workspace: Workspace, made_from: str, run: str, fused: AssetRef, train: AssetRef) -> AssetRef:
+    """How much each column of the fused model's matrices matters to the train side."""
+
+    def make(out: Path) -> weighing.ImportanceCard:
+        with track("importance") as report:
+            exporter = workspace.exporter()
+            return weighing.importance(exporter, workspace.file(fused), workspace.file(train), out, report)
+
+    return workspace.build_folder("importance", make, made_from, run=run)
 
 
 @task(name="quantize", task_run_name="quantize-{type}", **policies.ASSET)
 def quantize(
-    workspace: Workspace, made_from: str, run: str, type: str, f16: AssetRef, row: tuple[Pair, ChatExample]
+    workspace: Workspace,
+    made_from: str,
+    run: str,
+    type: str,
+    first: AssetRef,
+    weighed: AssetRef | None,
+    row: tuple[Pair, ChatExample],
 ) -> AssetRef:
-    """The f16 file with weights of `type`."""
+    """The first file with weights of `type`."""
     exporter, engine = workspace.exporter(), workspace.engine("llama_cpp", threads=_share_of_cores(workspace))
+    by = workspace.file(weighed) if weighed else None
 
     def make(out: Path) -> quantizing.GgufCard:
         with track(f"quantize {type}") as report:
-            return quantizing.quantize(exporter, engine, workspace.file(f16), out, type, row, report)
+            return quantizing.quantize(exporter, engine, workspace.file(first), out, type, by, row, report)
 
     return workspace.build_file("gguf", make, made_from, run=run, type=type)
+
+
+def export(
+    workspace: Workspace,
+    keys: dict[str, str],
+    base: AssetRef,
+    adapter: AssetRef,
+    fused: AssetRef,
+    train: AssetRef,
+    row: Any,
+) -> ModelRefs:
+    """Every file of the fused model: the first one, each quantization of it, and the adapter alone."""
+    settings = workspace.config.export
+    typed = keys | {"type": settings.first}
+    first = policies.made(convert, "f16", workspace, [fused], keys=typed, fused=fused, row=row)
+    weighed = None
+    if settings.importance:
+        inputs = [fused, train]
+        weighed = policies.made(importance, "importance", workspace, inputs, keys=keys, fused=fused, train=train)
+    inputs, files = [first, *([weighed] if weighed else [])], {settings.first: first}
+    for types in side_by_side(settings.types, workspace.file(first).stat().st_size, memory.free_bytes()):
+        started = {
+            kind: policies.prepared(quantize, "gguf", workspace, inputs, kind, keys | {"type": kind}).submit(
+                first=first, weighed=weighed, row=row
+            )
+            for kind in types
+        }
+        files |= {kind: wait() for kind, wait in started.items()}
+    alone = None
+    if workspace.exporter().knows(workspace.file(base)):  # llama.cpp's converter, where it is used, writes none
+        both = {"base": base, "adapter": adapter}
+        alone = policies.made(convert_adapter, "adapter_file", workspace, [base, adapter], keys=keys, **both)
+    return ModelRefs(base=base, adapter=adapter, fused=fused, files=files, adapter_file=alone, **keys)
+
+
+def side_by_side(types: Sequence[str], file_bytes: int, free_bytes: int) -> list[list[str]]:
+    """The quantizations in groups that are made at once: one takes as much memory as the file it is made of."""
+    size = max(1, min(len(types), int(free_bytes // max(1, file_bytes))))
+    return [list(types[at : at + size]) for at in range(0, len(types), size)]
 
 
 def _share_of_cores(workspace: Workspace) -> int:

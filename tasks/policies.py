@@ -20,9 +20,9 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.context import TaskRunContext
 from prefect.futures import PrefectFuture
 from prefect.runtime import flow_run, task_run
-from prefect.task_runners import ThreadPoolTaskRunner
+from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
-from tasks import limits
+from tasks import cluster, limits
 from understudy import locks, registry
 from understudy.config import PluginSpec, RunnerSettings
 from understudy.errors import Transient
@@ -33,7 +33,13 @@ from understudy.workspace import Workspace
 TASKS_PER_STAGE = 100  # about 300 task runs per flow run; the server's queue loses more (and costs 25 s CPU per 1,000)
 TASKS_PER_TALK = 3
 # Written by one task, the key asset last.
-TOGETHER = {"split": ("train", "valid", "test"), "scorecard": ("report",), "augmented": ("variants",)}
+TOGETHER = {
+    "split": ("train", "valid", "test"),
+    "scorecard": ("report",),
+    "augmented": ("variants",),
+    "adapter": ("run",),
+}
+only_training = locks.only_training
 _fetching = threading.Lock()
 Item = TypeVar("Item")
 
@@ -132,8 +138,13 @@ def raise_first_failure(futures: Iterable[PrefectFuture[Any]]) -> None:
             future.result()
 
 
-def runner(settings: RunnerSettings) -> ThreadPoolTaskRunner[Any]:
-    """The task runner of a preset: a talk's later tasks hold a thread each while they wait for the earlier ones."""
+def runner(settings: RunnerSettings) -> TaskRunner[Any]:
+    """What runs the tasks of talks. Raises ConfigError when it is not installed."""
+    return cluster.runner(settings) if settings.use == "dask" else local_runner(settings)
+
+
+def local_runner(settings: RunnerSettings) -> ThreadPoolTaskRunner[Any]:
+    """Threads of this process: a talk's later tasks hold one each while they wait for the earlier ones."""
     return ThreadPoolTaskRunner(max_workers=TASKS_PER_TALK * settings.workers)
 
 
@@ -159,28 +170,31 @@ def shared_source(workspace: Workspace) -> Source:
     return _source_of(flow_run.id, workspace.config.source.model_dump_json())
 
 
-_teachers: dict[tuple[str, str], Teacher] = {}
+_teachers: dict[tuple[str, str], tuple[str | None, Teacher]] = {}
 _starting = threading.Lock()
 
 
 def shared_teacher(workspace: Workspace) -> Teacher:
     """The teacher of this process for a channel, one for all tasks: they share its budget and its limits."""
-    return _begun("teacher", workspace, lambda: workspace.plugin("teacher"), workspace.folder)
+    return _begun("teacher", workspace, workspace.config.teacher, workspace.folder)
 
 
 def shared_verifier(workspace: Workspace) -> Teacher:
     """The verifier, likewise."""
-    return _begun("verify", workspace, lambda: workspace.verifier, workspace.verifier_folder)
+    return _begun("verify", workspace, workspace.config.verify, workspace.verifier_folder)
 
 
-def _begun(role: str, workspace: Workspace, build: Callable[[], Teacher], folder: Path) -> Teacher:
-    key = (role, workspace.model_dump_json())
+def _begun(role: str, workspace: Workspace, spec: PluginSpec, folder: Path) -> Teacher:
+    """A Dask worker outlives a run, so that it may hold the teacher of an earlier one: with its budget used up."""
+    key, run = (role, workspace.model_dump_json()), flow_run.id
     with _starting:
+        if key in _teachers and cluster.inside() and _teachers[key][0] != run:
+            _teachers.pop(key)[1].close()
         if key not in _teachers:
-            found = build()
+            found: Teacher = workspace.plugin("teacher", cluster.share(spec, folder))
             found.begin(folder)
-            _teachers[key] = found
-        return _teachers[key]
+            _teachers[key] = (run, found)
+        return _teachers[key][1]
 
 
 def dismiss_teachers(workspace: Workspace) -> None:
@@ -188,17 +202,9 @@ def dismiss_teachers(workspace: Workspace) -> None:
     with _starting:
         found = [_teachers.pop((role, workspace.model_dump_json()), None) for role in ("teacher", "verify")]
     for one in filter(None, found):
-        one.close()
+        one[1].close()
 
 
 def last_attempt() -> bool:
     """True in the last of a task run's attempts."""
     return task_run.run_count is None or task_run.run_count > DOCUMENTS["retries"]
-
-
-@contextmanager
-def only_training() -> Iterator[None]:
-    """One training per machine and user: a second one waits, since both would only swap."""
-    lock = Path(tempfile.gettempdir()) / f"understudy-training-{os.getuid()}.lock"
-    with locks.held(lock, "training on this machine", wait_seconds=24 * 3600):
-        yield

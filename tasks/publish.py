@@ -4,28 +4,25 @@ What the Prefect UI shows: tables, pages and links under keys that stay the same
 Published by flows, not by tasks, so that a run whose tasks were all Cached shows them too.
 """
 
-import json
-import time
 from collections.abc import Sequence
 
 from prefect.artifacts import (
     create_link_artifact,
     create_markdown_artifact,
-    create_progress_artifact,
     create_table_artifact,
-    update_progress_artifact,
 )
 
-from understudy import cards
+from tasks import live
+from tasks.live import key as _key
+from tasks.release import release
+from understudy import cards, programs
 from understudy import estimate as estimates
 from understudy.calls.ledger import CallLedger
 from understudy.calls.model_teacher import CALLS, ModelTeacher
-from understudy.records import AssetRef, DatasetRefs, ModelRefs, Scorecard, ScoreRefs, Talk
-from understudy.report import page as pages
+from understudy.records import AssetRef, DatasetRefs, ModelRefs, Scorecard, ScoreRefs, Talk, TrialCard
+from understudy.report import evidence, hop_table, short, training
 from understudy.stages.describe import SUMMARY
 from understudy.workspace import Workspace
-
-ROWS_SHOWN = 200  # the UI lists whole bodies: each artifact stays under 200 KB
 
 
 def dataset(workspace: Workspace, about: AssetRef) -> DatasetRefs:
@@ -59,19 +56,31 @@ def costs(workspace: Workspace, talks: Sequence[Talk]) -> None:
 
 
 def losses(workspace: Workspace, adapter: AssetRef) -> None:
-    """The loss table of the training run."""
-    path = workspace.file(adapter) / "metrics.jsonl"
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    thinned = rows[:: -(-len(rows) // ROWS_SHOWN)]
-    create_table_artifact(
-        key=_key(workspace, "loss"),
-        table=[{k: _short(v) for k, v in row.items()} for row in thinned],
-        description="Train and valid loss in nats per answer token; the first valid loss is the base's.",
-    )
+    """The losses of a finished training: as a table, and as a picture with what it said on the way."""
+    folder = workspace.file(adapter)
+    rows, samples = (training.lines(folder / f"{name}.jsonl") for name in ("metrics", "samples"))
+    with live.unharmed("the losses"):
+        create_table_artifact(key=_key(workspace, "loss"), table=training.table(rows), description=live.LOSSES)
+        create_markdown_artifact(
+            key=_key(workspace, "loss-curve"),
+            markdown=training.page(rows, samples, workspace.read(adapter)),
+            description="The loss curve, and the same prompts answered at each evaluation.",
+        )
+
+
+def tuning(workspace: Workspace, tried: Sequence[TrialCard], learning_rate: float) -> None:
+    """The trials of a training, and which was taken."""
+    with live.unharmed("the trials"):
+        create_table_artifact(
+            key=_key(workspace, "tune"),
+            table=training.trials(tried, learning_rate),
+            description="Short trainings at several learning rates; the lowest valid loss is taken.",
+        )
 
 
 def files(workspace: Workspace, model: ModelRefs) -> ModelRefs:
-    """Where the model's files are."""
+    """Where the model's files are, with a Modelfile beside each."""
+    programs.modelfiles(workspace, model, workspace.current("train"))
     for kind, ref in model.files.items():
         create_link_artifact(
             key=_key(workspace, f"file-{kind}"),
@@ -79,7 +88,23 @@ def files(workspace: Workspace, model: ModelRefs) -> ModelRefs:
             link_text=f"{ref.path} ({ref.bytes / 1e6:.1f} MB)",
             description=f"The tuned model as {kind}.",
         )
+    if alone := model.adapter_file:
+        create_link_artifact(
+            key=_key(workspace, "file-adapter"),
+            link=workspace.file(alone).resolve().as_uri(),
+            link_text=f"{alone.path} ({alone.bytes / 1e6:.1f} MB)",
+            description="The adapter alone: --lora of llama.cpp, ADAPTER of Ollama, beside a file of the base.",
+        )
     return model
+
+
+def hops(workspace: Workspace, checked: AssetRef) -> None:
+    """How far each file is from what was trained, and which are refused."""
+    create_markdown_artifact(
+        key=_key(workspace, "hops"),
+        markdown=hop_table.markdown(workspace.read(checked)),
+        description="Adapter, fused model and files on the same held-out answers.",
+    )
 
 
 def scorecard(workspace: Workspace, dataset: DatasetRefs, model: ModelRefs, card: AssetRef) -> ScoreRefs:
@@ -87,58 +112,18 @@ def scorecard(workspace: Workspace, dataset: DatasetRefs, model: ModelRefs, card
     found: Scorecard = workspace.read(card)
     report = workspace.current("report", run=model.run)
     assert report is not None, "the page is written before the scorecard"
-    summary, base = pages.markdown(found), workspace.read(model.base)
-    workspace.save_card("model_card", cards.model(workspace.config, found, base.name, summary), run=model.run)
-    create_markdown_artifact(
-        key=_key(workspace, "scorecard"),
-        markdown=summary,
-        description="Base against tuned on the held-out talks.",
-    )
+    summary = short.markdown(found)
+    refused, how_to_run = release(workspace, dataset, model, found, summary)
+    with live.unharmed("the scorecard"):
+        create_markdown_artifact(
+            key=_key(workspace, "scorecard"),
+            markdown=short.artifact(evidence.gather(workspace.home, workspace.config.name, model.run)),
+            description="Base against tuned on the held-out talks.",
+        )
     create_link_artifact(
         key=_key(workspace, "report"),
         link=workspace.file(report).resolve().as_uri(),
         link_text=report.path,
         description="The whole page: curves, tables, answers side by side.",
     )
-    return ScoreRefs(scorecard=card, report=report)
-
-
-class ProgressArtifacts:
-    """Shows each stage over two seconds as a progress bar in the UI."""
-
-    def __init__(self, workspace: Workspace, every_seconds: float = 2.0) -> None:
-        self.workspace, self.every_seconds = workspace, every_seconds
-        self._began: dict[str, float] = {}
-        self._shown: dict[str, tuple[object, float]] = {}
-
-    def update(self, stage: str, done: int, total: int, note: str) -> None:
-        """Create or move the bar, at most every `every_seconds`."""
-        now = time.monotonic()
-        artifact, last = self._shown.get(stage, (None, self._began.setdefault(stage, now)))
-        if now - last < self.every_seconds or not total:
-            return
-        self._shown[stage] = (artifact, now)
-        percent = round(100 * done / total, 1)
-        if artifact is None:
-            artifact = create_progress_artifact(
-                percent, key=_key(self.workspace, f"progress-{stage}"), description=note
-            )
-            self._shown[stage] = (artifact, now)
-        else:
-            update_progress_artifact(artifact, percent, description=note)
-
-    def close(self, stage: str, seconds: float, failed: bool) -> None:
-        """Fill the bar of a stage that ended well."""
-        artifact, _ = self._shown.pop(stage, (None, 0.0))
-        self._began.pop(stage, None)
-        if artifact is not None and not failed:
-            update_progress_artifact(artifact, 100.0)
-
-
-def _key(workspace: Workspace, what: str) -> str:
-    """An artifact key: letters, digits and hyphens only."""
-    return f"{workspace.config.name}-{what}".lower().replace("_", "-").replace(" ", "-")
-
-
-def _short(value: object) -> object:
-    return round(value, 4) if isinstance(value, float) else value
+    return ScoreRefs(scorecard=card, report=report, refused=refused, how_to_run=how_to_run)

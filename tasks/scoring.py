@@ -1,55 +1,69 @@
-"""Tasks of scoring: let every candidate answer the held-out questions, then compare."""
+"""Task of the scorecard: everything that is known of a run, compared and written down."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 from prefect import task
+from prefect.utilities.annotations import quote
 
-from tasks import policies
-from understudy.progress import track
-from understudy.records import AssetRef, ChatExample, DatasetRefs, ModelRefs, Pair, Sample, SplitPlan
+from tasks import judging, policies, suites
+from tasks.candidates import Rows, train_rows
+from understudy import comparisons
+from understudy.interfaces import References
+from understudy.records import AssetRef, DatasetRefs, ModelRefs, Pair, Sample
 from understudy.report import page as pages
 from understudy.stages import evaluate as evaluating
+from understudy.stages import judge as judge_stage
 from understudy.workspace import Workspace
 
-Rows = list[tuple[Pair, ChatExample]]
+
+class Talks(Mapping[str, str]):
+    """Document id > the talk's own words, read when they are asked for."""
+
+    def __init__(self, workspace: Workspace, names: Sequence[str]) -> None:
+        found = {name: workspace.current("document", document=name) for name in names}
+        self.workspace, self.refs = workspace, {name: ref for name, ref in found.items() if ref}
+
+    def __getitem__(self, name: str) -> str:
+        return str(self.workspace.read(self.refs[name]).text)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.refs)
+
+    def __len__(self) -> int:
+        return len(self.refs)
 
 
-def test_rows(workspace: Workspace, dataset: DatasetRefs) -> Rows:
-    """The held-out pairs with their chat rows, in the order of their file; valid's where there is no test side."""
-    plan: SplitPlan = workspace.read(dataset.split)
-    pairs = {pair.pair_id: pair for pair in workspace.rows(dataset.pairs)}
-    names, rows = plan.sides["test"], dataset.test
-    if not names:
-        names, rows = plan.sides["valid"], dataset.valid
-    return list(zip((pairs[name] for name in names), workspace.rows(rows), strict=True))
-
-
-@task(name="answer", task_run_name="answer-{candidate}", **policies.ASSET)
-def answer(
+def scorecard(
     workspace: Workspace,
-    made_from: str,
-    run: str,
-    candidate: str,
-    engine: str,
-    model: AssetRef,
-    adapter: AssetRef | None,
+    dataset: DatasetRefs,
+    model: ModelRefs,
+    samples: dict[str, AssetRef],
+    checked: AssetRef,
+    asked: dict[str, AssetRef],
+    judged: AssetRef | None,
     rows: Rows,
 ) -> AssetRef:
-    """What one candidate makes of the held-out questions."""
-    if found := policies.ready("samples", workspace, made_from, {"run": run, "candidate": candidate}):
-        return found
-    settings = workspace.config.evaluate
-    with track(f"score {candidate}") as report:
-        samples = workspace.engine(engine).run(
-            workspace.file(model),
-            workspace.file(adapter) if adapter else None,
-            rows,
-            answers=settings.questions,
-            max_tokens=settings.max_tokens,
-            report=report,
-        )
-    return workspace.save("samples", samples, made_from, run=run, candidate=candidate)
+    """The scorecard of a run: samples, hops, what was `asked` beside them, a judge's verdicts and people's choices."""
+    extra = [list(samples), suites.identity(workspace), judge_stage.VERSION if judged else None]
+    extra.append([choice.model_dump(mode="json") for choice in comparisons.load(_folder(workspace, model.run))])
+    return policies.made(
+        score,
+        "scorecard",
+        workspace,
+        [dataset.pairs, dataset.split, *samples.values(), checked, *asked.values(), *([judged] if judged else [])],
+        extra,
+        {"run": model.run},
+        dataset=dataset,
+        model=model,
+        samples=samples,
+        checked=checked,
+        asked=asked,
+        judged=judged,
+        rows=quote(rows),
+    )
 
 
 @task(name="score", **policies.ASSET)
@@ -60,11 +74,15 @@ def score(
     dataset: DatasetRefs,
     model: ModelRefs,
     samples: dict[str, AssetRef],
+    checked: AssetRef,
+    asked: dict[str, AssetRef],
+    judged: AssetRef | None,
     rows: Rows,
 ) -> AssetRef:
     """The scorecard and its page; the scorecard is written last."""
     if found := policies.ready("scorecard", workspace, made_from, {"run": run}):
         return found
+    against, people = references(workspace, dataset, rows), comparisons.load(_folder(workspace, run))
     said: dict[str, Sequence[Sample]] = {name: workspace.rows(ref) for name, ref in samples.items()}
     card = evaluating.score(
         workspace.config.name,
@@ -72,10 +90,20 @@ def score(
         workspace.read(dataset.split),
         rows,
         said,
-        _sizes(model),
-        {spec.use: workspace.plugin("metric", spec) for spec in workspace.config.evaluate.metrics},
+        _sizes(workspace, model, samples),
+        metrics(workspace),
         workspace.config.seed,
         dataset.test.sha256,
+        evaluating.Extras(
+            references=against,
+            outcomes=suites.outcomes(workspace, asked),
+            drift=suites.drifts(workspace, asked),
+            judge=judging.scored(
+                workspace, judged, rows, comparisons.by_pair(people, evaluating.TUNED, evaluating.BASE)
+            ),
+            adapter=workspace.read(model.adapter),
+            hops=workspace.read(checked),
+        ),
     )
     page = pages.page(
         card,
@@ -84,6 +112,9 @@ def score(
         [pair for pair, _ in rows],
         cards(workspace, model),
         counts(workspace, dataset),
+        workspace.read(checked),
+        against.train,
+        people,
     )
     workspace.save_text("report", page, made_from, run=run)
     return workspace.save("scorecard", [card], made_from, run=run)
@@ -114,6 +145,27 @@ def counts(workspace: Workspace, dataset: DatasetRefs) -> dict[str, int]:
     }
 
 
-def _sizes(model: ModelRefs) -> dict[str, int]:
-    folders = {"base": model.base.bytes, "adapter": model.adapter.bytes, "fused": model.fused.bytes}
-    return folders | {name: ref.bytes for name, ref in model.files.items()}
+def metrics(workspace: Workspace) -> dict[str, Any]:
+    """The metrics of the preset, by name."""
+    return {spec.use: workspace.plugin("metric", spec) for spec in workspace.config.evaluate.metrics}
+
+
+def references(workspace: Workspace, dataset: DatasetRefs, rows: Rows) -> References:
+    """What answers are measured against: the train side's own, the held-out ones, and the talks of both."""
+    train, held_out = [pair for pair, _ in train_rows(workspace, dataset)], [pair for pair, _ in rows]
+    talks = dict.fromkeys(pair.document_id for pair in (*train, *held_out))
+    return References(train=train, held_out=held_out, talks=Talks(workspace, list(talks)))
+
+
+def _folder(workspace: Workspace, run: str) -> Path:
+    return workspace.home / "models" / workspace.config.name / run
+
+
+def _sizes(workspace: Workspace, model: ModelRefs, samples: Mapping[str, AssetRef]) -> dict[str, int]:
+    """Bytes of every candidate that is more than a way of asking."""
+    found = {"base": model.base, "adapter": model.adapter, "fused": model.fused} | model.files
+    base = Path(model.base.path).name
+    for kind in model.files:
+        if f"base-{kind}" in samples and (ref := workspace.current("base_file", base=base, type=kind)):
+            found[f"base-{kind}"] = ref
+    return {name: ref.bytes for name, ref in found.items()}

@@ -6,8 +6,9 @@ import shutil
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-from understudy import forgetting, imported, locks, text
+from understudy import champion, forgetting, imported, locks, publishing, text, using
 from understudy.calls import recording
 from understudy.calls.ledger import CallLedger
 from understudy.calls.model_teacher import CALLS, RECORDING
@@ -16,11 +17,17 @@ from understudy.ledger import Ledger, Row
 from understudy.sources.youtube import PREFIX
 
 ROOT = Path(__file__).resolve().parents[1]
+ABOUT = "Look after a channel's talks and models. What makes them is `python flows/main.py`."
+USES = {"chat": "talk to a tuned model in the terminal", "serve": "let other programs ask it, as OpenAI's API does"}
+WHICH = (
+    "Without MODEL: the newest channel. Of a channel its champion, else its newest run; of a run its smallest file. "
+    "Answers are written by AI; Ctrl-C ends."
+)
 
 
 def parser() -> argparse.ArgumentParser:
     """The commands and their options."""
-    p = argparse.ArgumentParser(prog="python -m understudy", description="Look after the talks of a channel.")
+    p = argparse.ArgumentParser(prog="python -m understudy", description=ABOUT)
     p.add_argument(
         "--home", type=Path, default=ROOT, metavar="DIR", help="where data/ and models/ live (default: here)"
     )
@@ -29,8 +36,8 @@ def parser() -> argparse.ArgumentParser:
     status.add_argument("channel", nargs="?", help="a folder under data/ (default: all)")
     status.add_argument("--json", action="store_true", help="one JSON object")
     retry = commands.add_parser("retry", help="ask for these talks again in the next run")
-    retry.add_argument("ids", nargs="+", metavar="ID")
-    retry.add_argument("--channel", required=True)
+    retry.add_argument("ids", nargs="+", metavar="ID", help="a talk: a folder under data/CHANNEL/documents, a video id")
+    retry.add_argument("--channel", required=True, help="a folder under data/")
     bring = commands.add_parser(
         "import",
         help="bring in caption files for talks of a YouTube channel",
@@ -46,25 +53,80 @@ def parser() -> argparse.ArgumentParser:
         "survives every run, wins over the gates, and is applied by the next run.",
     )
     review.add_argument("channel", help="a folder under data/ that has a dataset")
-    for name, what in (("chat", "talk to a tuned model in the terminal"), ("serve", "serve it as OpenAI's API does")):
-        using = commands.add_parser(name, help=what)
-        using.add_argument("model", nargs="?", help="a channel, or a GGUF file (default: the newest)")
-    using.add_argument("--port", type=int, default=8080, help="on 127.0.0.1 (default: 8080; 0: any)")
+    for name, what in USES.items():
+        use = commands.add_parser(name, help=what, description=f"{what[0].upper()}{what[1:]}. {WHICH}")
+        use.add_argument("model", nargs="?", metavar="MODEL", help="CHANNEL, CHANNEL/RUN or a GGUF file")
+        use.add_argument("--force", action="store_true", help="also a file that the hop check refused")
+    use.add_argument("--port", type=int, default=8080, help="on 127.0.0.1 (default: 8080; 0: any free one)")
+    _comparisons(commands)
+    out = commands.add_parser(
+        "publish",
+        help="upload a model to the Hugging Face hub, after asking",
+        description="Show what of a run would go to the hub, ask, and upload it: weights, GGUF files, card, scorecard "
+        "and report; never talks or dataset. Private unless --public. The token is HF_TOKEN or that of `hf auth "
+        "login`. A second call sends only what changed.",
+    )
+    out.add_argument("channel", metavar="CHANNEL", help="a folder under models/: its champion, else its newest run")
+    out.add_argument("--repo", required=True, metavar="OWNER/NAME", help="the repository; made when it is not there")
+    out.add_argument("--run", metavar="RUN", help="another run, a folder under models/CHANNEL")
+    seen = out.add_mutually_exclusive_group()
+    seen.add_argument("--private", action="store_true", help="only you can see it (the default)")
+    seen.add_argument("--public", action="store_true", help="everybody can")
+    out.add_argument("--yes", action="store_true", help="do not ask")
+    out.add_argument("--force", action="store_true", help="also when the scorecard says 'worse'")
     doctor = commands.add_parser("doctor", help="what this machine trains on, how fast, and which bases fit")
     doctor.add_argument("--json", action="store_true", help="one JSON object")
+    back = commands.add_parser("rollback", help="use the champion before this one again; repeat to go further back")
+    back.add_argument("channel", help="a folder under models/")
+    back.add_argument("--to", metavar="RUN", help="use this run instead, a folder under models/CHANNEL")
+    again = commands.add_parser(
+        "rerun",
+        help="train a run once more from its record, and compare the losses",
+        description="Train once more what models/CHANNEL/RUN/run.json says, from the same dataset and base, and tell "
+        "how far the losses are from the first run's. Nothing of the first run is touched.",
+    )
+    again.add_argument("run", metavar="RUN", help="a folder under models/CHANNEL")
+    again.add_argument("--channel", help="needed where two channels have a run of this name")
+    again.add_argument("--out", type=Path, metavar="DIR", help="for the adapter (default: RUN-rerun-N beside RUN)")
+    again.add_argument("--home", type=Path, metavar="DIR", default=argparse.SUPPRESS, help="of data/ and models/")
+    for name, way in (("push", "to"), ("pull", "from")):
+        copy = commands.add_parser(name, help=f"copy a channel's talks and models {way} s3://, gs:// or file://")
+        copy.add_argument("channel", metavar="CHANNEL", help="a folder under data/")
+        copy.add_argument("url", metavar="URL", help="e.g. s3://bucket/understudy; keys as s3fs and gcsfs find them")
     record = commands.add_parser("record", help="write a teacher's replies to a file, for the teacher `replay`")
-    record.add_argument("file", type=Path, metavar="FILE")
-    record.add_argument("--channel", required=True)
+    record.add_argument("file", type=Path, metavar="FILE", help="where to, e.g. replies.jsonl")
+    record.add_argument("--channel", required=True, help="a folder under data/ whose teacher was asked")
     forget = commands.add_parser("forget", help="delete talks with everything made of them, for good")
-    forget.add_argument("ids", nargs="*", metavar="ID")
-    forget.add_argument("--channel", required=True, help="without an ID: the whole channel")
+    forget.add_argument("ids", nargs="*", metavar="ID", help="a talk (none: every talk of the channel)")
+    forget.add_argument("--channel", required=True, help="a folder under data/; without an ID all of it is deleted")
     return p
 
 
-def main(arguments: list[str] | None = None) -> int:
+def _comparisons(commands: Any) -> None:
+    """Add the commands that compare."""
+    blind = commands.add_parser(
+        "compare",
+        help="choose between base and tuned, blind, in a browser",
+        description="Serve one local page: a question, two answers in an order of their own, no names until the end. "
+        "Answers of a scored run are there already; of two GGUF files they are asked for first. Choices are kept in "
+        "comparison.jsonl of the run at once, and end on its report.",
+    )
+    blind.add_argument("model", nargs="+", metavar="MODEL", help="CHANNEL or CHANNEL/RUN; or two GGUF files")
+    blind.add_argument("--pairs", type=int, default=20, metavar="N", help="to decide (default: 20)")
+    blind.add_argument("--port", type=int, default=0, help="on 127.0.0.1 (default: any free one)")
+    blind.add_argument("--channel", help="whose held-out questions two files are asked that belong to no run")
+    beside = commands.add_parser("compare-runs", help="two scorecards side by side, where both asked the same rows")
+    beside.add_argument("first", metavar="A", help="CHANNEL/RUN, a run, its folder or its scorecard.json")
+    beside.add_argument("second", metavar="B", help="the other one")
+    shape = beside.add_mutually_exclusive_group()
+    shape.add_argument("--json", action="store_true", help="one JSON object")
+    shape.add_argument("--html", type=Path, metavar="FILE", help="write a page instead")
+
+
+def main(arguments: list[str] | None = None) -> int:  # noqa: PLR0912 - one branch per command
     """Run one command; returns the exit status."""
     asked = parser().parse_args(arguments)
-    data = asked.home.resolve() / "data"
+    data, models = asked.home.resolve() / "data", asked.home.resolve() / "models"
     try:
         if asked.command == "status":
             return status(data, asked.channel, asked.json)
@@ -74,12 +136,30 @@ def main(arguments: list[str] | None = None) -> int:
             print(as_json(asked.home) if asked.json else doctor(asked.home))
             return 0
         if asked.command in ("chat", "serve"):
-            return use(asked.home.resolve() / "models", asked.model, getattr(asked, "port", None))
+            return use(models, asked.model, getattr(asked, "port", None), asked.force)
+        if asked.command in ("compare", "compare-runs"):
+            return beside(asked)
+        if asked.command == "publish":
+            private, channel = not asked.public, asked.channel
+            how: dict[str, Any] = {"run": asked.run, "private": private, "yes": asked.yes, "force": asked.force}
+            return publishing.publish(models, channel, asked.repo, **how)
         if asked.command == "review":
             from understudy.review.server import review
 
             _folder(data, asked.channel)
             return review(data, asked.channel)
+        if asked.command == "rerun":
+            from understudy.rerun import rerun
+
+            print(rerun(asked.home.resolve(), asked.run, asked.channel, asked.out))
+            return 0
+        if asked.command == "rollback":
+            return rollback(asked.home.resolve() / "models", asked.channel, asked.to)
+        if asked.command in ("push", "pull"):
+            from understudy import mirror
+
+            print(mirror.told(asked.command, asked.home.resolve(), asked.channel, asked.url))
+            return 0
         if asked.command == "import":
             return bring_in(asked.path, data, asked.channel)
         folder = _folder(data, asked.channel)
@@ -158,14 +238,23 @@ def forget(folder: Path, models: Path, ids: list[str]) -> int:
     else:
         shutil.rmtree(folder)
     print(f"forgotten: {len(rows)} talks of {folder.name}; the next run builds the dataset without them")
-    for run in sorted(f.parent for f in models.glob("*/adapter")):
+    for run in champion.runs(models):
         print(f"  may have been trained on them, delete it or train again: {run}")
     return 0
 
 
-def use(models: Path, model: str | None, port: int | None) -> int:
+def rollback(models: Path, channel: str, to: str | None) -> int:
+    """Make an earlier champion the champion again."""
+    if text.slug(channel) != channel:
+        raise UnderstudyError(f"{channel!r} is no channel name: lower-case letters, digits and hyphens")
+    reign = champion.rollback(models / channel, to)
+    print(f"{channel} uses {reign.run} from now on, no longer {reign.before or 'the newest run'}")
+    return 0
+
+
+def use(models: Path, model: str | None, port: int | None, force: bool) -> int:
     """Chat with a model in the terminal, or serve it on `port`."""
-    file = _gguf(models, model)
+    file = using.gguf(models, model, force)
     if port is None:
         from understudy.serving.chat import chat
 
@@ -175,18 +264,16 @@ def use(models: Path, model: str | None, port: int | None) -> int:
     return serve(file, port)
 
 
-def _gguf(models: Path, model: str | None) -> Path:
-    """A GGUF file: the one named, or the newest of a channel, or the newest of all; small before large."""
-    if model and Path(model).is_file():
-        return Path(model)
-    found = [file for file in models.glob(f"{model or '*'}/*/gguf/*.gguf") if not file.name.startswith(".")]
-    if not found:
-        known = ", ".join(sorted({file.parents[2].name for file in models.glob("*/*/gguf/*.gguf")})) or "none yet"
-        raise UnderstudyError(
-            f"no model {model or ''} under {models}; name a GGUF file, or a channel that has one: {known}"
-        )
-    newest = max(file.parent.stat().st_mtime for file in found)
-    return min((f for f in found if f.parent.stat().st_mtime == newest), key=lambda file: file.stat().st_size)
+def beside(asked: argparse.Namespace) -> int:
+    """Compare answers blind, or two scorecards."""
+    from understudy import comparing
+
+    home = asked.home.resolve()
+    if asked.command == "compare-runs":
+        return comparing.compare_runs(home / "models", asked.first, asked.second, asked.json, asked.html)
+    if len(asked.model) > 2:
+        raise UnderstudyError(f"{len(asked.model)} models are named; name one run, or two GGUF files")
+    return comparing.compare(home, asked.model, asked.pairs, asked.port, asked.channel)
 
 
 def _counted(ledger: Ledger) -> dict[str, dict[str, object]]:

@@ -1,7 +1,6 @@
-"""The pages that travel with a dataset and a model: what it is made of, by what right, and what it is not."""
+"""The page that travels with a dataset: what it is made of, by what right; and the words the model's card shares."""
 
 from understudy.config import Config
-from understudy.records import Scorecard
 
 PERMISSION = {
     "owned": "The talks are the publisher's own.",
@@ -29,19 +28,5 @@ def dataset(config: Config, summary: str) -> str:
             "or channel; the answers here were written from it by a program.",
             "## How to treat it",
             LABEL + "\n",
-        ]
-    )
-
-
-def model(config: Config, card: Scorecard, base: str, summary: str) -> str:
-    """The README of a tuned model; `summary` is the scorecard as markdown."""
-    return "\n\n".join(
-        [
-            f"# {config.name}: a small model tuned on talks",
-            f"Base: `{base}`. Run: `{card.run}`. {LABEL}",
-            "## By what right",
-            f"`permission: {config.permission}`. {PERMISSION[config.permission]} The base has a licence of its own.",
-            "## Did it work",
-            summary + "\n",
         ]
     )

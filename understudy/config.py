@@ -8,10 +8,10 @@ values out of range, plugins that do not exist, options their plugin does not kn
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from understudy.errors import ConfigError
 from understudy.registry import option_problems
@@ -19,6 +19,7 @@ from understudy.registry import option_problems
 FREE_GATES = (
     "length", "endings", "formatting", "mentions", "boilerplate", "instructions", "language", "duplicates"
 )  # fmt: skip
+METRICS = ("nll", "formatting", "degeneration", "format_gap", "style", "copying")
 
 
 class Settings(BaseModel):
@@ -104,11 +105,78 @@ class AugmentSettings(Settings):
         return self.asks_teacher or bool(self.replay)
 
 
+class HopLimit(Settings):
+    """How far a file may be from the one it was made of, on held-out answers."""
+
+    nll_change: float = Field(gt=0, description="nats per answer token, either way")
+    kl: float = Field(gt=0, description="mean KL divergence per answer token, in nats")
+    same_top: float = Field(ge=0, le=1, description="least share of tokens with the same likeliest one")
+
+
+class LimitSettings(Settings):
+    """When a file is refused. Beside the anchors of llama.cpp's own tables there is room for small models."""
+
+    fused: HopLimit = HopLimit(nll_change=0.01, kl=0.01, same_top=0.97)
+    f16: HopLimit = HopLimit(nll_change=0.02, kl=0.01, same_top=0.97)
+    q8: HopLimit = HopLimit(nll_change=0.02, kl=0.01, same_top=0.95)
+    q6: HopLimit = HopLimit(nll_change=0.02, kl=0.05, same_top=0.92)
+    q5: HopLimit = HopLimit(nll_change=0.05, kl=0.05, same_top=0.9)
+    q4: HopLimit = HopLimit(nll_change=0.05, kl=0.15, same_top=0.85)
+    q3: HopLimit = HopLimit(nll_change=0.1, kl=0.3, same_top=0.75)
+    q2: HopLimit = HopLimit(nll_change=0.2, kl=0.5, same_top=0.6)
+    ended_drop: float = Field(
+        default=0.1, ge=0, le=1, description="by how much fewer answers may end by themselves than the adapter's"
+    )
+    leaks: float = Field(default=0.0, ge=0, le=1, description="share of answers with think tags, roles, control tokens")
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _the_rest_by_default(cls, value: Any, info: ValidationInfo) -> Any:
+        usual = cls.model_fields[str(info.field_name)].default
+        return usual.model_dump() | value if isinstance(value, dict) and isinstance(usual, HopLimit) else value
+
+
+def _off(value: Any) -> Any:
+    """YAML reads a bare `off` as false."""
+    return "off" if value is False else value
+
+
+Switch = Annotated[Literal["off", "auto"], BeforeValidator(_off)]
+
+
+class TuneSettings(Settings):
+    """Short trainings at several learning rates before the real one, to choose by their valid loss."""
+
+    trials: Literal[0, 3] = Field(default=0, description="at 1, 3 and 9 times the learning rate; 0: none")
+    epochs: float = Field(default=0.25, gt=0, le=1, description="of each trial")
+    min_updates: int = Field(default=30, ge=1, description="of each trial, where the training itself has as many")
+
+
 class ExportSettings(Settings):
     """Which files are made of the tuned model."""
 
     use: str = Field(default="gguf", description="export format")
-    types: list[str] = Field(default=["Q8_0", "Q4_K_M"], min_length=1, description="quantizations, beside f16")
+    types: list[str] = Field(default=["Q8_0", "Q4_K_M"], description="quantizations, beside the first file")
+    first: Literal["F16", "BF16", "Q8_0"] = Field(
+        default="F16", validate_default=True, description="the file the quantizations are made of"
+    )
+    limits: LimitSettings = Field(default=LimitSettings(), description="when a file is refused")
+    importance: bool = Field(default=False, description="weigh what is rounded by what the train side makes of it")
+    ollama: Switch = Field(default="off", description="auto: create the model in Ollama where that is installed")
+    lm_studio: Switch = Field(default="off", description="auto: put the file where LM Studio looks, if it is installed")
+    llama_cpp_dir: Path | None = Field(
+        default=None, description="folder of llama.cpp, whose converter writes the families that this project cannot"
+    )
+
+    @field_validator("first")
+    @classmethod
+    def _types_can_be_made_of_it(cls, first: str, info: ValidationInfo) -> str:
+        types = info.data.get("types", [])
+        if first in types:
+            raise ValueError(f"the first file is {first} already; take {first} out of types")
+        if first == "Q8_0" and types:
+            raise ValueError(f"{', '.join(types)} cannot be made of Q8_0 weights; set first: F16, or types: []")
+        return first
 
 
 class EvaluateSettings(Settings):
@@ -117,15 +185,51 @@ class EvaluateSettings(Settings):
     questions: int = Field(default=100, ge=1, description="held-out questions each candidate answers")
     max_tokens: int = Field(default=400, ge=8, description="limit of one answer")
     metrics: list[PluginSpec] = Field(
-        default=[PluginSpec(use="nll"), PluginSpec(use="formatting"), PluginSpec(use="degeneration")]
+        default=[PluginSpec(use=name) for name in METRICS]
     )
+    judge: PluginSpec = Field(
+        default=PluginSpec(use="none"), description="a teacher that compares blind; of another family than the teacher"
+    )
+    suites: Literal["quick"] | bool = Field(
+        default=True, description="ask instructions, multiple choice, off-topic prompts too; quick: every fourth"
+    )
+    prompted_base: bool = Field(default=True, description="also compare with the base, told the style by examples")
+    quantized_base: bool = Field(
+        default=True, description="also compare the smallest file that is offered with the base at the same type"
+    )
+
+
+class SyncSettings(Settings):
+    """What the scheduled run does with what is new, and with what is gone."""
+
+    min_new_pairs: int = Field(
+        default=50, ge=1, description="new rows in train since the last training that make another one worth it"
+    )
+    forget_removed: bool = Field(
+        default=False, description="delete a talk, with all that was made of it, once its source no longer has it"
+    )
+
+
+class PublishSettings(Settings):
+    """What the model's card says that nothing on this machine tells. Publishing itself is asked for each time."""
+
+    base_licence: str | None = Field(default=None, description="of the base, in the Hub's words, e.g. apache-2.0")
+    dataset: str | None = Field(default=None, description="'owner/name' of the dataset on the Hub, where it is there")
 
 
 class RunnerSettings(Settings):
     """Where the per-document tasks run."""
 
-    use: Literal["threads"] = "threads"
-    workers: int = Field(default=24, ge=1, le=200, description="talks worked on at once; as many as calls in flight")
+    use: Literal["threads", "dask"] = "threads"
+    workers: int = Field(
+        default=24, ge=1, le=200, description="talks worked on at once, in each process; as many as calls in flight"
+    )
+    processes: int = Field(default=2, ge=1, le=64, description="dask: worker processes started on this machine")
+    address: str | None = Field(
+        default=None,
+        pattern=r"^(tcp|tls|ucx|ws|wss)://[^\s/]+:[0-9]+$",
+        description="dask: a scheduler that runs already, its workers see the same home folder; None: one is started",
+    )
 
 
 class Config(Settings):
@@ -151,10 +255,25 @@ class Config(Settings):
     )
     base: PluginSpec = Field(description="'scratch', a folder, or a Hugging Face repository")
     trainer: PluginSpec
+    tune: TuneSettings = TuneSettings()
     export: ExportSettings = ExportSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
+    sync: SyncSettings = SyncSettings()
+    publish: PublishSettings = PublishSettings()
     runner: RunnerSettings = RunnerSettings()
+    ledger: str | None = Field(
+        default=None, description="postgresql://user@host/database, for several machines; None: a file of the channel"
+    )
     seed: int = Field(default=42, ge=0)
+
+    @field_validator("ledger")
+    @classmethod
+    def _can_be_a_ledger(cls, url: str | None) -> str | None:
+        from understudy import ledger_postgres
+
+        if url is not None and (problem := ledger_postgres.problem(url)):
+            raise ValueError(problem)
+        return url
 
     @field_validator("base", mode="before")
     @classmethod
@@ -169,6 +288,8 @@ class Config(Settings):
             yield section, section, getattr(self, section)
         if self.verify.use != "none":
             yield "verify", "teacher", self.verify
+        if self.evaluate.judge.use != "none":
+            yield "evaluate.judge", "teacher", self.evaluate.judge
         yield "export", "exporter", PluginSpec(use=self.export.use)
         yield from ((f"gates[{i}]", "gate", spec) for i, spec in enumerate(self.gates))
         yield from ((f"evaluate.metrics[{i}]", "metric", spec) for i, spec in enumerate(self.evaluate.metrics))
@@ -234,10 +355,15 @@ def _sentence(error: Any) -> str:
         return (
             f"{where}: is missing"
             if error["type"] == "missing"
-            else f"{where}: {error['msg'].lower()} (got {error['input']!r})"
+            else f"{where}: {_reason(error['msg'])}" + ("" if where == "ledger" else f" (got {error['input']!r})")
         )
     known = list(_fields_at(error["loc"][:-1]))
     return f"unknown key {where!r}{nearest(str(error['loc'][-1]), known)}"
+
+
+def _reason(message: str) -> str:
+    own = message.removeprefix("Value error, ")
+    return own if own != message else own[:1].lower() + own[1:]  # the rest as it is: F16 is a name, f16 is none
 
 
 def _fields_at(path: tuple[str | int, ...]) -> Mapping[str, Any]:

@@ -3,7 +3,7 @@
 import logging
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -61,8 +61,14 @@ def shown(log_file: Path) -> Iterator[None]:
         yield from _with(logger, [*handlers, plain], [progress.LogSink()])
 
 
-def summary(card: Scorecard, files: dict[str, Path], report: Path) -> str:
-    """The result in a few lines of plain text."""
+def summary(
+    card: Scorecard,
+    files: Mapping[str, Path],
+    report: Path,
+    how_to_run: Sequence[str] = (),
+    refused: Mapping[str, str] | None = None,
+) -> str:
+    """The result in a few lines of plain text; `refused` is type > why that file is not offered."""
     talks = f"{card.test_documents} talk{'s' * (card.test_documents != 1)}"
     lines = [
         "",
@@ -78,7 +84,13 @@ def summary(card: Scorecard, files: dict[str, Path], report: Path) -> str:
         )
     if not card.honest:
         lines.append("  fewer than three independent talks: the held-out questions come from trained talks")
-    lines += ["", *(f"  {kind:<8} {file}" for kind, file in files.items()), f"  {'report':<8} {report}"]
+    if card.decision:
+        lines += ["", f"  {card.decision.action}: {card.decision.reasons[0] if card.decision.reasons else ''}"]
+    why = {kind: f"  NOT OFFERED: {reason}" for kind, reason in (refused or {}).items()}
+    lines += ["", *(f"  {kind:<8} {file}{why.get(kind, '')}" for kind, file in files.items())]
+    lines.append(f"  {'report':<8} {report}")
+    if how_to_run:
+        lines += ["", "Run it:", *(f"  {line}" for line in how_to_run)]
     return "\n".join(lines)
 
 

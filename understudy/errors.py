@@ -14,6 +14,7 @@ Every error this project raises on purpose.
   x DatasetError         the pairs do not make a dataset that can be trained on
   x AssetError           a file on disk is missing, cut short or not what its manifest says
   x WorkerFailed         a subprocess that trains, exports or scores ended badly
+    + Diverged           the loss became no number: other settings, not another try
   x ExportError          the exported file is not the model it should be
 """
 
@@ -82,6 +83,10 @@ class AssetError(UnderstudyError):
 
 class WorkerFailed(UnderstudyError):
     """A subprocess ended badly; the message carries the end of its log and where the rest is."""
+
+
+class Diverged(WorkerFailed):
+    """The loss of a training became no number; the message says when, and what to set lower."""
 
 
 class ExportError(UnderstudyError):

@@ -20,7 +20,7 @@ def forget(folder: Path, rows: Sequence[Row]) -> None:
     """Delete the talks of `rows` from the channel in `folder`; the next run builds its dataset without them."""
     ids = {row.document_id for row in rows}
     brought = imported.files(folder)
-    for calls in (folder / CALLS, folder / "verify" / CALLS):
+    for calls in (folder / CALLS, folder / "verify" / CALLS, folder / "judge" / CALLS):
         ledger = CallLedger(calls)
         ledger.forget(ids)
         ledger.close()

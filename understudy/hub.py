@@ -5,40 +5,43 @@ What goes is chosen from a list of what a model is made of. Whatever else lies i
 talks, questions and answers, ledgers, logs, what a killed training left.
 """
 
-import glob
 import os
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from understudy.errors import ConfigError, Transient, UnderstudyError
 
-WANTED = (
-    "README.md",
-    "LICENSE*",
-    "NOTICE*",
-    "USE_POLICY*",
-    "Modelfile",
-    "*.gguf",
-    "model*.safetensors",
-    "model.safetensors.index.json",
-    "adapters.safetensors",
-    "adapter_config.json",
-    "config.json",
-    "generation_config.json",
-    "tokenizer.json",
-    "tokenizer.model",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "merges.txt",
-    "chat_template.jinja",
-    "scorecard.json",
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+
+LAYOUT: tuple[tuple[str, str, tuple[str, ...]], ...] = (
+    ("", "", ("README.md", "LICENSE*", "NOTICE*", "USE_POLICY*", "scorecard.json", "report.html")),
+    (
+        "fused",
+        "",
+        (
+            "model*.safetensors",
+            "model.safetensors.index.json",
+            "config.json",
+            "generation_config.json",
+            "tokenizer.json",
+            "tokenizer.model",
+            "tokenizer_config.json",
+            "special_tokens_map.json",
+            "added_tokens.json",
+            "vocab.json",
+            "merges.txt",
+            "chat_template.jinja",
+        ),
+    ),
+    ("gguf", "", ("*.gguf", "*.Modelfile")),
+    ("adapter", "adapter", ("adapters.safetensors", "adapter_config.json")),
 )
-NEVER = ("data", "dataset", "documents", "calls", "checkpoints")
-"""Names of folders of which nothing goes."""
+"""Folder of the run > folder of the repository, and the files that go. Programs look for a model at the top."""
 MAY_BE_PUBLISHED = ("owned", "permitted")
 OPEN = ("apache-2.0", "mit", "bsd-2-clause", "bsd-3-clause", "cc0-1.0", "cc-by-4.0", "cc-by-sa-4.0", "unlicense")
 LLAMA = ("llama3", "llama3.1", "llama3.2", "llama3.3")
@@ -49,94 +52,123 @@ SCRATCH = "scratch"
 _REPOSITORY = re.compile(r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")
 
 
-def publish(
-    folder: Path,
-    repository: str,
-    token_env: str = "HF_TOKEN",
-    private: bool = True,
-    endpoint: str | None = None,
-    *,
-    permission: str | None,
-    base_licence: str | None,
-    without: Collection[str] = (),
-) -> str:
-    """Upload the model in `folder` and return its address. Raises ConfigError, Transient, UnderstudyError.
+@dataclass(frozen=True)
+class Published:
+    """What became of an upload."""
 
-    `permission` is the preset's; `base_licence` the base's in the hub's own words, or 'scratch'.
-    `without` names files that stay, such as those a hop gate refused. The token is read from the
-    environment variable `token_env` and goes to the hub only. `endpoint` None is the public hub.
-    """
-    files = chosen(folder, without)
-    token = os.environ.get(token_env, "").strip()
-    found = problems(folder, files, repository, permission, base_licence)
-    if not token:
-        found.append(f"the environment variable {token_env} is empty; put a token with write access there")
-    if found:
-        raise ConfigError(found)
-    import httpx2  # what huggingface_hub speaks through: its transport errors are no OSError
-    from huggingface_hub import HfApi, errors
+    address: str
+    sent: list[str]
+    """Files that were new or had changed."""
+    removed: list[str]
+    """Files of an earlier upload that are no longer part of the model."""
 
-    hub = HfApi(endpoint=endpoint, token=token)
-    try:
-        address = hub.create_repo(repository, private=private, exist_ok=True)
-        hub.upload_folder(
-            repo_id=repository,
-            folder_path=folder,
-            allow_patterns=[glob.escape(name) for name in files],
-            commit_message="Upload the model",
-        )
-    except errors.HfHubHTTPError as error:
-        status = error.response.status_code
-        told = f"{repository}: the hub answered {status}: {_hidden(error.server_message or str(error), token)}"
-        if status in (401, 403):
-            raise ConfigError([f"{told}; the token in {token_env} needs write access there"]) from None
-        if status == 429 or status >= 500:
-            raise Transient(f"{told}; try again later") from None
-        raise UnderstudyError(told) from None
-    except ValueError as error:  # README.md's front matter, which the hub reads first
-        raise ConfigError([f"{folder / 'README.md'}: {_hidden(str(error), token)}"]) from None
-    except (httpx2.TransportError, OSError) as error:
-        raise Transient(f"{repository}: the hub could not be reached ({_hidden(str(error), token)})") from None
-    return str(address)
+
+def token() -> str:
+    """The hub's token from the environment (HF_TOKEN), or from `hf auth login`. Raises ConfigError."""
+    from huggingface_hub import get_token
+
+    if found := get_token():
+        return found
+    raise ConfigError(["no token for the hub: put one with write access into HF_TOKEN, or run `hf auth login`"])
+
+
+def chosen(folder: Path, without: Collection[str] = ()) -> dict[str, Path]:
+    """Place in the repository > file, of all that would go from a run's folder but the file names in `without`."""
+    found = {}
+    for inside, place, wanted in LAYOUT:
+        for file in sorted((folder / inside).glob("[!.]*")):
+            # A link may lead out of the folder, to what nobody meant to publish.
+            if not file.is_file() or not file.resolve().is_relative_to(folder.resolve()) or file.name in without:
+                continue
+            if any(fnmatch(file.name, pattern) for pattern in wanted):
+                found[f"{place}/{file.name}".lstrip("/")] = file
+    return found
 
 
 def problems(
-    folder: Path, files: Collection[str], repository: str, permission: str | None, base_licence: str | None
+    files: Mapping[str, Path], folder: Path, repository: str, permission: str | None, base_licence: str | None
 ) -> list[str]:
     """Why the model may not be published, one sentence each."""
     found, licence = [], (base_licence or "").lower()
     if not _REPOSITORY.match(repository):
         found.append(f"{repository!r} is not 'owner/name' on the hub")
     if permission not in MAY_BE_PUBLISHED:
-        found.append(f"permission is {permission!r}: only a model of owned or permitted talks may be published")
+        found.append(
+            f"permission is {permission!r}: only a model of owned or permitted talks may be published; where that "
+            "is so, say it in the preset and run it again, which trains nothing again"
+        )
     if licence not in (*OPEN, *WITH_TERMS, SCRATCH):
         known = ", ".join((*OPEN, *WITH_TERMS))
-        found.append(f"the base's licence is {base_licence!r}, which is not known to allow it; known: {known}")
-    if licence in WITH_TERMS and not any(fnmatch(Path(name).name, "LICENSE*") for name in files):
+        told = f"is {base_licence!r}, which is not known to allow it" if base_licence else "is not stated"
+        found.append(
+            f"the base's licence {told}: read it on the base's page, set publish.base_licence in the preset to one "
+            f"of {known}, and run it again, which trains nothing again"
+        )
+    if licence in WITH_TERMS and not any(fnmatch(name, "LICENSE*") for name in files):
         found.append(f"{folder} holds no LICENSE*; the base's licence {licence} must go with the model: copy it there")
     if licence in LLAMA and not repository.rpartition("/")[2].lower().startswith("llama"):
         found.append(f"{repository!r}: the licence {licence} wants a name that begins with 'Llama'")
-    if "README.md" not in files:
-        found.append(f"{folder} holds no README.md; a model goes with its card: score the model first")
+    for name in ("README.md", "scorecard.json"):
+        if name not in files:
+            found.append(f"{folder} holds no {name}; a model goes with its card and its score: score the model first")
     if not any(name.endswith((".gguf", ".safetensors")) for name in files):
         found.append(f"{folder} holds no weights to publish; export the model first")
     return found
 
 
-def chosen(folder: Path, without: Collection[str] = ()) -> list[str]:
-    """The files of `folder` that would go, by their paths in it with forward slashes; hidden ones never do."""
-    found = []
-    for file in sorted(folder.rglob("*")):
-        inside = file.relative_to(folder)
-        if any(part in NEVER or part.startswith(".") for part in inside.parts) or not file.is_file():
-            continue
-        # A link may lead out of the folder, to what nobody meant to publish.
-        if not file.resolve().is_relative_to(folder.resolve()):
-            continue
-        if inside.as_posix() not in without and any(fnmatch(file.name, wanted) for wanted in WANTED):
-            found.append(inside.as_posix())
-    return found
+def publish(files: Mapping[str, Path], repository: str, private: bool = True, endpoint: str | None = None) -> Published:
+    """Make `files` the model in `repository`, in one commit: all of it is there afterwards, or nothing new is.
+
+    Only what is new or changed is sent; an upload that broke off goes on where it was. `endpoint` None is
+    HF_ENDPOINT, else the public hub. Raises ConfigError, Transient, UnderstudyError; no message holds the token.
+    """
+    secret = token()
+    import httpx2  # what huggingface_hub speaks through: its transport errors are no OSError
+    from huggingface_hub import HfApi, errors
+
+    try:
+        hub = HfApi(endpoint=endpoint or os.environ.get("HF_ENDPOINT") or None, token=secret)
+        return _commit(hub, files, repository, private)
+    except ValueError as error:  # README.md's metadata, which the hub reads first
+        raise ConfigError([f"{files['README.md']}: the hub refuses it: {_hidden(str(error), secret)}"]) from None
+    except (errors.HfHubHTTPError, httpx2.TransportError, OSError, RuntimeError) as error:
+        raise _failure(error, repository, secret) from None
+
+
+def _failure(error: Exception, repository: str, secret: str) -> UnderstudyError:
+    """What stopped an upload, in our words."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    if isinstance(error, RuntimeError) and error.__cause__:  # of one file among several
+        error = error.__cause__  # type: ignore[assignment]
+    again = "run the same command again later: it sends only what is missing"
+    if not isinstance(error, HfHubHTTPError):
+        return Transient(f"{repository}: the hub could not be reached ({_hidden(str(error), secret)}); {again}")
+    status = error.response.status_code
+    told = f"{repository}: the hub answered {status}: {_hidden(error.server_message or str(error), secret)}"
+    if status in (401, 403):
+        return ConfigError([f"{told}; the token needs write access there: `hf auth whoami` tells whose it is"])
+    return Transient(f"{told}; {again}") if status == 429 or status >= 500 else UnderstudyError(told)
+
+
+def _commit(hub: "HfApi", files: Mapping[str, Path], repository: str, private: bool) -> Published:
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete
+
+    address = str(hub.create_repo(repository, private=private, exist_ok=True))
+    if private and hub.repo_info(repository).private is False:
+        raise ConfigError([f"{repository} is there already and public; say --public, or take another name"])
+    add = [CommitOperationAdd(place, str(file)) for place, file in files.items()]
+    gone = [name for name in hub.list_repo_files(repository) if _ours(name) and name not in files]
+    operations: list[Any] = [*add, *(CommitOperationDelete(name) for name in gone)]
+    hub.create_commit(repository, operations, commit_message="Upload the model")
+    return Published(address, [op.path_in_repo for op in add if op._remote_oid != op._local_oid], gone)
+
+
+def _ours(place: str) -> bool:
+    """True for a file an earlier upload may have left there, such as a shard or a file refused since."""
+    folder, _, name = place.rpartition("/")
+    return any(folder == there and any(fnmatch(name, p) for p in wanted) for _, there, wanted in LAYOUT)
 
 
 def _hidden(text: str, token: str) -> str:
-    return text.replace(token, "***")
+    return " ".join(text.replace(token, "***").split())

@@ -6,9 +6,9 @@ then add its line to `understudy.registry.PLUGINS`. Nothing else changes. Raise 
 the same input gives another output: assets made by the older one are then made again.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from pydantic import Field
 
@@ -17,14 +17,19 @@ from understudy.records import (
     AdapterCard,
     BaseCard,
     ChatExample,
+    Completion,
+    Divergence,
     Document,
     Entry,
     FusedCard,
+    ImportanceCard,
     Interval,
+    Message,
     Pair,
     Question,
     Record,
     Sample,
+    TemplateCheck,
 )
 
 
@@ -174,14 +179,29 @@ class Trainer(Protocol):
 class Exporter(Protocol):
     """A file format other programs run."""
 
-    def convert(self, model: Path, out: Path, report: Report) -> None:
-        """Write the Hugging Face folder `model` as one f16 file. Raises ExportError."""
+    def settle(self, model: Path) -> bool:
+        """Switch thinking off, and pin the date, in the chat template of a folder; True when that changed it."""
 
-    def quantize(self, source: Path, out: Path, type: str, report: Report) -> None:
-        """Write `source` again with smaller weights of `type`. Raises ExportError."""
+    def convert(self, model: Path, out: Path, type: str, report: Report) -> None:
+        """Write the Hugging Face folder `model` as one file, its matrices as F16, BF16 or Q8_0. Raises ExportError."""
 
-    def describe(self, file: Path) -> tuple[dict[str, int], float]:
-        """Tensors per type and bits per weight, read back from the file. Raises ExportError when cut short."""
+    def knows(self, model: Path) -> bool:
+        """Whether it can write this kind of model without another program, and so an adapter of it."""
+
+    def adapter(self, base: Path, adapter: Path, out: Path, report: Report) -> None:
+        """Write the LoRA weights in folder `adapter` as a file that goes with a file of `base`. Raises ExportError."""
+
+    def quantize(self, source: Path, out: Path, type: str, importance: Path | None, report: Report) -> None:
+        """Write `source` again with smaller weights of `type`; `importance` is a folder. Raises ExportError."""
+
+    def importance(self, model: Path, rows: Path, out: Path, report: Report) -> ImportanceCard:
+        """Fill folder `out` with what `quantize` weighs by, from chat rows read by `model`. Raises ExportError."""
+
+    def describe(self, file: Path, type: str) -> tuple[dict[str, int], float, list[str]]:
+        """Tensors per type, bits per weight, and which tensors could not be `type`: read back. Raises ExportError."""
+
+    def round_trip(self, model: Path, file: Path, report: Report) -> TemplateCheck:
+        """How conversations are rendered by the folder `model` and by `file`. Raises ExportError, WorkerFailed."""
 
 
 class Engine(Protocol):
@@ -198,9 +218,80 @@ class Engine(Protocol):
     ) -> list[Sample]:
         """Score every row; let the model answer the first `answers` of them, greedily, up to `max_tokens`."""
 
+    def complete(
+        self,
+        model: Path,
+        adapter: Path | None,
+        conversations: Sequence[Sequence[Message]],
+        max_tokens: int,
+        report: Report,
+    ) -> list[Completion]:
+        """What follows each conversation, greedily, thinking off; what was said before is not generated again."""
+
+    def likelihoods(
+        self,
+        model: Path,
+        adapter: Path | None,
+        choices: Sequence[tuple[Sequence[Message], Sequence[str]]],
+        report: Report,
+    ) -> list[list[float]]:
+        """The sum of log p of each candidate answer to each conversation, without the end token."""
+
+    def divergence(
+        self, model: Path, adapter: Path, conversations: Sequence[Sequence[Message]], report: Report
+    ) -> list[Divergence]:
+        """KL(model with adapter || model) over the answer each conversation ends with."""
+
+
+class Candidate(NamedTuple):
+    """One form of the tuned model, and what runs it."""
+
+    name: str
+    """'adapter', 'fused', or the type of a file."""
+    engine: str
+    model: Path
+    adapter: Path | None = None
+
+
+class RowCompared(NamedTuple):
+    """One held-out answer through a candidate and its reference; sums over the answer's tokens, in nats."""
+
+    tokens: int
+    reference_nll: float
+    nll: float
+    kl: float
+    same_top: int
+
+
+class Compared(NamedTuple):
+    """All rows of one hop."""
+
+    rows: list[RowCompared]
+    exact: bool
+    """False when the divergence is a lower bound, from the likeliest tokens only."""
+
+
+Compare = Callable[[Candidate, Candidate, Sequence[tuple[Pair, ChatExample]], Report], Compared]
+"""(reference, candidate, rows, report). Raises ExportError when they cannot be compared, and says why."""
+
+
+class References(NamedTuple):
+    """What the answers of a candidate are measured against. Train and held-out pairs share no talk."""
+
+    train: Sequence[Pair] = ()
+    held_out: Sequence[Pair] = ()
+    talks: Mapping[str, str] = {}
+    """Document id > the talk's own words, of both sides, as far as they are there."""
+
 
 class Metric(Protocol):
     """A number over the samples of one candidate, and its difference between two."""
+
+    better: dict[str, Literal["lower", "higher"]]
+    """The names that get a verdict word; the others are shown without one."""
+
+    def study(self, references: References) -> None:
+        """Look at the teacher's own answers and talks, once, before anything is measured."""
 
     def problems(self) -> list[str]:
         """What makes the metric impossible here, one sentence each."""

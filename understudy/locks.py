@@ -2,9 +2,11 @@
 
 import fcntl
 import json
+import logging
 import os
 import socket
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,7 +16,10 @@ from typing import IO
 
 from understudy.errors import Busy
 
+MACHINE = Path(tempfile.gettempdir())
+"""Where the locks lie that hold for all channels of this machine and user."""
 _mine: set[Path] = set()
+log = logging.getLogger("understudy.locks")
 
 
 @contextmanager
@@ -62,6 +67,14 @@ def holder(file: Path) -> str | None:
         except BlockingIOError:
             return _who(file)
     return None
+
+
+@contextmanager
+def only_training() -> Iterator[None]:
+    """One training per machine and user: a second one waits, and says so, since both would only swap."""
+    lock = MACHINE / f"understudy-training-{os.getuid()}.lock"
+    with held(lock, "training on this machine", wait_seconds=24 * 3600, waiting=log.warning):
+        yield
 
 
 def _acquire(handle: IO[str], file: Path, what: str, until: float, waiting: Callable[[str], None] | None) -> None:

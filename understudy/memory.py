@@ -3,21 +3,16 @@ How much memory a LoRA run takes at its peak, before it starts, and what to chan
 
 The formula is closed: weights, activations of the adapted blocks, logits, adapter. Its constants were fitted to
 mlx 0.32.4 on a CPU, float32 and bfloat16, with hidden sizes of 256 and 512; `make bench ONLY=memory` checks them.
-No mlx here until something is measured.
+No mlx here but to ask what a GPU gives; `understudy.trainers.mlx_fit` measures.
 """
 
 import os
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from understudy.errors import ConfigError
-
-if TYPE_CHECKING:
-    import mlx.core as mx
-    from mlx import nn, optimizers
 
 GROUP, GEMMA = 64, 1.25
 MARGIN = 1.1
@@ -150,11 +145,16 @@ def fits(shape: Shape, limit: Limit) -> bool:
     return predicted(shape) + RESERVE_BYTES <= limit.bytes
 
 
-def plan(shape: Shape, limit: Limit) -> Plan:
-    """The first way down the ladder that fits, with the remedies it took and what they cost."""
+def plan(shape: Shape, limit: Limit, fixed: Collection[str] = ()) -> Plan:
+    """The first way down the ladder that fits, with the remedies it took and what they cost.
+
+    Rungs that would change a field of the shape named in `fixed` are left out.
+    """
     asked = need = predicted(shape) + RESERVE_BYTES
     taken: dict[str, str] = {}
-    for step, remedy in _LADDER:
+    for step, field, remedy in _LADDER:
+        if field in fixed:
+            continue
         while need > limit.bytes and (smaller := step(shape)) is not None:
             shape, need = smaller, predicted(smaller) + RESERVE_BYTES
             taken[remedy] = remedy.format(shape)
@@ -164,7 +164,7 @@ def plan(shape: Shape, limit: Limit) -> Plan:
         shorter = f", or leave out the rows of more than {row} tokens" if row else ""
         problem = (
             f"training needs {asked / 1e9:.1f} GB as asked, and {need / 1e9:.1f} GB with everything reduced; "
-            f"this machine gives {space}: take a smaller base{shorter}"
+            f"it may take {space}: take a smaller base{shorter}"
         )
         return Plan(shape, need, remedies, problem, problem)
     if not remedies:
@@ -192,12 +192,12 @@ def _fewer_layers(shape: Shape) -> Shape | None:
     return replace(shape, layers=layers) if layers < shape.layers else None
 
 
-_LADDER: tuple[tuple[Callable[[Shape], Shape | None], str], ...] = (
-    (_checkpoint, "checkpointing (about a third more time)"),
-    (_smaller_batch, "batches of {0.batch_tokens} tokens (slower; accumulate more of them for the same update)"),
-    (_quantize(8), "an 8-bit base (the exported model differs a little from the trained one)"),
-    (_quantize(4), "a 4-bit base (the exported model differs from the trained one: compare them)"),
-    (_fewer_layers, "only the top {0.layers} blocks adapted (less of the manner is learned)"),
+_LADDER: tuple[tuple[Callable[[Shape], Shape | None], str, str], ...] = (
+    (_checkpoint, "checkpointing", "checkpointing (about a third more time)"),
+    (_smaller_batch, "batch_tokens", "batches of {0.batch_tokens} tokens (slower; more of them make an update)"),
+    (_quantize(8), "bits", "an 8-bit base (the exported model differs a little from the trained one)"),
+    (_quantize(4), "bits", "a 4-bit base (the exported model differs from the trained one: compare them)"),
+    (_fewer_layers, "layers", "only the top {0.layers} blocks adapted (less of the manner is learned)"),
 )
 
 
@@ -211,6 +211,22 @@ def longest_row(shape: Shape, limit: Limit, most: int = 8192) -> int | None:
         else:
             high = middle - 1
     return found
+
+
+def cannot_fit(config: Mapping[str, Any]) -> str | None:
+    """Why a base with this config.json can never be tuned in the memory of this machine; None when it may."""
+    try:
+        model = model_of(config)
+    except ConfigError:
+        return None  # of a shape nobody can foretell; training measures it
+    smallest = Shape(model, 1, 1, 32, 32, bits=4, checkpointing=True)
+    found = plan(smallest, Limit(physical_bytes(), "all of its memory"))
+    if not found.problem:
+        return None
+    return (
+        f"base: {model.parameters / 1e9:.1f} B parameters need {found.bytes / 1e9:.1f} GB even as 4 bits with one "
+        f"short row at a time, and this machine has {physical_bytes() / 1e9:.1f} GB in all; take a smaller base"
+    )
 
 
 def machine_limit() -> Limit:
@@ -239,62 +255,3 @@ def free_bytes() -> int:
 def physical_bytes() -> int:
     """All memory of this machine."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-
-
-def probe(
-    model: "nn.Module",
-    optimizer: "optimizers.Optimizer",
-    loss: Callable[..., Any],
-    batch: "mx.array",
-    lengths: "mx.array",
-    compiled: bool = True,
-) -> int:
-    """The most bytes mlx held during two updates on `batch`, which should be the largest there is.
-
-    The model comes with its adapter and checkpointing, and keeps its weights; the random numbers stay where they
-    were. The optimizer is used up: hand over one made for this.
-    """
-    import mlx.core as mx
-    from mlx import nn
-    from mlx.utils import tree_flatten, tree_unflatten
-
-    weights = tree_flatten(model.trainable_parameters())
-    high, low = mx.random.state[0].tolist()
-    optimizer.init(model.trainable_parameters())
-    state = [model.state, optimizer.state, mx.random.state]
-    value_and_gradients = nn.value_and_grad(model, loss)
-
-    def update(batch: mx.array, lengths: mx.array) -> mx.array:
-        (value, _), gradients = value_and_gradients(model, batch, lengths)
-        if not compiled:
-            settle(gradients)
-        optimizer.update(model, gradients)
-        return value
-
-    step = mx.compile(update, inputs=state, outputs=state) if compiled else update
-    model.train()
-    mx.reset_peak_memory()
-    for _ in range(2):
-        mx.eval(step(batch, lengths), state)
-    peak = mx.get_peak_memory()
-    model.update(tree_unflatten(weights))
-    mx.random.seed((high << 32) | low)  # mx.random.state takes no assignment in mlx 0.32.4
-    mx.clear_cache()
-    return peak
-
-
-def settle(gradients: dict[str, Any]) -> None:
-    """Compute gradients block by block, the top one first, so that what checkpointing made again is freed.
-
-    Left to itself an update that is not compiled computes them in the order of their names, which keeps the
-    activations of every block alive: checkpointing then saved a tenth (118 of 138 MB), with this 57 % (60 MB).
-    """
-    import mlx.core as mx
-    from mlx.utils import tree_flatten
-
-    blocks: dict[int, list[mx.array]] = {}
-    for name, gradient in tree_flatten(gradients):
-        number = re.search(r"\blayers\.(\d+)\.", name)
-        blocks.setdefault(int(number[1]) if number else -1, []).append(gradient)
-    for number in sorted(blocks, reverse=True):
-        mx.eval(blocks[number])

@@ -1,11 +1,14 @@
 """All problems of a run at once, before its first second of work; nothing is written."""
 
+import json
 import os
 import shutil
+from pathlib import Path
 from typing import Any, Literal
 
-from understudy import locks
-from understudy.calls import verifying
+from understudy import locks, memory
+from understudy.bases.known import known
+from understudy.calls import judging, verifying
 from understudy.errors import AssetError, ConfigError
 from understudy.stages import augment
 from understudy.workspace import Workspace
@@ -22,6 +25,7 @@ def check(workspace: Workspace, only: Only | None = None) -> None:
     problems = [
         *_home(workspace),
         *_plugins(workspace, only),
+        *_memory(workspace, only),
         *_export(workspace),
         *_ledger(workspace),
         *_parts_before(workspace, only),
@@ -65,10 +69,26 @@ def _plugins(workspace: Workspace, only: Only | None) -> list[str]:
         found += augment.problems(workspace.config.augment, workspace.plugin("teacher"))
         if workspace.config.augment.replay and workspace.plugin("base").needs_talks:
             found.append("augment.replay: a base made of these talks has no general answers to keep; set it to 0")
+    if (judge := workspace.judge) and only in (None, "score"):
+        found += judging.problems(judge)
     notice = workspace.plugin("source").notice
     if notice and workspace.config.permission is None:
         found.append(PERMISSION + notice)
     return found
+
+
+def _memory(workspace: Workspace, only: Only | None) -> list[str]:
+    """A base that can never be tuned here, as its config.json alone tells; not said where a GPU has its own memory."""
+    repository = str(workspace.config.base.options.get("repository", ""))
+    if only in ("dataset", "score") or not repository or shutil.which("nvidia-smi"):
+        return []
+    listed, file = known(repository), Path(repository).expanduser() / "config.json"
+    try:
+        config = listed.config if listed else json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return []
+    told = memory.cannot_fit(config)
+    return [told] if told else []
 
 
 def _export(workspace: Workspace) -> list[str]:

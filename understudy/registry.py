@@ -51,9 +51,12 @@ PLUGINS: dict[str, dict[str, str]] = {
         "mlx": "understudy.engines.mlx:MlxEngine",
     },
     "metric": {
+        "copying": "understudy.metrics.copying:CopyingMetric",
         "degeneration": "understudy.metrics.degeneration:DegenerationMetric",
+        "format_gap": "understudy.metrics.format_gap:FormatGapMetric",
         "formatting": "understudy.metrics.formatting:FormattingMetric",
         "nll": "understudy.metrics.nll:NllMetric",
+        "style": "understudy.metrics.style:StyleMetric",
     },
 }
 

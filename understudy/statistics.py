@@ -8,7 +8,7 @@ is never nearer than Student's t allows, for so many talks; from about 30 talks 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 import numpy as np
 
@@ -56,12 +56,30 @@ def ratio_interval(
     bottom = np.bincount(index, weights=np.asarray(denominators, dtype=np.float64))
     value = float(top.sum() / bottom.sum())
     drawn = _draw(top, bottom, seed, draws)
-    low, high = np.percentile(drawn, [2.5, 97.5])
+    low, high = percentile_ends(drawn)
     least = max(_t_over_talks(float(drawn.std()), len(top)), _t_over_answers(numerators, denominators, value))
-    ends = [min(float(low), value - least), max(float(high), value + least)]
+    ends = [min(low, value - least), max(high, value + least)]
     if bounds:
         ends = [min(max(end, bounds[0]), bounds[1]) for end in ends]
     return Interval(value=value, low=ends[0], high=ends[1], n=len(numerators))
+
+
+def percentile_ends(drawn: np.ndarray) -> tuple[float, float]:
+    """The 2.5th and 97.5th percentile of the draws, between two draws in proportion."""
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def multiplicities(clusters: int, seed: int, draws: int = 2_000) -> np.ndarray:
+    """How often each of `clusters` talks is in each draw: shape (draws, clusters), rows that sum to `clusters`."""
+    return np.random.default_rng(seed).multinomial(clusters, [1 / clusters] * clusters, size=draws)
+
+
+def drawn_interval(value: float, drawn: np.ndarray, clusters: int, n: int) -> Interval:
+    """The interval of any statistic from its `drawn` values over `clusters` talks, never nearer than Student's t."""
+    low, high = percentile_ends(drawn)
+    least = _t_over_talks(float(drawn.std()), clusters)
+    return Interval(value=value, low=min(low, value - least), high=max(high, value + least), n=n)
 
 
 def _draw(top: np.ndarray, bottom: np.ndarray, seed: int, draws: int) -> np.ndarray:
@@ -144,3 +162,19 @@ def mcnemar(first: Sequence[bool], second: Sequence[bool]) -> float:
     """Exact two-sided p that two yes-or-no outcomes of the same answers have the same rate."""
     pairs = list(zip(first, second, strict=True))
     return sign_test(sum(a and not b for a, b in pairs), sum(b and not a for a, b in pairs))
+
+
+def kappa(first: Sequence[Hashable], second: Sequence[Hashable]) -> float | None:
+    """Cohen's kappa of two raters over the same answers; None where chance alone already agrees on everything.
+
+    Raises ValueError for no answers, or not equally many.
+    """
+    pairs = list(zip(first, second, strict=True))
+    if not pairs:
+        raise ValueError("agreement needs at least one answer that both rated, got none")
+    agreed = sum(a == b for a, b in pairs) / len(pairs)
+    chance = sum(
+        (sum(a == name for a, _ in pairs) / len(pairs)) * (sum(b == name for _, b in pairs) / len(pairs))
+        for name in {name for pair in pairs for name in pair}
+    )
+    return (agreed - chance) / (1 - chance) if chance < 1 else None

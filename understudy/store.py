@@ -158,6 +158,21 @@ def encode(path: str, rows: Iterable[Record]) -> tuple[bytes, int]:
     return listed[0].model_dump_json(indent=1).encode() + b"\n", 1
 
 
+def folder_digest(folder: Path, sync: bool = False) -> tuple[str, dict[str, int]]:
+    """The digest of a folder asset as its files are now, and their sizes; with `sync` they are on the disk then."""
+    digest, files = hashlib.sha256(), {}
+    for file in sorted(f for f in folder.rglob("*") if f.is_file() and f.name != MANIFEST):
+        inside = file.relative_to(folder).as_posix()
+        with file.open("rb") as opened:
+            content = hashlib.file_digest(opened, "sha256").hexdigest()
+            if sync:
+                os.fsync(opened.fileno())
+        files[inside] = file.stat().st_size
+        if file.suffix not in (".jsonl", ".log") and inside != CARD:  # timings differ from run to run, weights do not
+            digest.update(f"{inside} {content}\n".encode())
+    return digest.hexdigest(), files
+
+
 def replace(target: Path, data: bytes, sync_folder: bool = True) -> None:
     """Write `data` to `target` so that a reader sees the old bytes or the new ones."""
     temporary = target.with_name(f".{target.name}.tmp")
@@ -176,16 +191,8 @@ def _manifest_of(target: Path, path: str) -> Path:
 
 def _seal(folder: Path, name: str, path: str, made_from: str) -> AssetRef:
     """Digest and sync every file of a finished folder, then write its manifest into it."""
-    digest, files = hashlib.sha256(), {}
-    for file in sorted(f for f in folder.rglob("*") if f.is_file() and f.name != MANIFEST):
-        inside = file.relative_to(folder).as_posix()
-        with file.open("rb") as opened:
-            content = hashlib.file_digest(opened, "sha256").hexdigest()
-            os.fsync(opened.fileno())
-        files[inside] = file.stat().st_size
-        if file.suffix not in (".jsonl", ".log") and inside != CARD:  # timings differ from run to run, weights do not
-            digest.update(f"{inside} {content}\n".encode())
-    ref = AssetRef(name=name, path=path, rows=len(files), bytes=sum(files.values()), sha256=digest.hexdigest())
+    sha256, files = folder_digest(folder, sync=True)
+    ref = AssetRef(name=name, path=path, rows=len(files), bytes=sum(files.values()), sha256=sha256)
     replace(folder / MANIFEST, Manifest(fingerprint=made_from, asset=ref, files=files).model_dump_json().encode())
     return ref
 

@@ -12,7 +12,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from understudy import imported, registry, store
+from understudy import imported, registry, store, trials
+from understudy.calls import judging
 from understudy.catalog import CATALOG
 from understudy.config import Config, PluginSpec, VerifySpec
 from understudy.errors import ConfigError
@@ -32,7 +33,7 @@ class Workspace(BaseModel):
     @property
     def ledger(self) -> Ledger:
         """What happened to each document."""
-        return Ledger(self.folder / "ledger.sqlite")
+        return Ledger(self.folder / "ledger.sqlite", self.config.ledger)
 
     @property
     def lock(self) -> Path:
@@ -57,6 +58,25 @@ class Workspace(BaseModel):
     def verifier_folder(self) -> Path:
         """Where the verifier's calls are."""
         return self.folder / "verify"
+
+    @property
+    def judge(self) -> Any:
+        """The plugin that compares answers, None where the preset names none; its calls have a folder of their own."""
+        spec = self.config.evaluate.judge
+        return self.plugin("teacher", spec) if spec.use != "none" else None
+
+    @property
+    def judge_folder(self) -> Path:
+        """Where the judge's calls are."""
+        return self.folder / "judge"
+
+    @property
+    def judge_identity(self) -> Any:
+        """What decides a judge's verdicts on given answers: who it is and what it is told."""
+        spec = self.config.evaluate.judge
+        if spec.use == "none":
+            return None
+        return registry.identity("teacher", spec.use, spec.options) | {"prompt": judging.prompt_sha256()}
 
     def plugin(self, kind: str, spec: PluginSpec | None = None) -> Any:
         """The plugin of this preset's section `kind`, or the one `spec` names."""
@@ -150,7 +170,10 @@ class Workspace(BaseModel):
 
     def exporter(self) -> Exporter:
         """The exporter of this preset."""
-        return self.plugin("exporter", PluginSpec(use=self.config.export.use, name=self.config.name))
+        settings = self.config.export
+        return self.plugin(
+            "exporter", PluginSpec(use=settings.use, name=self.config.name, llama_cpp_dir=settings.llama_cpp_dir)
+        )
 
     def engine(self, name: str, **options: Any) -> Engine:
         """What runs model files of one format."""
@@ -185,15 +208,22 @@ class Workspace(BaseModel):
         """The finished model of this preset on `dataset`. Raises ConfigError when there is none."""
         inputs, base_keys = self.base_recipe(dataset.pairs, dataset.split)
         base = self._finished("base", self.fingerprint("base", inputs), **base_keys)
+        if self.config.tune.trials:
+            return trials.settled_before(self, base, dataset).model(dataset)
         keys = self.run_keys(base, dataset)
         adapter = self._finished("adapter", self.fingerprint("adapter", [base, dataset.train, dataset.valid]), **keys)
         fused = self._finished("fused", self.fingerprint("fused", [base, adapter]), **keys)
-        f16 = self._finished("f16", self.fingerprint("f16", [fused]), **keys)
-        files = {"F16": f16} | {
-            kind: self._finished("gguf", self.fingerprint("gguf", [f16], kind), type=kind, **keys)
-            for kind in self.config.export.types
+        export = self.config.export
+        f16 = self._finished("f16", self.fingerprint("f16", [fused]), type=export.first, **keys)
+        weighed = []
+        if export.importance:
+            weighed.append(self._finished("importance", self.fingerprint("importance", [fused, dataset.train]), **keys))
+        files = {export.first: f16} | {
+            kind: self._finished("gguf", self.fingerprint("gguf", [f16, *weighed], kind), type=kind, **keys)
+            for kind in export.types
         }
-        return ModelRefs(base=base, adapter=adapter, fused=fused, files=files, **keys)
+        alone = self.fresh("adapter_file", self.fingerprint("adapter_file", [base, adapter]), **keys)
+        return ModelRefs(base=base, adapter=adapter, fused=fused, files=files, adapter_file=alone, **keys)
 
     def _finished(self, name: str, made_from: str, **keys: str) -> AssetRef:
         ref = self.fresh(name, made_from, **keys)
@@ -213,10 +243,11 @@ class Workspace(BaseModel):
             return [registry.identity({"gates": "gate"}[section], spec.use, spec.options) for spec in value]
         if section == "evaluate":
             return value.model_dump(mode="json") | {
-                "metrics": [registry.identity("metric", spec.use, spec.options) for spec in value.metrics]
+                "metrics": [registry.identity("metric", spec.use, spec.options) for spec in value.metrics],
+                "judge": self.judge_identity,
             }
         if section == "export":
-            return registry.identity("exporter", value.use, {})
+            return registry.identity("exporter", value.use, {}) | {"first": value.first}
         return value.model_dump(mode="json") if isinstance(value, BaseModel) else value
 
 

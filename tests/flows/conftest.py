@@ -8,10 +8,13 @@ from typing import Any
 
 import pytest
 
+from understudy import locks
+
 ROOT = Path(__file__).resolve().parents[2]
 # Before Prefect is imported: neither its database nor its result cache may be the user's.
 os.environ["PREFECT_HOME"] = tempfile.mkdtemp(prefix="understudy-prefect-")
 os.environ["DO_NOT_TRACK"] = "1"
+locks.MACHINE = Path(os.environ["PREFECT_HOME"])  # no test waits while somebody trains on this machine
 os.chdir(ROOT)
 
 TINY: dict[str, Any] = {
@@ -20,6 +23,7 @@ TINY: dict[str, Any] = {
     "export.types": ["Q8_0"],
     "evaluate.questions": 2,
     "evaluate.max_tokens": 12,
+    "evaluate.suites": "quick",
 }
 TINY_FLAGS = [
     flag
@@ -29,6 +33,7 @@ TINY_FLAGS = [
         "export.types=[Q8_0]",
         "evaluate.questions=2",
         "evaluate.max_tokens=12",
+        "evaluate.suites=quick",
     )
     for flag in ("--set", change)
 ]

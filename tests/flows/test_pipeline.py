@@ -8,6 +8,7 @@ import pytest
 
 from tests.flows.conftest import ROOT, TINY, files_under
 from understudy.config import load
+from understudy.errors import ConfigError
 from understudy.records import Scorecard
 from understudy.workspace import Workspace
 
@@ -46,11 +47,16 @@ def states(name: str, expected: int) -> list[str]:
 def test_every_asset_is_there_and_the_scorecard_compares(first: tuple[Workspace, Any]) -> None:
     workspace, outcome = first
     card: Scorecard = workspace.read(outcome.score.scorecard)
-    assert [candidate.name for candidate in card.candidates] == ["base", "adapter", "fused", "F16", "Q8_0"]
+    files = [name for name in ("F16", "Q8_0") if name not in outcome.score.refused]
+    rivals = ["base-Q8_0"] if "Q8_0" in files else [f"base-{name}" for name in files]
+    named = ["base", "base-prompted", "adapter", "fused", "F16", "Q8_0", *rivals]
+    assert [candidate.name for candidate in card.candidates] == named
     assert card.test_pairs == outcome.dataset.test.rows and card.test_documents >= 2
     by_name = {c.name: c.metrics["nll_per_token"].value for c in card.candidates}
     assert abs(by_name["adapter"] - by_name["fused"]) < 0.01
     assert abs(by_name["fused"] - by_name["F16"]) < 0.02
+    alone = outcome.model.adapter_file
+    assert workspace.file(alone).read_bytes().startswith(b"GGUF") and workspace.read(alone).tensors == 2 * 7
     assert "<html" in workspace.file(outcome.score.report).read_text()
     assert {row.status for row in workspace.ledger.rows()} == {"ok"}
 
@@ -63,7 +69,7 @@ def test_a_second_run_writes_nothing_and_everything_is_cached(first: tuple[Works
     again = pipeline(config=workspace.config, home=workspace.home)
     assert again == outcome
     assert files_under(workspace.home) == before
-    for flow, tasks in (("build-dataset", 3), ("build-model", 5), ("score-model", 6)):
+    for flow, tasks in (("build-dataset", 3), ("build-model", 6), ("score-model", 13)):
         assert states(flow, tasks) == ["Cached"] * tasks, flow
 
 
@@ -90,6 +96,8 @@ def test_what_prefect_remembers_never_wins_over_the_disk(first: tuple[Workspace,
     samples = workspace.home / workspace.path("samples", run=outcome.model.run, candidate="base")
     old = samples.read_bytes()
     samples.unlink()
+    for kept in samples.parents[1].glob("kept/*.jsonl"):
+        kept.unlink()  # else the answers are read there, timings and all
     with temporary_settings({PREFECT_RESULTS_LOCAL_STORAGE_PATH: tmp_path}):
         pipeline(config=workspace.config, home=workspace.home)
     assert samples.read_bytes() != old, "answers carry how long they took"
@@ -121,7 +129,8 @@ def test_artifacts_keep_their_keys_from_run_to_run(first: tuple[Workspace, Any])
     with get_client(sync_client=True) as client:
         found = client.request("POST", "/artifacts/filter", json={}).json()
     keys = {artifact["key"] for artifact in found if artifact["key"]}
-    assert {"sample-dataset", "sample-loss", "sample-scorecard", "sample-report", "sample-file-q8-0"} <= keys
+    named = ("dataset", "loss", "hops", "scorecard", "report", "file-q8-0", "file-adapter")
+    assert {f"sample-{name}" for name in named} <= keys
 
 
 def test_a_changed_setting_makes_only_what_depends_on_it(first: tuple[Workspace, Any]) -> None:
@@ -134,6 +143,21 @@ def test_a_changed_setting_makes_only_what_depends_on_it(first: tuple[Workspace,
     assert other.model.run != outcome.model.run and other.model.base == outcome.model.base
     after = files_under(workspace.home)
     assert {name: after[name] for name in before} == before
+
+
+def test_importance_makes_the_quantizations_again_and_nothing_before_them(first: tuple[Workspace, Any]) -> None:
+    from flows.pipeline import pipeline
+
+    workspace, outcome = first
+    changed = load(ROOT / "deployments/presets/demo.yaml", TINY | {"export.importance": True})
+    other = Workspace(home=workspace.home, config=changed)
+    made = pipeline(config=changed, home=workspace.home, only="model").model
+    card = other.read(other.current("importance", run=made.run))
+    assert card.rows <= outcome.dataset.train.rows and card.tensors == 7
+    assert made == other.model(outcome.dataset)
+    assert made.files["F16"] == outcome.model.files["F16"] and made.fused == outcome.model.fused
+    with pytest.raises(ConfigError, match="gguf of 'sample' is not there for these settings"):
+        workspace.model(outcome.dataset)
 
 
 @pytest.mark.parametrize(("error", "attempts"), [("ValueError", 1), ("Transient", 4)])

@@ -1,5 +1,7 @@
 """One holder at a time; the second is told who holds it; a dead holder holds nothing."""
 
+import logging
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -31,6 +33,31 @@ def test_the_second_is_told_who_holds_it_and_a_kill_frees_it(tmp_path: Path, roo
     assert locks.holder(file) is None
     with locks.held(file, "data/x"), locks.held(file, "data/x"):
         pass
+
+
+def test_who_waits_to_train_says_so_once_and_for_whom(
+    tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(locks, "MACHINE", tmp_path)
+    file = tmp_path / f"understudy-training-{os.getuid()}.lock"
+    command = [sys.executable, "-c", HOLD, str(file)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=root) as first:
+        assert first.stdin and first.stdout and first.stdout.readline() == b"held\n"
+        let_go = first.stdin.close
+
+        class LetGo(logging.Handler):
+            def emit(self, record: logging.LogRecord) -> None:
+                let_go()
+
+        handler = LetGo()
+        locks.log.addHandler(handler)
+        try:
+            with locks.only_training():
+                pass
+        finally:
+            locks.log.removeHandler(handler)
+    [told] = caplog.messages
+    assert told.startswith("training on this machine is in use by process") and told.endswith("; waiting")
 
 
 def test_a_free_lock_is_held_by_nobody(tmp_path: Path) -> None:

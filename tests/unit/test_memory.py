@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from understudy.errors import ConfigError
-from understudy.memory import Limit, Model, Shape, fits, longest_row, model_of, plan, predicted
+from understudy.memory import Limit, Model, Shape, cannot_fit, fits, longest_row, model_of, plan, predicted
 
 LLAMA_3B = Model(3072, 8192, 28, 24, 8, 128, 128_256)
 ASKED = Shape(LLAMA_3B, rank=16, layers=28, batch_tokens=4096, row_tokens=1024)
@@ -79,16 +79,14 @@ def test_what_is_foretold_covers_what_is_measured(name: str) -> None:
     assert peak <= guess <= 1.3 * peak
 
 
-def test_a_probe_leaves_the_model_and_the_dice_as_they_were() -> None:
-    import mlx.core as mx
-    from mlx import nn, optimizers
+def test_a_base_that_can_never_fit_is_foretold_from_its_config_alone() -> None:
+    giant = CONFIG | {"hidden_size": 65_536, "intermediate_size": 262_144, "num_hidden_layers": 400}
+    told = cannot_fit(giant)
+    assert told and "take a smaller base" in told and "B parameters need" in told
+    assert cannot_fit(CONFIG) is None and cannot_fit({"model_type": "unheard-of"}) is None
 
-    from understudy.memory import probe
 
-    def loss(model: nn.Module, batch: mx.array, lengths: mx.array) -> tuple[mx.array, mx.array]:
-        return (model(batch) ** 2).mean() + mx.random.uniform(), lengths.sum()
-
-    model = nn.Linear(4, 4)
-    before, dice = model.weight.tolist(), mx.random.state[0].tolist()
-    peak = probe(model, optimizers.AdamW(0.1), loss, mx.ones((2, 4)), mx.array([[0, 4]]), compiled=False)
-    assert peak > 0 and model.weight.tolist() == before and mx.random.state[0].tolist() == dice
+def test_what_is_fixed_is_left_out_of_the_ladder() -> None:
+    found = plan(ASKED, limit(9), fixed={"checkpointing", "batch_tokens"})
+    assert not found.shape.checkpointing and found.shape.batch_tokens == ASKED.batch_tokens
+    assert found.shape.bits < ASKED.bits

@@ -8,7 +8,7 @@ import pytest
 
 from understudy.errors import ConfigError, ExportError
 from understudy.serving import lmstudio
-from understudy.serving.ollama import create, modelfile
+from understudy.serving.ollama import create, lines, modelfile
 
 PROGRAM = f"""#!{sys.executable}
 import pathlib, sys
@@ -75,32 +75,36 @@ def test_everything_wrong_with_a_modelfile_is_told_at_once() -> None:
 
 
 def test_the_model_is_created_by_the_program(run: Path, program: Path) -> None:
-    assert create(run, "candles:q8") == ["ollama run candles:q8"]
+    assert create(run / "Modelfile", "candles:q8") == ["ollama run candles:q8"]
     told = program.with_name("told.txt").read_text().splitlines()
     assert told == ["create", "candles:q8", "-f", str(run / "Modelfile")]
 
 
 def test_without_the_program_the_two_lines_are_given(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
-    lines = create(run, "candles")
-    assert lines == [f"ollama create candles -f '{run / 'Modelfile'}'", "ollama run candles"]
+    told = create(run / "Modelfile", "candles")
+    assert (
+        told
+        == lines(run / "Modelfile", "candles")
+        == [f"ollama create candles -f '{run / 'Modelfile'}'", "ollama run candles"]
+    )
 
 
 def test_what_the_program_complains_of_is_told(run: Path, program: Path) -> None:
     with pytest.raises(ExportError, match=r"(?s)code 1.*ollama serve.*could not connect"):
-        create(run, "broken")
+        create(run / "Modelfile", "broken")
 
 
 @pytest.mark.parametrize("name", ["", "Candles", "-f", "a b", "../x", "a;b"])
 def test_a_name_ollama_would_refuse_reaches_no_program(run: Path, program: Path, name: str) -> None:
     with pytest.raises(ConfigError, match="no name for Ollama"):
-        create(run, name)
+        create(run / "Modelfile", name)
     assert not program.with_name("told.txt").exists()
 
 
 def test_a_folder_without_a_modelfile_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="holds no Modelfile"):
-        create(tmp_path, "candles")
+    with pytest.raises(ConfigError, match="there is no .*Modelfile; export"):
+        create(tmp_path / "Modelfile", "candles")
 
 
 def test_a_file_lies_where_lm_studio_looks_and_takes_no_space(run: Path, tmp_path: Path) -> None:

@@ -5,7 +5,20 @@ import math
 import numpy as np
 import pytest
 
-from understudy.statistics import mcnemar, mean_interval, ratio_interval, share_difference, sign_test, student_t, wilson
+from understudy.statistics import (
+    _draw,
+    drawn_interval,
+    kappa,
+    mcnemar,
+    mean_interval,
+    multiplicities,
+    percentile_ends,
+    ratio_interval,
+    share_difference,
+    sign_test,
+    student_t,
+    wilson,
+)
 
 
 def test_the_same_seed_gives_the_same_interval_and_another_seed_another() -> None:
@@ -111,3 +124,53 @@ def test_no_change_in_few_answers_proves_little_and_in_many_much() -> None:
     many = share_difference([False] * 200, [False] * 200, [str(i // 10) for i in range(200)], 0)
     assert few.high > 0.4
     assert many.high < 0.02
+
+
+def test_the_bootstrap_percentiles_are_scipys_over_the_same_draws() -> None:
+    stats = pytest.importorskip("scipy.stats")
+    for seed, talks in ((0, 7), (1, 20), (2, 60)):
+        values = np.random.default_rng(100 + seed).normal(size=talks)
+        ours = percentile_ends(_draw(values, np.ones(talks), seed, 2_000))
+        rng = np.random.default_rng(seed)
+        theirs = stats.bootstrap((values,), np.mean, n_resamples=2_000, method="percentile", rng=rng)
+        assert ours == pytest.approx(tuple(theirs.confidence_interval), abs=1e-6)
+
+
+def test_wilson_is_scipys() -> None:
+    stats = pytest.importorskip("scipy.stats")
+    for successes, n in ((0, 1), (0, 100), (1, 3), (7, 15), (50, 100), (99, 100), (1000, 1000)):
+        theirs = stats.binomtest(successes, n).proportion_ci(method="wilson")
+        ours = wilson(successes, n)
+        assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), abs=1e-6)
+
+
+def test_the_sign_test_and_mcnemars_are_scipys_exact_binomial_test() -> None:
+    stats = pytest.importorskip("scipy.stats")
+    for wins, losses in ((0, 1), (1, 5), (5, 5), (15, 5), (9, 1), (300, 260), (1200, 1000)):
+        assert sign_test(wins, losses) == pytest.approx(stats.binomtest(wins, wins + losses).pvalue, abs=1e-6)
+        first = [True] * wins + [False] * losses + [True] * 9
+        second = [False] * wins + [True] * losses + [True] * 9
+        assert mcnemar(first, second) == sign_test(wins, losses)
+
+
+def test_each_draw_has_as_many_talks_as_there_are() -> None:
+    drawn = multiplicities(9, 4, 50)
+    assert drawn.shape == (50, 9) and set(drawn.sum(axis=1)) == {9}
+    assert (drawn == multiplicities(9, 4, 50)).all() and (drawn != multiplicities(9, 5, 50)).any()
+
+
+def test_the_interval_of_drawn_means_is_that_of_the_mean() -> None:
+    values = np.random.default_rng(3).normal(size=12)
+    drawn = multiplicities(12, 0, 10_000) @ values / 12
+    ours = drawn_interval(float(values.mean()), drawn, 12, 12)
+    known = mean_interval(values.tolist(), [str(i) for i in range(12)], 0)
+    assert (ours.low, ours.high) == pytest.approx((known.low, known.high), abs=0.02)
+
+
+def test_kappa_is_the_textbook_one() -> None:
+    first, second = ["a"] * 25 + ["b"] * 25, ["a"] * 20 + ["b"] * 5 + ["a"] * 10 + ["b"] * 15
+    assert kappa(first, second) == pytest.approx(0.4)
+    assert kappa(["a", "b"], ["a", "b"]) == 1.0 and kappa(["a", "b"], ["b", "a"]) == -1.0
+    assert kappa(["a", "a"], ["a", "a"]) is None
+    with pytest.raises(ValueError, match="got none"):
+        kappa([], [])

@@ -7,7 +7,7 @@ import pytest
 from tests.unit.pairs import pair
 from understudy import store
 from understudy.errors import AssetError
-from understudy.records import BaseCard, Message, Pair, Record
+from understudy.records import BaseCard, Interval, Message, Pair, Record
 
 CARD = BaseCard(name="b", architecture="llama", parameters=1)
 
@@ -111,3 +111,8 @@ def test_a_full_disk_is_said_in_a_sentence(tmp_path: Path) -> None:
 
     with pytest.raises(AssetError, match="no space left"):
         store.build_folder(tmp_path, "base", "m/base/", make, "f")
+
+
+def test_an_infinite_end_of_an_interval_comes_back() -> None:
+    open_ended = Interval(value=1.0, low=float("-inf"), high=float("inf"), n=2)
+    assert Interval.model_validate_json(open_ended.model_dump_json()) == open_ended

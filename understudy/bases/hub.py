@@ -22,13 +22,14 @@ from understudy.records import BaseCard
 
 WANTED = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.tiktoken", "merges.txt", "vocab.txt"]
 UNWANTED = ["*/*", "consolidated*"]
+CARD = "README.md"
 _REPOSITORY = re.compile(r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")
 
 
 class HubBase:
     """Somebody's instruct model, downloaded once or taken from a folder."""
 
-    VERSION = 2
+    VERSION = 3
     needs_talks = False
 
     class Options(BaseModel):
@@ -60,17 +61,20 @@ class HubBase:
 
     def prepare(self, talks: Iterable[str], out: Path, seed: int, report: Report) -> BaseCard:
         """Fill `out`. Raises ConfigError when it is no model to tune, Transient when the hub cannot be reached."""
-        folder = self._folder()
+        folder, commit = self._folder(), None
         if folder is None:
             report(0, 1, f"downloading {self.options.repository}")
-            _download(self.options.repository, self.options.revision, out)
+            commit = _download(self.options.repository, self.options.revision, out)
         else:
             _link(folder, out)
         report(1, 1)
         problems = _folder_problems(out) or self._not_to_tune(out)
         if problems:
             raise ConfigError([problem.replace(str(out), self.options.repository) for problem in problems])
-        return _card(self.options.repository if folder is None else folder.resolve().name, out)
+        made_of = _original(folder or out, self.options.repository)
+        if folder is None:
+            (out / CARD).unlink(missing_ok=True)  # it tells of another model than the one to come
+        return _card(self.options.repository if folder is None else folder.resolve().name, out, made_of, commit)
 
     def _not_to_tune(self, folder: Path) -> list[str]:
         listed = known(self.options.repository) is not None
@@ -116,11 +120,14 @@ def _link(folder: Path, out: Path) -> None:
                 shutil.copyfile(file, out / file.name)
 
 
-def _download(repository: str, revision: str | None, out: Path) -> None:
+def _download(repository: str, revision: str | None, out: Path) -> str | None:
+    """Fill `out`; the commit that came, where the downloader's own notes tell it. Raises ConfigError, Transient."""
     from huggingface_hub import errors, snapshot_download
 
     try:
-        snapshot_download(repository, revision=revision, local_dir=out, allow_patterns=WANTED, ignore_patterns=UNWANTED)
+        snapshot_download(
+            repository, revision=revision, local_dir=out, allow_patterns=[*WANTED, CARD], ignore_patterns=UNWANTED
+        )
     except errors.GatedRepoError:
         way_out = "accept it on the model's page, then run `hf auth login`"
         raise ConfigError([f"base: {repository} is given only to those who accept its licence: {way_out}"]) from None
@@ -133,18 +140,49 @@ def _download(repository: str, revision: str | None, out: Path) -> None:
             f"base: {repository} could not be downloaded ({type(error).__name__}); try again with a connection, "
             "or give the path of a folder that holds the model"
         ) from None
-    shutil.rmtree(out / ".cache", ignore_errors=True)  # the downloader's own notes
+    noted = _text(out / ".cache" / "huggingface" / "download" / "config.json.metadata").partition("\n")[0]
+    shutil.rmtree(out / ".cache", ignore_errors=True)
+    return noted if re.fullmatch("[0-9a-f]{40}", noted) else None
 
 
-def _card(name: str, folder: Path) -> BaseCard:
+def _original(folder: Path, repository: str) -> str | None:
+    """What a quantized model was made of, by its model card or else its config: a repository or a folder."""
+    import yaml
+
+    front = re.match(r"---\n(.*?)\n---", _text(folder / CARD), re.DOTALL)
+    try:
+        told = yaml.safe_load(front[1]) if front else {}
+    except yaml.YAMLError:
+        told = {}
+    told = told if isinstance(told, dict) else {}
+    named = told.get("base_model") if told.get("base_model_relation", "quantized") == "quantized" else None
+    named = named[0] if isinstance(named, list) and len(named) == 1 else named  # of several it is a merge
+    names = [named, _json(folder / "config.json").get("_name_or_path")]
+    return next((name for name in names if isinstance(name, str) and name != repository and _is_model(name)), None)
+
+
+def _is_model(name: str) -> bool:
+    return bool(_REPOSITORY.match(name)) or (Path(name).is_absolute() and Path(name).is_dir())
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8").replace("\r\n", "\n")
+    except (OSError, ValueError):
+        return ""
+
+
+def _card(name: str, folder: Path, made_of: str | None, commit: str | None) -> BaseCard:
     config = _json(folder / "config.json")
     quantization, listed = config.get("quantization"), known(name)
+    notes: dict[str, float | int | str] = {"original": made_of} if quantization and made_of else {}
+    notes |= {"revision": commit} if commit else {}
     return BaseCard(
         name=name,
         architecture=str(config.get("model_type", "unknown")),
         parameters=sum(_parameters(file, quantization or {}) for file in folder.glob("model*.safetensors")),
         quantized=quantization is not None,
-        notes={"licence": listed.licence, "thinking": listed.thinking} if listed else {},
+        notes=notes | ({"licence": listed.licence, "thinking": listed.thinking} if listed else {}),
     )
 
 

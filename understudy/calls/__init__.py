@@ -7,6 +7,7 @@ The paid call: what is asked, what came back, what it cost, and how twenty of th
     prices      USD of a call, from a price table or the preset
     budget      reserve the worst case before sending
     buckets     requests and tokens per minute, learnt from the provider's headers
+    outage      a network that goes away: wait for it, one call at a time looking
     scheduler   retries before fresh work, no slot held while waiting, a breaker
     chat        one call over HTTP to any OpenAI-compatible server, streamed
 
@@ -107,7 +108,7 @@ class Wire(Protocol):
     async def send(self, call: Call) -> Reply:
         """One attempt, no retry.
 
-        Raises RateLimited, TryAgain (with what came, where something did), TeacherStopped.
+        Raises RateLimited, Unreachable, TryAgain (with what came, where something did), TeacherStopped.
         """
 
 
@@ -129,3 +130,7 @@ class TryAgain(Exception):
     def __init__(self, reason: str, paid: bool = False) -> None:
         super().__init__(reason)
         self.paid = paid
+
+
+class Unreachable(TryAgain):
+    """No connection stood, so nothing was sent: costs nothing, and no attempt."""

@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
 
-from understudy.calls import Call, Limits, RateLimited, TryAgain
+from understudy.calls import Call, Limits, RateLimited, TryAgain, Unreachable
 from understudy.errors import TeacherError, TeacherStopped
 
 MESSAGE_CHARACTERS = 500
@@ -154,7 +154,7 @@ def outcome_of(failure: Failure, call: Call, now: float) -> Exception | None:
     if failure.status == 429:
         return RateLimited(failure.message, wait_of(failure.headers, now), limits_of(failure.headers))
     if failure.status is None:
-        return TryAgain(failure.message, failure.paid)
+        return TryAgain(failure.message, paid=True) if failure.paid else Unreachable(failure.message)
     if failure.status in (408, 409) or failure.status >= 500:
         # After a gateway's timeout the model may have done the work.
         return TryAgain(f"HTTP {failure.status}: {failure.message}", paid=failure.status in (408, 504, 524))

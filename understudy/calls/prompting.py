@@ -76,6 +76,7 @@ _PLACEHOLDERS = {
     "answers": frozenset({"questions"}),
     "augment": frozenset({"nonce", "titles", "pairs", "tasks"}),
     "verify": frozenset({"pairs", "nonce"}),
+    "judge": frozenset(),
 }
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_]+)\}")
 _CJK = re.compile(r"[\u1100-\u11ff\u3000-\u30ff\u3130-\u318f\u31f0-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef]+")

@@ -16,10 +16,11 @@ from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from understudy.calls import Call, Limits, RateLimited, Reply, TryAgain, Usage, Wire
+from understudy.calls import Call, Limits, RateLimited, Reply, TryAgain, Unreachable, Usage, Wire
 from understudy.calls.buckets import Buckets, Mark, Pace
 from understudy.calls.budget import Budget
 from understudy.calls.ledger import CallLedger
+from understudy.calls.outage import Outage
 from understudy.errors import AssetError, TeacherError, TeacherStopped
 
 BACKOFF_SECONDS = (0.25, 20.0)
@@ -78,7 +79,7 @@ class Scheduler:
         self._wire, self._ledger, self._budget, self.usd = wire, ledger, budget, usd
         self._attempts, self._new_loop = attempts, clock
         self._buckets = Buckets(requests_per_minute, tokens_per_minute)
-        self._pace = Pace(float(concurrency))
+        self._pace, self._outage = Pace(float(concurrency)), Outage()
         self._random = random.Random(seed)
         self._outcomes: list[tuple[int, str]] = []  # by when they were sent, '' for a good one
         self._asks: dict[tuple[str, int], _Ask] = {}
@@ -186,6 +187,7 @@ class Scheduler:
         while self._ready and len(self._tasks) < int(self._pace.width):
             ask, now = self._ready[0][1], loop.time()
             wait = max(self._pace.resume_at - now, self._buckets.wait_seconds(ask.call, now))
+            wait = max(wait, self._outage.wait_seconds(now))
             if ask.call.document_id != self._talk:
                 wait = max(wait, self._linger_until - now)
             try:
@@ -202,6 +204,7 @@ class Scheduler:
             ask.in_flight = True
             self._order += 1
             ask.sent = self._order
+            self._outage.sent(now)
             task = loop.create_task(self._send(ask, self._buckets.take(ask.call, now), now))
             self._tasks.add(task)
             task.add_done_callback(self._sent)
@@ -220,6 +223,10 @@ class Scheduler:
                 limits, known_usd = reply.limits, self.usd(reply.usage, reply.tier) if reply.usage else None
                 paid_usd = paid_usd if known_usd is None else known_usd
                 self._ledger.keep(call, attempt, reply, known_usd)
+            except Unreachable as error:
+                paid_usd = 0.0
+                self._ledger.nothing_sent(call, attempt)
+                self._unreachable(ask, error, sent_at)
             except RateLimited as error:
                 limits, paid_usd = error.limits, 0.0
                 self._ledger.nothing_sent(call, attempt)
@@ -249,6 +256,7 @@ class Scheduler:
     def _replied(self, ask: _Ask, reply: Reply) -> None:
         now = asyncio.get_running_loop().time()
         self._pace.replied(now)
+        self._outage.reached(now)
         self._talk = ask.call.document_id
         self._linger_until = now + self._linger if ask.call.kind == "questions" else 0.0
         fine = ask.usable is None or ask.usable(reply)
@@ -257,13 +265,24 @@ class Scheduler:
 
     def _rate_limited(self, ask: _Ask, error: RateLimited, sent_at: float) -> None:
         now = asyncio.get_running_loop().time()
+        self._outage.reached(now)
         wait = self._backoff(ask.limited) if error.retry_seconds is None else error.retry_seconds
         ask.limited += 1
         if self._pace.rate_limited(sent_at, now, wait):
             self._stop(f"the provider has said 'too many' for half an hour, and nothing else ({error}); go on later")
         self._later(ask, wait)
 
+    def _unreachable(self, ask: _Ask, error: Unreachable, sent_at: float) -> None:
+        now = asyncio.get_running_loop().time()
+        ask.limited += 1
+        if self._outage.lost(sent_at, now, str(error)):
+            minutes = (now - (self._outage.since or now)) / 60
+            self._stop(f"{error}, for {minutes:.0f} minutes now; every reply so far is kept, run again when it is back")
+        self._later(ask, self._backoff(0))
+
     def _failed(self, ask: _Ask, error: TryAgain) -> None:
+        if not error.paid:  # the server itself said no
+            self._outage.reached(asyncio.get_running_loop().time())
         if ask.failures:  # the first time may be a blip that took all calls in flight along
             self._outcome(ask, str(error))
         ask.failures += 1

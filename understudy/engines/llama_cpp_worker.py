@@ -1,57 +1,70 @@
 """The process that runs llama.cpp for LlamaCppEngine."""
 
 import os
+import resource
+import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from understudy.engines import tokenise
+from understudy.engines import Refused, Row, ask_prompt, kept, tokenise
 from understudy.interfaces import Report
+from understudy.thinking import TEMPLATE_ARGUMENTS
 from understudy.worker import serve
 
 if TYPE_CHECKING:
     import llama_cpp
 
 TOKENS_AT_ONCE = 256
-"""Tokens per call of llama.cpp: its own copy of the logits is this many rows of the vocabulary."""
+"""Tokens per call of llama.cpp, at most."""
 
-Row = tuple[list[int], list[int]]
-"""Tokens of the prompt, tokens of the reference answer."""
+TINY_BYTES = 32 << 20
+"""Of a file; at 2 MB and 2 busy cores a second thread cost twice the processor time and gained none."""
 
-
-class Refused(Exception):
-    """The file cannot be scored; the message says why and names it."""
+LOGIT_BYTES = 64 << 20
+"""Memory that the logits of one call may take."""
 
 
 def run(job: dict[str, Any], report: Report) -> dict[str, Any]:
-    """Scores of all conversations and answers to the first ones, or why the file is refused."""
-    path, threads = Path(job["model"]), job["threads"] or os.cpu_count() or 2
-    total = len(job["conversations"]) + job["answers"]
+    """Scores of the conversations and answers to those asked, or why the file is refused."""
+    path, asked = Path(job["model"]), job.get("asked", [])
+    started_with = peak_memory()
     try:
-        rows = _rows(path, job["conversations"])
-        asked = rows[: job["answers"]]
-        context = max([len(p) + len(a) for p, a in rows] + [len(p) + job["max_tokens"] for p, _ in asked])
-        model = load(path, n_ctx=context, n_batch=TOKENS_AT_ONCE, n_threads=threads, logits_all=True)
+        rows, prompts = tokens(path, job.get("conversations", []), asked)
+        longest = max([len(p) + len(a) for p, a in rows] + [len(p) + job["max_tokens"] for p in prompts])
+        model = load(path, job["threads"] or usual_threads(path), n_ctx=longest, n_batch=TOKENS_AT_ONCE)
     except Refused as reason:
         return {"refused": str(reason)}
-    scores, answers = [], []
-    for prompt, answer in rows:
-        scores.append((nats(model, prompt, answer), len(answer)))
-        report(len(scores), total, "scoring")
-    for prompt, _ in asked:
-        answers.append(write(model, prompt, job["max_tokens"]))
-        report(len(scores) + len(answers), total, "answering")
+    total, memory = len(asked) + len(rows), kept.Kept(job["kept"], job["settings"])
+    told = {memory.key(conversation): prompt for conversation, prompt in zip(asked, prompts, strict=True)}
+
+    def answer(batch: list[kept.Conversation]) -> list[dict[str, Any]]:
+        return [write(model, told[memory.key(one)], job["max_tokens"], started_with) for one in batch]
+
+    answers = kept.answers(memory, asked, 1, answer, lambda done: report(done, total, "answering"))
+    scores = []
+    for row in rows:
+        scores.append(nats(model, row))
+        report(len(asked) + len(scores), total, "scoring")
     return {"scores": scores, "answers": answers}
 
 
-def load(path: Path, **settings: Any) -> "llama_cpp.Llama":
+def usual_threads(path: Path) -> int:
+    """One for a tiny file, whose threads would mostly wait for each other, else one per core we may use."""
+    if path.is_file() and path.stat().st_size < TINY_BYTES:
+        return 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 2
+
+
+def load(path: Path, threads: int = 1, **settings: Any) -> "llama_cpp.Llama":
     """The model in `path`. Raises Refused when llama.cpp does not take the file."""
     import llama_cpp
 
     if not path.is_file():
         raise Refused(f"{path.name}: no such file: {path}")
     try:
-        return llama_cpp.Llama(str(path), verbose=False, **settings)
+        return llama_cpp.Llama(str(path), verbose=False, n_threads=threads, n_threads_batch=threads, **settings)
     except ValueError as error:  # the only thing the binding raises: a file it could not open, read or map
         size = f"{path.stat().st_size:,} bytes"
         raise Refused(
@@ -59,33 +72,83 @@ def load(path: Path, **settings: Any) -> "llama_cpp.Llama":
         ) from None
 
 
-def nats(model: "llama_cpp.Llama", prompt: list[int], answer: list[int]) -> float:
-    """Sum of -log p over the answer's tokens, each after everything before it."""
+def nats(model: "llama_cpp.Llama", row: Row) -> list[float]:
+    """-log p of each token of the answer, after everything before it."""
     import numpy as np
 
-    model.reset()
-    model.eval(prompt + answer[:-1])
-    first, total = len(prompt) - 1, 0.0
-    for start in range(0, len(answer), TOKENS_AT_ONCE):  # in pieces: float64 doubles what they take
-        ids = np.asarray(answer[start : start + TOKENS_AT_ONCE])
-        logits = model.scores[first + start : first + start + len(ids)].astype(np.float64)
+    found: list[float] = []
+    for piece in pieces(model, row, at_once(model.n_vocab())):
+        logits = piece.astype(np.float64)
+        ids = np.asarray(row[1][len(found) : len(found) + len(logits)])
         top = logits.max(axis=1)
         chosen = logits[np.arange(len(ids)), ids]
-        total += float((top + np.log(np.exp(logits - top[:, None]).sum(axis=1)) - chosen).sum())
-    return total
+        found += (top + np.log(np.exp(logits - top[:, None]).sum(axis=1)) - chosen).tolist()
+    return found
 
 
-def write(model: "llama_cpp.Llama", prompt: list[int], max_tokens: int) -> dict[str, Any]:
-    """What follows `prompt` greedily, up to an end token or `max_tokens`, as fields of Sample."""
-    began, tokens, stopped = time.perf_counter(), [], False
+def pieces(model: "llama_cpp.Llama", row: Row, tokens_at_once: int) -> Iterator[Any]:
+    """Float32 logits [tokens, vocabulary] that foretell the row's answer, at most `tokens_at_once` at a time.
+
+    A piece is llama.cpp's own memory: it holds until the next one is asked for. Not `Llama.eval`, which
+    computes the prompt's logits too and keeps all of them: 0.6 GB for 1,000 tokens of a large vocabulary.
+    """
+    import numpy as np
+
+    prompt, answer = row
+    model.reset()
+    model._ctx.kv_cache_seq_rm(-1, 0, -1)
+    read = prompt + answer[:-1]
+    for start, end, wanted in _spans(len(prompt) - 1, len(read), tokens_at_once):
+        model._batch.set_batch(read[start:end], n_past=start, logits_all=wanted)
+        model._ctx.decode(model._batch)
+        if wanted:
+            yield np.ctypeslib.as_array(model._ctx.get_logits(), shape=(end - start, model.n_vocab()))
+
+
+def _spans(first: int, count: int, tokens_at_once: int) -> Iterator[tuple[int, int, bool]]:
+    """(from, to, whether logits are wanted) of calls for `count` tokens, of which those from `first` on matter."""
+    yield from ((start, min(start + TOKENS_AT_ONCE, first), False) for start in range(0, first, TOKENS_AT_ONCE))
+    yield from ((start, min(start + tokens_at_once, count), True) for start in range(first, count, tokens_at_once))
+
+
+def at_once(vocabulary: int) -> int:
+    """Tokens per call whose logits fit LOGIT_BYTES."""
+    return max(1, min(TOKENS_AT_ONCE, LOGIT_BYTES // (4 * vocabulary)))
+
+
+def write(model: "llama_cpp.Llama", prompt: list[int], max_tokens: int, started_with: int = 0) -> dict[str, Any]:
+    """What follows `prompt` greedily, up to an end token or `max_tokens`, as fields of Completion."""
+    model.reset()  # a prefix left from the question before would make the wait for the first token look short
+    began, tokens, stopped, first = time.perf_counter(), [], False, 0.0
     for token in model.generate(prompt, temp=0.0, repeat_penalty=1.0):
+        first = first or time.perf_counter() - began
         tokens.append(token)
         stopped = is_end(model, token)
         if stopped or len(tokens) == max_tokens:
             break
-    shown = tokens[: len(tokens) - stopped]
-    text = b"".join(piece(model, token) for token in shown).decode("utf-8", errors="replace").strip()
-    return {"text": text, "new_tokens": len(tokens), "stopped": stopped, "seconds": time.perf_counter() - began}
+    seconds, shown = time.perf_counter() - began, tokens[: len(tokens) - stopped]
+    return {
+        "text": b"".join(piece(model, token) for token in shown).decode("utf-8", errors="replace").strip(),
+        "new_tokens": len(tokens),
+        "stopped": stopped,
+        "seconds": seconds,
+        "first_token_seconds": first,
+        "prompt_tokens": len(prompt),
+        "prompt_seconds": first,
+        "peak_memory_bytes": max(0, peak_memory() - started_with),
+    }
+
+
+def peak_memory() -> int:
+    """The most memory this process has held, in bytes.
+
+    On Linux not from getrusage: what it tells begins with the most its parent held.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
+        return int(lines["VmHWM"].split()[0]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def is_end(model: "llama_cpp.Llama", token: int) -> bool:
@@ -115,11 +178,30 @@ def piece(model: "llama_cpp.Llama", token: int) -> bytes:
         size = -written
 
 
-def _rows(path: Path, conversations: list[list[dict[str, str]]]) -> list[Row]:
-    """Tokens of every conversation by the template and vocabulary in the file, whose weights are not read yet."""
+def tokens(
+    path: Path, conversations: list[list[dict[str, str]]], asked: list[list[dict[str, str]]]
+) -> tuple[list[Row], list[list[int]]]:
+    """Tokens of conversations and of prompts by the template and vocabulary in the file; no weights are read."""
+    vocabulary = load(path, vocab_only=True)
+    render = _template(path, vocabulary)
+
+    def encode(text: str) -> list[int]:
+        return vocabulary.tokenize(text.encode(), add_bos=False, special=True)  # the template writes the start token
+
+    try:
+        return (
+            [tokenise(messages, render, encode, lambda token: is_end(vocabulary, token)) for messages in conversations],
+            [ask_prompt(messages, render, encode) for messages in asked],
+        )
+    except ValueError as error:
+        raise Refused(f"{path.name}: {error}") from None
+    finally:
+        vocabulary.close()
+
+
+def _template(path: Path, vocabulary: "llama_cpp.Llama") -> Callable[[list[dict[str, str]], bool], str]:
     from llama_cpp.llama_chat_format import Jinja2ChatFormatter
 
-    vocabulary = load(path, vocab_only=True)
     template = vocabulary.metadata.get("tokenizer.chat_template")
     if template is None:
         raise Refused(f"{path.name}: holds no chat template, so programs would prompt it unlike it was trained")
@@ -127,19 +209,7 @@ def _rows(path: Path, conversations: list[list[dict[str, str]]]) -> list[Row]:
     formatters = {
         prompt: Jinja2ChatFormatter(template, eos, bos, add_generation_prompt=prompt) for prompt in (True, False)
     }
-
-    def render(turns: list[dict[str, str]], prompt: bool) -> str:
-        return formatters[prompt](messages=turns, enable_thinking=False).prompt  # type: ignore[arg-type]
-
-    def encode(text: str) -> list[int]:
-        return vocabulary.tokenize(text.encode(), add_bos=False, special=True)  # the template writes the start token
-
-    try:
-        return [
-            tokenise(messages, render, encode, lambda token: is_end(vocabulary, token)) for messages in conversations
-        ]
-    except ValueError as error:
-        raise Refused(f"{path.name}: {error}") from None
+    return lambda turns, prompt: str(formatters[prompt](messages=turns, **TEMPLATE_ARGUMENTS).prompt)  # type: ignore[arg-type]
 
 
 if __name__ == "__main__":

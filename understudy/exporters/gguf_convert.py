@@ -2,10 +2,10 @@
 
 import json
 import logging
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,9 +15,10 @@ from understudy.errors import ExportError
 from understudy.exporters import gguf_families, gguf_weights
 from understudy.exporters.gguf_families import BODY, HEAD, Family, ModelConfig, Shape
 from understudy.exporters.gguf_families._shape import add_shape
-from understudy.exporters.gguf_quantize import LINES_KEPT, replacing
+from understudy.exporters.gguf_quantize import LINES_KEPT, replacing, require_space
 from understudy.exporters.gguf_tokenizer import Tokenizer
 from understudy.exporters.gguf_weights import BLOCKS, Converted, Stored
+from understudy.exporters.gguf_write import write
 from understudy.interfaces import Report
 
 if TYPE_CHECKING:
@@ -60,24 +61,8 @@ def convert(
     family.add_keys(writer, config)
     writer.add_quantization_version(GGML_QUANT_VERSION)
     tokenizer.write(writer)
-    _require_space(out, sum(tensor.nbytes for tensor in tensors.values()))
-    _write(writer, out, tensors, report)
-
-
-def _write(writer: "GGUFWriter", out: Path, tensors: "dict[str, Converted | np.ndarray]", report: Report) -> None:
-    with replacing(out) as partial:
-        try:
-            writer.write_header_to_file(partial)
-            writer.write_kv_data_to_file()
-            writer.write_ti_data_to_file()
-            for number, (name, tensor) in enumerate(tensors.items()):
-                report(number, len(tensors), name)
-                writer.write_tensor_data(tensor)  # type: ignore[arg-type]  # Converted has the two members this uses
-            report(len(tensors), len(tensors))
-        except OSError as error:
-            raise ExportError(f"{out}: could not be written: {error.strerror or error}") from None
-        finally:
-            writer.close()
+    require_space(out, SPARE * sum(tensor.nbytes for tensor in tensors.values()), type)
+    write(writer, out, tensors, report)
 
 
 def _tensors(
@@ -85,13 +70,15 @@ def _tensors(
 ) -> "Iterator[tuple[str, Converted | np.ndarray]]":
     """GGUF name > tensor, in the order of the file. Every one the family needs is there, and no other."""
     tied = config.tie_word_embeddings if config.tie_word_embeddings is not None else HEAD not in stored
+    if family.layer_of_mlx and not any(part in name for part in family.parted for name in stored):
+        family = replace(family, layer=family.layer_of_mlx, parted={})
     required, allowed = _shapes(config, family, tied)
     missing = [name for name in required if name not in stored]
     if missing:
         rest = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
         raise ExportError(f"the model has no tensor {', '.join(missing[:3])}{rest}; fuse or download it again")
     yield from family.make_tensors(config).items()
-    named = _names(config, family)
+    named = names(config, family)
     for name, tensor in stored.items():
         if name.endswith(".rotary_emb.inv_freq") or (tied and name == HEAD):
             continue  # computed by llama.cpp; the same values as the embeddings
@@ -114,7 +101,7 @@ def _in_pairs(family: Family, name: str) -> bool:
     return bool(family.rotated_in_pairs) and name.split(".", 3)[-1].startswith(family.rotated_in_pairs)
 
 
-def _names(config: ModelConfig, family: Family) -> Callable[[str], list[str]]:
+def names(config: ModelConfig, family: Family) -> Callable[[str], list[str]]:
     """A function from the name of a tensor to its names in the GGUF file: several when it is parted."""
     from gguf import MODEL_ARCH_NAMES, get_tensor_name_map
 
@@ -152,16 +139,6 @@ def _add_metadata(writer: "GGUFWriter", model: Path, name: str | None) -> None:
     metadata.size_label = metadata.size_label or size_label(total, shared, expert, experts)
     writer.add_type(GGUFType.MODEL)
     metadata.set_gguf_meta_model(writer)
-
-
-def _require_space(out: Path, weights: int) -> None:
-    out.parent.mkdir(parents=True, exist_ok=True)
-    needed, free = int(weights * SPARE), shutil.disk_usage(out.parent).free
-    if needed > free:
-        raise ExportError(
-            f"{out.parent}: {needed / 1e9:.1f} GB needed for the f16 file, {free / 1e9:.1f} GB free; "
-            "make room or set another home"
-        )
 
 
 def _convert_by_llama_cpp(model: Path, out: Path, type: str, folder: Path, report: Report) -> None:
@@ -206,8 +183,8 @@ def adapter(base: Path, adapter: Path, out: Path) -> None:
     writer.add_string("adapter.type", "lora")
     writer.add_float32("adapter.lora.alpha", scale * ranks.pop())  # llama.cpp divides by the rank
     writer.add_name(adapter.name)
-    _require_space(out, sum(matrix.nbytes for matrix in gains.values()))
-    _write(writer, out, gains, lambda done, total, note="": None)
+    require_space(out, SPARE * sum(matrix.nbytes for matrix in gains.values()), "adapter's")
+    write(writer, out, dict(gains), lambda done, total, note="": None)
 
 
 def _lora_scale(file: Path) -> float:
@@ -225,7 +202,7 @@ def _lora_scale(file: Path) -> float:
 
 def _gains(config: ModelConfig, family: Family, stored: dict[str, Stored]) -> "Iterator[tuple[str, np.ndarray]]":
     """GGUF name > matrix: a as [rank, inputs], b as [outputs, rank] in the order of the base's rows."""
-    named, matrices = _names(config, family), _matrices(config, family)
+    named, shapes = names(config, family), matrices(config, family)
     for stem in sorted({name.rpartition(".")[0] for name in stored}):
         a, b = (stored.get(f"{stem}.lora_{half}") for half in "ab")
         if (
@@ -234,7 +211,7 @@ def _gains(config: ModelConfig, family: Family, stored: dict[str, Stored]) -> "I
             or any(name not in (a.name, b.name) for name in stored if name.startswith(f"{stem}."))
         ):
             raise ExportError(f"the adapter holds something else than lora_a and lora_b of {stem}; train plain LoRA")
-        if (shape := matrices.get(f"{stem}.weight")) is None:
+        if (shape := shapes.get(f"{stem}.weight")) is None:
             raise ExportError(f"the adapter changes {stem}, which this base has not: it was trained on another base")
         if (b.shape[-1], a.shape[0]) != shape:
             raise ExportError(
@@ -252,7 +229,7 @@ def _gains(config: ModelConfig, family: Family, stored: dict[str, Stored]) -> "I
             yield f"{gguf_name}.lora_b", rows
 
 
-def _matrices(config: ModelConfig, family: Family) -> dict[str, tuple[int, ...]]:
+def matrices(config: ModelConfig, family: Family) -> dict[str, tuple[int, ...]]:
     """Name > shape of every matrix of a layer, under the name of its parts as well: mlx may have parted it."""
     found = {}
     for name, shape in family.layer.items():

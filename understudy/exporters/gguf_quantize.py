@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import shutil
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -52,11 +53,12 @@ def problems(types: list[str]) -> list[str]:
     ]
 
 
-def quantize(source: Path, out: Path, type: str, report: Report) -> None:
-    """Write the f16 file `source` as `out`, its weights as `type`. Raises ConfigError, ExportError.
+def quantize(source: Path, out: Path, type: str, report: Report, importance: Path | None = None) -> None:
+    """Write the F16 or BF16 file `source` as `out`, its weights as `type`. Raises ConfigError, ExportError.
 
-    llama.cpp can end the process on a damaged file: call it in a worker. It tells nothing about its progress.
-    Rows not divisible by 256 fall back to another type without an error: read the types back with `describe`.
+    `importance` is a safetensors file: GGUF name > the weight of each column's error. llama.cpp can end the process
+    on a damaged file: call it in a worker. It tells nothing about its progress. Rows not divisible by 256 fall back
+    to another type without an error: read the types back with `describe`.
     """
     found = problems([type])
     if found:
@@ -69,13 +71,42 @@ def quantize(source: Path, out: Path, type: str, report: Report) -> None:
     settings = llama_cpp.llama_model_quantize_default_params()
     settings.ftype = TYPES[type]
     settings.nthread = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    weighed = _matrix(importance) if importance else None  # llama.cpp reads it during the call: keep it here
+    if weighed is not None:
+        settings.imatrix = ctypes.cast(weighed, ctypes.POINTER(llama_cpp.llama_model_imatrix_data))
     report(0, 1, type)
-    out.parent.mkdir(parents=True, exist_ok=True)
+    require_space(out, source.stat().st_size * (1.1 if type == "BF16" else 1.0), type)
     with replacing(out) as partial:
         code = llama_cpp.llama_model_quantize(os.fsencode(source), os.fsencode(partial), ctypes.byref(settings))
         if code != 0:
             raise ExportError(f"{source}: llama.cpp could not write it as {type} (code {code}):\n{_last_words()}")
     report(1, 1, type)
+
+
+def _matrix(file: Path) -> Any:
+    """The importances as llama.cpp's array of names and columns, ended by an entry without a name."""
+    import llama_cpp
+    from safetensors.numpy import load_file
+
+    columns = load_file(file)
+    listed = (llama_cpp.llama_model_imatrix_data * (len(columns) + 1))()
+    pointer = ctypes.POINTER(ctypes.c_float)
+    for entry, (name, values) in zip(listed, columns.items(), strict=False):
+        entry.name, entry.size = name.encode(), values.size
+        entry.data = values.ctypes.data_as(pointer)
+    listed.columns = columns
+    return listed
+
+
+def require_space(out: Path, needed: float, type: str) -> None:
+    """Make the folder of `out`. Raises ExportError when its disk has less than `needed` bytes free."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(out.parent).free
+    if needed > free:
+        raise ExportError(
+            f"{out.parent}: {needed / 1e9:.1f} GB needed for the {type} file, {free / 1e9:.1f} GB free; "
+            "make room or set another home"
+        )
 
 
 @contextmanager

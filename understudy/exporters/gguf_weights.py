@@ -1,11 +1,11 @@
 """Weights out of safetensors files, a few megabytes at a time and without torch: bf16 is f32 with its end cut off."""
 
 import json
-from collections.abc import Iterator
+import os
+import threading
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
@@ -17,7 +17,12 @@ INDEX, SINGLE = "model.safetensors.index.json", "model.safetensors"
 BLOCKS = {"F32": (1, 4), "F16": (1, 2), "BF16": (1, 2), "Q8_0": (32, 34)}
 """Type > the values of one block, and its bytes."""
 LARGEST = {"F16": 65504.0, "Q8_0": 65504.0 * 127}
-_F16_INFINITY, _BF16_INFINITY, _NO_SIGN = 0x7C00, 0x7F80, 0x7FFF
+_INFINITY = {"F16": 0x7C00, "BF16": 0x7F80}
+_SIGN, _NO_SIGN = np.uint16(0x8000), np.uint16(0x7FFF)
+_TOO_LARGE = 0x4780
+"""The bits of the bf16 65536, which is infinite in f16."""
+_SMALLEST_NORMAL, _BIAS = np.uint16(113 << 7), np.uint16(112 << 7)
+"""The bits of the bf16 2 ** -14, from which on f16 keeps all bits; the exponents' biases differ by 112."""
 
 
 @dataclass(frozen=True)
@@ -47,10 +52,7 @@ class Stored:
 
 @dataclass(frozen=True)
 class Converted:
-    """One tensor on its way into the GGUF file; it is read, converted and written in chunks of rows.
-
-    It offers `nbytes` and `tofile`, which is all that GGUFWriter.write_tensor_data asks of an array.
-    """
+    """One tensor on its way into the GGUF file, in chunks of rows that several threads may make at once."""
 
     stored: Stored
     type: str
@@ -62,46 +64,45 @@ class Converted:
     @property
     def nbytes(self) -> int:
         """Bytes in the GGUF file."""
-        values, size = BLOCKS[self.type]
-        return int(np.prod(self.stored.shape)) // values * size
+        return self._bytes(int(np.prod(self.stored.shape)))
 
     @property
     def _width(self) -> int:
         return int(np.prod(self.stored.shape[1:]))
 
-    def tofile(self, out: BinaryIO) -> None:
-        """Append the values to `out`. Raises ExportError for one that is not a number, or too large."""
-        for stored in self._chunks():
-            values = interleaved(stored, self.pair_rows, self._width) if self.pair_rows else stored
-            encoded = self._encoded(values)
-            if encoded is None:
-                raise ExportError(self._complaint(_floats(values, self.stored.dtype)))
-            out.write(encoded.data)
-
-    def _chunks(self) -> Iterator[np.ndarray]:
-        """Whole rows as they are stored; bf16 as its bits."""
-        rows, width = self.stored.shape[0], self._width
-        step = max(1, CHUNK_VALUES // width)
+    def chunks(self) -> list[tuple[int, int]]:
+        """First row and number of rows of each chunk; no head whose rows are moved is parted."""
+        rows, step = self.stored.shape[0], max(1, CHUNK_VALUES // self._width)
         if self.pair_rows:
-            step = max(self.pair_rows, step - step % self.pair_rows)  # never part a head
-        with self.stored.file.open("rb") as file:
-            file.seek(self.stored.offset)
-            for first in range(0, rows, step):
-                count = min(step, rows - first) * width
-                values = np.fromfile(file, dtype=DTYPES[self.stored.dtype], count=count)
-                if values.size < count:
-                    raise ExportError(f"{self.stored.file.name}: ends inside {self.stored.name}; copy it again")
-                yield values
+            step = max(self.pair_rows, step - step % self.pair_rows)
+        return [(first, min(step, rows - first)) for first in range(0, rows, step)]
+
+    def chunk(self, source: int, first: int, rows: int) -> tuple[int, np.ndarray]:
+        """Where these rows begin in the tensor, in bytes, and their bytes; `source` is the open file of weights.
+
+        The thread's next chunk takes the same memory. Raises ExportError for a value that is NaN or too large.
+        """
+        values = _own.buffer("read", rows * self._width, DTYPES[self.stored.dtype])
+        place = self.stored.offset + first * self._width * values.itemsize
+        if os.preadv(source, [values.data], place) < values.nbytes:
+            raise ExportError(f"{self.stored.file.name}: ends inside {self.stored.name}; copy it again")
+        moved = interleaved(values, self.pair_rows, self._width) if self.pair_rows else values
+        encoded = self._encoded(moved)
+        if encoded is None:
+            raise ExportError(self._complaint(_floats(values, self.stored.dtype)))
+        return self._bytes(first * self._width), encoded
+
+    def _bytes(self, values: int) -> int:
+        block, size = BLOCKS[self.type]
+        return values // block * size
 
     def _encoded(self, values: np.ndarray) -> np.ndarray | None:
         """The bytes for the file; None when a value is not finite in it."""
         kind = self.stored.dtype
         if kind == self.type != "F32" and not self.added:
-            limit = _F16_INFINITY if kind == "F16" else _BF16_INFINITY
-            return values if (values.view(np.uint16) & _NO_SIGN).max() < limit else None
-        if (kind, self.type) == ("BF16", "F16"):
-            halves = _half_of_bf16()[values]
-            return halves if (halves & _NO_SIGN).max() < _F16_INFINITY else None
+            return values if _finite(values, _INFINITY[kind]) else None
+        if (kind, self.type) == ("BF16", "F16") and not self.added:
+            return _half_of_bf16(values) if _finite(values, _TOO_LARGE) else None
         floats = _floats(values, kind)
         if self.added:
             floats = floats + np.float32(self.added)
@@ -138,9 +139,48 @@ def _floats(values: np.ndarray, dtype: str) -> np.ndarray:
     return values.astype(np.float32, copy=False)
 
 
+class _Buffers(threading.local):
+    """Memory a thread uses again for each chunk: asking for it anew took longer than converting."""
+
+    def __init__(self) -> None:
+        self.held: dict[str, np.ndarray] = {}
+
+    def buffer(self, role: str, count: int, dtype: np.dtype | str) -> np.ndarray:
+        """Room for `count` numbers, with whatever was in it."""
+        needed = count * np.dtype(dtype).itemsize
+        if role not in self.held or self.held[role].nbytes < needed:
+            self.held[role] = np.empty(needed, np.uint8)
+        return self.held[role][:needed].view(dtype)
+
+
+_own = _Buffers()
+
+
+def _finite(values: np.ndarray, limit: int) -> bool:
+    """Whether the bits without their sign stay below `limit`, in two passes that write nothing."""
+    signed = values.view(np.int16)
+    return bool(signed.max() < limit and values.view(np.uint16).max() < limit + _SIGN)
+
+
+def _half_of_bf16(values: np.ndarray) -> np.ndarray:
+    """The f16 bits of finite bf16: three bits to the left with another bias, since f16 has room for every fraction.
+
+    Values that f16 keeps with fewer bits or not at all are few in a model, and looked up.
+    """
+    halves, sign, low = (_own.buffer(n, values.size, k) for n, k in (("made", "<u2"), ("sign", "<u2"), ("low", "?")))
+    np.bitwise_and(values, _NO_SIGN, out=halves)
+    small = np.flatnonzero(np.less(halves, _SMALLEST_NORMAL, out=low))
+    halves -= _BIAS
+    halves <<= 3
+    halves |= np.bitwise_and(values, _SIGN, out=sign)
+    if small.size:
+        halves[small] = _small_halves()[values[small]]
+    return halves
+
+
 @cache
-def _half_of_bf16() -> np.ndarray:
-    """The f16 bits of every bf16: looking them up takes a quarter of the time of computing them."""
+def _small_halves() -> np.ndarray:
+    """The f16 bits of every bf16, rounded to the nearest."""
     with np.errstate(over="ignore"):
         return _floats(np.arange(2**16, dtype=np.uint16), "BF16").astype(np.float16).view(np.uint16)
 

@@ -1,30 +1,53 @@
-"""The process in which a GGUF file is made.
+"""The process in which a GGUF file is made. Job: {action} and what the action is told; result: {error}, or its own."""
 
-Job: {action: convert, model, out, name} or {action: quantize, source, out, type}.
-Result: {}, or {error} with the words of a refusal.
-"""
-
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from understudy.errors import ExportError
-from understudy.exporters.gguf_convert import convert
+from understudy.errors import ConfigError, ExportError
+from understudy.exporters import gguf_convert
 from understudy.exporters.gguf_quantize import quantize
 from understudy.interfaces import Report
 from understudy.worker import serve
 
+Job = dict[str, Any]
 
-def run(job: dict[str, Any], report: Report) -> dict[str, Any]:
+
+def run(job: Job, report: Report) -> dict[str, Any]:
     """Do one job; a refusal is a result, so that its words reach the caller as they are."""
     try:
-        if job["action"] == "convert":
-            convert(Path(job["model"]), Path(job["out"]), job["name"], report)
-        else:
-            quantize(Path(job["source"]), Path(job["out"]), job["type"], report)
-    except ExportError as error:
+        return ACTIONS[job["action"]](job, report) or {}
+    except (ExportError, ConfigError) as error:
         return {"error": str(error)}
-    return {}
 
+
+def _convert(job: Job, report: Report) -> None:
+    folder = Path(job["llama_cpp_dir"]) if job["llama_cpp_dir"] else None
+    gguf_convert.convert(Path(job["model"]), Path(job["out"]), job["name"], report, job["type"], folder)
+
+
+def _adapter(job: Job, report: Report) -> None:
+    gguf_convert.adapter(Path(job["base"]), Path(job["adapter"]), Path(job["out"]))
+    report(1, 1)
+
+
+def _quantize(job: Job, report: Report) -> None:
+    importance = Path(job["importance"]) if job["importance"] else None
+    quantize(Path(job["source"]), Path(job["out"]), job["type"], report, importance)
+
+
+def _importance(job: Job, report: Report) -> dict[str, Any]:
+    from understudy.exporters.gguf_importance import measure
+
+    return measure(Path(job["model"]), Path(job["rows"]), Path(job["out"]), report)
+
+
+ACTIONS: dict[str, Callable[[Job, Report], dict[str, Any] | None]] = {
+    "convert": _convert,
+    "adapter": _adapter,
+    "quantize": _quantize,
+    "importance": _importance,
+}
 
 if __name__ == "__main__":
     serve(run)

@@ -2,9 +2,7 @@
 The chat template round trip: the same conversation gives the same tokens wherever the model runs.
 
 Compared are the training code's tokens, those of the GGUF file's own template and vocabulary, and
-those of Ollama's TEMPLATE. That one is in Go's language, which nothing here can run: it comes from a
-table of families, where one row of marks makes both the Go text and a rendering in Python, and a
-family is used only where its rendering proved equal.
+those of Ollama's TEMPLATE, as `template_families` renders it.
 """
 
 import json
@@ -12,28 +10,34 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from understudy import worker
 from understudy.errors import ExportError
+from understudy.exporters.template_families import DATE, FAMILIES, Family, Messages, family
 from understudy.interfaces import Report
+from understudy.thinking import TEMPLATE_ARGUMENTS
 
 if TYPE_CHECKING:
     from understudy.calls.local_worker import LocalModel
 
-Messages = list[dict[str, str]]
+__all__ = ["CONVERSATIONS", "FAMILIES", "RoundTrip", "family", "marks_in", "round_trip", "settle", "settled"]
+
 Side = Callable[[Messages, bool], list[int] | None]
 """(messages, whether to add the generation prompt) > tokens, None where the template refuses, as some do a system."""
 
-THINKING_OFF = "{% if enable_thinking is not defined %}{% set enable_thinking = false %}{% endif %}"
-DATE = "26 Jul 2024"
-"""What Llama's templates write where no clock is at hand; a clock would give another prompt every day."""
+THINKING_OFF = {
+    name: f"{{% if {name} is not defined %}}{{% set {name} = {json.dumps(value)} %}}{{% endif %}}"
+    for name, value in TEMPLATE_ARGUMENTS.items()
+}
 DATE_PINNED = f'{{% if date_string is not defined %}}{{% set date_string = "{DATE}" %}}{{% endif %}}'
 DRIFT = re.compile(
     r"</?think\w*>|<\|[^|<>\n]*\|>|</?(?:start|end)_of_turn>|\[/?INST\]"
     r"|^\s*(?:user|assistant|system|model)\s*:?\s*$",
     re.MULTILINE | re.IGNORECASE,
 )
+BEGINS = re.compile(r"think|start|header|role|INST|user|assistant|system|model", re.IGNORECASE)
+"""What the marks of a turn's beginning have in their name, and those of its end have not."""
 
 
 def _said(system: str, *turns: str) -> Messages:
@@ -50,98 +54,10 @@ CONVERSATIONS: dict[str, Messages] = {
 }
 
 
-@dataclass(frozen=True)
-class Family:
-    """How one kind of model marks the turns of a conversation, up to the place where it is to answer."""
-
-    name: str
-    user: tuple[str, str]
-    answer: tuple[str, str]
-    opening: str
-    """What comes before the answer that is asked for."""
-    system: tuple[str, str] | Literal["first", "last"]
-    """Marks of a system turn, or the user turn whose text it is put before."""
-    default: str | None = None
-    """The system text where a conversation has none; "" writes the marks alone, None writes nothing."""
-
-    def render(self, messages: Messages) -> str:
-        """The prompt of a conversation that ends with the user's turn, without a start token."""
-        system = "".join(m["content"] for m in messages if m["role"] == "system")
-        turns = [m for m in messages if m["role"] != "system"]
-        merged = {"first": 0, "last": len(turns) - 1}.get(str(self.system))
-        text = ""
-        if isinstance(self.system, tuple) and (system or self.default is not None):
-            text = self.system[0] + (system or self.default or "") + self.system[1]
-        for place, turn in enumerate(turns):
-            before, after = self.user if turn["role"] == "user" else self.answer
-            inside = f"{system}\n\n" if system and place == merged else ""
-            text += before + inside + turn["content"] + after
-        return text + self.opening
-
-    def go(self) -> str:
-        """The same as TEMPLATE of a Modelfile."""
-        user, loop, head = "{{ .Content }}", "{{ range .Messages }}", ""
-        if self.system == "first":
-            head = "{{ $system := .System }}"
-            user = '{{ if $system }}{{ $system }}\n\n{{ $system = "" }}{{ end }}' + user
-        elif self.system == "last":
-            loop = "{{ range $i, $_ := .Messages }}"
-            user = "{{ if and $.System (eq (len (slice $.Messages $i)) 1) }}{{ $.System }}\n\n{{ end }}" + user
-        else:
-            before, after = self.system
-            head = f"{before}{{{{ .System }}}}{after}"
-            if self.default is None:
-                head = f"{{{{ if .System }}}}{head}{{{{ end }}}}"
-            elif self.default:
-                head = f"{before}{{{{ if .System }}}}{{{{ .System }}}}{{{{ else }}}}{self.default}{{{{ end }}}}{after}"
-        asked, told = user.join(self.user), "{{ .Content }}".join(self.answer)
-        turn = f'{{{{ if eq .Role "user" }}}}{asked}{{{{ else if eq .Role "assistant" }}}}{told}{{{{ end }}}}'
-        return f"{head}{loop}{turn}{{{{ end }}}}{self.opening}"
-
-
-def _alike(name: str, mark: str, end: str, default: str | None = None, more: str = "", dated: str = "") -> Family:
-    """A family whose turns differ by their role's name only."""
-    before = {role: mark.format(role) for role in ("system", "user", "assistant")}
-    system = (before["system"] + dated, end)
-    return Family(name, (before["user"], end), (before["assistant"], end), before["assistant"] + more, system, default)
-
-
-_LLAMA = ("<|start_header_id|>{}<|end_header_id|>\n\n", "<|eot_id|>")
-_CHATML = ("<|im_start|>{}\n", "<|im_end|>\n")
-_GRANITE = ("<|start_of_role|>{}<|end_of_role|>", "<|end_of_text|>\n")
-_GRANITE_DEFAULT = "You are a helpful assistant. Please ensure responses are professional, accurate, and safe."
-_MODEL = "<start_of_turn>model\n"
-FAMILIES = [
-    _alike("llama3", *_LLAMA),
-    _alike("llama3-dated", *_LLAMA, "", dated=f"Cutting Knowledge Date: December 2023\nToday Date: {DATE}\n\n"),
-    _alike("chatml", *_CHATML),
-    _alike("chatml-helpful", *_CHATML, "You are a helpful assistant."),
-    _alike("qwen2.5", *_CHATML, "You are Qwen, created by Alibaba Cloud. You are a helpful assistant."),
-    _alike("qwen3-not-thinking", *_CHATML, more="<think>\n\n</think>\n\n"),
-    Family("gemma", ("<start_of_turn>user\n", "<end_of_turn>\n"), (_MODEL, "<end_of_turn>\n"), _MODEL, "first"),
-    Family("mistral", ("[INST] ", "[/INST]"), (" ", "</s>"), "", "last"),
-    Family("mistral-tekken", ("[INST]", "[/INST]"), ("", "</s>"), "", "last"),
-    Family("mistral-system", ("[INST]", "[/INST]"), ("", "</s>"), "", ("[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]")),
-    _alike("granite", *_GRANITE),
-    _alike("granite4", *_GRANITE, _GRANITE_DEFAULT),
-    _alike("phi3", "<|{}|>\n", "<|end|>\n"),
-    _alike("phi4-mini", "<|{}|>", "<|end|>"),
-    _alike("phi4", "<|im_start|>{}<|im_sep|>", "<|im_end|>"),
-]
-
-
-def family(name: str) -> Family:
-    """The family of that name. Raises ExportError."""
-    known = {f.name: f for f in FAMILIES}
-    if name in known:
-        return known[name]
-    raise ExportError(f"no template family {name!r}; known: {', '.join(known)}")
-
-
 def settled(template: str) -> str:
     """The same template, with thinking off and the date standing still unless the caller says otherwise."""
-    wanted = [(THINKING_OFF, "enable_thinking"), (DATE_PINNED, "date_string")]
-    added = [line for line, name in wanted if name in template and line not in template]
+    wanted = THINKING_OFF | {"date_string": DATE_PINNED}
+    added = [line for name, line in wanted.items() if name in template and line not in template]
     return "".join(added) + template
 
 
@@ -203,7 +119,10 @@ def run(job: dict[str, Any], report: Report) -> dict[str, Any]:
     gguf, questions, limit = Path(job["gguf"]), job["questions"], job["max_tokens"]
     try:
         trained, model = _training(Path(job["fused"])), LocalModel(job["gguf"], False, None, None, 0)
-        differences = [f"{gguf.name}: {told}" for told in _differences(trained, _embedded(model), model)]
+        embedded = _embedded(model)
+        told = [*_differences(trained, embedded, model), *_left_over(embedded, model)]
+        name = gguf.name.removeprefix(".").removesuffix(".tmp")  # a file is checked before it has its own name
+        differences = [f"{name}: {sentence}" for sentence in told]
         equal = (f.name for f in FAMILIES if not any(_differences(trained, _by_family(f, model), model, whole=False)))
         found = RoundTrip(next(equal, None), _ends(model), differences, [], [])
         window = max([len(model.prompt(asked)) for asked in questions], default=0) + limit
@@ -232,7 +151,7 @@ def _training(fused: Path) -> Side:
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(fused)
-    apply, given = tokenizer.apply_chat_template, {"tokenize": False, "enable_thinking": False}
+    apply, given = tokenizer.apply_chat_template, {"tokenize": False, **TEMPLATE_ARGUMENTS}
     return _side(
         lambda messages, prompt: str(apply(messages, add_generation_prompt=prompt, **given)),
         lambda text: list(tokenizer.encode(text, add_special_tokens=False)),
@@ -251,9 +170,9 @@ def _embedded(model: "LocalModel") -> Side:
     return _side(lambda messages, prompt: forms[prompt](messages=messages).prompt, model.tokens)  # type: ignore[arg-type]
 
 
-def _by_family(family: Family, model: "LocalModel") -> Side:
+def _by_family(marks: Family, model: "LocalModel") -> Side:
     """The tokens of Ollama's prompts; it puts a start token before them where the file asks for one."""
-    return lambda messages, _: model.llama.tokenize(family.render(messages).encode(), add_bos=True, special=True)
+    return lambda messages, _: model.llama.tokenize(marks.render(messages).encode(), add_bos=True, special=True)
 
 
 def _side(render: Callable[[Messages, bool], str], encode: Callable[[str], list[int]]) -> Side:
@@ -280,6 +199,18 @@ def _differences(trained: Side, other: Side, model: "LocalModel", whole: bool = 
                     yield f"conversation {title!r}: refused by the template of {who} only; export the template again"
             elif here != there:
                 yield f"conversation {title!r} ({part}): {_first_difference(here, there, model)}"
+
+
+def _left_over(side: Side, model: "LocalModel") -> Iterator[str]:
+    """A sentence for each prompt that leaves thinking open, and each whole that begins another turn at its end."""
+    for title, messages in CONVERSATIONS.items():
+        prompt, whole = (side(*of) or [] for of in ((messages[:-1], True), (messages, False)))
+        asked, told = (b"".join(map(model.piece, tokens)).decode(errors="replace") for tokens in (prompt, whole))
+        if asked.count("<think>") > asked.count("</think>"):
+            yield f"conversation {title!r} (prompt): leaves <think> open, and training had it closed; switch it off"
+        after = marks_in(told.rpartition(messages[-1]["content"])[2])
+        if begun := sorted(mark for mark in after if BEGINS.search(mark)):
+            yield f"conversation {title!r} (whole): {begun[0]!r} after the last answer; mend the chat template"
 
 
 def _first_difference(trained: list[int], other: list[int], model: "LocalModel") -> str:

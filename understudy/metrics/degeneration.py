@@ -1,17 +1,20 @@
-"""How many answers are broken: empty, endless, looping, leaking control tokens, or far too short."""
+"""How many answers are broken: empty, endless, looping, leaking control tokens, far too short, foreign."""
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from understudy.interfaces import References
 from understudy.records import Interval, Sample
 from understudy.statistics import share_difference, wilson
+from understudy.stylometry import language, scripts
 from understudy.text import words
 
-KINDS = ("empty", "ran_out", "loops", "token_leak", "too_short")
+KINDS = ("empty", "ran_out", "loops", "token_leak", "too_short", "wrong_script", "wrong_language")
 _LEAK = re.compile(
     r"</?think>|<\||</?s>|\[/?INST\]|<(?:start|end)_of_turn>|^[ \t]*(?:system|user|assistant)[ \t]*:?[ \t]*$",
     re.IGNORECASE | re.MULTILINE,
@@ -21,7 +24,7 @@ _LEAK = re.compile(
 class DegenerationMetric:
     """Shares of the ways an answer breaks, and `broken`: at least one of them."""
 
-    VERSION = 1
+    VERSION = 2
     better: dict[str, Literal["lower", "higher"]] = {"broken": "lower"}
 
     class Options(BaseModel):
@@ -33,13 +36,32 @@ class DegenerationMetric:
         short_share: float = Field(
             default=0.25, ge=0, lt=1, description="too short under this share of the shortest 5 % of the references"
         )
+        script_share: float = Field(
+            default=0.05,
+            ge=0,
+            lt=1,
+            description="letters of a script the teacher does not use, above which it is wrong",
+        )
 
     def __init__(self, options: Options) -> None:
         self.options = options
+        self._scripts: set[str] = set()
+        self._language: str | None = None
 
     def problems(self) -> list[str]:
         """Nothing: it reads text."""
         return []
+
+    def study(self, references: References) -> None:
+        """Learn the scripts and the language of the teacher's answers; without one of them nothing is foreign."""
+        answers = [pair.answer for pair in (*references.train, *references.held_out)]
+        used = Counter(name for text in answers for name, share in scripts(text).items() if share > 0.01)
+        # A script that one answer in fifty has is the teacher's own: a quotation, a symbol.
+        self._scripts = {name for name, count in used.items() if count >= 0.02 * len(answers)}
+        told = Counter(filter(None, map(language, answers)))
+        if told:
+            first, count = told.most_common(1)[0]
+            self._language = first if count >= 0.9 * told.total() else None
 
     def measure(self, samples: Sequence[Sample], seed: int) -> dict[str, Interval]:
         """Share of each kind and `broken`, over the samples with text (Wilson)."""
@@ -82,6 +104,17 @@ class DegenerationMetric:
             ways.add("loops")
         if _LEAK.search(text):
             ways.add("token_leak")
+        return ways | self._foreign(text)
+
+    def _foreign(self, text: str) -> set[str]:
+        ways = set()
+        shares = scripts(text)
+        if self._scripts and sum(share for name, share in shares.items() if name not in self._scripts) > (
+            self.options.script_share
+        ):
+            ways.add("wrong_script")
+        elif self._language and (language(text) or self._language) != self._language:
+            ways.add("wrong_language")
         return ways
 
 

@@ -5,6 +5,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from understudy.interfaces import References
 from understudy.markdown import Profile, profile, well_formatted
 from understudy.records import Interval, Sample
 from understudy.statistics import mean_interval, share_difference, wilson
@@ -33,6 +34,9 @@ class FormattingMetric:
     def problems(self) -> list[str]:
         """Nothing: it reads text."""
         return []
+
+    def study(self, references: References) -> None:
+        """Nothing: it needs no reference but the samples' own."""
 
     def measure(self, samples: Sequence[Sample], seed: int) -> dict[str, Interval]:
         """Shares `well_formatted`, `with_bold`, `with_paragraphs`, `with_list` (Wilson), and mean `words`."""

@@ -1,21 +1,36 @@
 """How well a candidate expects the reference answers: nats per answer token, lower is better."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from understudy.errors import AssetError
+from understudy.interfaces import References
 from understudy.records import Interval, Sample
 from understudy.statistics import ratio_interval
 
+Part = Sequence[tuple[float, int]]
+"""(nats, tokens) of one answer's part, or nothing where it is not known or has no token."""
+
+PARTS: dict[str, Callable[[Sample], Part]] = {
+    "nll_opening": lambda s: (
+        [(s.opening_nll, s.opening_tokens)] if s.opening_nll is not None and s.opening_tokens else []
+    ),
+    "nll_body": lambda s: [(s.body_nll, s.body_tokens)] if s.body_nll is not None and s.body_tokens else [],
+    "nll_end": lambda s: [(s.end_nll, 1)] if s.end_nll is not None else [],
+}
+
 
 class NllMetric:
-    """Mean nats per token of the reference answers, end token included, and its perplexity."""
+    """Mean nats per token of the reference answers, end token included, its perplexity, and its three parts apart.
 
-    VERSION = 1
-    better: dict[str, Literal["lower", "higher"]] = {"nll_per_token": "lower"}
+    The first 20 tokens show the manner of opening, the end token whether it has learnt to stop.
+    """
+
+    VERSION = 2
+    better: dict[str, Literal["lower", "higher"]] = {"nll_per_token": "lower", "nll_end": "lower"}
 
     class Options(BaseModel):
         """None."""
@@ -29,6 +44,9 @@ class NllMetric:
         """Nothing: every engine gives it."""
         return []
 
+    def study(self, references: References) -> None:
+        """Nothing: it needs no reference but the samples' own."""
+
     def measure(self, samples: Sequence[Sample], seed: int) -> dict[str, Interval]:
         """`nll_per_token` over all answer tokens, and `perplexity`, its exponential."""
         if not samples:
@@ -38,7 +56,11 @@ class NllMetric:
         )
         low, high = max(nll.low, 0.0), min(nll.high, 700.0)  # e**710 is no float any more
         perplexity = Interval(value=math.exp(min(nll.value, 700.0)), low=math.exp(low), high=math.exp(high), n=nll.n)
-        return {"nll_per_token": nll, "perplexity": perplexity}
+        parts = {
+            name: _ratio([(nats, tokens, s) for s in samples for nats, tokens in part(s)], seed)
+            for name, part in PARTS.items()
+        }
+        return {"nll_per_token": nll, "perplexity": perplexity} | {n: i for n, i in parts.items() if i}
 
     def compare(self, tuned: Sequence[Sample], base: Sequence[Sample], seed: int) -> dict[str, Interval]:
         """Tuned minus base, token by token of the same answers. Raises AssetError where the tokens differ."""
@@ -54,4 +76,20 @@ class NllMetric:
             return {}
         changes = [after.nll - other.nll for after, other in both]
         tokens, talks = [a.tokens for a, _ in both], [a.document_id for a, _ in both]
-        return {"nll_per_token": ratio_interval(changes, tokens, talks, seed)}
+        found = {"nll_per_token": ratio_interval(changes, tokens, talks, seed)}
+        for name, part in PARTS.items():
+            told = [(a, b, after) for after, other in both for (a, b) in _change(part(after), part(other))]
+            if interval := _ratio(told, seed):
+                found[name] = interval
+        return found
+
+
+def _change(after: Part, before: Part) -> Part:
+    """Nats of one answer's part after minus before; nothing where either side does not know them."""
+    return [(a[0] - b[0], a[1]) for a, b in zip(after, before, strict=False)]
+
+
+def _ratio(told: Sequence[tuple[float, int, Sample]], seed: int) -> Interval | None:
+    if not told:
+        return None
+    return ratio_interval([t[0] for t in told], [t[1] for t in told], [t[2].document_id for t in told], seed)

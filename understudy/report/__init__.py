@@ -1,15 +1,25 @@
 """
-The scorecard as a page to read: `page` has the page and the short version, `charts` the drawings.
+The scorecard as a page to read.
 
-Here are the words and number formats all of them share.
+    page            report.html: the order of its sections
+    short           the same in short as markdown, plain for cards and with pictures for the Prefect UI
+    words           what each verdict means, in one sentence
+    tables, answers what the sections hold
+    charts, shapes  their drawings
+    evidence        everything the page is made of, as arguments or read from a run's folder
+    compare_runs    two scorecards side by side
+    training, pictures, hop_table   the pages of a training, a dataset, the exported files
+
+Here are the labels and number formats all of them share.
 """
 
 import math
-from collections.abc import Iterator
+import re
 from dataclasses import dataclass
+from html import escape
 from typing import Literal
 
-from understudy.records import Interval, Scorecard
+from understudy.records import Interval
 
 Unit = Literal["nats", "share", "words", "number"]
 
@@ -24,7 +34,19 @@ class Label:
 
 LABELS = {
     "nll_per_token": Label("Loss on the reference answers", "nats"),
+    "nll_opening": Label("of the first 20 tokens", "nats"),
+    "nll_body": Label("of what follows", "nats"),
+    "nll_end": Label("Loss of the end token", "nats"),
     "perplexity": Label("Perplexity", "number"),
+    "format_gap_closed": Label("Format gap closed", "share"),
+    "format_gap": Label("Gap to the training answers' form", "number"),
+    "style_closed_teacher": Label("Style gap closed: teacher", "share"),
+    "style_closed_talks": Label("Style gap closed: talks", "share"),
+    "delta_teacher": Label("Burrows' Delta to the teacher's answers", "number"),
+    "characters_teacher": Label("Character distance to the teacher's answers", "number"),
+    "delta_talks": Label("Burrows' Delta to the talks", "number"),
+    "characters_talks": Label("Character distance to the talks", "number"),
+    "judge_voice": Label("Judge: wins minus losses", "share"),
     "well_formatted": Label("Well-formatted answers", "share"),
     "with_bold": Label("with bold terms", "share"),
     "with_paragraphs": Label("with two or more paragraphs", "share"),
@@ -36,16 +58,49 @@ LABELS = {
     "loops": Label("repeat themselves", "share"),
     "token_leak": Label("leak control tokens", "share"),
     "too_short": Label("far too short", "share"),
+    "wrong_script": Label("in another script", "share"),
+    "wrong_language": Label("in another language", "share"),
+    "copied": Label("Answers with copied passages", "share"),
+    "instructions": Label("Instructions followed", "share"),
+    "choices": Label("Common knowledge questions", "share"),
+    "stays_itself": Label("Stays itself off topic", "share"),
+    "kl_general": Label("Drift, general prompts (KL)", "nats"),
+    "kl_domain": Label("Drift, held-out questions (KL)", "nats"),
+    "keyword_coverage": Label("Uses the texts it is given", "share"),
+    "cites": Label("Names the text it used", "share"),
+    "declines_rightly": Label("Declines what the texts leave open", "share"),
+    "refusal_precision": Label("of its refusals, rightly", "share"),
+    "refusal_recall": Label("of what it should refuse, refused", "share"),
 }
 
-HOP_LIMITS = {"fused": 0.01, "F16": 0.02, "Q8_0": 0.02, "Q6_K": 0.02}
-"""Nats per token a file may stray from the one it was made of; other quantizations get OTHER_LIMIT."""
-OTHER_LIMIT = 0.05
+LEARNED = (
+    "nll_per_token", "format_gap_closed", "style_closed_teacher", "style_closed_talks", "judge_voice", "well_formatted"
+)  # fmt: skip
+"""What answers 'did it learn?'; every other verdict answers 'did it break?'."""
+
+CANDIDATES = {"base-prompted": "base, told the style", "adapter": "tuned", "base": "base"}
+"""What the columns are called on the page; a file is called by its type."""
+_NAME = re.compile(rf"\b(?:{'|'.join(name for name in LABELS if '_' in name)})\b")
 
 
 def label(name: str) -> Label:
     """The label of a metric; one this table does not know is shown by its name, as a plain number."""
     return LABELS.get(name, Label(name.replace("_", " "), "number"))
+
+
+def candidate(name: str) -> str:
+    """How a candidate is called: 'tuned', 'base, told the style', 'Q8_0', 'base as Q8_0'."""
+    return CANDIDATES.get(name) or (f"base as {name.removeprefix('base-')}" if name.startswith("base-") else name)
+
+
+def readable(sentence: str) -> str:
+    """`sentence` with the names of metrics put as their labels."""
+    return _NAME.sub(lambda found: LABELS[found[0]].text[0].lower() + LABELS[found[0]].text[1:], sentence)
+
+
+def plain(text: str) -> str:
+    """`text` on one line, with what markdown or HTML would read as markup escaped."""
+    return re.sub(r"([\\`*_|\[\]#])", r"\\\1", escape(" ".join(text.split()), quote=False))
 
 
 def number(name: str, value: float) -> str:
@@ -88,31 +143,3 @@ def size(count: int | None) -> str:
         if count >= bytes_in_it:
             return f"{count / bytes_in_it:.{1 if count < 100 * bytes_in_it else 0}f} {unit}"
     return f"{count} bytes"
-
-
-@dataclass(frozen=True)
-class Hop:
-    """One file on the way from the adapter to the smallest quantization."""
-
-    name: str
-    nll: Interval
-    made_of: str | None
-    change: float | None
-    """Nats per token more than the file it was made of, over the same answers."""
-    limit: float | None
-    bytes: int | None
-    tokens_per_second: float | None
-
-
-def hops(scorecard: Scorecard) -> Iterator[Hop]:
-    """Adapter, fused, F16 and every quantization, each against what it was made of."""
-    scored = {c.name: c for c in scorecard.candidates if "nll_per_token" in c.metrics}
-    for name, candidate in scored.items():
-        if name == "base":
-            continue
-        parent = {"adapter": None, "fused": "adapter", "F16": "fused"}.get(name, "F16")
-        parent = parent if parent in scored else None
-        nll = candidate.metrics["nll_per_token"]
-        change = nll.value - scored[parent].metrics["nll_per_token"].value if parent else None
-        limit = HOP_LIMITS.get(name, OTHER_LIMIT) if parent else None
-        yield Hop(name, nll, parent, change, limit, candidate.bytes, candidate.tokens_per_second)

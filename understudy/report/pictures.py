@@ -6,7 +6,9 @@ packed with zlib. It knows the letters of ASCII; a title in another script is to
 in full in the SVG.
 """
 
+import base64
 import math
+import re
 import struct
 import unicodedata
 import zlib
@@ -155,6 +157,30 @@ def coverage(rows: Sequence[Row], title: str) -> Drawing:
     if more:
         drawing.texts.append(Text(left, drawing.height - 12, f"and {more} more talks"))
     return drawing
+
+
+LOSS_STYLE = (
+    "text{fill:#1d1f23;font-size:12.5px}.tick{fill:#5d6470;font-size:12px}"
+    ".strong{font-weight:650;paint-order:stroke;stroke:#fff;stroke-width:4px}"
+    "line,polyline{fill:none;stroke:#dcdfe4}.train{stroke:#9aa3b2;stroke-width:2}.valid{stroke:#1763c4;stroke-width:2.5}"
+    ".dot{stroke:none}.train.dot{fill:#9aa3b2}.valid.dot{fill:#1763c4}"
+    ".base{stroke:#5d6470;stroke-width:1.5;stroke-dasharray:5 4}.best{fill:none;stroke:#c2410c;stroke-width:2.5}"
+    ".number{font-size:11.5px}.zero{stroke:#5d6470;stroke-dasharray:3 3}.whisker{stroke:#1763c4;stroke-width:2.5}"
+    ".value,.tuned-mark{fill:#1763c4}.reference{fill:#5d6470}.base-mark{fill:#b45309}"
+)
+
+
+def standing_alone(svg: str) -> str:
+    """A chart of the page with the page's light colours inside, for where no style sheet reaches; '' stays ''."""
+    inside = f'<style>{LOSS_STYLE}</style><rect width="100%" height="100%" fill="{PAPER}"/>'
+    head = r'<svg xmlns="http://www.w3.org/2000/svg" font-family="system-ui, sans-serif" \1>' + inside
+    return re.sub(r"^<svg ([^>]*)>", head, svg, count=1)
+
+
+def data_uri(picture: str | bytes) -> str:
+    """An SVG (text) or a PNG (bytes) as an address that carries it, for `![]()`."""
+    kind, content = ("svg+xml", picture.encode()) if isinstance(picture, str) else ("png", picture)
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
 
 
 def _title(words: str) -> Text:

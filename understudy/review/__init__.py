@@ -13,7 +13,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from html import escape
 from pathlib import Path
 from typing import Literal, cast
 
@@ -23,6 +22,7 @@ from understudy import decisions, store
 from understudy.catalog import CATALOG
 from understudy.decisions import Decision, Decisions, Key
 from understudy.errors import UnderstudyError
+from understudy.loopback import rendered
 from understudy.records import AssetRef, Pair, Record, Side, SplitPlan
 
 PAGE_ROWS = 25
@@ -240,16 +240,6 @@ class Shelf:
         pairs, split = (store.current(self.folder.parents[1], path) for path in paths)
         kept = self.folder / decisions.FILE
         return pairs, split, kept.stat().st_size if kept.exists() else 0
-
-
-def rendered(answer: str) -> str:
-    """The markdown of an answer as HTML that can neither run nor load anything; raw HTML and links stay text."""
-    from markdown_it import MarkdownIt
-
-    if not answer.strip():
-        return f"<p>{escape('(empty)')}</p>"
-    reader = MarkdownIt("commonmark", {"html": False}).enable("table")
-    return reader.disable(["image", "link", "autolink", "reference", "html_inline", "html_block"]).render(answer)
 
 
 def play_link(pair: Pair) -> str | None:

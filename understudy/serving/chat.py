@@ -1,5 +1,6 @@
 """A conversation with a GGUF file in the terminal: streamed, stopped by Ctrl-C, nothing kept."""
 
+import os
 import sys
 from contextlib import closing
 from pathlib import Path
@@ -17,8 +18,8 @@ def chat(gguf: Path, system: str | None = None, asked: Asked | None = None, cont
     model, asked = LocalChat(gguf, context), asked or Asked()
     first = [{"role": "system", "content": system}] if system else []
     messages = list(first)
-    print(f"{NOTICE}\n{HELP}\n", flush=True)
     try:
+        print(f"{NOTICE}\n{HELP}\n", flush=True)
         model.start()
         while (said := _line()) is not None:
             if said == "/quit":
@@ -32,6 +33,8 @@ def chat(gguf: Path, system: str | None = None, asked: Asked | None = None, cont
                 messages = _turn(model, messages, len(first), said, asked)
     except KeyboardInterrupt:
         print()
+    except BrokenPipeError:  # whoever read along has left; Python would complain once more at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     finally:
         model.close()
     return 0

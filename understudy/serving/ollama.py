@@ -14,7 +14,6 @@ from pathlib import Path
 
 from understudy.errors import ConfigError, ExportError
 
-MODELFILE = "Modelfile"
 QUOTES = '"""'
 LINES_SHOWN = 8
 _NAME = re.compile(r"^(?:[a-z0-9][\w.-]*/)*[a-z0-9][\w.-]*(?::[\w.-]+)?$")
@@ -52,20 +51,24 @@ def modelfile(
     return "\n".join(lines) + "\n"
 
 
-def create(folder: Path, name: str) -> list[str]:
-    """Make the model `name` from the Modelfile in `folder`; returns the lines left to type. Raises ExportError.
-
-    Those are one to run it, and before it the one that creates it where Ollama is not installed.
-    """
-    file = folder / MODELFILE
+def lines(file: Path, name: str) -> list[str]:
+    """What to type to create the model `name` from the Modelfile `file`, and to run it. Raises ConfigError."""
     if not _NAME.match(name):
         raise ConfigError([f"{name!r} is no name for Ollama: lower-case letters and digits, such as my-talks"])
     if not file.is_file():
-        raise ConfigError([f"{folder} holds no {MODELFILE}; export the model again"])
-    run = f"ollama run {name}"
+        raise ConfigError([f"there is no {file}; export the model again"])
+    return [f"ollama create {name} -f {shlex.quote(str(file))}", f"ollama run {name}"]
+
+
+def create(file: Path, name: str) -> list[str]:
+    """Make the model `name` from the Modelfile `file`; returns the lines left to type. Raises ConfigError, ExportError.
+
+    One is left to run it, and before it the one that creates it where Ollama is not installed.
+    """
+    left = lines(file, name)
     program = shutil.which("ollama")
     if program is None:
-        return [f"ollama create {name} -f {shlex.quote(str(file))}", run]
+        return left
     done = subprocess.run(
         [program, "create", name, "-f", str(file.resolve())], capture_output=True, text=True, encoding="utf-8"
     )
@@ -73,7 +76,7 @@ def create(folder: Path, name: str) -> list[str]:
         said = "\n".join(f"    {line}" for line in (done.stderr or done.stdout).strip().splitlines()[-LINES_SHOWN:])
         why = f"`ollama create {name}` ended with code {done.returncode}"
         raise ExportError(f"{why}; is Ollama running (`ollama serve`)? It said:\n{said}")
-    return [run]
+    return left[1:]
 
 
 def _require(

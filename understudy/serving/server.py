@@ -63,6 +63,7 @@ class _Format(BaseModel):
 class _Request(BaseModel):
     """What is understood of a request. What would change the answer and is not is refused, the rest ignored."""
 
+    model: str | None = None
     messages: list[_Message] = Field(min_length=1)
     temperature: float | None = Field(default=None, ge=0, le=2)
     seed: int | None = Field(default=None, ge=0)
@@ -98,8 +99,9 @@ class Server:
         self.model = LocalChat(gguf, context)
         try:
             self._http = _Http((ADDRESS, port), _Handler)
-        except OSError as error:
-            raise ConfigError([f"port {port} cannot be used ({error.strerror}); give another, or 0 for any"]) from None
+        except (OSError, OverflowError) as error:
+            why = getattr(error, "strerror", None) or "ports go to 65535"
+            raise ConfigError([f"port {port} cannot be used ({why}); give another, or 0 for any free one"]) from None
         try:
             self.model.start()
         except BaseException:
@@ -171,6 +173,9 @@ class _Handler(BaseHTTPRequestHandler):
         except ValidationError as error:
             first = error.errors()[0]
             return self._refuse(HTTPStatus.BAD_REQUEST, f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
+        if request.model not in (None, "", self.server.name):
+            why = f"there is no model {request.model!r} here, only {self.server.name!r}"
+            return self._refuse(HTTPStatus.NOT_FOUND, why, "model_not_found")
         with self.server.turn:  # one model, one answer at a time
             return self._answer(request)
 

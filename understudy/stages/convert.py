@@ -1,31 +1,54 @@
-"""Stage `convert`: the fused model as one f16 file, which counts once it was loaded and asked a question."""
+"""
+Stage `convert`: the fused model as one file, which counts once it was loaded, asked a question, and renders
+conversations as training did; and the adapter alone as a file.
+"""
 
-from collections.abc import Sequence
+import logging
 from pathlib import Path
 
 from understudy.errors import ExportError
 from understudy.interfaces import Engine, Exporter, Report
-from understudy.records import ChatExample, GgufCard, Pair
+from understudy.records import ChatExample, GgufCard, LoraFileCard, Pair
 
-VERSION = 1
+VERSION = 2
 CHECK_TOKENS = 32
+SHOWN = 3
+log = logging.getLogger("understudy")
 
 
 def convert(
-    exporter: Exporter, engine: Engine, fused: Path, out: Path, row: tuple[Pair, ChatExample], report: Report
+    exporter: Exporter,
+    engine: Engine,
+    fused: Path,
+    out: Path,
+    type: str,
+    row: tuple[Pair, ChatExample],
+    report: Report,
 ) -> GgufCard:
-    """Write `out` and return what was read back from it."""
-    exporter.convert(fused, out, report)
-    return checked(exporter, engine, out, "F16", [row])
+    """Write `out` and return what was read back from it. Raises ExportError for a file unlike the model."""
+    exporter.convert(fused, out, type, report)
+    found = exporter.round_trip(fused, out, report)
+    if found.differences:
+        more = f"\n    and {len(found.differences) - SHOWN} more" if len(found.differences) > SHOWN else ""
+        listed = "".join(f"\n    {told}" for told in found.differences[:SHOWN])
+        raise ExportError(f"the {type} file would prompt the model unlike it was trained:{listed}{more}")
+    return checked(exporter, engine, out, type, row).model_copy(update={"template": found})
 
 
-def checked(
-    exporter: Exporter, engine: Engine, file: Path, type: str, rows: Sequence[tuple[Pair, ChatExample]]
-) -> GgufCard:
+def adapter(exporter: Exporter, base: Path, adapter: Path, out: Path, report: Report) -> LoraFileCard:
+    """Write the adapter as the file `out`, which a program runs beside a file of the base."""
+    exporter.adapter(base, adapter, out, report)
+    tensors, _, _ = exporter.describe(out, "F32")
+    return LoraFileCard(tensors=sum(tensors.values()), bytes=out.stat().st_size)
+
+
+def checked(exporter: Exporter, engine: Engine, file: Path, type: str, row: tuple[Pair, ChatExample]) -> GgufCard:
     """The card of a file that loads and answers. Raises ExportError for one that does not."""
-    tensor_types, bits = exporter.describe(file)
+    tensor_types, bits, fallbacks = exporter.describe(file, type)
+    if fallbacks:
+        log.warning("the %s file: %s; a base with other sizes would take less room", type, "; ".join(fallbacks))
     [sample] = engine.run(
-        file, None, rows, answers=1, max_tokens=CHECK_TOKENS, report=lambda done, total, note="": None
+        file, None, [row], answers=1, max_tokens=CHECK_TOKENS, report=lambda done, total, note="": None
     )
     if sample.nll != sample.nll or sample.nll <= 0:
         raise ExportError(f"the {type} file loads but its likelihoods are no numbers: {sample.nll}")
@@ -33,6 +56,8 @@ def checked(
         type=type,
         tensor_types=tensor_types,
         bits_per_weight=round(bits, 3),
-        question=rows[0][0].question,
+        bytes=file.stat().st_size,
+        fallbacks=fallbacks,
+        question=row[0].question,
         answer=sample.text or "",
     )

@@ -1,28 +1,69 @@
 """
-Stage `evaluate`: what the samples of every candidate say, in numbers with intervals and in four words.
+Stage `evaluate`: what every candidate did, in numbers with intervals, four words and one decision.
 
-The words are 'better', 'worse', 'no worse' and 'not enough data', and come from intervals alone.
+The words and the decision are in `understudy.verdicts`. What is not handed in is not measured, and named.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from understudy.errors import AssetError
-from understudy.interfaces import Metric
-from understudy.records import CandidateScore, ChatExample, Interval, Pair, Sample, Scorecard, SplitPlan
+from understudy.interfaces import Metric, References
+from understudy.records import (
+    SCORECARD_VERSION,
+    AdapterCard,
+    Against,
+    CandidateScore,
+    ChatExample,
+    Divergence,
+    HopReport,
+    Interval,
+    JudgeScore,
+    Pair,
+    Phrase,
+    Sample,
+    Scorecard,
+    SplitPlan,
+    Word,
+)
+from understudy.statistics import mcnemar, ratio_interval, share_difference, wilson
+from understudy.stylometry import phrases
+from understudy.suites.retrieval import Outcome
+from understudy.suites.retrieval import compare as compare_retrieval
+from understudy.suites.retrieval import measure as measure_retrieval
+from understudy.verdicts import BUDGETS, MARGINS, MIN_TALKS, decide, judged, verdict, within
 
-VERSION = 1
+VERSION = 4
 
-BASE, TUNED = "base", "adapter"
-"""The two candidates that are compared; the others show that the exported files are the tuned model."""
+BASE, TUNED, PROMPTED = "base", "adapter", "base-prompted"
+"""The two candidates that are compared, and the base told the style by examples."""
 
-MIN_TALKS, MIN_PAIRS = 2, 5
-"""With fewer, no verdict but 'not enough data'."""
+Better = Literal["lower", "higher"]
+Outcomes = Mapping[str, bool]
+"""Item of a suite > passed."""
 
-MARGINS = {"nll_per_token": 0.05, "well_formatted": 0.05, "broken": 0.05}
-"""How much worse is still 'no worse': nats per token for the loss, else a share of the answers."""
 
-Word = Literal["better", "no worse", "worse", "not enough data"]
+class Extras(NamedTuple):
+    """What else is known beside the samples; every part may be missing."""
+
+    references: References | None = None
+    outcomes: Mapping[str, Mapping[str, Outcomes]] = {}
+    """Suite ('instructions', 'choices', 'stays_itself') > candidate > outcomes."""
+    retrieval: Mapping[str, Mapping[str, Outcome]] = {}
+    """Candidate > item > outcome."""
+    drift: Mapping[str, Sequence[tuple[str, Divergence]]] = {}
+    """'general', 'domain' > one entry per answer: its talk (or the prompt's own name), KL(tuned || base)."""
+    judge: JudgeScore | None = None
+    adapter: AdapterCard | None = None
+    hops: HopReport | None = None
+
+
+NOTHING_MORE = Extras()
+
+
+class _Comparison(NamedTuple):
+    differences: dict[str, Interval]
+    better: dict[str, Better]
 
 
 def score(
@@ -35,6 +76,7 @@ def score(
     metrics: Mapping[str, Metric],
     seed: int,
     test_sha256: str,
+    extras: Extras = NOTHING_MORE,
 ) -> Scorecard:
     """The scorecard of a run. Raises AssetError when the samples are not of these rows.
 
@@ -42,43 +84,48 @@ def score(
     and 'adapter' are among them. `sizes` maps candidate > bytes on disk, where known.
     """
     _check(rows, samples)
-    differences: dict[str, Interval] = {}
-    better: dict[str, Literal["lower", "higher"]] = {}
-    for metric in metrics.values():
-        differences |= metric.compare(samples[TUNED], samples[BASE], seed)
-        better |= getattr(metric, "better", {})
+    if extras.references:
+        for metric in metrics.values():
+            metric.study(extras.references)
     talks = len({pair.document_id for pair, _ in rows})
     trusted = split.honest and bool(split.sides["test"]) and talks >= MIN_TALKS
+    found = _compared(samples[TUNED], samples[BASE], metrics, seed)
+    words = _words(found, trusted)
+    general, p_values = _general(extras, seed)
+    # Forgetting is measured on prompts of their own: whether the split is honest does not touch it.
+    words |= _words(general, True)
+    drift = {f"kl_{name}": _nats(told, seed) for name, told in extras.drift.items() if told}
+    if "kl_general" in drift:
+        words["kl_general"] = within(drift["kl_general"], BUDGETS["kl_general"])
+    differences = found.differences | general.differences | drift
+    if extras.judge and extras.judge.difference:
+        differences["judge_voice"] = extras.judge.difference
+        words["judge_voice"] = judged(extras.judge, trusted)
+    candidates = [_candidate(name, samples[name], sizes.get(name), metrics, extras, seed) for name in samples]
     return Scorecard(
+        version=SCORECARD_VERSION,
         channel=channel,
         run=run,
         test_pairs=len(rows),
         test_documents=talks,
         test_sha256=test_sha256,
-        candidates=[_candidate(name, samples[name], sizes.get(name), metrics, seed) for name in samples],
+        candidates=candidates,
         differences=differences,
-        verdicts={
-            name: verdict(differences[name], direction, MARGINS.get(name), trusted)
-            for name, direction in better.items()
-            if name in differences
-        },
+        verdicts=words,
         honest=split.honest,
+        p_values=p_values,
+        against=_against(samples, metrics, seed, trusted),
+        judge=extras.judge,
+        phrases=_phrases(extras.references, samples),
+        decision=decide(words, candidates, extras.adapter, extras.hops),
+        notes=_notes(split, talks, samples, extras, differences),
     )
 
 
-def verdict(
-    difference: Interval, better: Literal["lower", "higher"], margin: float | None, trusted: bool = True
-) -> Word:
-    """What a tuned-minus-base interval allows to say; `trusted` is False where the split allows nothing."""
-    if not trusted or difference.n < MIN_PAIRS:
-        return "not enough data"
-    worst, best = (difference.high, difference.low) if better == "lower" else (-difference.low, -difference.high)
-    # Both ends now read as badness: `worst` is the most harm the data allows, `best` the least.
-    if worst < 0:
-        return "better"
-    if best > 0:
-        return "worse"
-    return "no worse" if margin is not None and worst <= margin else "not enough data"
+def fair_comparisons(candidates: Sequence[str]) -> list[tuple[str, str]]:
+    """(tuned, base) of every further fair comparison: with the prompted base, and file by file at one type."""
+    prompted = [(TUNED, PROMPTED)] if PROMPTED in candidates and TUNED in candidates else []
+    return prompted + [(name, f"base-{name}") for name in candidates if f"base-{name}" in candidates]
 
 
 def tokens_per_second(samples: Sequence[Sample]) -> float | None:
@@ -88,13 +135,111 @@ def tokens_per_second(samples: Sequence[Sample]) -> float | None:
     return sum(tokens for tokens, _ in timed) / seconds if seconds > 0 else None
 
 
+def _compared(tuned: Sequence[Sample], base: Sequence[Sample], metrics: Mapping[str, Metric], seed: int) -> _Comparison:
+    differences: dict[str, Interval] = {}
+    better: dict[str, Better] = {}
+    for metric in metrics.values():
+        differences |= metric.compare(tuned, base, seed)
+        better |= metric.better
+    return _Comparison(differences, better)
+
+
+def _words(found: _Comparison, trusted: bool) -> dict[str, Word]:
+    words: dict[str, Word] = {}
+    for name, direction in found.better.items():
+        if (change := found.differences.get(name)) is None:
+            continue
+        if name in BUDGETS:
+            words[name] = within(change, BUDGETS[name], trusted)
+        else:
+            words[name] = verdict(change, direction, MARGINS.get(name), trusted)
+    return words
+
+
+def _general(extras: Extras, seed: int) -> tuple[_Comparison, dict[str, float]]:
+    """Tuned minus base of every suite that both were asked, and McNemar's p."""
+    differences: dict[str, Interval] = {}
+    p_values: dict[str, float] = {}
+    for suite, told in extras.outcomes.items():
+        after, before = told.get(TUNED, {}), told.get(BASE, {})
+        both = [item for item in after if item in before]
+        if both:
+            flags = [after[item] for item in both], [before[item] for item in both]
+            differences[suite] = share_difference(*flags, both, seed)
+            p_values[suite] = mcnemar(*flags)
+    retrieval = compare_retrieval(extras.retrieval.get(TUNED, {}), extras.retrieval.get(BASE, {}), seed)
+    differences |= retrieval
+    return _Comparison(differences, {name: "higher" for name in differences}), p_values
+
+
+def _nats(rows: Sequence[tuple[str, Divergence]], seed: int) -> Interval:
+    return ratio_interval([d.nats for _, d in rows], [d.tokens for _, d in rows], [talk for talk, _ in rows], seed)
+
+
 def _candidate(
-    name: str, samples: Sequence[Sample], size: int | None, metrics: Mapping[str, Metric], seed: int
+    name: str,
+    samples: Sequence[Sample],
+    size: int | None,
+    metrics: Mapping[str, Metric],
+    extras: Extras,
+    seed: int,
 ) -> CandidateScore:
     values: dict[str, Interval] = {}
     for metric in metrics.values():
         values |= metric.measure(samples, seed)
+    for suite, told in extras.outcomes.items():
+        if passed := list(told.get(name, {}).values()):
+            values[suite] = wilson(sum(passed), len(passed))
+    values |= measure_retrieval(extras.retrieval.get(name, {}), seed)
     return CandidateScore(name=name, metrics=values, bytes=size, tokens_per_second=tokens_per_second(samples))
+
+
+def _against(
+    samples: Mapping[str, Sequence[Sample]], metrics: Mapping[str, Metric], seed: int, trusted: bool
+) -> list[Against]:
+    found = []
+    for tuned, base in fair_comparisons(list(samples)):
+        told = _compared(samples[tuned], samples[base], metrics, seed)
+        found.append(Against(tuned=tuned, base=base, differences=told.differences, verdicts=_words(told, trusted)))
+    return found
+
+
+def _phrases(references: References | None, samples: Mapping[str, Sequence[Sample]]) -> list[Phrase]:
+    if not references:
+        return []
+    said = [[s.text for s in samples[name] if s.text is not None] for name in (BASE, TUNED)]
+    # Without a word of the base every phrase of the teacher would look like a signature.
+    if not any(text.split() for text in said[0]):
+        return []
+    return phrases([(pair.document_id, pair.answer) for pair in references.train], *said)
+
+
+def _notes(
+    split: SplitPlan,
+    talks: int,
+    samples: Mapping[str, Sequence[Sample]],
+    extras: Extras,
+    differences: Mapping[str, Interval],
+) -> list[str]:
+    found = []
+    if talks < MIN_TALKS or not split.sides["test"]:
+        found.append(f"{talks} held-out talk{'s' if talks != 1 else ''}: nothing can be said of other talks; add talks")
+    for name in (BASE, TUNED):
+        said = [s.text for s in samples[name] if s.text is not None]
+        if said and not any(text.strip() for text in said):
+            found.append(f"{name} said nothing in {len(said)} of {len(said)} answers: its manner cannot be compared")
+        elif not said:
+            found.append(f"{name} was asked for no answer: only losses are compared")
+    if extras.judge is None:
+        found.append("no judge compared the answers; evaluate.judge names one")
+    elif extras.judge.errors:
+        found.append(f"the judge gave no verdict on {extras.judge.errors} of {extras.judge.pairs} questions")
+    missing = [name for name in ("instructions", "choices", "stays_itself") if name not in differences]
+    if missing:
+        found.append(f"forgetting was not measured by {', '.join(missing)}")
+    if "general" not in extras.drift and not missing:
+        found.append("the base said nothing to the general prompts: how far tuned strays from it was not measured")
+    return found
 
 
 def _check(rows: Sequence[tuple[Pair, ChatExample]], samples: Mapping[str, Sequence[Sample]]) -> None:

@@ -1,13 +1,14 @@
-"""Stage `fuse`: base and adapter merged into one Hugging Face folder."""
+"""Stage `fuse`: base and adapter merged into one Hugging Face folder, whose template thinks only when told to."""
 
 from pathlib import Path
 
-from understudy.interfaces import Report, Trainer
+from understudy.interfaces import Exporter, Report, Trainer
 from understudy.records import FusedCard
 
-VERSION = 1
+VERSION = 3
 
 
-def fuse(trainer: Trainer, base: Path, adapter: Path, out: Path, report: Report) -> FusedCard:
-    """Fill `out`. The trainer merges, since it knows how its adapter is applied."""
-    return trainer.fuse(base, adapter, out, report)
+def fuse(trainer: Trainer, exporter: Exporter, base: Path, adapter: Path, out: Path, report: Report) -> FusedCard:
+    """Fill `out`. The trainer merges, since it knows how its adapter is applied; the template is then settled."""
+    card = trainer.fuse(base, adapter, out, report)
+    return card.model_copy(update={"template_settled": exporter.settle(out)})

@@ -1,4 +1,4 @@
-"""Stage `quantize`: the f16 file with smaller weights, which counts once it was loaded and asked a question."""
+"""Stage `quantize`: the first file with smaller weights, which counts once it was loaded and asked a question."""
 
 from pathlib import Path
 
@@ -6,12 +6,19 @@ from understudy.interfaces import Engine, Exporter, Report
 from understudy.records import ChatExample, GgufCard, Pair
 from understudy.stages.convert import checked
 
-VERSION = 1
+VERSION = 2
 
 
 def quantize(
-    exporter: Exporter, engine: Engine, f16: Path, out: Path, type: str, row: tuple[Pair, ChatExample], report: Report
+    exporter: Exporter,
+    engine: Engine,
+    first: Path,
+    out: Path,
+    type: str,
+    importance: Path | None,
+    row: tuple[Pair, ChatExample],
+    report: Report,
 ) -> GgufCard:
     """Write `out` and return what was read back from it: the tensor types it holds may differ from `type`."""
-    exporter.quantize(f16, out, type, report)
-    return checked(exporter, engine, out, type, [row])
+    exporter.quantize(first, out, type, importance, report)
+    return checked(exporter, engine, out, type, row)

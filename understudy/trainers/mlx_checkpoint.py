@@ -18,7 +18,7 @@ from mlx.utils import tree_flatten, tree_unflatten
 
 from understudy.errors import AssetError
 
-SHARE = 0.01
+SHARE = 0.005
 """Of the time, at most, goes into checkpoints between evaluations."""
 
 

@@ -25,6 +25,9 @@ from understudy.trainers.plan import Plan
 
 BETTER_BY = 1e-3
 
+SAMPLES_SHARE = 0.005
+"""Of the time, at most, goes into answers between the first evaluation and the last."""
+
 MetricsRow = dict[str, float | int | None]
 
 
@@ -125,7 +128,7 @@ class Journal(TrainingCallback):
         self.validate: Callable[[], float] | None = None
         self.sample: Callable[[], list[dict[str, Any]]] = list
         self.began, self.done, self.tokens, self.own_seconds = clock(), 0, 0, 0.0
-        self.sample_seconds = 0.0
+        self.sample_seconds, self.last_sample_seconds = 0.0, 0.0
 
     @property
     def finished(self) -> bool:
@@ -181,11 +184,20 @@ class Journal(TrainingCallback):
             self.progress.best_iteration = iteration
             mlx_checkpoint.write(self.best, mlx_checkpoint.trainable(self.model))
         self.own_seconds += self.clock() - began
-        began, update = self.clock(), iteration // self.plan.accumulation
-        self.samples.add(*({"iteration": iteration, "update": update} | sample for sample in self.sample()))
+        if self._samples_after(iteration):
+            began, update = self.clock(), iteration // self.plan.accumulation
+            self.samples.add(*({"iteration": iteration, "update": update} | sample for sample in self.sample()))
+            self.last_sample_seconds = self.clock() - began
+            self.sample_seconds += self.last_sample_seconds
         self.model.train()
-        self.sample_seconds += self.clock() - began
         self._save(iteration)
+
+    def _samples_after(self, iteration: int) -> bool:
+        """Whether the prompts are asked: before training, after it, and between where that costs next to nothing."""
+        if iteration == 0 or self.finished or iteration == self.plan.iterations:
+            return True
+        after = self.sample_seconds + self.last_sample_seconds
+        return after <= SAMPLES_SHARE * (self.clock() - self.began)
 
     def _save(self, iteration: int) -> None:
         began = self.clock()

@@ -7,29 +7,38 @@ run goes on where it was, and what was really trained is read back and compared 
 
 import json
 import shutil
+import signal
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from shutil import which
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from understudy import worker
-from understudy.errors import AssetError, ConfigError, DatasetError, UnderstudyError, WorkerFailed
+from understudy.errors import AssetError, ConfigError, DatasetError, Diverged, UnderstudyError, WorkerFailed
 from understudy.interfaces import Report
 from understudy.records import AdapterCard, FusedCard
-from understudy.trainers import merge
-from understudy.trainers.plan import base_digest, differences, identity
+from understudy.trainers import fuse as fusing
+from understudy.trainers import merge, mlx_launch
+from understudy.trainers.plan import differences, identity
+
+
+def _bare(value: Any) -> Any:
+    """YAML reads a bare `on` as true and `off` as false."""
+    return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
 
 
 class MlxLoraTrainer:
     """Low-rank adapters on the linear layers of a frozen base."""
 
-    VERSION = 2
+    VERSION = 4
+    INDIFFERENT = {"grad_checkpoint", "hosts", "hostfile", "backend"}
 
     class Options(BaseModel):
         """How the adapter is shaped and how it is trained."""
 
-        model_config = ConfigDict(frozen=True, extra="forbid")
+        model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
         rank: int = Field(default=8, ge=1, description="width of the adapter; 16 from about 3,000 pairs")
         scale: float = Field(default=2.0, gt=0, description="factor on the adapter: alpha / rank elsewhere")
@@ -58,44 +67,83 @@ class MlxLoraTrainer:
         sample_tokens: int = Field(
             default=48, ge=0, description="longest answer to the three prompts asked at each evaluation; 0 asks none"
         )
+        memory: Annotated[Literal["auto", "off"], BeforeValidator(_bare)] = Field(
+            default="auto", description="auto: foretold, measured and made to fit; off: as it is set here"
+        )
+        memory_limit_gb: float | None = Field(
+            default=None, gt=0, description="what training may take; what the machine gives when left out"
+        )
+        grad_checkpoint: Annotated[Literal["auto", "on", "off"], BeforeValidator(_bare)] = Field(
+            default="auto", description="activations are computed twice to save memory; auto: when needed"
+        )
+        base_bits: Literal["auto", 16, 8, 4] = Field(
+            default="auto", description="of the base's weights while training; auto: fewer when needed"
+        )
+        hosts: list[str] | None = Field(
+            default=None, min_length=1, description="a process on each shares every batch, e.g. [127.0.0.1, 127.0.0.1]"
+        )
+        hostfile: str | None = Field(default=None, description="the same as a file of mlx.launch, with addresses")
+        backend: Literal["ring", "mpi"] = Field(default="ring", description="how the hosts talk to each other")
 
     def __init__(self, options: Options) -> None:
         self.options = options
 
     def problems(self) -> list[str]:
-        """Missing packages."""
+        """Missing packages, and hosts that cannot be reached that way."""
         missing = [name for name in ("mlx", "mlx_lm") if find_spec(name) is None]
-        return [
+        return self._host_problems() + [
             f"trainer mlx_lora needs the package {name!r}, which is not installed here; run `make setup` "
             "(mlx exists for Apple silicon and for Linux)"
             for name in missing
         ]
 
+    def _host_problems(self) -> list[str]:
+        options = self.options
+        if options.hosts and options.hostfile:
+            return ["trainer.hosts and trainer.hostfile are both set; keep one of them"]
+        try:
+            group = mlx_launch.hosts(options.model_dump())
+        except ConfigError as error:
+            return error.problems
+        if group is None:
+            return []
+        if options.backend == "mpi" and which("mpirun") is None:
+            return ["trainer.backend: mpi needs the program mpirun, which is not here; install Open MPI, or take ring"]
+        by_name = [name for name in options.hosts or [] if not mlx_launch.is_address(name)]
+        if options.backend == "ring" and by_name:
+            return [
+                f"trainer.hosts: {by_name[0]!r} is no address, and the ring needs addresses; "
+                "give addresses, or a hostfile with names and addresses"
+            ]
+        return []
+
     def train(self, base: Path, train: Path, valid: Path, out: Path, seed: int, report: Report) -> AdapterCard:
         """Tune `base`: `out` and `out`/best hold the best weights, `out`/last the last and all it takes to go on.
 
         Goes on from what a killed run left in `out`; its losses are those of a run that was left alone.
+        Equal input gives equal bytes on the same chip and versions, but for what was measured: card, train.log and the
+        .jsonl files. Another number of hosts, or less free memory that takes other remedies, gives other weights.
         Raises ConfigError when that run had other settings, data or base, DatasetError when no row can be
-        trained on, AssetError when the disk is full, WorkerFailed when the loss is no number.
+        trained on, AssetError when the disk is full, Diverged when the loss is no number.
         """
+        _refuse_missing(base, train, valid)
         out.mkdir(parents=True, exist_ok=True)
         options = self.options.model_dump()
-        run = identity(base, train, valid, seed, options)
+        decides = {name: value for name, value in options.items() if name not in self.INDIFFERENT}
+        run = identity(base, train, valid, seed, decides)
         _go_on_or_clear(out, run)
-        numbers = worker.call(
-            "understudy.trainers.mlx_lora_worker",
-            {
-                "base": str(base),
-                "train": str(train),
-                "valid": str(valid),
-                "out": str(out),
-                "seed": seed,
-                "options": options,
-                "base_digest": run["base"],
-            },
-            out / "train.log",
-            report,
-        )
+        group = mlx_launch.hosts(options)
+        job = {
+            "base": str(base.resolve()),
+            "train": str(train.resolve()),
+            "valid": str(valid.resolve()),
+            "out": str(out.resolve()),
+            "seed": seed,
+            "options": options,
+            "base_digest": run["base"],
+            "hosts": group.names if group else None,
+        }
+        numbers = _until_it_fits(job, out, report, group)
         if "problem" in numbers:
             raise _error(**numbers["problem"])
         self._read_back(out, numbers)
@@ -103,15 +151,7 @@ class MlxLoraTrainer:
 
     def fuse(self, base: Path, adapter: Path, out: Path, report: Report) -> FusedCard:
         """Merge into full precision; tokenizer and template are the base's own files. Raises AssetError."""
-        _refuse_another_base(base, adapter)
-        config = json.loads((base / "config.json").read_text(encoding="utf-8"))
-        gains = merge.deltas(adapter)
-        if "quantization" in config or merge.missing(base, gains):
-            changed, parameters = self._fuse_with_mlx(base, adapter, out, report)
-        else:
-            changed, parameters = merge.merge(base, gains, out, report)
-            merge.copy_companions(base, out)
-        return FusedCard(architecture=config["model_type"], parameters=parameters, changed_share=changed / parameters)
+        return fusing.fuse(base, adapter, out, report)
 
     def _read_back(self, out: Path, numbers: dict[str, Any]) -> None:
         """Compare what the files hold with what was asked for. Raises AssetError."""
@@ -124,7 +164,7 @@ class MlxLoraTrainer:
             "scale": {options.scale},
             "dropout": options.dropout,
             "weights": numbers["trainable_parameters"],
-            "layers": options.layers or len(blocks),
+            "layers": numbers["layers"] or len(blocks),
             "linears": set(options.linears or linears),
             "updates": numbers["updates"] if numbers["stopped_early"] else numbers["planned_updates"],
         }
@@ -135,7 +175,7 @@ class MlxLoraTrainer:
             "weights": sum(gain.a.size + gain.b.size for gain in gains.values()),
             "layers": len(blocks),
             "linears": linears,
-            "updates": numbers["iterations"] // options.accumulation,
+            "updates": numbers["iterations"] // numbers["accumulation"],
         }
         wrong = [f"{key}: asked for {asked[key]}, found {found[key]}" for key in asked if asked[key] != found[key]]
         if wrong:
@@ -143,24 +183,54 @@ class MlxLoraTrainer:
 
     def _card(self, numbers: dict[str, Any]) -> AdapterCard:
         fields = [name for name in AdapterCard.model_fields if name != "settings"]
-        settings = self.options.model_dump() | {"linears": ",".join(self.options.linears or []) or None}
+        settings = {
+            name: ",".join(value) if isinstance(value, list) else value
+            for name, value in self.options.model_dump().items()
+        }
         settings |= {name: value for name, value in numbers.items() if name not in fields}
         return AdapterCard(**{name: numbers[name] for name in fields}, settings=settings)
 
-    def _fuse_with_mlx(self, base: Path, adapter: Path, out: Path, report: Report) -> tuple[int, int]:
-        log = out / "fuse.log"
-        job = {"base": str(base), "adapter": str(adapter), "out": str(out)}
-        numbers = worker.call("understudy.trainers.mlx_fuse_worker", job, log, report)
-        log.unlink()
-        (out / "README.md").unlink(missing_ok=True)  # mlx-lm's own card, which knows nothing of this model
-        for file in merge.companions(base):
-            if file.name not in ("config.json", "model.safetensors.index.json"):
-                (out / file.name).write_bytes(file.read_bytes())
-        names = [name for shard in merge.shards(out) for name in merge.tensors(shard)]
-        left = [name for name in names if name.endswith((".scales", ".biases"))]
-        if left:
-            raise AssetError(f"{len(left)} weights of the merged model are still quantized, e.g. {left[0]}")
-        return int(numbers["changed"]), int(numbers["parameters"])
+
+def _until_it_fits(job: dict[str, Any], out: Path, report: Report, group: mlx_launch.Hosts | None) -> dict[str, Any]:
+    """What the worker tells; begun again, further down the ladder, where measuring showed that it needs too much.
+
+    A way that was over the limit as it was measured, or that the system ended for its memory while it was measured,
+    is not tried again. Raises WorkerFailed.
+    """
+    module, launch = "understudy.trainers.mlx_lora_worker", {}
+    while True:
+        if group:
+            module, launch = mlx_launch.__name__, {"launch": mlx_launch.arguments(group, job["options"]["backend"])}
+        try:
+            numbers = worker.call(module, job | launch, out / "train.log", report)
+        except WorkerFailed as error:
+            too_much = None if group else _ended_while_measuring(out, str(error))
+            if too_much is None:
+                raise (mlx_launch.told(error, out / "train.log", group) if group else error) from None
+            numbers = {"too_much": too_much}
+        finally:
+            shutil.rmtree(out / ".ranks", ignore_errors=True)
+        if "too_much" not in numbers:
+            return numbers
+        job = job | {"too_much": numbers["too_much"]}
+
+
+def _ended_while_measuring(out: Path, why: str) -> int | None:
+    """What was foretold of the way whose measuring was the end of the worker; None when it ended otherwise."""
+    file = out / "memory.jsonl"
+    if not file.exists() or not ("(killed" in why or f"exit code {-signal.SIGABRT}" in why):
+        return None
+    decided = json.loads(file.read_text(encoding="utf-8").splitlines()[-1])
+    return decided["predicted_memory_bytes"] if decided["measured_memory_bytes"] is None else None
+
+
+def _refuse_missing(base: Path, train: Path, valid: Path) -> None:
+    """Raise ConfigError or DatasetError when there is no base, or no dataset."""
+    if not (base / "config.json").is_file():
+        raise ConfigError([f"base: {base} holds no config.json; give a folder in the Hugging Face layout"])
+    for file in (train, valid):
+        if not file.is_file():
+            raise DatasetError(f"{file} does not exist; make the dataset first (run without --only)")
 
 
 def _go_on_or_clear(out: Path, run: dict[str, Any]) -> None:
@@ -175,22 +245,15 @@ def _go_on_or_clear(out: Path, run: dict[str, Any]) -> None:
         return
     for name in ("best", "last"):
         shutil.rmtree(out / name, ignore_errors=True)
-    for name in ("metrics.jsonl", "samples.jsonl", "dropped.jsonl", "adapters.safetensors", "train.log"):
+    for name in ("metrics", "samples", "dropped", "memory"):
+        (out / f"{name}.jsonl").unlink(missing_ok=True)
+    for name in ("adapters.safetensors", "train.log"):
         (out / name).unlink(missing_ok=True)
     known.write_text(json.dumps(run, indent=1) + "\n", encoding="utf-8")
-
-
-def _refuse_another_base(base: Path, adapter: Path) -> None:
-    """Raise AssetError when the adapter was trained on other weights than `base` holds."""
-    trained_on = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8")).get("base")
-    if trained_on and trained_on != base_digest(base):
-        raise AssetError(
-            f"the adapter in {adapter} was trained on another base than {base}; merge it into its own, or train again"
-        )
 
 
 def _error(kind: str, message: str) -> UnderstudyError:
     """What the worker found wrong, as the error the caller knows."""
     if kind == "config":
         return ConfigError(message.splitlines())
-    return {"dataset": DatasetError, "asset": AssetError, "diverged": WorkerFailed}[kind](message)
+    return {"dataset": DatasetError, "asset": AssetError, "diverged": Diverged}[kind](message)

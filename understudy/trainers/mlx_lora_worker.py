@@ -1,14 +1,16 @@
 """
 The worker that tunes a base with LoRA. Started by `understudy.trainers.mlx_lora`.
 
-Job: {base, train, valid, out, seed, options, base_digest}. It goes on from `out`/last/resume.safetensors
-where there is one; the caller has seen to it that the settings are the same.
-Result: the numbers of the adapter's card, or {problem: {kind, message}} for what the user can change.
+Job: {base, train, valid, out, seed, options, base_digest, hosts, too_much}. It goes on from
+`out`/last/resume.safetensors where there is one; the caller has seen to it that the settings are the same.
+Result: the numbers of the adapter's card, or {problem: {kind, message}} for what the user can change, or
+{too_much: bytes} when what was foretold went over the limit as it was measured.
 """
 
 import errno
 import json
 import logging
+import os
 import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,23 +22,25 @@ from mlx_lm.utils import load
 
 from understudy.errors import AssetError, ConfigError, DatasetError
 from understudy.interfaces import Report
-from understudy.trainers import mlx_checkpoint, mlx_rows, mlx_shape
+from understudy.trainers import (
+    mlx_attention,
+    mlx_checkpoint,
+    mlx_fit,
+    mlx_group,
+    mlx_measure,
+    mlx_rows,
+    mlx_shape,
+    mlx_sides,
+)
 from understudy.trainers.mlx_checkpoint import Checkpoints
 from understudy.trainers.mlx_journal import Diverged, Journal, Progress, Stopped
-from understudy.trainers.mlx_plugins import Batches, ClippedAdamW, schedule, strict_loss
+from understudy.trainers.mlx_plugins import Batches, schedule, strict_loss
 from understudy.trainers.mlx_samples import sampler
+from understudy.trainers.mlx_sides import Side
 from understudy.trainers.plan import Plan, plan_for
 from understudy.worker import serve
 
 log = logging.getLogger("understudy.trainers.mlx_lora")
-
-
-class Side(NamedTuple):
-    """Train or valid: the rows that are short enough, what they ask, and how many are too long."""
-
-    rows: list[mlx_rows.Row]
-    questions: list[str]
-    dropped: int
 
 
 class Run(NamedTuple):
@@ -50,16 +54,26 @@ class Run(NamedTuple):
     plan: Plan
     batches: Batches
     journal: Journal
+    ranks: int
+
+    @property
+    def iterate(self) -> Any:
+        """What mlx-lm is given as `iterate_batches`."""
+        return mlx_measure.shares(self.batches, self.ranks)
 
 
 def run(job: dict[str, Any], report: Report) -> dict[str, Any]:
     """Do the job; what the user can mend comes back as a result, the rest as a traceback in the log."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    if mx.default_device().type == mx.DeviceType.cpu:
+    if mlx_fit.on_cpu():
         # mlx compiles by calling g++ on the CPU: 17 s the first time for 15 % of speed, and g++ may be missing.
         mx.disable_compile()
+    if job.get("hosts"):
+        job, report = mlx_measure.own_place(job, report)
     try:
         return tune(job, report)
+    except mlx_measure.TooMuch as error:
+        return {"too_much": error.args[0]}
     except DatasetError as error:
         return _problem("dataset", str(error))
     except ConfigError as error:
@@ -83,93 +97,112 @@ def run(job: dict[str, Any], report: Report) -> dict[str, Any]:
 
 def tune(job: dict[str, Any], report: Report) -> dict[str, Any]:
     """Train, keep the best adapter in `out`, and return the card's numbers."""
-    this, settled = prepare(job, report)
-    try:
-        _train(this)
-    except Stopped:
-        log.info("stopped after iteration %d of %d", this.journal.progress.iteration, this.plan.iterations)
-    return settled | _finish(this)
+    with mlx_fit.limits(mlx_measure.limit_of(job).bytes if job["options"]["memory"] == "auto" else None):
+        this, settled = prepare(job, report)
+        try:
+            _train(this)
+        except Stopped:
+            log.info("stopped after iteration %d of %d", this.journal.progress.iteration, this.plan.iterations)
+        return settled | _finish(this)
 
 
 def prepare(job: dict[str, Any], report: Report) -> tuple[Run, dict[str, Any]]:
-    """All that comes before the first update, and what is settled by then; written to plan.json, too."""
-    options, out = job["options"], Path(job["out"])
-    model, tokenizer = load(job["base"], lazy=True)
-    if mx.default_device().type == mx.DeviceType.cpu:
-        model.set_dtype(mx.float32)  # no BLAS helps with bfloat16 there: a tenth of the speed
+    """All that comes before the first update, and what is settled by then; plan.json has what decides the weights."""
+    out, ranks = Path(job["out"]), len(job.get("hosts") or [0])
+    config = json.loads((Path(job["base"]) / "config.json").read_text(encoding="utf-8"))
+    model, tokenizer = _load(job, config)
     (out / "dropped.jsonl").unlink(missing_ok=True)
-    sides = [_side(name, job, tokenizer) for name in ("train", "valid")]
-    ends = _batches_of(sides[0], options)
+    sides = [mlx_sides.read_side(name, job, tokenizer) for name in ("train", "valid")]
+    asked = mlx_sides.batches_of(sides[0], job["options"])
+    if ranks > 1:
+        mlx_group.refuse_unequal("the tokens of train", sum(len(row.tokens) for row in sides[0].rows))
+        mlx_group.refuse_unequal("the batches of an epoch", len(asked))
+        mlx_group.refuse_unequal("the checkpoint to go on from", mlx_fit.kept(out) is not None)
+    fit = mlx_fit.kept(out) or mlx_fit.decide(
+        config, job["options"], sides[0].rows, mlx_measure.limit_of(job), ranks, job.get("too_much")
+    )
+    options = fit.over(job["options"])
+    job = job | {"options": options}
+    if fit.base_bits:
+        mlx_fit.quantize(model, fit.base_bits)
     mlx_shape.add_lora(model, options, job["seed"])
-    config, trainable = mlx_shape.effective(model)
-    config |= {"base": job["base_digest"]}
+    if fit.checkpointing:
+        mlx_fit.checkpoint(model)
+    fit = mlx_measure.measured(job, model, sides[0], fit, report)
+    ends = mlx_sides.batches_of(sides[0], options)
     plan = plan_for(len(ends), options)
-    settled = _settled(sides, ends, plan, options) | {"trainable_parameters": trainable}
-    for file, content in (("best/adapter_config", config), ("last/adapter_config", config), ("plan", settled)):
+    counted = mlx_sides.counted(sides, ends, plan, options) | fit.over({"base_bits": fit.base_bits})
+    counted["trainable_parameters"] = _write_down(job, model, tokenizer, sides[0], counted)
+    settled = counted | fit.model_dump() | {"ranks": ranks}
+    log.info("settings %s; plan %s", json.dumps(options), json.dumps(settled))
+    report(0, plan.iterations, f"{settled['trainable_parameters']:,} weights, {plan.updates} updates")
+    return _assemble(job, model, tokenizer, sides, plan, fit, report), settled
+
+
+def _load(job: dict[str, Any], config: dict[str, Any]) -> tuple[nn.Module, Any]:
+    """The base and its tokenizer. Raises ConfigError when it cannot be tuned on chats."""
+    asked = job["options"]["base_bits"]
+    if "quantization" in config and asked not in ("auto", config["quantization"]["bits"]):
+        has = config["quantization"]["bits"]
+        raise ConfigError(
+            [f"trainer.base_bits: this base is quantized to {has} bits already, not {asked}; set it to auto, or {has}"]
+        )
+    model, tokenizer = load(job["base"], lazy=True)
+    if not tokenizer.chat_template:
+        raise ConfigError(
+            [
+                f"base: {Path(job['base']).name} has no chat template, so there is no way to ask it; "
+                "take an instruct model"
+            ]
+        )
+    if mlx_fit.on_cpu():
+        model.set_dtype(mx.float32)  # no BLAS helps with bfloat16 there: a tenth of the speed
+        mlx_attention.skip_masked(model)
+    return model, tokenizer
+
+
+def _write_down(job: dict[str, Any], model: nn.Module, tokenizer: Any, side: Side, plan: dict[str, Any]) -> int:
+    """How many weights are trained; the adapter's config, the plan and the first batch as the model sees it go to disk.
+
+    Nothing of it was measured: the digest of the adapter's folder counts these files.
+    """
+    out, options = Path(job["out"]), job["options"]
+    config, trained = mlx_shape.effective(model)
+    config |= {"base": job["base_digest"]}
+    plan = plan | {"trainable_parameters": trained}
+    for file, content in (("best/adapter_config", config), ("last/adapter_config", config), ("plan", plan)):
         (out / file).parent.mkdir(exist_ok=True)
         (out / f"{file}.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    first = next(mlx_rows.batches(sides[0].rows, options["batch_size"], job["seed"], 0, options["batch_tokens"]))
+    order = (options["batch_tokens"], options["accumulation"])
+    first = next(mlx_rows.batches(side.rows, options["batch_size"], job["seed"], 0, *order))
     (out / "first_batch.txt").write_text(mlx_rows.show(*first, tokenizer), encoding="utf-8")
-    log.info("settings %s; plan %s", json.dumps(options), json.dumps(settled))
-    report(0, plan.iterations, f"{trainable:,} weights, {plan.updates} updates")
-    return _assemble(job, model, tokenizer, sides, plan, report), settled
-
-
-def _batches_of(side: Side, options: dict[str, Any]) -> list[int]:
-    """Where the batches of an epoch end. Raises DatasetError when there is none."""
-    if not side.rows:
-        why = f"each of its {side.dropped} rows is over max_seq_length ({options['max_seq_length']} tokens)"
-        todo = (
-            "see dropped.jsonl for their lengths and raise it" if side.dropped else "let more pairs through the gates"
-        )
-        raise DatasetError(f"train.jsonl has no row to train on: {why if side.dropped else 'it is empty'}; {todo}")
-    return mlx_rows.edges(side.rows, options["batch_size"], options["batch_tokens"])
-
-
-def _settled(sides: list[Side], ends: list[int], plan: Plan, options: dict[str, Any]) -> dict[str, Any]:
-    train_side, valid_side = sides
-    return {
-        "train_rows": len(train_side.rows),
-        "train_dropped": train_side.dropped,
-        "valid_rows": len(valid_side.rows),
-        "valid_dropped": valid_side.dropped,
-        "answer_tokens": sum(len(row.tokens) - row.offset for row in train_side.rows),
-        "longest_row": max(len(row.tokens) for row in train_side.rows),
-        "padding_share": round(mlx_rows.padding_share(train_side.rows, ends), 6),
-        "planned_updates": plan.updates,
-        "iterations_per_epoch": plan.iterations_per_epoch,
-        "updates_per_evaluation": plan.updates_per_evaluation,
-        "planned_epochs": round(plan.iterations / plan.iterations_per_epoch, 3),
-    }
+    return trained
 
 
 def _assemble(
-    job: dict[str, Any], model: nn.Module, tokenizer: Any, sides: list[Side], plan: Plan, report: Report
+    job: dict[str, Any],
+    model: nn.Module,
+    tokenizer: Any,
+    sides: list[Side],
+    plan: Plan,
+    fit: mlx_fit.Fit,
+    report: Report,
 ) -> Run:
     options, out, (train_side, valid_side) = job["options"], Path(job["out"]), sides
     rate = schedule(options["learning_rate"], plan.updates, options["warmup"], options["decay"])
-    optimizer = ClippedAdamW(rate, options["weight_decay"], options["clip"])
+    optimizer, ranks = mlx_measure.optimizer_of(options, rate, fit), len(job.get("hosts") or [0])
     checkpoints = Checkpoints(out / "last" / "resume.safetensors", model, optimizer)
     journal = Journal(out, model, plan, Progress(options["tolerance"]), checkpoints, options["patience"], report)
-    batches = Batches(job["seed"], options["batch_tokens"])
+    batches = Batches(job["seed"], options["batch_tokens"], options["accumulation"])
     if valid_side.rows:
         size, limit = options["batch_size"], options["max_seq_length"]
-        journal.validate = lambda: evaluate(model, valid_side.rows, size, -1, limit, strict_loss, batches)
+        journal.validate = lambda: evaluate(
+            model, valid_side.rows, size, -1, limit, strict_loss, mlx_measure.shares(batches, ranks)
+        )
     asked = valid_side if valid_side.rows else train_side
     stops = set(tokenizer.eos_token_ids)
     journal.sample = sampler(model, tokenizer, asked.rows, asked.questions, stops, options["sample_tokens"])
-    return Run(job, out, model, train_side, valid_side, plan, batches, journal)
-
-
-def _side(name: str, job: dict[str, Any], tokenizer: Any) -> Side:
-    limit = job["options"]["max_seq_length"]
-    examples = mlx_rows.read(Path(job[name]))
-    rows = [mlx_rows.encode(example, tokenizer, tokenizer.eos_token_ids) for example in examples]
-    kept, dropped = mlx_rows.within(rows, limit)
-    if dropped:
-        mlx_rows.list_dropped(Path(job["out"]) / "dropped.jsonl", name, rows, dropped, limit)
-    questions = [example.messages[-2].content for example, row in zip(examples, rows) if len(row.tokens) <= limit]
-    return Side(kept, questions, len(dropped))
+    return Run(job, out, model, train_side, valid_side, plan, batches, journal, ranks)
 
 
 def _train(this: Run) -> None:
@@ -198,8 +231,8 @@ def _train(this: Run) -> None:
         this.train.rows,
         None,
         arguments,
-        strict_loss,
-        this.batches,
+        mlx_measure.loss_of(this.ranks),
+        this.iterate,
         journal,
     )
 
@@ -235,4 +268,6 @@ def _problem(kind: str, message: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
+    if os.environ.get("MLX_RANK", os.environ.get("OMPI_COMM_WORLD_RANK", "0")) != "0":
+        os.dup2(2, 1)  # only the first rank speaks: lines of two would be torn apart
     serve(run)

@@ -2,12 +2,13 @@
 What mlx-lm's training loop is given in place of its own loss, batches and optimizer.
 
 Each replaces a default that would spoil a run (mlx-lm 0.32.2): the loss counts one padding token
-per row, batches are neither sorted nor complete, AdamW skips its bias correction and clips nothing.
+per row, batches are neither sorted nor complete nor weighted, AdamW skips its bias correction and clips nothing.
 A test for each says so as long as it is true; the callback is `understudy.trainers.mlx_journal`.
 """
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 import mlx.core as mx
@@ -16,24 +17,31 @@ from mlx import nn, optimizers
 from understudy.trainers import mlx_rows
 
 
-def strict_loss(model: nn.Module, batch: mx.array, lengths: mx.array) -> tuple[mx.array, mx.array]:
-    """Mean loss over the answers' tokens and end tokens, and how many they are; padding never counts."""
+def strict_loss(
+    model: nn.Module, batch: mx.array, lengths: mx.array, part: mx.array | float = 1.0
+) -> tuple[mx.array, mx.array]:
+    """Mean loss over the answers' tokens and end tokens, and how many they are; padding never counts.
+
+    The mean is multiplied with `part`, the weight `Batches` gives this batch in its update.
+    """
     logits, targets = model(batch[:, :-1]), batch[:, 1:]
     places = mx.arange(1, targets.shape[1] + 1)
     mask = mx.logical_and(places >= lengths[:, 0:1], places < lengths[:, 1:])
     count = mask.sum()
     losses = nn.losses.cross_entropy(logits, targets).astype(mx.float32) * mask
-    return losses.sum() / mx.maximum(count, 1), count
+    return losses.sum() / mx.maximum(count, 1) * part, count
 
 
 class Batches:
     """mlx-lm's `iterate_batches`: training is shuffled by its own seed, validation is the whole set in order.
 
-    Training begins after the iterations in `done`, which a killed run has behind it.
+    Training begins after the iterations in `done`, which a killed run has behind it, a multiple of `accumulation`.
+    mlx-lm takes the mean over the batches of an update. A third item weights each with its tokens under loss, so
+    that the update is that of one large batch: without it each token of a short answer outweighs one of a long answer.
     """
 
-    def __init__(self, seed: int, budget: int = 4096) -> None:
-        self.seed, self.budget, self.done = seed, budget, 0
+    def __init__(self, seed: int, budget: int = 4096, accumulation: int = 1) -> None:
+        self.seed, self.budget, self.accumulation, self.done = seed, budget, accumulation, 0
 
     def __call__(
         self,
@@ -43,11 +51,17 @@ class Batches:
         loop: bool = False,
         seed: int | None = None,
         comm_group: Any = None,
-    ) -> Iterator[tuple[mx.array, mx.array]]:
-        for tokens, lengths in mlx_rows.batches(
-            dataset, batch_size, *((self.seed, self.done) if loop else (None, 0)), self.budget
-        ):
-            yield mx.array(tokens), mx.array(lengths)
+    ) -> Iterator[tuple[mx.array, ...]]:
+        if not loop:
+            for tokens, lengths in mlx_rows.batches(dataset, batch_size, None, 0, self.budget):
+                yield mx.array(tokens), mx.array(lengths)
+            return
+        endless = mlx_rows.batches(dataset, batch_size, self.seed, self.done, self.budget, self.accumulation)
+        while update := list(islice(endless, self.accumulation)):
+            counts = [int((lengths[:, 1] - lengths[:, 0]).sum()) for _, lengths in update]
+            for (tokens, lengths), under_loss in zip(update, counts):
+                part = mx.array(len(update) * under_loss / sum(counts), mx.float32)
+                yield mx.array(tokens), mx.array(lengths), part
 
 
 class ClippedAdamW(optimizers.AdamW):

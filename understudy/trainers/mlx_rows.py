@@ -7,15 +7,17 @@ end token. Nothing is ever cut: a row that is too long is left out and listed.
 
 import json
 from collections.abc import Collection, Iterator, Sequence
-from itertools import count
+from itertools import count, zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+from pydantic import ValidationError
 
 from understudy.errors import DatasetError
 from understudy.records import ChatExample
 from understudy.text import one_line
+from understudy.thinking import TEMPLATE_ARGUMENTS
 
 PAD_TO = 8
 
@@ -36,8 +38,15 @@ class ChatTokenizer(Protocol):
 
 def read(file: Path) -> list[ChatExample]:
     """The rows of one side of the dataset; [] when the file is empty. Raises DatasetError."""
-    lines = file.read_text(encoding="utf-8").splitlines()
-    examples = [ChatExample.model_validate_json(line) for line in lines if line.strip()]
+    examples = []
+    for number, line in enumerate(filter(str.strip, file.read_text(encoding="utf-8").split("\n")), 1):
+        try:
+            examples.append(ChatExample.model_validate_json(line))
+        except ValidationError:
+            raise DatasetError(
+                f"{file.name}, row {number}: {one_line(line, 60)} is no chat; a row is "
+                '{"messages": [{"role": "user", "content": ...}, {"role": "assistant", "content": ...}]}'
+            ) from None
     for number, example in enumerate(examples, 1):
         if len(example.messages) < 2 or example.messages[-1].role != "assistant":
             raise DatasetError(f"{file.name}, row {number}: a row must end with an answer after a question")
@@ -47,7 +56,7 @@ def read(file: Path) -> list[ChatExample]:
 def encode(example: ChatExample, tokenizer: ChatTokenizer, ends: Collection[int]) -> Row:
     """`example` as tokens, ending with its end token. Raises DatasetError when the template does not allow that."""
     messages = [message.model_dump() for message in example.messages]
-    plain = {"tokenize": True, "return_dict": False, "enable_thinking": False}
+    plain = {"tokenize": True, "return_dict": False, **TEMPLATE_ARGUMENTS}
     tokens = list(tokenizer.apply_chat_template(messages, **plain))
     prompt = list(tokenizer.apply_chat_template(messages[:-1], add_generation_prompt=True, **plain))
     where = f"the row that asks {one_line(messages[-2]['content'], 60)!r}"
@@ -95,12 +104,21 @@ def edges(rows: Sequence[Row], size: int, budget: int = 4096) -> list[int]:
     return [*ends, len(rows)] if rows else []
 
 
-def epoch(rows: Sequence[Row], ends: Sequence[int], dice: np.random.Generator | None) -> list[list[int]]:
-    """Indices of every row exactly once, in batches of rows about as long; shuffled with `dice`, fixed without."""
+def epoch(
+    rows: Sequence[Row], ends: Sequence[int], dice: np.random.Generator | None, accumulation: int = 1
+) -> list[list[int]]:
+    """Indices of every row exactly once, in batches of rows about as long; shuffled with `dice`, fixed without.
+
+    Batches that follow each other come in turn from each of `accumulation` parts of the lengths, short to long:
+    an update is a small picture of the whole set, though none of its batches is.
+    """
     order = list(range(len(rows))) if dice is None else [int(i) for i in dice.permutation(len(rows))]
     order.sort(key=lambda i: width(rows[i]))  # stable: rows of one width stay shuffled
     batches = [order[start:end] for start, end in zip([0, *ends], ends)]
-    return batches if dice is None else [batches[i] for i in dice.permutation(len(batches))]
+    if dice is None:
+        return batches
+    parts = [dice.permutation(part).tolist() for part in np.array_split(np.arange(len(batches)), accumulation)]
+    return [batches[i] for turn in zip_longest(*parts) for i in turn if i is not None]
 
 
 def padding_share(rows: Sequence[Row], ends: Sequence[int]) -> float:
@@ -118,7 +136,7 @@ def pad(rows: Sequence[Row]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def batches(
-    rows: Sequence[Row], size: int, seed: int | None, skip: int = 0, budget: int = 4096
+    rows: Sequence[Row], size: int, seed: int | None, skip: int = 0, budget: int = 4096, accumulation: int = 1
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Padded batches: endless and newly shuffled each epoch with a seed, one fixed pass with None.
 
@@ -129,7 +147,7 @@ def batches(
         return
     for number in count(skip // len(ends)) if seed is not None else range(1):
         dice = None if seed is None else np.random.default_rng([number, seed])
-        for indices in epoch(rows, ends, dice)[max(0, skip - number * len(ends)) :]:
+        for indices in epoch(rows, ends, dice, accumulation)[max(0, skip - number * len(ends)) :]:
             yield pad([rows[i] for i in indices])
 
 

@@ -1,13 +1,12 @@
 """
-The same few prompts, answered again at each evaluation: what the losses mean, to be read.
+The same few prompts, answered again at evaluations: what the losses mean, to be read.
 """
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import mlx.core as mx
 from mlx import nn
-from mlx_lm.generate import generate_step
+from mlx_lm.generate import BatchGenerator
 
 from understudy.trainers.mlx_rows import ChatTokenizer, Row
 
@@ -27,21 +26,27 @@ def sampler(
 
     def sample() -> list[dict[str, Any]]:
         model.eval()
-        answers = []
-        for place in chosen:
-            answer, ended = _answer(model, rows[place], ends, limit)
-            text = tokenizer.decode(answer)
-            answers.append({"question": questions[place], "answer": text, "tokens": len(answer), "ended": ended})
-        return answers
+        answers = _answers(model, [rows[place] for place in chosen], ends, limit) if chosen else []
+        return [
+            {"question": questions[place], "answer": tokenizer.decode(answer), "tokens": len(answer), "ended": ended}
+            for place, (answer, ended) in zip(chosen, answers, strict=True)
+        ]
 
     return sample
 
 
-def _answer(model: nn.Module, row: Row, ends: set[int], limit: int) -> tuple[list[int], bool]:
-    """The most likely tokens after the prompt of `row`, and whether they came to an end."""
-    answer: list[int] = []
-    for token, _ in generate_step(mx.array(row.tokens[: row.offset]), model, max_tokens=limit):
-        if int(token) in ends:
-            return answer, True
-        answer.append(int(token))
-    return answer, False
+def _answers(model: nn.Module, rows: Sequence[Row], ends: set[int], limit: int) -> list[tuple[list[int], bool]]:
+    """The most likely tokens after the prompts of `rows`, taken together, and whether each came to an end."""
+    generator = BatchGenerator(model, stop_tokens=[[token] for token in sorted(ends)])
+    try:
+        places = generator.insert([row.tokens[: row.offset] for row in rows], [limit] * len(rows))
+        answers: dict[int, list[int]] = {place: [] for place in places}
+        ended = dict.fromkeys(places, False)
+        while found := generator.next_generated():
+            for one in found:
+                ended[one.uid] = one.finish_reason == "stop"
+                if not ended[one.uid]:
+                    answers[one.uid].append(one.token)
+    finally:
+        generator.close()
+    return [(answers[place], ended[place]) for place in places]

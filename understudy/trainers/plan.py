@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from understudy.errors import ConfigError
 from understudy.trainers import merge
 
 PAGES, PAGE_BYTES = 256, 4096
@@ -33,9 +34,16 @@ class Plan(NamedTuple):
 
 
 def plan_for(iterations_per_epoch: int, options: Mapping[str, Any]) -> Plan:
-    """Epochs as updates, rounded up to whole ones; at least one."""
-    accumulation = options["accumulation"]
-    updates = max(1, math.ceil(options["epochs"] * iterations_per_epoch / accumulation))
+    """Epochs as updates, rounded up to whole ones; at least one. Raises ConfigError when one is more than was asked."""
+    accumulation, epochs = options["accumulation"], options["epochs"]
+    if accumulation > iterations_per_epoch * max(1, epochs):
+        raise ConfigError(
+            [
+                f"trainer.accumulation: {accumulation} iterations make an update here, but an epoch has "
+                f"{iterations_per_epoch} and {epochs:g} were asked for; take a smaller accumulation or batch_size"
+            ]
+        )
+    updates = max(1, math.ceil(epochs * iterations_per_epoch / accumulation))
     looks = max(1, int(iterations_per_epoch / accumulation / options["evaluations_per_epoch"]))
     return Plan(updates, accumulation, looks, iterations_per_epoch)
 

@@ -8,7 +8,7 @@ import pytest
 from understudy.engines import tokenise
 from understudy.engines.llama_cpp import LlamaCppEngine
 from understudy.engines.mlx import MlxEngine
-from understudy.errors import ConfigError, ExportError, WorkerFailed
+from understudy.errors import ConfigError, ExportError
 from understudy.interfaces import Report
 from understudy.records import ChatExample, Pair, Sample
 
@@ -59,8 +59,8 @@ def test_prompt_tokens_are_the_same_in_both(tiny_folder: Path, tiny_gguf: Path, 
 
     tokenizer = mlx_lm.load(str(tiny_folder))[1]
     conversations = [[message.model_dump() for message in example.messages] for _, example in rows]
-    ours = [mlx_worker._tokens(tokenizer, messages) for messages in conversations]
-    assert ours == llama_cpp_worker._rows(tiny_gguf, conversations)
+    ours = [mlx_worker.tokens(tokenizer, messages) for messages in conversations]
+    assert ours == llama_cpp_worker.tokens(tiny_gguf, conversations, [])[0]
     for prompt, answer in ours:
         assert prompt[0] == 0 and prompt.count(0) == 1  # one start token
         assert answer[-1] == 3 and answer.count(3) == 1  # the end token is scored
@@ -117,7 +117,7 @@ def test_a_gguf_takes_no_adapter(tiny_gguf: Path, tmp_path: Path, rows: Rows) ->
 
 
 def test_a_missing_model_fails_with_its_name(tmp_path: Path, rows: Rows) -> None:
-    with pytest.raises(WorkerFailed, match="mlx_worker"):
+    with pytest.raises(ExportError, match="nothing: no model there"):
         MlxEngine(MlxEngine.Options()).run(tmp_path / "nothing", None, rows, 0, 8, quiet)
     with pytest.raises(ExportError, match="nothing.gguf"):
         LlamaCppEngine(LlamaCppEngine.Options()).run(tmp_path / "nothing.gguf", None, rows, 0, 8, quiet)
@@ -141,7 +141,7 @@ def test_a_merge_across_the_border_leaves_the_prompt_as_the_model_sees_it() -> N
 
 
 def test_scored_batches_hold_every_row_once_and_fit_the_memory() -> None:
-    from understudy.engines.mlx_worker import LOGIT_BYTES, batches
+    from understudy.engines.mlx_scoring import LOGIT_BYTES, batches
 
     lengths = [5, 900, 40, 41, 2000, 6, 39, 900]
     found = batches(lengths, 3, 128_256)

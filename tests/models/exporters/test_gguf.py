@@ -104,7 +104,7 @@ def test_an_unknown_type_is_refused_with_the_nearest_one() -> None:
     assert exporter.problems(["Q8_0", "Q4_K_M"]) == []
     assert exporter.problems(["q4_k_m"]) == ["unknown quantization 'q4_k_m'; did you mean 'Q4_K_M'?"]
     with pytest.raises(ConfigError, match="choose from BF16"):
-        exporter.quantize(Path("a.gguf"), Path("b.gguf"), "tiny", silent)
+        exporter.quantize(Path("a.gguf"), Path("b.gguf"), "tiny", None, silent)
 
 
 @pytest.mark.parametrize("content", [b"", b"not a model", b"GGUF" + bytes(40)])
@@ -145,11 +145,12 @@ def test_a_damaged_count_is_an_error_and_not_a_wait(f16: Path, tmp_path: Path) -
 def test_the_exporter_works_in_a_process_of_its_own_and_tells_how_far_it_is(folder: Path, tmp_path: Path) -> None:
     exporter, told = GgufExporter(GgufExporter.Options(name="Candle Lectures")), []
     f16, small = tmp_path / "gguf" / "model.F16.gguf", tmp_path / "gguf" / "model.Q8_0.gguf"
-    exporter.convert(folder, f16, lambda done, total, note="": told.append((done, total)))
+    exporter.convert(folder, f16, "F16", lambda done, total, note="": told.append((done, total)))
     assert told[0] == (0, 20) and told[-1] == (20, 20)
-    exporter.quantize(f16, small, "Q8_0", lambda done, total, note="": told.append((done, total)))
+    exporter.quantize(f16, small, "Q8_0", None, lambda done, total, note="": told.append((done, total)))
     assert told[-2:] == [(0, 1), (1, 1)]
-    assert exporter.describe(small)[0] == {"F32": 5, "Q8_0": 15}
+    kinds, bits, fallbacks = exporter.describe(small, "Q8_0")
+    assert kinds == {"F32": 5, "Q8_0": 15} and bits < 9 and fallbacks == []
     assert b"Candle Lectures" in small.read_bytes()[:500]
     assert sorted(tmp_path.joinpath("gguf").iterdir()) == [f16, small]
 
@@ -157,7 +158,7 @@ def test_the_exporter_works_in_a_process_of_its_own_and_tells_how_far_it_is(fold
 def test_a_refusal_in_the_worker_reaches_the_caller(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "mamba"}')
     with pytest.raises(ExportError, match="model_type 'mamba' cannot be written"):
-        GgufExporter(GgufExporter.Options()).convert(tmp_path, tmp_path / "model.gguf", silent)
+        GgufExporter(GgufExporter.Options()).convert(tmp_path, tmp_path / "model.gguf", "F16", silent)
 
 
 def test_importing_the_plugin_imports_no_backend() -> None:

@@ -10,7 +10,7 @@ import pytest
 from gguf_models import save, silent
 
 from understudy.errors import ExportError
-from understudy.exporters import gguf_convert, gguf_header
+from understudy.exporters import gguf_header, gguf_quantize
 from understudy.exporters.gguf_convert import convert
 
 
@@ -123,8 +123,8 @@ def test_a_model_that_cannot_be_written_is_refused_by_name(
 
 
 def test_a_disk_too_small_is_found_before_writing(tmp_path: Path) -> None:
-    with pytest.raises(ExportError, match=r"1050000000\.0 GB needed"):
-        gguf_convert._require_space(tmp_path / "model.gguf", 10**18)
+    with pytest.raises(ExportError, match=r"1000000000\.0 GB needed for the BF16 file, .* make room"):
+        gguf_quantize.require_space(tmp_path / "model.gguf", 10**18, "BF16")
 
 
 def test_a_broken_model_card_does_not_stop_the_export(folder: Path, tmp_path: Path) -> None:

@@ -143,3 +143,18 @@ def test_a_file_without_a_template_is_refused(fused: Path, gguf: Path, tmp_path:
     (tmp_path / "none.gguf").write_bytes(gguf.read_bytes().replace(key, key[:-1] + b"x"))
     with pytest.raises(ExportError, match="it holds none"):
         check(fused, tmp_path / "none.gguf", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("assistant\n{% endif %}", "assistant\n<think>\n{% endif %}", r"leaves <think> open"),
+        ("{% endfor %}", "{% endfor %}{% if not add_generation_prompt %}<|im_start|>user\n{% endif %}", "im_start"),
+    ],
+)
+def test_a_template_that_leaves_marks_open_is_told_though_both_sides_agree(
+    old: str, new: str, words: str, fused: Path, tmp_path: Path
+) -> None:
+    thinking = changed(fused, tmp_path, "{{ bos_token }}" + CHATML.replace(old, new))
+    found = check(thinking, as_gguf(thinking, "bare"), tmp_path)
+    assert len(found.differences) == len(CONVERSATIONS) and all(re.search(words, told) for told in found.differences)

@@ -59,3 +59,18 @@ def test_a_file_cut_short_is_named(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_bytes(b"\x10\0\0")
     with pytest.raises(AssetError, match=r"model\.safetensors"):
         merge.tensors(tmp_path / "model.safetensors")
+
+
+def test_a_shard_the_index_lists_and_nobody_has_is_named(tmp_path: Path) -> None:
+    a_base(tmp_path / "base", mx.float32)
+    (tmp_path / "base" / merge.INDEX).write_text('{"weight_map": {"x": "model-00003.safetensors"}}')
+    with pytest.raises(AssetError, match=r"lists model-00003\.safetensors, which is not there"):
+        merge.shards(tmp_path / "base")
+
+
+def test_a_gain_that_is_no_number_is_named(tmp_path: Path) -> None:
+    (tmp_path / "adapter_config.json").write_text('{"lora_parameters": {"scale": 2.0}}')
+    halves = {"q.lora_a": mx.full((4, 2), float("nan")), "q.lora_b": mx.zeros((2, 6))}
+    mx.save_safetensors(str(tmp_path / "adapters.safetensors"), halves)
+    with pytest.raises(AssetError, match="q holds NaN or infinity; training went wrong"):
+        merge.deltas(tmp_path)

@@ -96,10 +96,31 @@ def test_a_checkpoint_brings_back_the_dice_and_the_optimizer(tmp_path: Path) -> 
     assert mx.array_equal(trainable(one.model)["weight"], trainable(other.model)["weight"])
 
 
-def test_checkpoints_between_evaluations_cost_a_hundredth_of_the_time(tmp_path: Path) -> None:
+def test_answers_between_the_first_evaluation_and_the_last_cost_half_a_percent_of_the_time(tmp_path: Path) -> None:
+    this, clock, asked = journal(tmp_path), Clock(), []
+    this.clock, this.began = clock, 0.0
+
+    def sample() -> list[dict[str, object]]:
+        clock.now += 1.0
+        return [{"answer": "so"}]
+
+    this.sample = sample
+    for iteration in range(11):
+        clock.now += 60.0
+        this.validate = lambda: 5.0
+        before = this.sample_seconds
+        this.look(iteration)
+        if this.sample_seconds > before:
+            asked.append(iteration)
+            assert iteration in (0, 9, 10) or this.sample_seconds <= 0.005 * clock.now + 0.01
+    assert asked[0] == 0 and asked[-2:] == [9, 10]  # nine evaluations without a better loss, and all updates done
+    assert 4 <= len(asked) < 9
+
+
+def test_checkpoints_between_evaluations_cost_half_a_percent_of_the_time(tmp_path: Path) -> None:
     clock = Clock()
     this = Checkpoints(tmp_path / "resume.safetensors", nn.Linear(2, 2), ClippedAdamW(lambda u: u, 0, 1), clock)
-    this._cost, clock.now = 2.0, 199.0
+    this._cost, clock.now = 2.0, 399.0
     assert not this.due()
-    clock.now = 201.0
+    clock.now = 401.0
     assert this.due()

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from pydantic import ValidationError
 
+from understudy import store
 from understudy.errors import AssetError, ConfigError, DatasetError, WorkerFailed
 from understudy.records import AdapterCard
 from understudy.trainers import merge
@@ -87,13 +89,15 @@ def test_before_the_first_update_the_plan_says_what_the_data_makes_of_the_settin
     assert sum(trained) == 2 * plan["answer_tokens"]
 
 
-def test_three_prompts_are_answered_at_each_evaluation(tuned: Any) -> None:
+def test_three_prompts_are_answered_before_training_and_after_it(tuned: Any) -> None:
     samples = [json.loads(line) for line in (tuned.out / "samples.jsonl").read_text().splitlines()]
     looks = [row["iteration"] for row in metrics(tuned.out) if row["valid_loss"] is not None]
     questions = {sample["question"] for sample in samples}
     assert len(questions) == 2  # there are two valid rows
+    asked = sorted({sample["iteration"] for sample in samples})
+    assert (asked[0], asked[-1]) == (looks[0], looks[-1]) and set(asked) <= set(looks)
     assert [(sample["iteration"], sample["question"]) for sample in samples] == [
-        (look, question) for look in looks for question in sorted(questions)
+        (look, question) for look in asked for question in sorted(questions)
     ]
     assert all(0 <= sample["tokens"] <= 48 for sample in samples)
 
@@ -114,6 +118,7 @@ def test_the_same_seed_gives_the_same_adapter_over_what_a_killed_run_left(
     for name in ("adapters.safetensors", "adapter_config.json", "first_batch.txt", "dropped.jsonl"):
         assert (tmp_path / name).read_bytes() == (tuned.out / name).read_bytes(), name
     assert len(metrics(tmp_path)) == len(metrics(tuned.out))
+    assert store.folder_digest(tmp_path)[0] == store.folder_digest(tuned.out)[0]
 
 
 def test_fused_answers_like_base_and_adapter(tuned: Any, tmp_path: Path) -> None:
@@ -194,10 +199,27 @@ def test_a_valid_set_smaller_than_a_batch_is_used_whole(tuned: Any, train: Train
     assert [row["iteration"] for row in metrics(tmp_path) if row["valid_loss"] is not None] == [0, 1]
 
 
-@pytest.mark.parametrize("options", [{"rank": 0}, {"lora_rank": 8}, {"alpha": 16}, {"batch_size": 0}, {"scale": 0}])
-def test_settings_that_mean_nothing_are_refused(options: dict[str, int]) -> None:
+REFUSED: list[dict[str, Any]] = [
+    {"rank": 0},
+    {"lora_rank": 8},
+    {"alpha": 16},
+    {"batch_size": 0},
+    {"scale": 0},
+    {"learning_rate": math.inf},
+    {"epochs": math.inf},
+    {"memory": True},
+]
+
+
+@pytest.mark.parametrize("options", REFUSED, ids=str)
+def test_settings_that_mean_nothing_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ValidationError, match=next(iter(options))):
         MlxLoraTrainer.Options.model_validate(options)
+
+
+def test_a_switch_may_be_written_bare_in_a_preset() -> None:
+    options = MlxLoraTrainer.Options.model_validate(yaml.safe_load("{memory: off, grad_checkpoint: on}"))
+    assert (options.memory, options.grad_checkpoint) == ("off", "on")
 
 
 def test_a_layer_the_base_lacks_is_named_with_the_choices(tuned: Any, train: Train, tmp_path: Path) -> None:

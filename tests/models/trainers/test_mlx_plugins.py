@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 from mlx import nn
 
-from understudy.trainers.mlx_plugins import ClippedAdamW, schedule, strict_loss
+from understudy.trainers import mlx_rows
+from understudy.trainers.mlx_plugins import Batches, ClippedAdamW, schedule, strict_loss
+from understudy.trainers.mlx_rows import Row
 
 
 class Table(nn.Module):
@@ -71,3 +73,39 @@ def test_the_norm_noted_is_the_one_before_the_limit() -> None:
     model, optimizer = Table(), ClippedAdamW(lambda update: mx.array(0.01), weight_decay=0, clip=1.0)
     optimizer.update(model, {"table": mx.full((50, 50), 2.0)})
     assert optimizer.state["gradient_norm"].item() == pytest.approx(100)
+
+
+def table_gradient(model: Table, batch: tuple[mx.array, ...]) -> tuple[np.ndarray, float]:
+    (loss, _), gradient = nn.value_and_grad(model, strict_loss)(model, *batch)
+    return np.array(gradient["table"]), loss.item()
+
+
+@pytest.mark.parametrize("size, accumulation", [(1, 4), (2, 3), (3, 2), (2, 1)])
+def test_an_update_of_small_batches_is_that_of_one_large_batch(size: int, accumulation: int) -> None:
+    dice = np.random.default_rng(2)
+    rows = [Row(dice.integers(1, 50, length).tolist(), 3) for length in (5, 40, 8, 33, 21, 4)]
+    batches, model = Batches(7, accumulation=accumulation), Table()
+    update = [batch for batch, _ in zip(batches(rows, size, 64, loop=True), range(accumulation))]
+    parts = [table_gradient(model, batch) for batch in update]
+    gradient, loss = (sum(values) / accumulation for values in zip(*parts))
+    seen = [
+        Row(tokens[:length], offset)
+        for batch, lengths, _ in update
+        for tokens, (offset, length) in zip(batch.tolist(), lengths.tolist())
+    ]
+    whole, whole_loss = table_gradient(model, tuple(mx.array(array) for array in mlx_rows.pad(seen)))
+    assert loss == pytest.approx(whole_loss, rel=1e-5)
+    assert np.allclose(gradient, whole, atol=1e-6)
+
+
+def test_validation_is_weighted_by_nobody() -> None:
+    assert [len(batch) for batch in Batches(7, accumulation=4)([Row([1, 2, 3], 1)] * 3, 2, 64)] == [2, 2]
+
+
+def test_training_that_goes_on_weights_as_it_did() -> None:
+    rows = [Row([1] * length, 1) for length in (5, 40, 8, 33, 21, 4, 9)]
+    one, other = Batches(7, accumulation=3), Batches(7, accumulation=3)
+    other.done = 6
+    whole = [part.item() for (*_, part), _ in zip(one(rows, 2, 64, loop=True), range(12))]
+    rest = [part.item() for (*_, part), _ in zip(other(rows, 2, 64, loop=True), range(6))]
+    assert rest == whole[6:] and sum(whole) == pytest.approx(12)

@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from understudy.errors import DatasetError
+from understudy.errors import ConfigError, DatasetError
 from understudy.records import ChatExample, Message
 from understudy.trainers import mlx_rows
 from understudy.trainers.mlx_rows import Row
+from understudy.trainers.plan import plan_for
 
 ROWS = [Row(list(range(1, 2 + length)), length // 2) for length in (5, 70, 33, 8, 64, 31, 120, 9, 40, 12, 77)]
 
@@ -121,3 +122,41 @@ def test_training_that_goes_on_sees_the_batches_it_has_not_seen(done: int) -> No
     whole = [batch.tobytes() for (batch, _), _ in zip(mlx_rows.batches(ROWS, 2, 3), range(20))]
     rest = [batch.tobytes() for (batch, _), _ in zip(mlx_rows.batches(ROWS, 2, 3, done), range(20 - done))]
     assert rest == whole[done:]
+
+
+def test_an_update_holds_short_rows_and_long_ones() -> None:
+    rows, accumulation = many_rows(), 4
+    ends = mlx_rows.edges(rows, 2)
+    order = mlx_rows.epoch(rows, ends, np.random.default_rng(1), accumulation)
+    assert sorted(i for batch in order for i in batch) == list(range(len(rows)))
+    longest = [max(mlx_rows.width(rows[i]) for i in batch) for batch in order]
+    updates = [longest[at : at + accumulation] for at in range(0, len(order) - accumulation, accumulation)]
+    assert all(update == sorted(update) for update in updates)  # a batch of each quarter of the lengths
+    means = [sum(update) / accumulation for update in updates]
+    assert np.std(means) < np.std(longest) / accumulation
+    assert len({tuple(update) for update in updates}) > len(updates) / 2
+
+
+@pytest.mark.parametrize("accumulation", [1, 2, 3, 7, 50])
+def test_an_epoch_of_any_accumulation_holds_every_row_exactly_once(accumulation: int) -> None:
+    order = mlx_rows.epoch(ROWS, mlx_rows.edges(ROWS, 2), np.random.default_rng(1), accumulation)
+    assert Counter(i for batch in order for i in batch) == Counter(range(len(ROWS)))
+
+
+def test_a_line_that_is_no_chat_is_named_and_a_line_separator_in_an_answer_ends_no_row(tmp_path: Path) -> None:
+    file = tmp_path / "train.jsonl"
+    chat = '{"messages": [{"role": "user", "content": "Why?"}, {"role": "assistant", "content": "So\u2028it is."}]}\n'
+    file.write_text(chat, encoding="utf-8")
+    assert mlx_rows.read(file)[0].messages[1].content == "So\u2028it is."
+    file.write_text(f'{chat}\n{{"text": "hello"}}\n', encoding="utf-8")
+    with pytest.raises(DatasetError, match=r'^train\.jsonl, row 2: \{"text": "hello"\} is no chat; a row is'):
+        mlx_rows.read(file)
+
+
+def test_an_update_of_more_than_was_asked_for_is_refused_with_numbers() -> None:
+    def asked(accumulation: int, epochs: float) -> dict[str, float]:
+        return {"accumulation": accumulation, "epochs": epochs, "evaluations_per_epoch": 1}
+
+    assert [plan_for(2, asked(*how)).iterations for how in ((2, 0.01), (2, 1), (4, 2), (3, 2))] == [2, 2, 4, 6]
+    with pytest.raises(ConfigError, match=r"accumulation: 7 iterations make an update here, but an epoch has 2 and 3 "):
+        plan_for(2, asked(7, 3))

@@ -88,6 +88,21 @@ def test_a_row_without_an_answer_makes_the_loss_no_number() -> None:
     assert math.isnan(loss.item())
 
 
+def test_an_accumulated_update_counts_each_batch_alike_however_few_its_tokens(tmp_path: Path) -> None:
+    short, long = (mx.array([[1] + [token] * size]) for token, size in ((2, 2), (3, 20)))
+    pair = [(batch, mx.array([[1, batch.shape[1] - 1]])) for batch in (short, long)]
+    model = Table()
+    row = mx.softmax(model.table[1])
+    arguments = trainer.TrainingArgs(
+        iters=2, grad_accumulation_steps=2, adapter_file=str(tmp_path / "adapters.safetensors")
+    )
+    before = model.table[1]
+    trainer.train(model, optimizers.SGD(1.0), ROWS, None, arguments, iterate_batches=lambda **_: iter(pair))
+    change = before - model.table[1]
+    halves = row * (1 / 2 + 1 / 20) / 2 - (mx.arange(50) == 2) / 4 - (mx.arange(50) == 3) / 40
+    assert mx.allclose(change, halves, atol=1e-5)  # over tokens it would be a twenty-second for each
+
+
 def test_chat_rows_are_not_sorted_by_length() -> None:
     class Chats:
         def __getitem__(self, place: int) -> dict[str, Any]:

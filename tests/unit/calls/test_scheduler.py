@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from understudy.calls import Call, Limits, RateLimited, Reply, TryAgain, Usage
+from understudy.calls import Call, Limits, RateLimited, Reply, TryAgain, Unreachable, Usage
 from understudy.calls.budget import Budget
 from understudy.calls.ledger import CallLedger
 from understudy.calls.scheduler import Scheduler
@@ -246,6 +246,28 @@ def test_a_provider_that_only_says_too_many_is_not_asked_for_ever(bench: Callabl
     b = bench(lambda call, n: RateLimited("429"))
     assert "half an hour" in str(b.all([call("a")])[0])
     assert b.ledger.spent() == 0
+
+
+def test_a_network_that_is_gone_for_a_minute_costs_nothing_but_time(bench: Callable[..., Bench]) -> None:
+    def plan(call: Call, attempt: int) -> Any:
+        now, left = b.loop.now, 5.0 - b.loop.now
+        if 5.0 <= now < 65.0:
+            return Unreachable("no connection")
+        return (left, TryAgain("the connection was dropped", paid=True)) if 0 < left <= 0.5 else None
+
+    b = bench(plan, attempts=2)
+    assert texts(b.all([call(i) for i in range(300)])) == [f"re: {i}" for i in range(300)]
+    assert 67 <= b.loop.now < 84
+    assert sum(5.0 <= at < 65.0 for at in b.wire.at) <= 20 + 10, "one call at a time looks"
+    assert b.ledger.spent() == pytest.approx(300 * price(USAGE, None), rel=0.3)
+
+
+def test_a_network_that_stays_away_ends_the_run_with_a_sentence(bench: Callable[..., Bench]) -> None:
+    b = bench(lambda call, n: Unreachable("no connection to http://there") if b.loop.now > 1 else None)
+    replies = b.all([call(i) for i in range(100)])
+    assert "no connection to http://there, for 15 minutes now" in str(replies[-1])
+    assert texts(replies[:20]) == [f"re: {i}" for i in range(20)] and 900 < b.loop.now < 930
+    assert b.ledger.spent() == pytest.approx(sum(isinstance(r, Reply) for r in replies) * price(USAGE, None))
 
 
 def test_a_fault_of_the_wire_reaches_its_caller(bench: Callable[..., Bench]) -> None:

@@ -6,17 +6,37 @@ from xml.etree import ElementTree
 
 import pytest
 
-from understudy.records import BaseCard, CandidateScore, Interval, Pair, Sample, Scorecard
-from understudy.report import LABELS, difference, hops, signed, size
-from understudy.report.charts import forest, loss_curve, ticks
-from understudy.report.page import SAMPLES_SHOWN, markdown, page
+from understudy.records import (
+    SCORECARD_VERSION,
+    Against,
+    BaseCard,
+    CandidateScore,
+    Comparison,
+    Decision,
+    Hop,
+    HopReport,
+    Interval,
+    JudgeScore,
+    Pair,
+    Phrase,
+    Sample,
+    Scorecard,
+)
+from understudy.report import LABELS, difference, readable, signed, size
+from understudy.report.answers import groups
+from understudy.report.charts import forests, loss_curve, small_curves, ticks
+from understudy.report.evidence import Evidence
+from understudy.report.page import html, page
+from understudy.report.shapes import forms, lengths
+from understudy.report.short import ARTIFACT_BYTES, artifact, markdown
 
 EVIL = "<script>alert('$x')</script>\"&|`"
 CURVE = [{"iteration": 2 * i, "update": i, "train_loss": 3 - i / 10} for i in range(10)] + [
     {"iteration": 0, "update": 0, "valid_loss": 3.2, "train_loss": None},
     {"iteration": 18, "update": 9, "valid_loss": 2.5},
 ]
-VOID = {"meta", "br", "line", "circle", "polyline", "link", "hr"}
+VOID = {"meta", "br", "line", "circle", "polyline", "polygon", "rect", "link", "hr", "input"}
+SHARE = Interval(value=0.6, low=0.5, high=0.7, n=40)
 
 
 def card(evil: str = "", honest: bool = True) -> Scorecard:
@@ -87,13 +107,54 @@ def answers(text: str, gain: float = 0.0) -> list[Sample]:
     ]
 
 
-def whole(evil: str = "", text: str = "hello") -> str:
-    both = {"base": answers(text + evil), "adapter": answers(text + evil, 0.1)}
+def hop_report(evil: str = "") -> HopReport:
+    measured = {"nll_change": SHARE, "kl": SHARE, "same_top": SHARE, "limits": {"nll_change": 0.01, "kl": 0.02}}
+    hops = [
+        Hop(name="adapter", reference=None, bytes=5),
+        Hop(name="fused", reference="adapter", bytes=10**8, peak_memory_bytes=10**9, **measured),
+        Hop(name=f"Q4_K_M{evil}", reference="F16", bytes=10**7, refused=f"KL 0.6000 (allowed 0.02){evil}", **measured),
+    ]
+    return HopReport(channel="c", run="r1", hops=hops, recommended=None, notes=[f"Compared on 9.{evil}"])
+
+
+def full_card(evil: str = "") -> Scorecard:
+    judge = JudgeScore(
+        judge=f"j{evil}", family="f", warning=f"one family{evil}", pairs=9, wins=5, ties=2, losses=2, errors=0,
+        difference=SHARE, win_rate=SHARE, matched=SHARE, first_slot=SHARE, consistency=SHARE, sign_p=0.4,
+        contradictions={"tuned": 1}, agreement=SHARE, kappa=0.5,
+    )  # fmt: skip
+    more: dict[str, Interval] = {"copied": SHARE, "kl_general": SHARE, "instructions": SHARE, "nll_end": SHARE}
+    return card(evil).model_copy(
+        update={
+            "version": SCORECARD_VERSION,
+            "differences": card(evil).differences | more,
+            "verdicts": card().verdicts | {"copied": "worse", "kl_general": "worse", "instructions": "no worse"},
+            "against": [Against(tuned="adapter", base=f"base-{evil}", differences=more, verdicts={"copied": "worse"})],
+            "judge": judge,
+            "phrases": [Phrase(phrase=f"think of it{evil}", talks=3, teacher=4.0, base=0.0, tuned=3.0)],
+            "decision": Decision(action="ship", where=None, reasons=[f"better in nll_per_token{evil}"]),
+            "notes": [f"no judge{evil}"],
+        }
+    )
+
+
+def choices(evil: str = "") -> list[Comparison]:
+    about = {"tuned": f"tuned{evil}", "base": "base", "answers_sha256": "a", "first": "tuned", "at": "now"}
+    return [Comparison(pair_id=f"t#{n}", chosen="tuned" if n else "tie", **about) for n in range(9)]
+
+
+def evidence(evil: str = "", text: str = "hello") -> Evidence:
+    said = {"base": answers(text + evil), "base-prompted": answers(text), "adapter": answers(text + evil, 0.1)}
     cards = {
         f"Base{evil}": BaseCard(name=f"n{evil}", architecture="llama", parameters=5),
         "Run": {evil or "k": {"a": [evil, 1.5, None, True]}},
     }
-    return page(card(evil), CURVE, both, pairs(evil), cards, {f"pairs{evil}": 1709})
+    data = {f"pairs{evil}": 1709}
+    return Evidence(full_card(evil), CURVE, said, pairs(evil), cards, data, hop_report(evil), [], choices(evil))
+
+
+def whole(evil: str = "", text: str = "hello") -> str:
+    return html(evidence(evil, text))
 
 
 class Tree(HTMLParser):
@@ -133,7 +194,7 @@ def test_data_cannot_become_markup() -> None:
     plain, evil = Tree(), Tree()
     plain.feed(whole("x"))
     evil.feed(text)
-    assert [tag for tag, _ in plain.seen] == [tag for tag, _ in evil.seen]
+    assert sorted(tag for tag, _ in plain.seen) == sorted(tag for tag, _ in evil.seen)
     assert "<script" not in markdown(card(EVIL))
 
 
@@ -141,24 +202,91 @@ def test_the_page_stays_small_however_long_the_answers() -> None:
     assert len(whole(text="word " * 100_000).encode()) < 2_000_000
 
 
-def test_the_page_says_each_verdict_and_shows_samples_in_order_of_gain() -> None:
+def test_the_page_says_what_to_do_and_each_verdict_with_its_reason() -> None:
     text = whole()
-    assert ">better</span>" in text and ">not enough data</span>" in text
-    shown = [int(n) for n in re.findall(r"<h3>Why (\d+)\?", text)]
-    assert len(shown) == SAMPLES_SHOWN and shown == sorted(shown, reverse=True) and shown[0] == 39 and shown[-1] == 0
+    assert text.index("Ship it") < text.index("Better in loss on the reference answers.") < text.index(">better</span>")
+    assert "Even the low end of the interval is above the 5 points that are allowed." in text
+    assert all(f">{word}</span>" in text for word in ("better", "worse", "no worse", "not enough data"))
+
+
+def test_the_sections_come_in_one_order() -> None:
+    titles = re.findall(r"<h2>([^<]+)</h2>", whole())
+    assert titles[1:] == [
+        "Did it learn?", "Did it break?", "Is the exported file what was trained?", "What does it cost to run?",
+        "Answers side by side", "Training curves", "Run record",
+    ]  # fmt: skip
+
+
+def test_best_worst_and_drawn_answers_are_shown_and_none_twice() -> None:
+    found = groups(evidence().samples, evidence().pairs, "r1")
+    names = {title: [one.pair.pair_id for one in group] for title, group in found.items()}
+    assert names["Where the loss fell most"] == ["t#39", "t#38", "t#37", "t#36"]
+    assert names["Where the loss fell least"][-1] == "t#0"
+    every = [name for group in names.values() for name in group]
+    assert len(every) == len(set(every)) == 12
+    assert groups(evidence().samples, list(reversed(evidence().pairs)), "r1").keys() == found.keys()
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 7, 12])
+def test_few_answers_are_shown_once_each(count: int) -> None:
+    found = groups(evidence().samples, pairs(count=count), "r1")
+    assert sum(len(group) for group in found.values()) == count
+
+
+def test_columns_stand_in_an_order_that_does_not_tell_whose_they_are() -> None:
+    orders = re.findall(r'<div class="answers of-4">(.*?)</div></div>', whole(), re.DOTALL)
+    assert len({tuple(re.findall(r"card at-(\d)", order)) for order in orders}) > 3
+    assert whole() == whole()
+
+
+def test_a_long_answer_is_cut_behind_a_disclosure_and_nothing_short_is() -> None:
+    assert "<details><summary>" in whole(text="word " * 500)
+    assert "more words</summary>" not in whole(text="word " * 150)
+
+
+def test_what_is_missing_is_said_with_what_to_set() -> None:
+    text = page(card(), [], {}, [], {}, {})
+    for told in (
+        "has format 1", "evaluate.prompted_base", "evaluate.judge", "evaluate.suites", "python -m understudy compare",
+        "hops.json", "metrics.jsonl", "score the run again",
+    ):  # fmt: skip
+        assert told in text, told
+
+
+def test_a_person_and_a_judge_are_on_the_page_when_they_are_there() -> None:
+    text = whole()
+    assert "tuned was chosen in 8 of 8 decided pairs" in text and "kappa" in text
+    assert "think of it" in text and "base as" in text
+
+
+def test_the_hop_table_shows_the_limits_that_were_held() -> None:
+    text = whole()
+    assert "± 0.01 allowed" in text and "up to 0.02 allowed" in text and "is refused: KL 0.6000" in text
+
+
+def test_metric_names_in_reasons_are_read_as_labels() -> None:
+    assert readable("better in nll_per_token, words") == "better in loss on the reference answers, words"
+
+
+def test_an_artifact_has_pictures_and_stays_under_200_kb() -> None:
+    for told in (evidence(), evidence(text="word " * 20_000)):
+        text = artifact(told)
+        assert "data:image/svg+xml;base64," in text and len(text.encode()) < ARTIFACT_BYTES
+        assert "**Ship it.**" in text and "Q4_K_M" in text
+    assert "<script" not in artifact(evidence(EVIL))
 
 
 def test_an_empty_run_still_makes_a_page() -> None:
     bare = card().model_copy(update={"candidates": [], "differences": {}, "verdicts": {}})
     tree = Tree()
     tree.feed(page(bare, [], {}, [], {}, {}))
-    assert tree.open == [] and "No losses were recorded." in page(bare, [], {}, [], {}, {})
+    assert tree.open == [] and "No losses were recorded" in page(bare, [], {}, [], {}, {})
     assert markdown(bare).startswith("## candles: r1")
 
 
 def test_a_dishonest_split_is_said_first() -> None:
     text = page(card(honest=False), [], {}, [], {}, {})
-    assert 0 < text.index("Read with care") < text.index("not enough data")
+    assert 0 < text.index("Read with care") < text.index("The held-out side cannot carry a verdict")
     assert "**Warning.**" in markdown(card(honest=False)) and "**Warning.**" not in markdown(card())
 
 
@@ -169,7 +297,12 @@ def test_markdown_tables_have_as_many_cells_in_every_row() -> None:
 
 
 def test_drawings_are_well_formed_and_say_what_they_show() -> None:
-    for drawing in (loss_curve(CURVE), forest(card(EVIL).differences)):
+    texts = ["one two " * n for n in range(30)] + ["", EVIL, "word " * 9_000]
+    sides = {"reference": texts[:5], "base": texts, "tuned": [""]}
+    speeds = [row | {"tokens_per_second": 9.5, "learning_rate": 1e-4} for row in CURVE]
+    drawn = [*forests(card(EVIL).differences), *small_curves(speeds), lengths(sides), forms(sides)]
+    assert len(drawn) == 3 + 2 + 2
+    for drawing in (loss_curve(CURVE), *drawn):
         root = ElementTree.fromstring(drawing)
         assert root.tag == "svg" and root.get("aria-label")
         width, height = (float(x) for x in (root.get("viewBox") or "").split()[2:])
@@ -179,6 +312,11 @@ def test_drawings_are_well_formed_and_say_what_they_show() -> None:
             for y in ("y", "y1", "y2", "cy"):
                 assert -1 <= float(element.get(y, 0)) <= height
     assert "best 2.500" in loss_curve(CURVE) and 'class="base"' in loss_curve(CURVE)
+
+
+def test_no_answers_and_no_finite_numbers_draw_nothing() -> None:
+    assert lengths({"base": []}) == "" == forms({})
+    assert forests({"x": Interval(value=float("nan"), low=0, high=1, n=4)}) == []
 
 
 @pytest.mark.parametrize("rows", [[], [{"iteration": 1}], [{"iteration": 1, "train_loss": float("nan")}]])
@@ -196,19 +334,6 @@ def test_ticks_are_round_and_span_the_values() -> None:
     assert ticks(2, 2, 5)[0] <= 2 <= ticks(2, 2, 5)[-1]
 
 
-def test_each_file_is_held_against_what_it_was_made_of() -> None:
-    found = {hop.name: hop for hop in hops(card())}
-    assert [(h.name, h.made_of) for h in found.values()] == [
-        ("adapter", None),
-        ("fused", "adapter"),
-        ("F16", "fused"),
-        ("Q8_0", "F16"),
-        ("Q4_K_M", "F16"),
-    ]
-    assert found["Q8_0"].change == pytest.approx(0.01) and found["Q8_0"].limit == 0.02
-    assert "strayed" in markdown(card()) and "as trained" in markdown(card())
-
-
 def test_numbers_read_as_people_write_them() -> None:
     assert signed("nll_per_token", -0.0001) == "0.000" and signed("well_formatted", 0.123) == "+12"
     assert difference("well_formatted", Interval(value=-0.1, low=-0.2, high=0.0, n=5)) == "−10 points (−20 to 0)"
@@ -216,8 +341,14 @@ def test_numbers_read_as_people_write_them() -> None:
 
 
 def test_every_metric_of_the_menu_has_a_label() -> None:
+    from understudy.interfaces import References
     from understudy.registry import PLUGINS, build
 
-    samples = [answers("hello")[i] for i in range(5)]
+    said = answers("You see, **heat** moves. Why? " * 60, 0.1)[:5]
+    samples = [s.model_copy(update={"opening_nll": 1.0, "opening_tokens": 1, "end_nll": 1.0}) for s in said]
+    about = References(train=pairs(count=5), held_out=pairs(count=5), talks={"x": "word " * 400})
     for name in PLUGINS["metric"]:
-        assert set(build("metric", name, {}).measure(samples, 0)) <= set(LABELS)
+        metric = build("metric", name, {})
+        metric.study(about)
+        measured = {**metric.measure(samples, 0), **metric.compare(samples, samples, 0)}
+        assert {*measured, *metric.better} <= set(LABELS), name

@@ -2,11 +2,28 @@
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
+from benchmarks.scorecard import EFFECTS
+from benchmarks.scorecard import planted as planted_effect
 from understudy.errors import AssetError
-from understudy.records import ChatExample, Interval, Leakage, Message, Pair, Sample, Scorecard, SplitPlan
+from understudy.interfaces import References
+from understudy.records import (
+    SCORECARD_VERSION,
+    ChatExample,
+    Divergence,
+    Interval,
+    Leakage,
+    Message,
+    Pair,
+    Sample,
+    Scorecard,
+    SplitPlan,
+)
 from understudy.registry import PLUGINS, build
-from understudy.stages.evaluate import MARGINS, score, tokens_per_second, verdict
+from understudy.stages.evaluate import NOTHING_MORE, Extras, fair_comparisons, score, tokens_per_second
+from understudy.suites.retrieval import Outcome
+from understudy.verdicts import BUDGETS, MARGINS, verdict
 
 GOOD, BAD = "A **flame** is hot gas.\n\nIt glows.", "hot"
 
@@ -53,8 +70,23 @@ def samples(held: list[tuple[Pair, ChatExample]], nll: np.ndarray, good: np.ndar
     ]
 
 
+def honest_split(held: list[tuple[Pair, ChatExample]]) -> SplitPlan:
+    return SplitPlan(
+        sides={"train": [], "valid": [], "test": [pair.pair_id for pair, _ in held]},
+        documents={"train": [], "valid": [], "test": []},
+        leakage=Leakage(rows_sharing_a_document=0, near_duplicate_questions=0),
+        honest=True,
+    )
+
+
 def planted(
-    seed: int, talks: int = 12, each: int = 5, gain: float = 0.0, good: float = 0.5, honest: bool = True
+    seed: int,
+    talks: int = 12,
+    each: int = 5,
+    gain: float = 0.0,
+    good: float = 0.5,
+    honest: bool = True,
+    extras: Extras = NOTHING_MORE,
 ) -> Scorecard:
     """A scorecard where the tuned model is `gain` nats better, with talks that differ in how much."""
     rng, held = np.random.default_rng(seed), rows(talks, each)
@@ -64,15 +96,9 @@ def planted(
         "base": samples(held, base, rng.random(len(held)) < 0.5),
         "adapter": samples(held, base + change, rng.random(len(held)) < good),
     }
-    ids = [pair.pair_id for pair, _ in held]
-    split = SplitPlan(
-        sides={"train": [], "valid": [], "test": ids},
-        documents={"train": [], "valid": [], "test": []},
-        leakage=Leakage(rows_sharing_a_document=0, near_duplicate_questions=0),
-        honest=honest,
-    )
+    split = honest_split(held).model_copy(update={"honest": honest})
     metrics = {name: build("metric", name, {}) for name in ("nll", "formatting")}
-    return score("candles", "r1", split, held, candidates, {"base": 7}, metrics, seed, "abc")
+    return score("candles", "r1", split, held, candidates, {"base": 7}, metrics, seed, "abc", extras)
 
 
 @pytest.mark.parametrize("talks", [2, 3, 5, 12])
@@ -125,7 +151,78 @@ def test_without_a_margin_nothing_is_no_worse() -> None:
 
 
 def test_every_headline_has_a_margin() -> None:
-    assert set(MARGINS) == {name for metric in PLUGINS["metric"] for name in build("metric", metric, {}).better}
+    assert {name for metric in PLUGINS["metric"] for name in build("metric", metric, {}).better} <= {*MARGINS, *BUDGETS}
+
+
+@pytest.mark.parametrize("name", EFFECTS)
+def test_what_was_planted_is_what_is_said_and_decided(name: str) -> None:
+    effect = EFFECTS[name]
+    found = planted_effect(effect, 3)
+    assert effect.words.items() <= found.verdicts.items()
+    assert found.decision and found.decision.action == effect.action
+    assert found.version == SCORECARD_VERSION and found.p_values["instructions"] <= 1
+
+
+def test_forgetting_is_told_whatever_the_split_was() -> None:
+    told = {"base": {str(i): True for i in range(60)}, "adapter": {str(i): i % 2 == 0 for i in range(60)}}
+    extras = Extras(
+        outcomes={"instructions": told},
+        drift={"general": [(str(i), Divergence(nats=30.0, tokens=60)) for i in range(20)]},
+        retrieval={
+            side: {str(i): Outcome(False, False, share, True) for i in range(9)}
+            for side, share in (("base", 0.9), ("adapter", 0.1))
+        },
+    )
+    found = planted(0, honest=False, extras=extras)
+    assert found.verdicts["nll_per_token"] == "not enough data"
+    assert (
+        found.verdicts["instructions"] == found.verdicts["kl_general"] == found.verdicts["keyword_coverage"] == "worse"
+    )
+    assert found.candidates[0].metrics["instructions"].value == 1 and found.p_values["instructions"] < 1e-6
+    assert found.candidates[1].metrics["keyword_coverage"].value == pytest.approx(0.1)
+
+
+def test_base_and_tuned_are_also_compared_at_one_quantization_and_with_the_prompted_base() -> None:
+    names = ["base", "base-prompted", "adapter", "fused", "Q8_0", "base-Q8_0", "Q4_K_M"]
+    assert fair_comparisons(names) == [("adapter", "base-prompted"), ("Q8_0", "base-Q8_0")]
+    held, rng = rows(12, 5), np.random.default_rng(0)
+    better = {"adapter", "Q8_0"}
+    told = {n: samples(held, rng.normal(1.5 if n in better else 2.5, 0.1, 60), rng.random(60) < 0.5) for n in names}
+    card = score("c", "r", honest_split(held), held, told, {}, {"nll": build("metric", "nll", {})}, 0, "abc")
+    assert [(one.tuned, one.base, one.verdicts["nll_per_token"]) for one in card.against] == [
+        ("adapter", "base-prompted", "better"),
+        ("Q8_0", "base-Q8_0", "better"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("talks", "text", "note"),
+    [
+        (1, "A word.", "1 held-out talk: nothing can be said of other talks"),
+        (6, " ", "base said nothing in 30 of 30 answers"),
+        (6, None, "base was asked for no answer"),
+    ],
+)
+def test_what_cannot_be_measured_is_named(talks: int, text: str | None, note: str) -> None:
+    held = rows(talks, 5)
+    ones = np.ones(len(held))
+    base = [sample.model_copy(update={"text": text}) for sample in samples(held, ones, ones > 0)]
+    told = {"base": base, "adapter": samples(held, ones - 0.5, ones > 0)}
+    metrics = {name: build("metric", name, {}) for name in PLUGINS["metric"]}
+    references = References(train=[pair for pair, _ in rows(6, 5)], held_out=[pair for pair, _ in held])
+    card = score("c", "r", honest_split(held), held, told, {}, metrics, 0, "abc", Extras(references=references))
+    assert any(said.startswith(note) for said in card.notes), card.notes
+    assert any("instructions, choices, stays_itself" in said for said in card.notes)
+    if talks == 1:
+        assert set(card.verdicts.values()) == {"not enough data"}
+
+
+def test_a_scorecard_of_the_first_format_is_read_and_a_future_one_refused() -> None:
+    card = planted(0)
+    old = card.model_dump(exclude={"version", "judge", "phrases", "p_values", "against", "decision", "notes"})
+    assert Scorecard.model_validate(old).version == 1
+    with pytest.raises(ValidationError, match="format 99, this program reads up to 2"):
+        Scorecard.model_validate(card.model_dump() | {"version": 99})
 
 
 def test_samples_of_other_rows_are_refused() -> None:

@@ -177,6 +177,8 @@ class Family:
     """1 where the model multiplies by 1 + weight and llama.cpp by the weight."""
     parted: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Tensor > the llama-named tensors its rows are, in equal parts; one name only renames it."""
+    layer_of_mlx: Mapping[str, Shape] | None = None
+    """`layer` under the names of a folder that mlx saved, where it parts tensors."""
     rotates_a_share: bool = False
     """True where llama.cpp can rotate less than a whole head."""
     add_keys: Callable[["GGUFWriter", ModelConfig], None] = _no_keys

@@ -41,6 +41,7 @@ FAMILY = Family(
     },
     rotated_in_pairs=IN_PAIRS,
     tells_head_width=None,
+    layer_of_mlx=LAYER,
     config=Granite4Config,
     add_keys=add_keys,
     parted={

@@ -1,0 +1,147 @@
+"""What running costs: our own time per talk, memory, what the server recorded, and two Dask workers against one.
+
+Talks are stand-ins: generated texts and the extractive teacher. Sizes come from UNDERSTUDY_RUNNING_TALKS (10,000)
+and UNDERSTUDY_RUNNING_DASK (2,000).
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmarks.figures import Figure
+
+ROOT = Path(__file__).resolve().parents[1]
+TALKS = int(os.environ.get("UNDERSTUDY_RUNNING_TALKS", "10000"))
+DASK_TALKS = int(os.environ.get("UNDERSTUDY_RUNNING_DASK", "2000"))
+TALK_SECONDS = 0.2
+WORDS = "heat water light stone river metal glass copper candle bridge engine winter garden signal planet".split()
+
+RUN = """
+import json, sys, time
+from pathlib import Path
+from benchmarks.figures import peak_mb
+from flows.pipeline import pipeline
+from prefect.client.orchestration import get_client
+from understudy.config import load
+
+home, talks = Path(sys.argv[1]), sys.argv[2]
+changes = {"name": "bench", "source": {"use": "documents", "path": talks}, "gates": [{"use": "length"}],
+           "runner": {"use": "threads", "workers": 4}, "questions.at_most": 1}
+config = load(Path("deployments/presets/documents.yaml"), changes)
+began = time.perf_counter()
+pipeline(config=config, home=home, only="dataset")
+seconds = time.perf_counter() - began
+until = time.monotonic() + 60
+with get_client(sync_client=True) as client:
+    while True:
+        told = client.read_task_runs(limit=200) + client.read_task_runs(limit=200, offset=200)
+        if not [run for run in told if not run.state.is_final()] or time.monotonic() > until:
+            break
+        time.sleep(0.5)
+    recorded = [run for run in told if run.state.is_completed()]
+print(json.dumps([seconds, peak_mb(), len(told), len(recorded)]))
+"""
+
+STAND_IN = """
+import sys, time
+from prefect import flow, task
+from tasks import cluster, policies
+from understudy.config import RunnerSettings
+
+@task(persist_result=False)
+def batch(seconds, talks):
+    for _ in range(talks):
+        time.sleep(seconds)
+    return talks
+
+@flow
+def stand_in(talks, seconds):
+    due = list(policies.batches(range(talks)))
+    policies_wait = [batch.submit(seconds, len(one)) for one in due]
+    return sum(future.result() for future in policies_wait)
+
+if __name__ == "__main__":
+    processes, talks, seconds = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
+    runner = cluster.runner(RunnerSettings(use="dask", processes=processes, workers=4))
+    began = time.perf_counter()
+    assert stand_in.with_options(task_runner=runner)(talks, seconds) == talks
+    print(time.perf_counter() - began)
+"""
+
+
+def figures() -> Iterator[Figure]:
+    """Every figure of the group; takes about an hour at full size."""
+    with tempfile.TemporaryDirectory(prefix="understudy-running-") as folder:
+        os.environ["PREFECT_HOME"] = f"{folder}/prefect"
+        yield from _overhead(Path(folder))
+        yield from _dask(Path(folder))
+
+
+def _overhead(folder: Path) -> Iterator[Figure]:
+    """A tenth of the talks first: what one talk costs must not grow with their number."""
+    few = _run(folder / "few", _talks(folder / "talks-few", TALKS // 10))
+    talks = _talks(folder / "talks", TALKS)
+    many = _run(folder / "home", talks)
+    yield Figure("talks", TALKS)
+    yield Figure("milliseconds_per_talk", 1000 * many[0] / TALKS)
+    yield Figure("milliseconds_per_talk_of_a_tenth", 1000 * few[0] / (TALKS // 10))
+    yield Figure("milliseconds_per_talk_more", 1000 * (many[0] - few[0]) / (TALKS - TALKS // 10))
+    yield Figure("growth_per_talk", (many[0] / TALKS) / (few[0] / (TALKS // 10)), "<=", 1.2)
+    yield Figure("flow_process_peak_mb", many[1], "<=", 600)
+    yield Figure("task_runs", many[2])
+    yield Figure("task_runs_not_recorded", many[2] - many[3], "=", 0)
+    (Path(talks) / "one-more.txt").write_text(_text(TALKS))
+    again = _run(folder / "home", talks)
+    yield Figure("second_run_with_one_new_seconds", again[0], "<=", 20)
+
+
+def _dask(folder: Path) -> Iterator[Figure]:
+    """Stand-in tasks that only wait, so that the ratio is the runner's."""
+    program = folder / "stand_in.py"
+    program.write_text(STAND_IN)
+    seconds = [
+        float(_python(str(program), str(count), str(DASK_TALKS), str(TALK_SECONDS)).splitlines()[-1])
+        for count in (1, 2)
+    ]
+    yield Figure("dask_one_worker_seconds", seconds[0])
+    yield Figure("dask_two_workers_times_as_fast", seconds[0] / seconds[1], ">=", 1.8)
+
+
+def _run(home: Path, talks: str) -> list[float]:
+    import json
+
+    program = home.with_suffix(".py")
+    program.write_text(RUN)
+    began = time.perf_counter()
+    told: list[float] = json.loads(_python(str(program), str(home), talks).splitlines()[-1])
+    return [*told, time.perf_counter() - began]
+
+
+def _python(*arguments: str) -> str:
+    known = {"PYTHONPATH": str(ROOT), "DO_NOT_TRACK": "1", "PREFECT_LOGGING_LEVEL": "WARNING"}
+    done = subprocess.run(
+        [sys.executable, *arguments], cwd=ROOT, env=os.environ | known, capture_output=True, text=True
+    )
+    if done.returncode:
+        raise SystemExit(done.stderr[-3000:])
+    return done.stdout
+
+
+def _talks(folder: Path, count: int) -> str:
+    folder.mkdir()
+    for number in range(count):
+        (folder / f"talk-{number:05}.txt").write_text(_text(number))
+    return str(folder)
+
+
+def _text(number: int) -> str:
+    """About 120 words that no other talk has in this order."""
+    first, second = WORDS[number % len(WORDS)], WORDS[(number // len(WORDS)) % len(WORDS)]
+    told = [f"Number {number} is about {first} and {second}."]
+    told += [f"The {WORDS[(number * 7 + i) % len(WORDS)]} of case {number * 31 + i} changes the {second}."
+             for i in range(12)]  # fmt: skip
+    return " ".join(told) + "\n"

@@ -1,0 +1,180 @@
+"""The Prefect server that deploy.py uses: found, or started here, and what is made on it."""
+
+import contextlib
+import socket
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from deployments import processes
+
+START_SECONDS = 150.0
+TAG = "understudy"
+BLOCK = "understudy-failed-run"
+
+
+class NotDeployed(Exception):
+    """Something of this machine or of the server is in the way; the message says what to do."""
+
+
+def chosen() -> str | None:
+    """The server somebody chose with PREFECT_API_URL or a profile; None when there is to be one here."""
+    from prefect.settings import PREFECT_API_URL
+
+    return PREFECT_API_URL.value() or None
+
+
+def ready(state: Path, running: processes.Running, port: int, environment: Mapping[str, str]) -> str:
+    """The address of a server that answers: the chosen one, the one started earlier, or a new one."""
+    if api := chosen():
+        if problem := processes.answers(api):
+            raise NotDeployed(
+                f"PREFECT_API_URL is {api!r}, and {problem}; start that server, or unset PREFECT_API_URL "
+                "(and the profile that sets it) to have one started here"
+            )
+        running.api = api
+        return api
+    if processes.alive(running.server):
+        _wait(state, running)
+        return running.api
+    if not 0 < port < 65536:
+        raise NotDeployed(f"--port {port} is no port; choose one from 1024 to 65535")
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            raise NotDeployed(_taken(port)) from None
+    running.api = f"http://127.0.0.1:{port}/api"
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    told = {"PREFECT_SERVER_UI_API_URL": running.api}  # else the page asks the server of port 4200, whatever --port is
+    running.server = processes.start(command, state / "server.log", dict(environment) | told, Path.cwd())
+    processes.save(state, running)
+    _wait(state, running)
+    return running.api
+
+
+@contextlib.contextmanager
+def client(api: str) -> Iterator[Any]:
+    """A client of the server at `api`; the limits between runs are made on the way."""
+    from prefect.client.orchestration import get_client
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    from tasks import limits
+
+    with temporary_settings({PREFECT_API_URL: api}):
+        limits.ensure()
+        with get_client(sync_client=True) as found:
+            yield found
+
+
+def cannot_schedule() -> str | None:
+    """Why no schedule would fire on a server started here; None when schedules do."""
+    from importlib.metadata import version
+
+    found = version("sqlalchemy")
+    if tuple(int(part) for part in found.split(".")[:2]) < (2, 1):
+        return None
+    # Prefect 3.8.8's scheduler inserts runs through a hybrid property, which SQLAlchemy refuses since 2.1.
+    return f"SQLAlchemy {found} keeps Prefect from scheduling: runs start by hand only; pip install 'sqlalchemy<2.1'"
+
+
+def make_pool(client: Any, name: str, running: processes.Running) -> None:
+    """The work pool `name`, of type process."""
+    from prefect.client.schemas.actions import WorkPoolCreate
+    from prefect.exceptions import ObjectNotFound
+
+    try:
+        found = client.read_work_pool(name)
+    except ObjectNotFound:
+        client.create_work_pool(WorkPoolCreate(name=name, type="process"))
+        running.pool = name
+        return
+    if found.type != "process":
+        raise NotDeployed(
+            f"there is a work pool {name!r} already, of type {found.type!r}, where a 'process' pool is needed; "
+            "choose another name: --pool NAME"
+        )
+
+
+def make_automations(client: Any, file: Path, notify: str | None) -> None:
+    """The automations of `file` as they stand there; the one that calls a webhook only with `notify`."""
+    from prefect.events.schemas.automations import AutomationCore
+
+    for told in yaml.safe_load(file.read_text(encoding="utf-8"))["automations"]:
+        known = client.read_automations_by_name(told["name"])
+        for action in told["actions"]:
+            if "block_document_id" in action and notify:
+                action["block_document_id"] = str(_webhook(notify))
+        if any(action.get("block_document_id") == "{{ webhook }}" for action in told["actions"]):
+            continue
+        wanted = AutomationCore.model_validate(told)
+        if known:
+            client.update_automation(known[0].id, wanted)
+        else:
+            client.create_automation(wanted)
+
+
+def remove_automations(client: Any, file: Path) -> None:
+    """Take the automations of `file` away, and the webhook that one of them called."""
+    from prefect.exceptions import ObjectNotFound
+
+    for told in yaml.safe_load(file.read_text(encoding="utf-8"))["automations"]:
+        for known in client.read_automations_by_name(told["name"]):
+            client.delete_automation(known.id)
+    with contextlib.suppress(ObjectNotFound):
+        client.delete_block_document(client.read_block_document_by_name(BLOCK, "webhook").id)
+
+
+def remove_deployments(client: Any, channel: str) -> None:
+    """Take the deployments of a channel away; what they made stays."""
+    from prefect.client.schemas.filters import DeploymentFilter
+
+    for found in client.read_deployments(deployment_filter=DeploymentFilter(tags={"all_": [TAG, channel]})):
+        client.delete_deployment(found.id)
+
+
+def has_worker(client: Any, pool: str, name: str) -> bool:
+    """True once the server has heard of the worker."""
+    return any(worker.name == name and worker.status == "ONLINE" for worker in client.read_workers_for_work_pool(pool))
+
+
+def _webhook(url: str) -> Any:
+    from prefect.blocks.webhook import Webhook
+
+    return Webhook(method="POST", url=url, headers={"Content-Type": "application/json"}).save(BLOCK, overwrite=True)
+
+
+def _wait(state: Path, running: processes.Running) -> None:
+    until = time.monotonic() + START_SECONDS
+    while processes.answers(running.api):
+        if not processes.alive(running.server):
+            raise NotDeployed(_why_not_started(state))
+        if time.monotonic() > until:
+            raise NotDeployed(f"the server did not answer within {START_SECONDS:.0f} s; see {state / 'server.log'}")
+        time.sleep(0.3)
+
+
+def _why_not_started(state: Path) -> str:
+    told = (state / "server.log").read_text(encoding="utf-8", errors="replace")[-20_000:]
+    if "Can't locate revision" in told:
+        return (
+            f"{state / 'prefect.db'} was written by another version of Prefect, so the server did not start; "
+            "move that file away (it holds the history of runs, no talk and no model), then deploy again"
+        )
+    last = [line for line in told.splitlines() if line.strip()][-1:]
+    return f"the server did not start ({''.join(last).strip()[:200]}); see {state / 'server.log'}"
+
+
+def _taken(port: int) -> str:
+    api = f"http://127.0.0.1:{port}/api"
+    if processes.answers(api) is None:
+        return (
+            f"port {port} is taken by another Prefect server ({processes.listener(port)}); to use that one: "
+            f"PREFECT_API_URL={api}; else choose another port: --port {port + 1}"
+        )
+    return f"port {port} is taken by {processes.listener(port)}; choose another one: --port {port + 1}"

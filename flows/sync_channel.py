@@ -1,0 +1,52 @@
+"""The scheduled one: what is new in, and a better model out when there is enough of it."""
+
+from pathlib import Path
+
+from prefect import flow
+
+from flows.build_dataset import build_dataset
+from flows.build_model import build_model
+from flows.score_model import score_model
+from tasks import champion, policies
+from tasks.entry import entry
+from understudy import locks, preflight
+from understudy.config import Config
+from understudy.records import Challenge, DatasetRefs, Record
+from understudy.workspace import Workspace
+
+
+class Synced(Record):
+    """What a scheduled run leaves behind; no challenge when it was not worth training again."""
+
+    dataset: DatasetRefs
+    forgotten: list[str]
+    challenge: Challenge | None
+
+
+@flow(name="sync-channel", flow_run_name="sync-{config.name}", persist_result=False, validate_parameters=True)
+@entry
+def sync_channel(config: Config, home: Path = Path(), retrain: bool = False) -> Synced:
+    """Fetch what is new, train again when enough is new, and promote only a better model.
+
+    Args:
+        config: The preset of the channel; `sync` says what is enough.
+        home: The folder of data/ and models/; relative to the checkout.
+        retrain: Train and compare even when little is new, for example after a change of settings.
+    """
+    workspace = Workspace(home=home.resolve(), config=config)
+    preflight.check(workspace)
+    runner = policies.runner(config.runner)
+    with locks.held(workspace.lock, f"data/{config.name}"):
+        read = build_dataset.with_options(task_runner=runner)
+        dataset = read(workspace)
+        forgotten = champion.forget_removed(workspace) if config.sync.forget_removed else []
+        if forgotten:
+            dataset = read(workspace)
+        why = "it was asked for" if retrain else champion.why_train(workspace)
+        challenge = None
+        if why:
+            model = build_model.with_options(task_runner=runner)(workspace, dataset)
+            score = score_model(workspace, dataset, model)
+            challenge = champion.decide(workspace, dataset, model, score)
+        champion.show(workspace, challenge, "Too little is new to train again.", forgotten)
+        return Synced(dataset=dataset, forgotten=forgotten, challenge=challenge)

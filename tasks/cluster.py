@@ -1,0 +1,102 @@
+"""
+The tasks of talks on Dask: worker processes on this machine, or a cluster that runs already.
+
+Only plain data travels. Each worker process builds its own source and teacher, and takes its share of
+what the preset allows the teacher, so that all of them together stay within it.
+"""
+
+import os
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from prefect.settings import PREFECT_API_URL
+from prefect.task_runners import TaskRunner
+
+from understudy import registry
+from understudy.calls.ledger import CallLedger
+from understudy.calls.model_teacher import CALLS
+from understudy.config import PluginSpec, RunnerSettings
+from understudy.errors import ConfigError
+
+SHARED = ("concurrency", "requests_per_minute", "tokens_per_minute")
+CONNECT_SECONDS = 10
+
+
+def runner(settings: RunnerSettings) -> TaskRunner[Any]:
+    """Dask as a preset wants it. Raises ConfigError when it is not installed, or nobody answers at its address."""
+    try:
+        from prefect_dask import DaskTaskRunner
+    except ImportError as error:
+        raise ConfigError(
+            [f"runner.use: dask needs prefect-dask ({error.name} is missing): pip install prefect-dask distributed"]
+        ) from None
+    _let_workers_find_the_server()
+    if settings.address is None:
+        kwargs = {"n_workers": settings.processes, "threads_per_worker": settings.workers, "dashboard_address": None}
+        return DaskTaskRunner(cluster_kwargs=kwargs | {"host": "127.0.0.1"})
+    _reach(settings.address)
+    return DaskTaskRunner(address=settings.address)
+
+
+def inside() -> bool:
+    """True in a worker process."""
+    return _workers() > 0
+
+
+def share(spec: PluginSpec, folder: Path) -> PluginSpec:
+    """A teacher's options as one of several worker processes may use them; the same as they are elsewhere."""
+    count = _workers()
+    if count < 2:
+        return spec
+    usual = registry.resolve("teacher", spec.use).Options.model_fields
+    told = {"max_usd": usual["max_usd"].default} if "max_usd" in usual else {}
+    told |= spec.options
+    for name in SHARED:
+        if told.get(name):
+            told[name] = max(1, told[name] // count)
+    if told.get("max_usd") is not None:
+        spent = CallLedger(folder / CALLS).spent()
+        told["max_usd"] = spent + max(0.0, told["max_usd"] - spent) / count
+    return PluginSpec(use=spec.use, **told)
+
+
+def _workers() -> int:
+    """How many worker processes there are, asked inside one; 0 elsewhere."""
+    if "distributed" not in sys.modules:
+        return 0
+    from distributed import get_client, get_worker
+
+    try:
+        get_worker()
+    except ValueError:
+        return 0
+    return len(get_client().scheduler_info(n_workers=-1)["workers"])
+
+
+def _reach(address: str) -> None:
+    """Raises ConfigError when nobody listens there."""
+    parts = urlsplit(address)
+    try:
+        socket.create_connection((str(parts.hostname), parts.port or 0), CONNECT_SECONDS).close()
+    except OSError as error:
+        raise ConfigError(
+            [
+                f"runner.address: no Dask scheduler answers at {address!r} ({error.strerror or error}); start it "
+                "(dask scheduler), or leave the address out to have workers started here"
+            ]
+        ) from None
+
+
+def _let_workers_find_the_server() -> None:
+    """Without a server, each worker would start one of its own: they use the temporary one of this run."""
+    if PREFECT_API_URL.value():
+        os.environ["PREFECT_API_URL"] = str(PREFECT_API_URL.value())
+        return
+    from prefect.server.api.server import SubprocessASGIServer  # no public way to the address of the temporary server
+
+    server = SubprocessASGIServer()
+    server.start()
+    os.environ["PREFECT_API_URL"] = server.api_url

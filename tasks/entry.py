@@ -1,0 +1,72 @@
+"""
+What stands around a flow that people and schedules start: bars in the UI, and a failure that begins with what to do.
+
+The state message of a failed run is the first thing anybody reads of it, in the UI and in a notification.
+"""
+
+import functools
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+from prefect.logging import get_run_logger
+from prefect.states import Failed
+
+from tasks.live import ProgressArtifacts
+from understudy import progress
+from understudy.config import Config
+from understudy.errors import Busy, ConfigError, UnderstudyError
+from understudy.workspace import Workspace
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def entry(work: Callable[P, R]) -> Callable[P, R]:
+    """`work`, whose first parameters are `config` and `home`, with bars while it runs and a Failed state that tells.
+
+    Callers still get the exception itself: Prefect raises what a Failed state carries.
+    """
+
+    @functools.wraps(work)
+    def run(*arguments: P.args, **keywords: P.kwargs) -> Any:
+        try:
+            with _bars(**inspect.signature(work).bind(*arguments, **keywords).arguments):
+                return work(*arguments, **keywords)
+        except Exception as error:
+            get_run_logger().error("What follows is where it failed.", exc_info=True)
+            return Failed(message=what_to_do(error), data=error)
+
+    return run
+
+
+def what_to_do(error: Exception) -> str:
+    """The sentence a failed run begins with: what to do, then what was wrong."""
+    if isinstance(error, ConfigError):
+        first, *others = [problem.rstrip(".") for problem in error.problems]
+        rest = "".join(f"\n- {problem}" for problem in others)
+        return f"Correct the parameters and run it again: {first}." + (f" And:{rest}" if rest else "")
+    if isinstance(error, Busy):
+        return f"Wait, then run it again: {error}."
+    if isinstance(error, UnderstudyError):
+        return f"Run it again once this is put right, finished work is kept: {type(error).__name__}: {error}"
+    return (
+        "Run it again, finished work is kept; when it fails the same way, this is a bug to report: "
+        f"{type(error).__name__}: {error}"
+    )
+
+
+@contextmanager
+def _bars(config: Config | None = None, home: Path | None = None, **_: Any) -> Iterator[None]:
+    """Progress artifacts, unless somebody shows them already."""
+    if config is None or home is None or any(isinstance(sink, ProgressArtifacts) for sink in progress.SINKS):
+        yield
+        return
+    bars = ProgressArtifacts(Workspace(home=home.resolve(), config=config))
+    progress.SINKS.append(bars)
+    try:
+        yield
+    finally:
+        progress.SINKS.remove(bars)

@@ -1,0 +1,127 @@
+"""
+What the UI shows of work that is still going on: bars, and the losses of a training.
+
+Nothing here may end the work it shows: an API that fails is told about in the log and asked again after a while. Nor
+may it slow it down: after each call it waits until the call was at most a hundredth of the time.
+"""
+
+import json
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import UUID
+
+from prefect.artifacts import create_progress_artifact, create_table_artifact, update_progress_artifact
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import ArtifactUpdate
+
+from understudy.interfaces import Report
+from understudy.report import training
+from understudy.text import one_line, slug
+from understudy.workspace import Workspace
+
+REST_SECONDS = 60.0
+SHARE = 0.01  # of the time, at most, for one artifact
+LOSSES = "Losses in nats per answer token, one row per iteration; the first valid loss is the base's."
+log = logging.getLogger("understudy.live")
+
+
+def key(workspace: Workspace, what: str) -> str:
+    """An artifact key: letters, digits and hyphens only."""
+    return slug(f"{workspace.config.name}-{what}")
+
+
+@contextmanager
+def unharmed(what: str) -> Iterator[None]:
+    """Let the block fail with no more than a line in the log: `what` is not shown then."""
+    try:
+        yield
+    except Exception as error:
+        log.warning("%s cannot be shown in the UI; the work goes on (%s)", what, one_line(str(error), 200))
+
+
+class Shown:
+    """One artifact that follows what it shows."""
+
+    def __init__(self, what: str, every_seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self.what, self.every_seconds, self.clock = what, every_seconds, clock
+        self.artifact: UUID | None = None
+        self._next = clock() + every_seconds
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time to show something newer."""
+        return self.clock() >= self._next
+
+    def put(self, create: Callable[[], UUID], update: Callable[[UUID], object]) -> None:
+        """Show what is known now."""
+        began, wait = self.clock(), REST_SECONDS
+        with unharmed(self.what):
+            if self.artifact is None:
+                self.artifact = create()
+            else:
+                update(self.artifact)
+            wait = max(self.every_seconds, (self.clock() - began) / SHARE)
+        self._next = self.clock() + wait
+
+
+class LiveLosses:
+    """A report that also keeps the loss table in the UI up to date, from the metrics.jsonl that grows in `out`."""
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        out: Path,
+        report: Report,
+        every_seconds: float = 5.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.file, self.report, self.key = out / "metrics.jsonl", report, key(workspace, "loss")
+        self.shown = Shown("the loss table", every_seconds, clock)
+
+    def __call__(self, done: int, total: int, note: str = "") -> None:
+        """Pass the report on, and show the losses so far when that is due."""
+        self.report(done, total, note)
+        if self.shown.due:
+            self.shown.put(self._create, self._update)
+
+    def _create(self) -> UUID:
+        return create_table_artifact(key=self.key, table=self._rows(), description=f"{LOSSES} Still training.")
+
+    def _update(self, artifact: UUID) -> None:
+        with get_client(sync_client=True) as client:
+            client.update_artifact(artifact, ArtifactUpdate(data=json.dumps(self._rows())))
+
+    def _rows(self) -> list[dict[str, training.Cell]]:
+        return training.table(training.lines(self.file))
+
+
+class ProgressArtifacts:
+    """Shows each stage over two seconds as a progress bar in the UI."""
+
+    def __init__(
+        self, workspace: Workspace, every_seconds: float = 2.0, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.workspace, self.every_seconds, self.clock = workspace, every_seconds, clock
+        self._bars: dict[str, Shown] = {}
+
+    def update(self, stage: str, done: int, total: int, note: str) -> None:
+        """Create or move the bar, at most every `every_seconds`."""
+        if stage not in self._bars:
+            self._bars[stage] = Shown(f"the bar of {stage}", self.every_seconds, self.clock)
+        bar = self._bars[stage]
+        if bar.due and total:
+            percent, name = round(100 * done / total, 1), key(self.workspace, f"progress-{stage}")
+            bar.put(
+                lambda: create_progress_artifact(percent, key=name, description=note),
+                lambda artifact: update_progress_artifact(artifact, percent, description=note),
+            )
+
+    def close(self, stage: str, seconds: float, failed: bool) -> None:
+        """Fill the bar of a stage that ended well."""
+        bar = self._bars.pop(stage, None)
+        if bar is not None and bar.artifact is not None and not failed:
+            with unharmed(bar.what):
+                update_progress_artifact(bar.artifact, 100.0)

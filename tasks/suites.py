@@ -1,0 +1,172 @@
+"""Tasks of forgetting: what base and adapter say to the suites, and how far apart they are."""
+
+from collections.abc import Iterator, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from prefect import task
+from prefect.utilities.annotations import quote
+
+from tasks import policies
+from tasks.candidates import Rows, kept_file
+from understudy import registry, store, suites
+from understudy.progress import track
+from understudy.records import AssetRef, Divergence, Drift, Message, ModelRefs, Record, Sample, SuiteAnswers
+from understudy.stages.evaluate import BASE, TUNED, Outcomes
+from understudy.suites import conversations
+from understudy.workspace import Workspace
+
+QUICK = 4
+"""The quick suites are every fourth item."""
+
+
+def measured(workspace: Workspace, model: ModelRefs, samples: dict[str, AssetRef], rows: Rows) -> dict[str, AssetRef]:
+    """What base and adapter said to the suites, and their drift; {} where the preset wants none."""
+    if not workspace.config.evaluate.suites:
+        return {}
+    weights = {
+        BASE: (f"bases/{Path(model.base.path).name}.scoring", None),
+        TUNED: (f"{workspace.config.name}/{model.run}", model.adapter),
+    }
+    found = {
+        name: policies.made(
+            ask,
+            "suites",
+            workspace,
+            [model.base, *([adapter] if adapter else [])],
+            [registry.identity("engine", "mlx", {}), _digest(workspace, marks=False)],
+            {"place": place},
+            candidate=name,
+            model=model.base,
+            adapter=adapter,
+        )
+        for name, (place, adapter) in weights.items()
+    }
+    found["drift"] = policies.made(
+        drift,
+        "drift",
+        workspace,
+        [model.base, model.adapter, found[BASE], samples[TUNED]],
+        registry.identity("engine", "mlx", {}),
+        {"run": model.run},
+        model=model,
+        base_said=found[BASE],
+        tuned_said=samples[TUNED],
+        rows=quote(rows),
+    )
+    return found
+
+
+def identity(workspace: Workspace) -> str | None:
+    """What decides how the answers are marked; None where nothing is asked."""
+    return _digest(workspace, marks=True) if workspace.config.evaluate.suites else None
+
+
+@task(name="ask-suites", task_run_name="ask-suites-{candidate}", **policies.ASSET)
+def ask(
+    workspace: Workspace, made_from: str, place: str, candidate: str, model: AssetRef, adapter: AssetRef | None
+) -> AssetRef:
+    """What one model says to every prompt, and how likely it finds each answer of every question."""
+    if found := policies.ready("suites", workspace, made_from, {"place": place}):
+        return found
+    prompts, choices = _prompts(workspace), _choices(workspace)
+    files = workspace.file(model), workspace.file(adapter) if adapter else None
+    engine = workspace.engine("mlx", kept=kept_file(workspace, place, model, adapter))
+    with track(f"suites {candidate}") as report:
+        said = engine.complete(*files, [prompt.conversation for prompt in prompts], suites.MAX_TOKENS, report)
+        log_p = engine.likelihoods(*files, [(choice.conversation, choice.answers) for choice in choices], report)
+    answers = SuiteAnswers(
+        said={prompt.id: one.text for prompt, one in zip(prompts, said, strict=True)},
+        log_p={choice.id: one for choice, one in zip(choices, log_p, strict=True)},
+    )
+    return workspace.save("suites", [answers], made_from, place=place)
+
+
+@task(name="measure-drift", **policies.ASSET)
+def drift(
+    workspace: Workspace,
+    made_from: str,
+    run: str,
+    model: ModelRefs,
+    base_said: AssetRef,
+    tuned_said: AssetRef,
+    rows: Rows,
+) -> AssetRef:
+    """How far the adapter strays from the base: on the base's answers to general prompts, on its own to questions."""
+    if found := policies.ready("drift", workspace, made_from, {"run": run}):
+        return found
+    said: SuiteAnswers = workspace.read(base_said)
+    own: list[Sample] = workspace.rows(tuned_said)
+    answered = [("general", p.id, p.conversation, said.said[p.id]) for p in _prompts(workspace)]
+    answered += [
+        ("domain", s.document_id, conversations.question(row), s.text or "")
+        for s, (_, row) in zip(own, rows, strict=True)
+    ]
+    # An empty answer has nothing but its end token to differ in, and a base that says nothing says it always.
+    heard = [one for one in answered if one[3].strip()]
+    with track("drift") as report:
+        apart = workspace.engine("mlx").divergence(
+            workspace.file(model.base),
+            workspace.file(model.adapter),
+            [[*asked, Message(role="assistant", content=text)] for _, _, asked, text in heard],
+            report,
+        )
+    found_out = [
+        Drift(kind=kind, name=name, divergence=one) for (kind, name, _, _), one in zip(heard, apart, strict=True)
+    ]
+    return workspace.save("drift", found_out, made_from, run=run)
+
+
+def outcomes(workspace: Workspace, found: dict[str, AssetRef]) -> dict[str, dict[str, Outcomes]]:
+    """Suite > candidate > item > passed."""
+    said: dict[str, SuiteAnswers] = {name: workspace.read(found[name]) for name in (BASE, TUNED) if name in found}
+    told: dict[str, dict[str, Outcomes]] = {}
+    for name, answers in said.items():
+        marks = {
+            "instructions": suites.passed(_few(workspace, suites.instructions()), answers.said),
+            "stays_itself": suites.passed(_few(workspace, suites.stay_yourself()), answers.said),
+            "choices": suites.chosen(_choices(workspace), answers.log_p),
+        }
+        for suite, passed in marks.items():
+            told.setdefault(suite, {})[name] = passed
+    return told
+
+
+def drifts(workspace: Workspace, found: dict[str, AssetRef]) -> dict[str, list[tuple[str, Divergence]]]:
+    """'general', 'domain' > what each answer shows; {} where nothing was measured."""
+    rows: list[Drift] = workspace.rows(found["drift"]) if "drift" in found else []
+    return {
+        kind: told
+        for kind in ("general", "domain")
+        if (told := [(row.name, row.divergence) for row in rows if row.kind == kind])
+    }
+
+
+def _few(workspace: Workspace, items: Sequence[Any]) -> Sequence[Any]:
+    return items[::QUICK] if workspace.config.evaluate.suites == "quick" else items
+
+
+def _prompts(workspace: Workspace) -> list[suites.Prompt]:
+    return [*_few(workspace, suites.instructions()), *_few(workspace, suites.stay_yourself())]
+
+
+def _choices(workspace: Workspace) -> Sequence[suites.Choice]:
+    return _few(workspace, suites.choices())
+
+
+def _digest(workspace: Workspace, marks: bool) -> str:
+    """What is asked; with `marks` also what counts as right."""
+    return _digest_of(workspace.config.evaluate.suites == "quick", marks)
+
+
+@cache
+def _digest_of(quick: bool, marks: bool) -> str:
+    step = QUICK if quick else 1
+
+    def plain(items: Sequence[Record]) -> Iterator[Any]:
+        for item in items[::step]:
+            yield item.model_dump(mode="json", exclude=None if marks else {"checks"})
+
+    asked = (suites.instructions(), suites.stay_yourself(), suites.choices())
+    return store.fingerprint(suites.MAX_TOKENS, [list(plain(items)) for items in asked])

@@ -1,0 +1,121 @@
+"""Champion and challenger, on samples made by hand: nothing is trained, everything else is real."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.flows.conftest import ROOT
+from tests.unit.pairs import pair
+from understudy import champion
+from understudy.config import load
+from understudy.records import AssetRef, Challenge, DatasetRefs, FusedCard, ModelRefs, Pair, Sample, ScoreRefs
+from understudy.stages import split as splitting
+from understudy.workspace import Workspace
+
+pytestmark = pytest.mark.usefixtures("prefect_server")
+METRICS = [{"use": "nll"}]
+TALKS = ("kettle", "lever", "bread", "bicycle", "bridge", "soap")
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    changes = {"name": "tea", "evaluate.metrics": METRICS, "split.test": 0.5}
+    return Workspace(home=tmp_path, config=load(ROOT / "deployments/presets/demo.yaml", changes))
+
+
+def dataset(found: Workspace) -> DatasetRefs:
+    pairs = [
+        pair(talk, at, f"What does the {talk} teach about {topic}?")
+        for talk in TALKS
+        for at, topic in enumerate(("heat", "force", "patience", "colour"), 1)
+    ]
+    kept: dict[str, Pair] = {one.pair_id: one for one in pairs}
+    plan = splitting.split(pairs, found.config.split.model_copy(update={"near_duplicate": 1.0}), 0)
+    found.save("pairs", pairs, "hand")
+    for side in splitting.SIDES:
+        found.save(side, [splitting.example(kept[name]) for name in plan.sides[side]], "hand")
+    found.save("split", [plan], "hand")
+    return found.dataset()
+
+
+def run(found: Workspace, rows: DatasetRefs, name: str, nll: float, tokens: int = 10) -> tuple[ModelRefs, ScoreRefs]:
+    """A finished run whose fused model gives every held-out answer `nll` nats."""
+    from tasks import candidates
+
+    def fill(out: Path) -> FusedCard:
+        (out / "weights").write_text(name)
+        return FusedCard(architecture="llama", parameters=1, changed_share=1.0)
+
+    fused = found.build_folder("fused", fill, name, run=name)
+    made_from = found.fingerprint("samples", [fused, rows.test], found.engine_identity("mlx"))
+    told = [
+        Sample(pair_id=one.pair_id, document_id=one.document_id, nll=nll + 0.01 * at, tokens=tokens)
+        for at, (one, _) in enumerate(candidates.test_rows(found, rows))
+    ]
+    ref = found.save("samples", told, made_from, run=name, candidate="fused")
+    model = ModelRefs(run=name, base=fused, adapter=fused, fused=fused, files={"F16": fused})
+    return model, ScoreRefs(scorecard=ref, report=ref)
+
+
+def decided(found: Workspace, rows: DatasetRefs, made: tuple[ModelRefs, ScoreRefs]) -> Challenge:
+    from prefect import flow
+
+    from tasks import champion as deciding
+
+    @flow
+    def decide() -> Challenge:
+        outcome = deciding.decide(found, rows, *made)
+        deciding.show(found, outcome, "", [])
+        return outcome
+
+    return decide()
+
+
+@pytest.mark.parametrize(
+    ("nll", "tokens", "word", "promoted"),
+    [(12.0, 10, "better", True), (12.0, 30, "better", True), (20.0, 10, "no worse", False), (28.0, 10, "worse", False)],
+)
+def test_only_a_better_model_takes_the_champions_place(
+    workspace: Workspace, nll: float, tokens: int, word: str, promoted: bool
+) -> None:
+    rows, models = dataset(workspace), workspace.home / "models/tea"
+    run(workspace, rows, "aaaaaaaa", 20.0)
+    champion.promote(models, "aaaaaaaa", ["first"])
+    found = decided(workspace, rows, run(workspace, rows, "bbbbbbbb", nll, tokens))
+    assert (found.verdicts["nll_per_token"], found.promoted) == (word, promoted)
+    now = champion.current(models)
+    assert now and now.name == ("bbbbbbbb" if promoted else "aaaaaaaa")
+    assert champion.history(models)[-1].action == ("promoted" if promoted else "refused")
+
+
+def test_what_one_rolled_back_from_or_what_has_no_good_file_is_refused(workspace: Workspace) -> None:
+    rows, models = dataset(workspace), workspace.home / "models/tea"
+    run(workspace, rows, "aaaaaaaa", 20.0)
+    champion.promote(models, "aaaaaaaa", ["first"])
+    model, score = run(workspace, rows, "bbbbbbbb", 12.0)
+    bad = score.model_copy(update={"refused": {"F16": "not like the fused model"}})
+    assert not decided(workspace, rows, (model, bad)).promoted
+    assert decided(workspace, rows, (model, score)).promoted
+    champion.rollback(models)
+    found = decided(workspace, rows, (model, score))
+    assert not found.promoted and found.reasons[0].startswith("somebody rolled back from it")
+
+
+def test_training_again_is_worth_it_only_with_enough_new_rows(workspace: Workspace) -> None:
+    from prefect import flow
+
+    from tasks import champion as deciding
+
+    rows, models = dataset(workspace), workspace.home / "models/tea"
+    told: list[AssetRef | str | None] = [deciding.why_train(workspace)]
+    run(workspace, rows, "aaaaaaaa", 20.0)
+    champion.promote(models, "aaaaaaaa", ["first"])
+    decided(workspace, rows, run(workspace, rows, "bbbbbbbb", 20.0))
+    told.append(flow(lambda: deciding.why_train(workspace), name="why")())
+    (models / "bbbbbbbb/trained_on.json").unlink()
+    (models / "bbbbbbbb/.trained_on.json.manifest.json").unlink()
+    few = workspace.model_copy(
+        update={"config": load(ROOT / "deployments/presets/demo.yaml", {"name": "tea", "sync.min_new_pairs": 1})}
+    )
+    told.append(deciding.why_train(few))
+    assert told[0] == "there is no champion yet" and told[1] is None and "new rows in train" in str(told[2])

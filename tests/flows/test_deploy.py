@@ -1,0 +1,315 @@
+"""A real server and a real worker, started by `deploy.py` as a person would, and all of it gone afterwards."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+import yaml
+
+from deployments import processes, server
+from tests.flows.conftest import ROOT
+
+TALKS = sorted((ROOT / "deployments/sample_channel").glob("0*"))[:3]
+PRESET = {
+    "name": "tea",
+    "permission": "owned",
+    "teacher": {"use": "extractive"},
+    "questions": {"seconds_per_question": 60},
+    "base": {"use": "scratch"},
+    "trainer": {"use": "mlx_lora", "rank": 4},
+}
+
+
+FLOWS = ("pipeline", "build-dataset", "build-model", "score-model", "sync-channel")
+ZONE = ZoneInfo("Asia/Tokyo")
+AT = datetime.now(ZONE) + timedelta(hours=12)  # no test of this module runs while its schedule fires
+PATIENCE_SECONDS = 600.0  # what a loaded machine is given; nothing here waits longer than it has to
+
+
+class Deployed:
+    """The server as the tests see it: by its API."""
+
+    def __init__(self, folder: Path, port: int) -> None:
+        self.folder, self.port = folder, port
+        self.api = f"http://127.0.0.1:{port}/api"
+        self.told: list[str] = []
+
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        data = json.dumps(body).encode() if body is not None else None
+        asked = urllib.request.Request(
+            f"{self.api}/{path}", method=method, data=data, headers={"content-type": "application/json"}
+        )
+        end = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            try:
+                with urllib.request.urlopen(asked, timeout=PATIENCE_SECONDS) as reply:
+                    return json.loads(reply.read() or b"null")
+            except urllib.error.HTTPError as error:
+                if error.code != 503 or time.monotonic() > end:  # its database is busy, on a loaded machine
+                    raise
+            time.sleep(1)
+
+    def start(self, deployment: str, config: dict[str, Any] | None = None, **more: Any) -> str:
+        """A run of `deployment` with changes to its parameters, as the form of the UI asks for it."""
+        found = self.call("GET", f"deployments/name/{deployment}")
+        told = {"config": found["parameters"]["config"] | (config or {})} | more
+        return str(self.call("POST", f"deployments/{found['id']}/create_flow_run", {"parameters": told})["id"])
+
+    def state(self, run: str) -> dict[str, Any]:
+        return dict(self.call("GET", f"flow_runs/{run}")["state"])
+
+    def ended(self, run: str) -> dict[str, Any]:
+        done = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+        until(lambda: self.state(run)["type"] in done)
+        return self.state(run)
+
+
+def until(true: Callable[[], Any]) -> None:
+    """Wait for what another process does."""
+    end = time.monotonic() + PATIENCE_SECONDS
+    while not true():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.2)
+
+
+def script(name: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    clean = {key: value for key, value in os.environ.items() if key not in ("PREFECT_API_URL", "PREFECT_HOME")}
+    return subprocess.run(
+        [sys.executable, str(ROOT / "deployments" / name), *arguments],
+        env=clean | environment,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+def free_port() -> int:
+    with HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as probe:
+        return int(probe.server_address[1])
+
+
+@pytest.fixture(scope="module")
+def webhook() -> Iterator[tuple[str, list[str]]]:
+    """A page that keeps what is posted to it."""
+    posted: list[str] = []
+
+    class Page(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            posted.append(self.rfile.read(int(self.headers["content-length"])).decode())
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Page) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{running.server_address[1]}", posted
+        running.shutdown()
+
+
+@pytest.fixture(scope="module")
+def preset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("deployed")
+    (folder / "talks").mkdir()
+    for file in TALKS:
+        shutil.copy(file, folder / "talks")
+    told = PRESET | {"source": {"use": "documents", "path": str(folder / "talks")}}
+    (folder / "tea.yaml").write_text(yaml.safe_dump(told))
+    return folder / "tea.yaml"
+
+
+def arguments(preset: Path, *more: str) -> list[str]:
+    state, home = preset.parent / "state", preset.parent / "home"
+    return ["--state", str(state), "--home", str(home), "--preset", str(preset), *more]
+
+
+@pytest.fixture(scope="module")
+def deployed(preset: Path, webhook: tuple[str, list[str]]) -> Iterator[Deployed]:
+    """Everything `deploy.py` starts, with a schedule in another time zone than the machine's."""
+    found = Deployed(preset.parent, free_port())
+    options = ["--port", str(found.port), "--timezone", ZONE.key, "--notify", webhook[0]]
+    options += ["--cron", f"{AT.minute} {AT.hour} * * *"]
+    try:
+        done = script("deploy.py", *arguments(preset, *options), TZ="America/New_York")
+        assert done.returncode == 0, done.stderr
+        found.told = done.stdout.splitlines()
+        yield found
+    finally:
+        running = processes.load(preset.parent / "state")
+        processes.stop(running.worker)
+        processes.stop(running.server)
+
+
+def test_it_says_where_the_page_is_and_how_to_stop(deployed: Deployed) -> None:
+    assert deployed.told[0].endswith(f"http://127.0.0.1:{deployed.port}")
+    assert "deployments/undeploy.py" in deployed.told[-1]
+    with urllib.request.urlopen(f"http://127.0.0.1:{deployed.port}/ui-settings", timeout=PATIENCE_SECONDS) as reply:
+        assert json.loads(reply.read())["api_url"] == deployed.api, "the page asks its own server"
+
+
+def test_every_flow_can_be_started_and_one_run_of_each_at_a_time(deployed: Deployed) -> None:
+    found = {item["name"]: item for item in deployed.call("POST", "deployments/filter", {}) if not item["schedules"]}
+    assert set(found) == {f"{flow}-tea" for flow in FLOWS[:-1]}
+    nightly = deployed.call("GET", "deployments/name/sync-channel/sync-channel-tea")
+    for item in (*found.values(), nightly):
+        assert item["global_concurrency_limit"]["limit"] == 1 and set(item["tags"]) == {"understudy", "tea"}
+    assert {item["concurrency_options"]["collision_strategy"] for item in found.values()} == {"ENQUEUE"}
+    assert nightly["concurrency_options"]["collision_strategy"] == "CANCEL_NEW"
+    limits = deployed.call("POST", "v2/concurrency_limits/filter", {})
+    assert {"teacher", "youtube"} <= {limit["name"] for limit in limits}
+
+
+def test_the_form_explains_what_it_asks_for(deployed: Deployed) -> None:
+    schema = deployed.call("GET", "deployments/name/pipeline/pipeline-tea")["parameter_openapi_schema"]
+    assert schema["properties"]["home"]["description"].startswith("The folder of data/")
+    split = schema["definitions"]["SplitSettings"]["properties"]["min_documents"]
+    assert split["description"].startswith("talks that valid and test hold")
+    sync = deployed.call("GET", "deployments/name/sync-channel/sync-channel-tea")["parameter_openapi_schema"]
+    assert sync["properties"]["retrain"]["type"] == "boolean"
+
+
+@pytest.mark.skipif(server.cannot_schedule() is not None, reason="this SQLAlchemy keeps Prefect from scheduling")
+def test_the_schedule_is_in_its_own_time_zone(deployed: Deployed) -> None:
+    nightly = deployed.call("GET", "deployments/name/sync-channel/sync-channel-tea")
+    asked = {"deployments": {"id": {"any_": [nightly["id"]]}}, "limit": 3}
+    until(lambda: deployed.call("POST", "flow_runs/filter", asked))
+    for run in deployed.call("POST", "flow_runs/filter", asked):
+        at = datetime.fromisoformat(run["expected_start_time"]).astimezone(ZONE)
+        assert (at.hour, at.minute) == (AT.hour, AT.minute)
+
+
+def test_a_value_that_cannot_be_is_refused_before_there_is_a_run(deployed: Deployed) -> None:
+    for wrong, told in (({"seed": -1}, "config.seed"), ({"sede": 1}, "sede")):
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            deployed.start("pipeline/pipeline-tea", wrong)
+        assert refused.value.code == 409 and told in refused.value.read().decode()
+
+
+def test_runs_take_changed_values_and_a_failed_one_is_told(
+    deployed: Deployed, preset: Path, webhook: tuple[str, list[str]]
+) -> None:
+    """Two runs at once: the preset is gone by then, one has a channel of its own, one a folder that is not there."""
+    kept = preset.read_text()
+    preset.unlink()
+    try:
+        changed = deployed.start("pipeline/build-dataset-tea", {"name": "changed"})
+        failed = deployed.start("sync-channel/sync-channel-tea", {"source": {"use": "documents", "path": "nowhere"}})
+        assert deployed.ended(failed)["type"] == "FAILED"
+        assert deployed.ended(changed)["type"] == "COMPLETED", deployed.state(changed)["message"]
+    finally:
+        preset.write_text(kept)
+    assert (deployed.folder / "home/data/changed/dataset/train.jsonl").is_file()
+    assert deployed.call("GET", f"flow_runs/{changed}")["name"] == "changed"
+    until(lambda: any("Failed. Correct the parameters and run it again: source.path" in text for text in webhook[1]))
+
+
+def test_a_night_that_comes_while_the_last_one_works_is_dropped_and_what_was_asked_for_waits(
+    deployed: Deployed,
+) -> None:
+    """The slot of each deployment is taken by a run that this test plays."""
+    for name, expected in (
+        ("sync-channel/sync-channel-tea", "Cancelled"),
+        ("pipeline/score-model-tea", "AwaitingConcurrencySlot"),
+    ):
+        first = _held(deployed, name)
+        second = deployed.start(name)
+        until(lambda run=second, word=expected: deployed.state(run)["name"] == word)
+        _let_go(deployed, first)
+        if expected != "Cancelled":
+            deployed.call("POST", f"flow_runs/{second}/set_state", {"state": {"type": "CANCELLED"}, "force": True})
+
+
+def _held(deployed: Deployed, name: str) -> str:
+    """A run of a deployment that holds its slot, as one does that never ends."""
+    found = deployed.call("GET", f"deployments/name/{name}")["global_concurrency_limit"]
+    deployed.call("PATCH", f"v2/concurrency_limits/{found['id']}", {"active_slots": 1})
+    return str(found["id"])
+
+
+def _let_go(deployed: Deployed, limit: str) -> None:
+    deployed.call("PATCH", f"v2/concurrency_limits/{limit}", {"active_slots": 0})
+
+
+def test_a_run_that_was_silent_is_marked_crashed_and_told(deployed: Deployed, webhook: tuple[str, list[str]]) -> None:
+    """The automation as it stands in the file, with seconds for minutes, on a run whose process is gone."""
+    [found] = [a for a in deployed.call("POST", "automations/filter", {}) if a["name"].endswith("run-crashed")]
+    trigger = found["trigger"] | {"within": 10}
+    told = {key: found[key] for key in ("name", "description", "enabled", "actions")} | {"trigger": trigger}
+    deployed.call("PUT", f"automations/{found['id']}", told)
+    flow = deployed.call("POST", "flows/filter", {"flows": {"name": {"any_": ["sync-channel"]}}})[0]
+    run = deployed.call("POST", "flow_runs/", {"flow_id": flow["id"], "name": "lost", "state": {"type": "RUNNING"}})
+    now = datetime.now(ZoneInfo("UTC")).isoformat()
+    event = {
+        "occurred": now,
+        "event": "prefect.flow-run.heartbeat",
+        "resource": {"prefect.resource.id": f"prefect.flow-run.{run['id']}", "prefect.resource.name": "lost"},
+        "related": [
+            {
+                "prefect.resource.id": f"prefect.flow.{flow['id']}",
+                "prefect.resource.role": "flow",
+                "prefect.resource.name": "sync-channel",
+            }
+        ],
+        "id": str(uuid.uuid4()),
+    }
+    deployed.call("POST", "events", [event])
+    until(lambda: deployed.state(run["id"])["type"] == "CRASHED")
+    assert deployed.state(run["id"])["message"].startswith("Run it again, finished work is kept")
+    until(lambda: any("lost Crashed. Run it again" in text for text in webhook[1]))
+    assert all(json.loads(text)["text"].startswith("sync-channel ") for text in webhook[1])
+
+
+def test_a_second_time_nothing_is_started_twice_and_another_name_takes_the_olds_place(
+    deployed: Deployed, preset: Path
+) -> None:
+    before = processes.load(preset.parent / "state")
+    preset.write_text(preset.read_text().replace("name: tea", "name: coffee"))
+    done = script("deploy.py", *arguments(preset, "--port", str(deployed.port)))
+    assert done.returncode == 0, done.stderr
+    after = processes.load(preset.parent / "state")
+    assert (after.server, after.worker) == (before.server, before.worker)
+    assert set(after.channels) == {"coffee"} and "rename data/tea" in done.stdout
+    names = {found["name"] for found in deployed.call("POST", "deployments/filter", {})}
+    assert names == {f"{flow}-coffee" for flow in FLOWS}
+
+
+def test_a_pool_of_another_type_is_not_used(deployed: Deployed, preset: Path) -> None:
+    deployed.call("POST", "work_pools/", {"name": "boxes", "type": "docker"})
+    done = script("deploy.py", *arguments(preset, "--pool", "boxes"))
+    assert done.returncode == 2 and "'boxes' already, of type 'docker'" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_taken_port_says_who_has_it(deployed: Deployed, preset: Path, tmp_path: Path) -> None:
+    done = script("deploy.py", "--state", str(tmp_path), "--preset", str(preset), "--port", str(deployed.port))
+    assert done.returncode == 2 and "another Prefect server" in done.stderr
+    assert f"--port {deployed.port + 1}" in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+def test_undeploying_ends_what_was_started_and_nothing_else(deployed: Deployed, preset: Path) -> None:
+    state = preset.parent / "state"
+    before = processes.load(state)
+    other = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    done = script("undeploy.py", "--state", str(state))
+    assert done.returncode == 0, done.stderr
+    assert "Stopped: worker, server." in done.stdout
+    assert not processes.alive(before.server) and not processes.alive(before.worker)
+    assert other.poll() is None
+    other.kill()
+    assert processes.answers(deployed.api) is not None
+    assert "nothing is deployed" in script("undeploy.py", "--state", str(state)).stdout

@@ -1,0 +1,183 @@
+"""What the UI shows of a training, and trials before it, on a tiny setting."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.flows.conftest import ROOT, TINY, files_under
+from understudy.config import load
+from understudy.errors import ConfigError
+from understudy.records import RunRecord, TrialCard
+from understudy.workspace import Workspace
+
+pytestmark = pytest.mark.usefixtures("prefect_server")
+FAST = TINY | {"export.types": ["Q8_0"], "tune.min_updates": 2}
+
+
+def workspace(home: Path, **changes: Any) -> Workspace:
+    return Workspace(home=home, config=load(ROOT / "deployments/presets/demo.yaml", FAST | changes))
+
+
+def train(where: Workspace) -> Any:
+    """The flow of the model, as far as the adapter: what comes after it has tests of its own."""
+    from prefect import flow
+
+    from tasks import model, policies, publish, training
+
+    @flow(name="only-train")
+    def only_train() -> Any:
+        dataset = where.dataset()
+        base = model.base(where, dataset.pairs, dataset.split)
+        chosen, tried = training.tuned(where, base, dataset)
+        inputs, keys = [base, dataset.train, dataset.valid], chosen.run_keys(base, dataset)
+        adapter = policies.made(
+            training.train, "adapter", chosen, inputs, keys=keys, base=base, dataset=dataset, tried=tried
+        )
+        publish.losses(chosen, adapter)
+        return keys["run"]
+
+    return only_train()
+
+
+def artifacts(key: str) -> list[dict[str, Any]]:
+    """All versions of the artifact `key`, the newest first."""
+    from prefect.client.orchestration import get_client
+
+    with get_client(sync_client=True) as client:
+        asked = {"artifacts": {"key": {"any_": [key]}}, "sort": "CREATED_DESC"}
+        return client.request("POST", "/artifacts/filter", json=asked).json()
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory, prefect_server: None) -> Path:
+    """A home with the sample's dataset."""
+    from flows.pipeline import pipeline
+
+    folder = tmp_path_factory.mktemp("home")
+    pipeline(config=workspace(folder).config, home=folder, only="dataset")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def plain(home: Path) -> str:
+    """The run that is made without trials."""
+    return train(workspace(home))
+
+
+def test_losses_and_answers_are_shown_again_when_the_training_was_cached(home: Path, plain: str) -> None:
+    shown = {key: artifacts(key) for key in ("sample-loss", "sample-loss-curve")}
+    before = files_under(home)
+    assert train(workspace(home)) == plain and files_under(home) == before
+    for key, earlier in shown.items():
+        assert len(artifacts(key)) == len(earlier) + 1 and artifacts(key)[0]["data"] == earlier[0]["data"]
+    page, table = artifacts("sample-loss-curve")[0]["data"], json.loads(artifacts("sample-loss")[0]["data"])
+    assert "](data:image/svg+xml;base64," in page and page.count("- *iteration 0:* ") == 3
+    assert table[0]["iteration"] == 0 and table[0]["valid loss"] and table[-1]["train loss"]
+
+
+def test_a_run_leaves_a_record_of_how_it_was_made(home: Path, plain: str) -> None:
+    where = workspace(home)
+    record: RunRecord = where.read(where.current("run", run=plain))
+    assert record.dataset == where.dataset() and record.trials == [] and record.seed == where.config.seed
+    assert record.result == where.read(where.current("adapter", run=plain))
+
+
+def test_a_record_that_was_deleted_is_written_again_without_training(home: Path, plain: str) -> None:
+    where = workspace(home)
+    file = home / where.path("run", run=plain)
+    weights = home / where.path("adapter", run=plain) / "adapters.safetensors"
+    file.unlink()
+    before = weights.stat().st_mtime_ns
+    assert train(where) == plain and file.is_file() and weights.stat().st_mtime_ns == before
+
+
+def test_trials_come_first_are_kept_and_their_winner_has_a_run_of_its_own(home: Path, plain: str) -> None:
+    where = workspace(home, **{"tune.trials": 3})
+    run = train(where)
+    before = files_under(home)
+    assert train(where) == run and files_under(home) == before
+    record: RunRecord = where.read(where.current("run", run=run))
+    rates = [card.learning_rate for card in record.trials]
+    assert rates == sorted(rates) and {1e-4, 3e-4, 9e-4} <= set(rates)
+    assert record.settings["trainer"]["learning_rate"] in rates
+    assert (run == plain) == (record.settings["trainer"]["learning_rate"] == 1e-4)
+    table = json.loads(artifacts("sample-tune")[0]["data"])
+    assert [row["learning rate"] for row in table] == rates and [r["outcome"] for r in table].count("taken") == 1
+    for folder in (home / "models/sample/tune").iterdir():
+        TrialCard.model_validate_json((folder / "card.json").read_bytes())
+    with pytest.raises(ConfigError, match="^- fused of 'sample' is not there"):  # the adapter was found by its trials
+        where.model(where.dataset())
+
+
+def test_a_tuned_model_whose_trials_are_not_there_is_said_to_be_missing(home: Path, plain: str) -> None:
+    other = workspace(home, **{"tune.trials": 3, "trainer.rank": 2})
+    with pytest.raises(ConfigError, match="trials of 'sample' are not there .* run without --only"):
+        other.model(other.dataset())
+
+
+def test_trials_that_all_diverge_end_the_run_with_what_to_do(home: Path) -> None:
+    where = workspace(home, **{"tune.trials": 3, "trainer.learning_rate": 1e30})
+    with pytest.raises(ConfigError, match=r"no learning rate of 'sample' can be used .*became nan.* lower"):
+        train(where)
+
+
+def test_while_it_trains_one_table_follows_the_losses(home: Path, plain: str, tmp_path: Path) -> None:
+    from tasks.live import LiveLosses
+
+    where, now = workspace(home, name="live"), [0.0]
+    source = home / workspace(home).path("adapter", run=plain) / "metrics.jsonl"
+    lines, heard = source.read_text().splitlines(keepends=True), []
+    live = LiveLosses(where, tmp_path, lambda *told: heard.append(told), clock=lambda: now[0])
+    for until in (1, len(lines)):
+        (tmp_path / "metrics.jsonl").write_text("".join(lines[:until]))
+        live(until, len(lines), "loss 1")
+        live(until, len(lines), "loss 1")
+        now[0] += 6
+        live(until, len(lines), "loss 1")
+        [shown] = artifacts("live-loss")
+        assert len(json.loads(shown["data"])) == len({json.loads(line)["iteration"] for line in lines[:until]})
+    assert len(heard) == 6
+
+
+def test_an_api_that_fails_is_asked_again_later_and_never_ends_the_work(
+    home: Path, tmp_path: Path, caplog: Any
+) -> None:
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    from tasks.live import REST_SECONDS, LiveLosses, ProgressArtifacts
+
+    now = [0.0]
+    (tmp_path / "metrics.jsonl").write_text('{"iteration": 0, "valid_loss": 2.0}\n')
+    live = LiveLosses(workspace(home), tmp_path, lambda done, total, note="": None, clock=lambda: now[0])
+    bars = ProgressArtifacts(workspace(home), clock=lambda: now[0])
+    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}):
+        for _ in range(3):
+            live(1, 2)
+            bars.update("train", 1, 2, "")
+            now[0] += REST_SECONDS / 2
+        bars.close("train", 1.0, False)
+    told = [record.message for record in caplog.records if "the work goes on" in record.message]
+    assert len(told) == 2 and "the loss table" in told[0] and "the bar of train" in told[1]
+
+
+def test_a_slow_api_gets_a_hundredth_of_the_time(tmp_path: Path) -> None:
+    from uuid import uuid4
+
+    from tasks.live import Shown
+
+    now = [0.0]
+    shown = Shown("it", every_seconds=5.0, clock=lambda: now[0])
+
+    def slow() -> Any:
+        now[0] += 2.0
+        return uuid4()
+
+    now[0] = 5.0
+    assert shown.due
+    shown.put(slow, lambda artifact: None)
+    now[0] += 199.0
+    assert not shown.due
+    now[0] += 1.5
+    assert shown.due

@@ -1,0 +1,86 @@
+"""The tasks of talks on a Dask cluster of two worker processes: the same dataset, paid once, within one budget."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.fixtures.teacher_server import Plan, TeacherServer
+from tests.flows.conftest import ROOT
+from tests.flows.machine import PrefectServer, kill, said, started
+from understudy.calls.ledger import CallLedger
+from understudy.calls.model_teacher import CALLS
+from understudy.config import RunnerSettings, load
+from understudy.errors import ConfigError
+from understudy.workspace import Workspace
+
+pytest.importorskip("prefect_dask", reason="prefect-dask is an extra: pip install prefect-dask distributed")
+TALKS = sorted((ROOT / "deployments/sample_channel").glob("*.vtt"))[:6]
+ROWS = ("train.jsonl", "valid.jsonl", "test.jsonl")
+
+
+@pytest.fixture(scope="module")
+def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
+    with PrefectServer(tmp_path_factory.mktemp("dask") / "prefect") as server:
+        yield server
+
+
+def run(prefect: PrefectServer, home: Path, talks: Path, teacher: dict[str, Any], runner: str) -> tuple[int, Workspace]:
+    changes = {"name": "tea", "source": {"use": "documents", "path": str(talks)}, "teacher": teacher,
+               "gates": [{"use": "length", "min_words": 5}], "questions.at_most": 3}  # fmt: skip
+    flags = [f for key, value in changes.items() for f in ("--set", f"{key}={value}".replace("'", '"'))]
+    process = started(home, "--preset", "documents", "--only", "dataset", *flags, "--set", f"runner={runner}",
+                      environment=prefect.environment)  # fmt: skip
+    try:
+        status = process.wait(240)
+    finally:
+        kill(process)
+    return status, Workspace(home=home, config=load(ROOT / "deployments/presets/documents.yaml", changes))
+
+
+def test_two_processes_make_the_same_dataset_and_pay_once(prefect: PrefectServer, tmp_path: Path) -> None:
+    talks, rows = tmp_path / "talks", {}
+    talks.mkdir()
+    for file in TALKS:
+        shutil.copy(file, talks)
+    for name, runner in (("threads", "{use: threads}"), ("dask", "{use: dask, processes: 2, workers: 2}")):
+        with TeacherServer(Plan(words=30, latency=0.1)) as server:
+            teacher = {"use": "openai", "model": "gpt-5-mini", "base_url": server.url}
+            for _ in range(1 if name == "threads" else 2):
+                status, found = run(prefect, tmp_path / name, talks, teacher, runner)
+                assert status == 0, said(tmp_path / name)
+            assert server.account.paid_calls == 2 * len(TALKS)
+        rows[name] = [(found.folder / "dataset" / side).read_bytes() for side in ROWS]
+        assert {row.status for row in found.ledger.rows()} == {"ok"}
+        assert sum(total.calls for total in CallLedger(found.folder / CALLS).summary()) == 2 * len(TALKS)
+    assert rows["threads"] == rows["dask"]
+
+
+def test_several_processes_together_stay_within_one_budget(prefect: PrefectServer, tmp_path: Path) -> None:
+    talks = tmp_path / "talks"
+    talks.mkdir()
+    for number in range(12):
+        (talks / f"{number:02}.txt").write_text(f"Talk {number}. " + TALKS[number % 6].read_text() * 2)
+    with TeacherServer(Plan(words=30, latency=0.1)) as server:
+        price = {"input": 0.25, "output": 2.0}
+        teacher = {"use": "openai", "model": "gpt-5-mini", "base_url": server.url, "price": price, "max_usd": 0.03}
+        home = tmp_path / "home"
+        status, found = run(prefect, home, talks, teacher, "{use: dask, processes: 2, workers: 2}")
+        assert status == 1 and "teacher.max_usd=" in said(home), said(home)
+        assert 0 < server.account.usd <= 0.03
+        assert CallLedger(found.folder / CALLS).spent() <= 0.03
+
+
+def test_an_address_where_nobody_answers_is_said() -> None:
+    from tasks import cluster
+
+    with pytest.raises(ConfigError, match=r"no Dask scheduler answers at 'tcp://127\.0\.0\.1:9'"):
+        cluster.runner(RunnerSettings(use="dask", address="tcp://127.0.0.1:9"))
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:8786", "http://x:1", "tcp://x", "tcp://a b:1"])
+def test_an_address_that_is_none_is_refused(address: str) -> None:
+    with pytest.raises(ConfigError, match="runner.address"):
+        load(ROOT / "deployments/presets/demo.yaml", {"runner": {"use": "dask", "address": address}})

@@ -1,0 +1,127 @@
+"""The ledger in a real PostgreSQL, run here for the test: it says what the file says, for many processes at once."""
+
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.flows.conftest import ROOT
+from understudy.config import load
+from understudy.errors import AssetError, ConfigError
+from understudy.ledger import Ledger, Row
+from understudy.ledger_postgres import Postgres
+
+pytest.importorskip("psycopg", reason="psycopg is an extra: pip install 'psycopg[binary]'")
+BIN = next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)), None)
+if BIN is None and (found := shutil.which("initdb")):
+    BIN = Path(found).parent
+needs_server = pytest.mark.skipif(BIN is None, reason="no PostgreSQL here: apt-get install postgresql")
+ROW = Row("a", "A", "a.txt", "r1", "ok", duration_seconds=0.1, words=10, sha256="s")
+WRITER = """
+import sys
+from pathlib import Path
+from understudy.ledger import Ledger, Row
+ledger = Ledger(Path(sys.argv[1]) / "ledger.sqlite", sys.argv[2])
+for number in range(50):
+    ledger.record(Row(f"{sys.argv[3]}-{number:02}", "A", "a", "r", "ok"))
+    ledger.record(Row("shared", "A", "a", "r", "ok", attempts=number))
+"""
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server on this machine alone, run by a user that is not root."""
+    folder = tmp_path_factory.mktemp("pg")
+    user = "postgres" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
+    if os.geteuid() == 0:
+        for parent in (folder, *folder.parents[:2]):
+            parent.chmod(0o755)
+        shutil.chown(folder, user)
+
+    def do(*command: str) -> None:
+        told = ["su", user, "-s", "/bin/sh", "-c", " ".join(command)] if os.geteuid() == 0 else list(command)
+        subprocess.run(told, check=True, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    data, log = folder / "data", folder / "log"
+    do(f"{BIN}/initdb", "-D", str(data), "-U", "understudy", "-A", "trust", "-N")
+    (folder / "data/postgresql.auto.conf").write_text(
+        f"port = {port}\nlisten_addresses = '127.0.0.1'\nunix_socket_directories = ''\nfsync = off\n"
+    )
+    do(f"{BIN}/pg_ctl", "-D", str(data), "-l", str(log), "-w", "start")
+    yield f"postgresql://understudy@127.0.0.1:{port}/postgres"
+    do(f"{BIN}/pg_ctl", "-D", str(data), "-m", "immediate", "stop")
+
+
+@needs_server
+def test_both_databases_say_the_same(url: str, tmp_path: Path) -> None:
+    said = []
+    for name, where in (("file", None), ("server", url)):
+        ledger = Ledger(tmp_path / name / "ledger.sqlite", where)
+        assert ledger.rows() == [] and ledger.counts() == {} and ledger.get("a") is None and ledger.note("n") is None
+        ledger.record_new([ROW, ROW._replace(document_id="B"), ROW._replace(document_id="b"), ROW])
+        ledger.record(ROW._replace(status="refused", reason="empty", next_try="2026-01-02"))
+        ledger.record_new([ROW])
+        ledger.set_note("n", "one")
+        ledger.set_note("n", "two")
+        ledger.set_note("gone", "x")
+        ledger.set_note("gone", None)
+        ledger.forget("b")
+        told = (ledger.rows(), ledger.counts(), ledger.get("a"), ledger.note("n"), ledger.note("gone"))
+        said.append((*told, ledger.reasons("refused"), ledger.first_next_try("refused")))
+        ledger.close()
+        assert ledger.counts() == told[1]
+    assert said[0] == said[1]
+
+
+@needs_server
+def test_processes_that_begin_at_once_lose_no_row(url: str, tmp_path: Path) -> None:
+    folder = tmp_path / "many"
+    running = [
+        subprocess.Popen([sys.executable, "-c", WRITER, str(folder), url, name], cwd=ROOT) for name in ("p", "q", "r")
+    ]
+    assert [process.wait() for process in running] == [0, 0, 0]
+    rows = Ledger(folder / "ledger.sqlite").rows()  # found by the note beside the file
+    assert len(rows) == 3 * 50 + 1 and rows[-1].attempts == 49
+    assert not (folder / "ledger.sqlite").exists()
+
+
+@needs_server
+def test_channels_do_not_meet_however_long_their_names(url: str, tmp_path: Path) -> None:
+    names = ["c" * 62 + end for end in "xy"]
+    for name in names:
+        Ledger(tmp_path / name / "ledger.sqlite", url).record(ROW._replace(title=name))
+    assert [Ledger(tmp_path / name / "ledger.sqlite").rows()[0].title for name in names] == names
+
+
+@needs_server
+def test_a_ledger_of_a_newer_version_is_refused(url: str, tmp_path: Path) -> None:
+    database = Postgres(url, "newer")
+    with database.open() as db:
+        db.execute("UPDATE version SET number = 99")
+    database.close()
+    with pytest.raises(AssetError, match="newer Understudy"):
+        Ledger(tmp_path / "newer" / "ledger.sqlite", url).counts()
+
+
+def test_a_database_that_is_not_there_is_said(tmp_path: Path) -> None:
+    with pytest.raises(AssetError, match=r"postgresql://u@127\.0\.0\.1:9/d cannot be used now"):
+        Ledger(tmp_path / "ledger.sqlite", "postgresql://u@127.0.0.1:9/d").counts()
+
+
+@pytest.mark.parametrize(
+    ("address", "told"),
+    [("mysql://u@h/d", "'?mysql'? is no database known"), ("postgresql://u:pw@h/d", "PGPASSWORD"), ("", "no database")],
+)
+def test_an_address_that_cannot_be_a_ledger_is_refused_without_being_asked(address: str, told: str) -> None:
+    with pytest.raises(ConfigError, match=told) as refused:
+        load(ROOT / "deployments/presets/demo.yaml", {"ledger": address})
+    assert address != "postgresql://u:pw@h/d" or "u:pw@h" not in str(refused.value)

@@ -1,0 +1,217 @@
+"""
+A model that compares two answers blind: what it is asked, and what of its reply counts.
+
+Every question is asked twice, with the answers in both orders. Two verdicts that differ are a tie: a judge that
+takes what stands first finds nothing but ties. A reply that is no verdict is an error, never a tie.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, StrictBool, ValidationError
+
+from understudy.calls import Call, Reply, prompting
+from understudy.calls.model_teacher import ENVELOPE, ModelTeacher
+from understudy.calls.verifying import _families  # who made a model is told in one place
+from understudy.errors import MalformedReply, TeacherError
+from understudy.records import Judged, Winner
+from understudy.text import one_line
+
+KIND = "judge"
+VERDICT_TOKENS = 40
+TRIES = 2
+
+SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "a_contradicts": {"type": "boolean"},
+        "b_contradicts": {"type": "boolean"},
+        "voice": {"type": "string", "enum": ["A", "B", "tie"]},
+        "answer": {"type": "string", "enum": ["A", "B", "tie"]},
+    },
+    "required": ["a_contradicts", "b_contradicts", "voice", "answer"],
+    "additionalProperties": False,
+}
+_OBJECT = re.compile(r"\{[^{}]*\}")
+_THOUGHTS = re.compile(r"\A[\s\S]*</think>")
+
+Slot = Literal["A", "B", "tie"]
+
+
+class Question(NamedTuple):
+    """One held-out question with what both candidates said to it."""
+
+    pair_id: str
+    document_id: str
+    question: str
+    reference: str
+    """The teacher's own answer to it."""
+    sample: str
+    """The teacher's answer to another question, from the train side."""
+    tuned: str
+    base: str
+
+
+class Said(BaseModel):
+    """One verdict on one order. Only the three words count, and only a real true or false."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+    a_contradicts: StrictBool
+    b_contradicts: StrictBool
+    voice: Slot
+    answer: Slot
+
+
+class _Heard(NamedTuple):
+    said: Said
+    usd: float
+
+
+def ask(judge: ModelTeacher, question: Question) -> Judged:
+    """The verdict of both orders. Blocks; for any thread. Raises TeacherStopped.
+
+    Two answers that are the same words are a tie that nobody is asked about. A reply that is no verdict is asked
+    for once more; then the question has an error instead of a verdict.
+    """
+    told = {"pair_id": question.pair_id, "document_id": question.document_id, "length_ratio": _ratio(question)}
+    if question.tuned.split() == question.base.split():
+        return Judged(**told, voice="tie", answer="tie", consistent=True)
+    orders: tuple[tuple[Winner, Winner], ...] = (("tuned", "base"), ("base", "tuned"))
+    heard: list[_Heard] = []
+    for order in orders:
+        try:
+            heard.append(_hear(judge, question, order))
+        except TeacherError as error:
+            return Judged(**told, voice=None, error=one_line(str(error), 200), usd=sum(h.usd for h in heard))
+    return _combined(told, orders, heard)
+
+
+def call_for(judge: ModelTeacher, question: Question, order: tuple[Winner, Winner]) -> Call:
+    """The call that shows both answers in `order`, the first as A; nothing in it tells whose they are."""
+    texts = {"tuned": question.tuned, "base": question.base}
+    shown = {"question": question.question, "reference": question.reference, "sample": question.sample}
+    shown |= {"A": texts[order[0]], "B": texts[order[1]]}
+    user = "\n".join(_line({name: text}) for name, text in shown.items())
+    messages = ({"role": "system", "content": _prompt()}, {"role": "user", "content": user})
+    most = VERDICT_TOKENS + ENVELOPE + judge.common.thinking_tokens
+    return Call(
+        kind=KIND,
+        document_id=question.document_id,
+        label=judge.label,
+        model=judge.model,
+        messages=messages,
+        schema=SCHEMA,
+        settings={},  # the judge adds its own
+        max_tokens=most,
+        input_tokens=judge.tokens("".join(message["content"] for message in messages)),
+        output_tokens=min(most, VERDICT_TOKENS + judge.common.thinking_tokens // 2),
+    )
+
+
+def parse(reply: Reply) -> Said:
+    """The one verdict in `reply`. Raises MalformedReply for prose, for none, and for two that differ."""
+    if reply.finish == "refused":
+        raise MalformedReply(f"the judge refused: {(reply.refusal or reply.text).strip() or 'it gave no reason'}")
+    found = set()
+    for match in _OBJECT.finditer(_THOUGHTS.sub("", reply.text)):
+        try:
+            found.add(Said.model_validate_json(match.group()))
+        except ValidationError:
+            continue
+    if len(found) != 1:
+        what = "no verdict" if not found else "two verdicts"
+        raise MalformedReply(f"the judge gave {what}: {one_line(reply.text, 120) or 'an empty reply'!r}")
+    return found.pop()
+
+
+def prompt_sha256() -> str:
+    """Digest of all that a judge is told, the questions left out."""
+    told = json.dumps([_prompt(), SCHEMA], sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(told.encode()).hexdigest()
+
+
+def family(label: str) -> str:
+    """Who made the model with this label, as far as its name tells."""
+    return " and ".join(sorted(_families(label))) or "unknown"
+
+
+def warning(teacher: str, judge: str) -> str | None:
+    """What to know when teacher and judge are kin, None when they are not or nobody can tell."""
+    shared = _families(teacher) & _families(judge)
+    if not shared and teacher != judge:
+        return None
+    kin = "the same model" if teacher == judge else f"both {' and '.join(sorted(shared))} models"
+    return (
+        f"{teacher} wrote what the tuned model learnt from, and {judge} judges: {kin}. A model prefers words like its "
+        "own, so the wins run high; take a judge of another family where you can"
+    )
+
+
+def problems(judge: object) -> list[str]:
+    """What makes a teacher plugin unusable as a judge, one sentence each."""
+    if not isinstance(judge, ModelTeacher):
+        name = getattr(judge, "label", type(judge).__name__)
+        return [f"evaluate.judge.use: {name!r} is no model that can judge; take openai or llama_cpp, or none"]
+    found: list[str] = judge.problems()  # type: ignore[attr-defined]  # every plugin has it
+    return [re.sub(r"^teacher\.", "evaluate.judge.", problem) for problem in found]
+
+
+def _hear(judge: ModelTeacher, question: Question, order: tuple[Winner, Winner]) -> _Heard:
+    """The verdict on one order, asked for again while it is none. Raises TeacherError, TeacherStopped."""
+    call = call_for(judge, question, order)
+    usd = 0.0
+    for round in range(TRIES):
+        reply = judge.send(call, round, _usable)
+        usd += judge.usd()(reply.usage, reply.tier) if reply.usage else 0.0
+        try:
+            return _Heard(parse(reply), usd)
+        except MalformedReply as error:
+            last = error
+    raise last
+
+
+def _usable(reply: Reply) -> bool:
+    try:
+        parse(reply)
+    except MalformedReply:
+        return False
+    return True
+
+
+def _combined(told: Mapping[str, Any], orders: tuple[tuple[Winner, Winner], ...], heard: list[_Heard]) -> Judged:
+    voices = [_winner(h.said.voice, order) for h, order in zip(heard, orders, strict=True)]
+    answers = [_winner(h.said.answer, order) for h, order in zip(heard, orders, strict=True)]
+    against = [
+        {whose for whose, flag in zip(order, (h.said.a_contradicts, h.said.b_contradicts), strict=True) if flag}
+        for h, order in zip(heard, orders, strict=True)
+    ]
+    return Judged(
+        **told,
+        voice=voices[0] if voices[0] == voices[1] else "tie",
+        answer=answers[0] if answers[0] == answers[1] else "tie",
+        consistent=voices[0] == voices[1],
+        first_slot=sum(h.said.voice == "A" for h in heard),
+        decided=sum(h.said.voice != "tie" for h in heard),
+        contradicts=sorted(against[0] & against[1]),
+        usd=sum(h.usd for h in heard),
+    )
+
+
+def _winner(slot: Slot, order: tuple[Winner, Winner]) -> Winner:
+    return "tie" if slot == "tie" else order[slot == "B"]
+
+
+def _ratio(question: Question) -> float:
+    return (len(question.tuned.split()) + 1) / (len(question.base.split()) + 1)
+
+
+def _line(told: Mapping[str, str]) -> str:
+    """One object on one line, whatever an answer has in it: it can forge no line of its own."""
+    return re.sub(r"[\x85\u2028\u2029]", " ", json.dumps(told, ensure_ascii=False))
+
+
+def _prompt() -> str:
+    return prompting._texts(("judge",), None)["judge"]

@@ -1,0 +1,71 @@
+"""
+Two models over the same answers, token by token: change of likelihood, divergence, the likeliest token.
+
+Nothing of the logits is written to disk. Both models are held by one process and go through a row a piece
+at a time; where the memory does not suffice for both, one after the other, and of the reference the
+likeliest tokens of every place are remembered: the divergence is then a lower bound, and says so.
+"""
+
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from understudy import memory
+from understudy.errors import ExportError
+from understudy.interfaces import Candidate, Compared, Report, RowCompared
+from understudy.records import ChatExample, Pair
+from understudy.worker import call
+
+WORKER = "understudy.engines.comparison_worker"
+RESERVE_BYTES = 1_000_000_000
+"""For the libraries, the caches of both models and the pieces of logits."""
+
+
+def compare(
+    reference: Candidate,
+    candidate: Candidate,
+    rows: Sequence[tuple[Pair, ChatExample]],
+    report: Report,
+    memory_bytes: int | None = None,
+    threads: int | None = None,
+) -> Compared:
+    """The rows through both models. Raises ExportError, WorkerFailed.
+
+    `memory_bytes` is what both may take; None for nine tenths of what is free.
+    """
+    room = int(0.9 * memory.free_bytes()) if memory_bytes is None else memory_bytes
+    together = needed(reference) + needed(candidate) + RESERVE_BYTES <= room
+    with tempfile.NamedTemporaryFile(prefix="understudy-hop-", suffix=".log", delete=False) as file:
+        log = Path(file.name)
+    job = {
+        "reference": _plain(reference),
+        "candidate": _plain(candidate),
+        "conversations": [[message.model_dump() for message in example.messages] for _, example in rows],
+        "ids": [pair.pair_id for pair, _ in rows],
+        "together": together,
+        "threads": threads,
+    }
+    result = call(WORKER, job, log, report)
+    log.unlink()
+    if "refused" in result:
+        raise ExportError(result["refused"])
+    return Compared([RowCompared(*row) for row in result["rows"]], together)
+
+
+def needed(candidate: Candidate) -> int:
+    """Bytes its weights take in memory: on a CPU mlx computes in float32, twice what 16-bit weights are on disk."""
+    if not candidate.model.is_dir():
+        return candidate.model.stat().st_size if candidate.model.exists() else 0
+    folders = [folder for folder in (candidate.model, candidate.adapter) if folder]
+    weights = sum(file.stat().st_size for folder in folders for file in folder.glob("*.safetensors"))
+    return weights * (1 if sys.platform == "darwin" else 2)
+
+
+def _plain(candidate: Candidate) -> dict[str, str | None]:
+    return {
+        "name": candidate.name,
+        "engine": candidate.engine,
+        "model": str(candidate.model),
+        "adapter": str(candidate.adapter) if candidate.adapter else None,
+    }

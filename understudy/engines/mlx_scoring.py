@@ -1,0 +1,121 @@
+"""Likelihoods in mlx, many rows at once and in bounded memory."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from understudy.engines import Refused, Row
+
+if TYPE_CHECKING:
+    import mlx.core
+    import mlx.nn
+
+LOGIT_BYTES = 512 << 20
+"""Memory the float32 logits of one scored batch may take, and as much again while they are normalised."""
+
+
+def score(
+    model: "mlx.nn.Module", rows: list[Row], batch_rows: int, vocabulary: int, finished: Callable[[int], None]
+) -> list[list[float]]:
+    """-log p of each token of each row's answer, in the order of `rows`; longest batches hold the fewest rows."""
+    import mlx.core as mx
+
+    scores: dict[int, list[float]] = {}
+    for batch in batches([len(prompt) + len(answer) for prompt, answer in rows], batch_rows, vocabulary):
+        tokens = _padded([rows[place] for place in batch])
+        logits = model(tokens[:, :-1]).astype(mx.float32)
+        chosen = mx.take_along_axis(logits, tokens[:, 1:, None], axis=-1).squeeze(-1)
+        nats = (mx.logsumexp(logits, axis=-1) - chosen).tolist()
+        scores |= {place: _of_answer(row, rows[place]) for place, row in zip(batch, nats, strict=True)}
+        finished(len(scores))
+    return [scores[place] for place in range(len(rows))]
+
+
+def divergences(
+    model: "mlx.nn.Module", rows: list[Row], batch_rows: int, vocabulary: int, finished: Callable[[int], None]
+) -> list[tuple[float, int]]:
+    """(KL(tuned || base) summed over the answer's tokens, tokens) of each row. Raises Refused without LoRA layers."""
+    import mlx.core as mx
+
+    found: dict[int, tuple[float, int]] = {}
+    # Two models' logits at once: rows are taken as if they were twice as wide.
+    for batch in batches([2 * (len(prompt) + len(answer)) for prompt, answer in rows], batch_rows, vocabulary):
+        tokens = _padded([rows[place] for place in batch])
+        tuned = _log_p(model, tokens)
+        with adapter_off(model):
+            base = _log_p(model, tokens)
+            mx.eval(base)  # here: mlx computes when asked, and the scale is back soon
+        each = (mx.exp(tuned) * (tuned - base)).sum(axis=-1).tolist()
+        for place, row in zip(batch, each, strict=True):
+            nats = _of_answer(row, rows[place])
+            found[place] = (sum(nats), len(nats))
+        finished(len(found))
+    return [found[place] for place in range(len(rows))]
+
+
+@contextmanager
+def adapter_off(model: "mlx.nn.Module") -> Iterator[None]:
+    """The base's own outputs, from the same weights: every LoRA layer's scale is 0 for a while."""
+    layers = [layer for _, layer in model.named_modules() if hasattr(layer, "lora_b")]
+    if not layers:
+        raise Refused("the model has no LoRA layers, so there is nothing to compare it with; hand over an adapter")
+    if any(hasattr(layer, "m") for layer in layers):
+        raise Refused("the adapter is DoRA, whose magnitudes stay when its scale is 0; only LoRA can be switched off")
+    scales = [layer.scale for layer in layers]
+    try:
+        for layer in layers:
+            layer.scale = 0.0
+        yield
+    finally:
+        for layer, scale in zip(layers, scales, strict=True):
+            layer.scale = scale
+
+
+def batches(lengths: list[int], batch_rows: int, vocabulary: int) -> list[list[int]]:
+    """Places of rows of like length, so that padding is small and the logits fit LOGIT_BYTES."""
+    found: list[list[int]] = []
+    for place in sorted(range(len(lengths)), key=lambda p: lengths[p]):
+        room = min(batch_rows, LOGIT_BYTES // (4 * vocabulary * lengths[place]))
+        if found and len(found[-1]) < room:
+            found[-1].append(place)  # the longest so far, so all of them fit
+        else:
+            found.append([place])
+    return found
+
+
+def pieces(model: "mlx.nn.Module", row: Row, tokens_at_once: int) -> Iterator[Any]:
+    """Float32 numpy logits [tokens, vocabulary] that foretell the row's answer, at most `tokens_at_once` at a time."""
+    import mlx.core as mx
+    import numpy as np
+    from mlx_lm.models.cache import make_prompt_cache
+
+    prompt, answer = row
+    cache = make_prompt_cache(model)
+    if len(prompt) > 1:
+        model(mx.array([prompt[:-1]]), cache=cache)  # its logits are never computed: only the cache is asked for
+        mx.eval([layer.state for layer in cache])
+    read = [prompt[-1], *answer[:-1]]
+    for start in range(0, len(read), tokens_at_once):
+        logits = model(mx.array([read[start : start + tokens_at_once]]), cache=cache)[0].astype(mx.float32)
+        yield np.array(logits)
+
+
+def _padded(rows: list[Row]) -> "mlx.core.array":
+    """Whole rows, padded on the right, where no answer sees it."""
+    import mlx.core as mx
+
+    width = max(len(prompt) + len(answer) for prompt, answer in rows)
+    return mx.array([prompt + answer + [0] * (width - len(prompt) - len(answer)) for prompt, answer in rows])
+
+
+def _of_answer(values: list[float], row: Row) -> list[float]:
+    """Of values for the second to the last token, those of the answer."""
+    prompt, answer = row
+    return values[len(prompt) - 1 : len(prompt) + len(answer) - 1]
+
+
+def _log_p(model: "mlx.nn.Module", tokens: "mlx.core.array") -> "mlx.core.array":
+    import mlx.core as mx
+
+    logits = model(tokens[:, :-1]).astype(mx.float32)
+    return logits - mx.logsumexp(logits, axis=-1, keepdims=True)

@@ -1,0 +1,134 @@
+"""Everything the page is made of, read from a run's folder or handed in; only the scorecard must be there."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from understudy import comparisons, store
+from understudy.catalog import CATALOG
+from understudy.errors import AssetError
+from understudy.records import (
+    AdapterCard,
+    AssetRef,
+    Comparison,
+    HopReport,
+    Judged,
+    Pair,
+    RunRecord,
+    Sample,
+    Scorecard,
+    SplitPlan,
+)
+from understudy.refusals import report as hop_report
+from understudy.report.compare_runs import read_scorecard
+from understudy.report.training import lines
+
+
+class Evidence(NamedTuple):
+    """The arguments of a page; what is missing is said on it."""
+
+    scorecard: Scorecard
+    curve: Sequence[Mapping[str, Any]] = ()
+    """Lines of metrics.jsonl."""
+    samples: Mapping[str, Sequence[Sample]] = {}
+    """Candidate > its samples."""
+    pairs: Sequence[Pair] = ()
+    """The held-out ones."""
+    cards: Mapping[str, object] = {}
+    """Title > a record or a mapping, for the run record."""
+    dataset: Mapping[str, int] = {}
+    """Name > count."""
+    hops: HopReport | None = None
+    train: Sequence[Pair] = ()
+    """The train side's, whose form the answers should have."""
+    people: Sequence[Comparison] = ()
+
+    @property
+    def kept(self) -> int | None:
+        """The iteration whose weights were kept, as far as a card tells."""
+        found = (card.best_iteration for card in self.cards.values() if isinstance(card, AdapterCard))
+        return next(found, None)
+
+
+def gather(home: Path, channel: str, run: str) -> Evidence:
+    """What is on disk of a scored run. Raises AssetError without a scorecard this program can read.
+
+    The dataset's rows are left out when they are no longer the ones that were scored.
+    """
+    folder = home / "models" / channel / run
+    card = read_scorecard(folder / "scorecard.json")
+    samples = {}
+    for name in (candidate.name for candidate in card.candidates):
+        if ref := _current(home, "samples", channel, run=run, candidate=name):
+            samples[name] = list(store.read_rows(home, ref, Sample))
+    people = comparisons.load(folder)
+    sides, counts = _sides(home, channel, card)
+    return Evidence(
+        scorecard=_calibrated(home, card, people),
+        curve=lines(folder / "adapter" / "metrics.jsonl"),
+        samples=samples,
+        pairs=sides.get("test") or sides.get("valid", []),
+        cards=_cards(home, channel, run, folder),
+        dataset=counts,
+        hops=hop_report(folder),
+        train=sides.get("train", []),
+        people=people,
+    )
+
+
+def _calibrated(home: Path, card: Scorecard, people: Sequence[Comparison]) -> Scorecard:
+    """The scorecard with how far its judge agrees with what people chose since it was written."""
+    ref = _current(home, "judgements", card.channel, run=card.run)
+    if card.judge is None or ref is None:
+        return card
+    found = comparisons.agreement(comparisons.by_pair(people, "adapter", "base"), store.read_rows(home, ref, Judged))
+    if found is None:
+        return card
+    judge = card.judge.model_copy(update={"agreement": found[0], "kappa": found[1]})
+    return card.model_copy(update={"judge": judge})
+
+
+def _sides(home: Path, channel: str, card: Scorecard) -> tuple[dict[str, list[Pair]], dict[str, int]]:
+    """Side > its pairs, and the counts of the dataset."""
+    refs = {name: _current(home, name, channel) for name in ("pairs", "split", "test")}
+    pairs, split, test = refs["pairs"], refs["split"], refs["test"]
+    if pairs is None or split is None or test is None or test.sha256 != card.test_sha256:
+        return {}, {}
+    plan: SplitPlan = store.read_record(home, split, SplitPlan)
+    known: dict[str, Pair] = {pair.pair_id: pair for pair in store.read_rows(home, pairs, Pair)}
+    sides = {side: [known[n] for n in names if n in known] for side, names in plan.sides.items()}
+    counts = {
+        "talks": len({pair.document_id for pair in known.values()}),
+        "pairs": len(known),
+        "kept": sum(pair.kept for pair in known.values()),
+    }
+    return dict(sides), counts | {side: len(rows) for side, rows in sides.items()}
+
+
+def _cards(home: Path, channel: str, run: str, folder: Path) -> dict[str, object]:
+    found: dict[str, object] = {}
+    try:
+        record = RunRecord.model_validate_json((folder / "run.json").read_bytes())
+        found["base"] = _record(home, record.base)
+    except (OSError, ValueError):  # a run of an older version has none
+        pass
+    for name in ("adapter", "fused"):
+        if ref := _current(home, name, channel, run=run):
+            found[name] = _record(home, ref)
+    for file in sorted((folder / "gguf").glob(f"{channel}-*.gguf")):
+        kind = file.stem.removeprefix(f"{channel}-")
+        if kind != "adapter" and (ref := _current(home, "gguf", channel, run=run, type=kind)):
+            found[kind] = _record(home, ref)
+    return {name: card for name, card in found.items() if card is not None}
+
+
+def _record(home: Path, ref: AssetRef) -> object:
+    record = CATALOG[ref.name].record
+    try:
+        return store.read_record(home, ref, record) if record else None
+    except (AssetError, OSError):
+        return None
+
+
+def _current(home: Path, name: str, channel: str, **keys: str) -> AssetRef | None:
+    return store.current(home, CATALOG[name].path.format(channel=channel, **keys))

@@ -1,0 +1,136 @@
+"""
+Base and adapter as one Hugging Face folder in full precision, tokenizer and template copied byte for byte.
+
+Three ways, by what the base is: its own files with the gain added in place; quantized files dequantized tensor by
+tensor; or, where mlx gives the weights names that `merge.PARTED` does not know, the whole model through mlx-lm, which
+takes as much memory as the model and writes mlx's names.
+"""
+
+import json
+import logging
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from understudy import worker
+from understudy.errors import AssetError
+from understudy.interfaces import Report
+from understudy.records import FusedCard
+from understudy.trainers import merge
+from understudy.trainers.plan import base_digest
+
+LARGER = 5
+"""Times the size that a base of 4-bit weights has in full precision, with a margin."""
+log = logging.getLogger("understudy")
+
+
+def fuse(base: Path, adapter: Path, out: Path, report: Report) -> FusedCard:
+    """Fill the empty folder `out`. Raises AssetError when the adapter is damaged or another base's, or space lacks."""
+    _refuse_another_base(base, adapter)
+    weights = original(base)
+    config = json.loads((weights / "config.json").read_text(encoding="utf-8"))
+    quantized = "quantization" in config or "quantization_config" in config
+    _require_space(weights, out, LARGER if quantized else 1)
+    gains = merge.named(weights, merge.deltas(adapter))
+    absent = [] if quantized else merge.missing(weights, gains)
+    if quantized or absent:
+        changed, parameters = _through_mlx(weights, adapter, out, report, whole=bool(absent))
+    else:
+        changed, parameters = merge.merge(weights, gains, out, report)
+    _copy_companions(base, weights, out)
+    return FusedCard(
+        architecture=config["model_type"],
+        parameters=parameters,
+        changed_share=changed / parameters,
+        dequantized=quantized,
+    )
+
+
+def original(base: Path) -> Path:
+    """The folder the gain is added to: the full-precision original of a quantized base, where it is here, else `base`.
+
+    `prepare_base` notes what the base was made of: a folder, or a repository, which is looked for beside the base.
+    """
+    card = json.loads((base / "card.json").read_text(encoding="utf-8")) if (base / "card.json").exists() else {}
+    named = str(card.get("notes", {}).get("original", ""))
+    if not named:
+        return base
+    folder = next((place for place in _places(named, base) if _same_shape(place, base)), None)
+    if folder is None:
+        log.info("%s was quantized from %s, which is not here: its weights are dequantized", base, named)
+    return folder or base
+
+
+def _places(named: str, base: Path) -> Iterator[Path]:
+    """Where a model of that name may be: its path, or a base that was prepared from that repository."""
+    if Path(named).expanduser().is_dir():
+        yield Path(named).expanduser()
+    for card in sorted(base.parent.glob("*/card.json")):
+        told = json.loads(card.read_text(encoding="utf-8"))
+        if told.get("name") == named and not told.get("quantized"):
+            yield card.parent
+
+
+def _same_shape(folder: Path, base: Path) -> bool:
+    """Whether the model in `folder` is in full precision, whole, and of the architecture and sizes of `base`."""
+    try:
+        theirs, ours = (json.loads((f / "config.json").read_text(encoding="utf-8")) for f in (folder, base))
+        merge.shards(folder)
+    except (OSError, ValueError, AssetError):
+        return False
+    sizes = ("model_type", "hidden_size", "intermediate_size", "num_hidden_layers", "vocab_size")
+    packed = "quantization" in theirs or "quantization_config" in theirs
+    return not packed and all(theirs.get(size) == ours.get(size) for size in sizes)
+
+
+def _copy_companions(base: Path, weights: Path, out: Path) -> None:
+    """Tokenizer and template as training had them; config and index, unless the worker wrote them, as the weights'."""
+    of_weights = ("config.json", merge.INDEX)
+    for folder, wanted in ((weights, True), (base, False)):
+        for file in merge.companions(folder):
+            if (file.name in of_weights) is wanted and not (wanted and (out / file.name).exists()):
+                shutil.copyfile(file, out / file.name)
+
+
+def _through_mlx(base: Path, adapter: Path, out: Path, report: Report, whole: bool) -> tuple[int, int]:
+    """Let the worker fill `out`; (weights changed, weights in all)."""
+    log = out / "fuse.log"
+    job = {"base": str(base), "adapter": str(adapter), "out": str(out), "whole": whole}
+    result = worker.call("understudy.trainers.mlx_fuse_worker", job, log, report)
+    if "problem" in result:
+        raise AssetError(result["problem"])
+    log.unlink()
+    (out / "README.md").unlink(missing_ok=True)  # mlx-lm's own card, which knows nothing of this model
+    names = [name for shard in merge.shards(out) for name in merge.tensors(shard)]
+    if left := [name for name in names if name.endswith(merge.PACKED)]:
+        raise AssetError(f"{len(left)} weights of the merged model are still quantized, e.g. {left[0]}")
+    return int(result["changed"]), int(result["parameters"])
+
+
+def _refuse_another_base(base: Path, adapter: Path) -> None:
+    """Raise AssetError when the adapter was trained on other weights than `base` holds."""
+    file = adapter / "adapter_config.json"
+    try:
+        settings: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        kind = settings.get("fine_tune_type", "lora")
+        float(settings["lora_parameters"]["scale"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise AssetError(f"{file} cannot be read as an adapter's settings ({error!r}); train again") from None
+    if kind != "lora":
+        raise AssetError(f"{file}: fine_tune_type is {kind!r}, and only 'lora' can be merged; train plain LoRA")
+    trained_on = settings.get("base")
+    if trained_on and trained_on != base_digest(base):
+        raise AssetError(
+            f"the adapter in {adapter} was trained on another base than {base}; merge it into its own, or train again"
+        )
+
+
+def _require_space(weights: Path, out: Path, times: int) -> None:
+    needed = times * sum(shard.stat().st_size for shard in merge.shards(weights))
+    free = shutil.disk_usage(out).free
+    if needed > free:
+        raise AssetError(
+            f"{out}: {needed / 1e9:.1f} GB needed for the merged model, {free / 1e9:.1f} GB free; "
+            "make room or set another home"
+        )

@@ -1,0 +1,109 @@
+"""
+Which settings the trials of a training try, and which of them is taken.
+
+What moves the weights is the strength: learning rate x scale x rank. Published settings differ far more in it than in
+anything else, so one of the three is varied, the learning rate, and the others stay what the preset says.
+
+The valid loss alone decides; how far a trial moves away from the base in general chat is not measured. What keeps that
+small is that of equal losses the lower rate wins. What was forgotten is in the scorecard of the run that follows.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from understudy import registry
+from understudy.config import PluginSpec
+from understudy.errors import ConfigError
+from understudy.records import AssetRef, DatasetRefs, TrialCard
+
+if TYPE_CHECKING:
+    from understudy.workspace import Workspace
+
+FACTORS = (1.0, 3.0, 9.0)
+BELOW = 1 / 3
+"""One trial more, when the lowest learning rate was the best or all were too high."""
+
+BETTER_BY = 1e-3
+"""Nats a higher learning rate must gain to be worth it: what is as good at less strength forgets less."""
+
+LOOKS = 4
+"""Times the valid set is looked at in a trial."""
+
+
+def settled(
+    workspace: "Workspace", train_rows: int, valid_rows: int, ask: Callable[["Workspace"], TrialCard]
+) -> tuple["Workspace", list[TrialCard]]:
+    """`workspace` with the learning rate that won and no trials left to make, and every trial, lowest first.
+
+    `ask` makes the trial of one workspace, or finds it. Raises ConfigError when none can be chosen.
+    """
+    name = workspace.config.name
+    if not valid_rows:
+        raise ConfigError([f"tune: the valid set of {name!r} is empty, so no trial can be chosen; raise split.valid"])
+    cards = [ask(planned(workspace, train_rows, factor)) for factor in FACTORS]
+    if choose(cards) in (None, cards[0]):
+        cards = [ask(planned(workspace, train_rows, BELOW)), *cards]
+    won = choose(cards)
+    if won is None:
+        why = "; ".join(f"{card.learning_rate:g}: {card.dropped}" for card in cards)
+        raise ConfigError([f"tune: no learning rate of {name!r} can be used ({why}); set trainer.learning_rate lower"])
+    return _with(workspace, {"learning_rate": won.learning_rate}), cards
+
+
+def settled_before(workspace: "Workspace", base: AssetRef, dataset: DatasetRefs) -> "Workspace":
+    """`workspace` with what its trials on disk chose. Raises ConfigError when they are not there."""
+    inputs = [base, dataset.train, dataset.valid]
+
+    def found(trial: "Workspace") -> TrialCard:
+        made_from = trial.fingerprint("trial", inputs)
+        ref = trial.fresh("trial", made_from, **keys(made_from))
+        if ref is None:
+            raise ConfigError(
+                [f"the trials of {workspace.config.name!r} are not there for these settings; run without --only"]
+            )
+        return trial.read(ref)
+
+    return settled(workspace, dataset.train.rows, dataset.valid.rows, found)[0]
+
+
+def keys(made_from: str) -> dict[str, str]:
+    """The name of a trial's folder."""
+    return {"trial": made_from[:8]}
+
+
+def planned(workspace: "Workspace", train_rows: int, factor: float) -> "Workspace":
+    """The preset of one trial: short, at `factor` times the learning rate, the same rows in the same order."""
+    spec, tune = workspace.config.trainer, workspace.config.tune
+    known = registry.identity("trainer", spec.use, spec.options)["options"]
+    if missing := {"learning_rate", "epochs"} - known.keys():
+        raise ConfigError([f"tune: the trainer {spec.use!r} has no {' and no '.join(sorted(missing))} to try"])
+    rate = known["learning_rate"] if factor == 1 else float(f"{known['learning_rate'] * factor:.6g}")
+    rows_per_update = known.get("batch_size", 1) * known.get("accumulation", 1)
+    epochs = min(max(tune.epochs, tune.min_updates * rows_per_update / max(train_rows, 1)), known["epochs"])
+    changes = {
+        "learning_rate": rate,
+        "epochs": float(f"{epochs:.4g}"),
+        "evaluations_per_epoch": math.ceil(LOOKS / epochs),
+        "patience": 1000,  # a trial goes to its end: whether its loss rises is what it is asked
+        "tolerance": 0.0,
+        "sample_tokens": 0,
+    }
+    return _with(workspace, {name: value for name, value in changes.items() if name in known})
+
+
+def choose(cards: Sequence[TrialCard]) -> TrialCard | None:
+    """The lowest last valid loss, and of those as good the lowest learning rate; None when all are dropped."""
+    best: tuple[float, TrialCard] | None = None
+    for card in sorted(cards, key=lambda card: card.learning_rate):
+        loss = card.valid_loss
+        if card.dropped is None and loss is not None and (best is None or loss < best[0] - BETTER_BY):
+            best = loss, card
+    return best[1] if best else None
+
+
+def _with(workspace: "Workspace", options: dict[str, float | int]) -> "Workspace":
+    config = workspace.config
+    trainer = PluginSpec(use=config.trainer.use, **config.trainer.options | options)
+    tune = config.tune.model_copy(update={"trials": 0})
+    return workspace.model_copy(update={"config": config.model_copy(update={"trainer": trainer, "tune": tune})})
