@@ -6,7 +6,7 @@ BIN := .venv/bin
 export DO_NOT_TRACK = 1
 export PREFECT_SERVER_ANALYTICS_ENABLED = false
 
-.PHONY: help setup demo test unit lint bench ui deploy undeploy scale lock clean
+.PHONY: help setup demo test unit lint bench ui deploy undeploy screenshots scale lock clean
 
 help:            ## this list
 	@grep -hE '^[a-z]+: .*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /\1\t/' | expand -t 10
@@ -36,6 +36,9 @@ deploy: .venv/.ready ## server, worker and schedule on this machine; ARGS="--pre
 
 undeploy: .venv/.ready ## take all of that away again
 	$(BIN)/python deployments/undeploy.py
+
+screenshots: .venv/.ready ## pictures of the Prefect UI from a real run, into docs/images
+	$(BIN)/python deployments/screenshots.py
 
 scale: .venv/.ready ## also what several machines need: Dask, S3, PostgreSQL's client
 	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -q --no-deps --require-hashes \

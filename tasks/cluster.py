@@ -42,13 +42,21 @@ def runner(settings: RunnerSettings) -> TaskRunner[Any]:
 
 
 def inside() -> bool:
-    """True in a worker process."""
-    return _workers() > 0
+    """True in a task that a worker process runs."""
+    if "distributed" not in sys.modules:
+        return False
+    from distributed import get_worker
+
+    try:
+        get_worker()
+    except ValueError:
+        return False
+    return True
 
 
-def share(spec: PluginSpec, folder: Path) -> PluginSpec:
+def share(spec: PluginSpec, folder: Path, settings: RunnerSettings) -> PluginSpec:
     """A teacher's options as one of several worker processes may use them; the same as they are elsewhere."""
-    count = _workers()
+    count = _processes(settings) if inside() else 1
     if count < 2:
         return spec
     usual = registry.resolve("teacher", spec.use).Options.model_fields
@@ -63,17 +71,16 @@ def share(spec: PluginSpec, folder: Path) -> PluginSpec:
     return PluginSpec(use=spec.use, **told)
 
 
-def _workers() -> int:
-    """How many worker processes there are, asked inside one; 0 elsewhere."""
-    if "distributed" not in sys.modules:
-        return 0
-    from distributed import get_client, get_worker
+def _processes(settings: RunnerSettings) -> int:
+    """How many worker processes share what there is, asked inside one; those still on their way count where known."""
+    if settings.address is None:
+        return settings.processes
+    from distributed import get_worker
+    from distributed.utils import sync
 
-    try:
-        get_worker()
-    except ValueError:
-        return 0
-    return len(get_client().scheduler_info(n_workers=-1)["workers"])
+    # Not through get_client: where several tasks begin at once, its client may know of no worker at all.
+    worker = get_worker()
+    return len(sync(worker.loop, worker.scheduler.identity, n_workers=-1)["workers"])
 
 
 def _reach(address: str) -> None:

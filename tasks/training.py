@@ -18,6 +18,8 @@ def train(
     workspace: Workspace, made_from: str, run: str, base: AssetRef, dataset: DatasetRefs, tried: list[TrialCard]
 ) -> AssetRef:
     """The adapter, tuned on the train side, chosen on the valid side; then the record of how."""
+    if found := policies.ready("adapter", workspace, made_from, {"run": run}):
+        return found
     around = run_record.surroundings()
 
     def make(out: Path) -> training.AdapterCard:

@@ -5,6 +5,7 @@ Everything wrong with a preset is found at once: unknown keys (with the nearest 
 values out of range, plugins that do not exist, options their plugin does not know.
 """
 
+import copy
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -304,7 +305,7 @@ def load(file: Path, changes: Mapping[str, Any] | None = None) -> Config:
     if not isinstance(raw, dict):
         raise ConfigError([f"{file}: a preset is a mapping of sections, this is {type(raw).__name__}"])
     for dotted, value in (changes or {}).items():
-        _put(raw, dotted, value)
+        _put(raw, dotted, copy.deepcopy(value))  # a later change may go inside it; the caller's stays as it is
     return validate(raw)
 
 

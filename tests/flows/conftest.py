@@ -3,6 +3,7 @@
 import os
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -56,3 +57,13 @@ def files_under(folder: Path) -> dict[str, tuple[int, bytes]]:
         for f in sorted((folder / top).rglob("*"))
         if f.is_file() and not f.name.endswith(("-wal", "-shm", ".lock"))
     }
+
+
+def holding(folder: Path, words: bytes) -> list[Path]:
+    """The files under `folder` that hold `words`; what goes away while we look, as a database's own do, does not."""
+    found = []
+    for file in folder.rglob("*"):
+        with suppress(FileNotFoundError, IsADirectoryError):
+            if words in file.read_bytes():
+                found.append(file)
+    return found

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.fixtures.teacher_server import Plan, TeacherServer
-from tests.flows.conftest import ROOT
+from tests.flows.conftest import ROOT, holding
 from understudy.__main__ import main
 from understudy.calls import prompting
 from understudy.calls.ledger import CallLedger
@@ -205,5 +205,4 @@ def test_a_killed_run_pays_again_at_most_the_calls_in_flight(talks: Path) -> Non
         assert done.returncode == 0, done.stderr
         assert running.account.paid_again <= 2 * 2
         assert running.account.paid_calls <= 12 + 2 * 2
-    left = [f for f in (talks.parent / "home").rglob("*") if f.is_file() and KEY.encode() in f.read_bytes()]
-    assert not left
+    assert not holding(talks.parent / "home", KEY.encode())

@@ -12,7 +12,7 @@ from tests.flows.conftest import ROOT
 from tests.flows.machine import PrefectServer, kill, said, started
 from understudy.calls.ledger import CallLedger
 from understudy.calls.model_teacher import CALLS
-from understudy.config import RunnerSettings, load
+from understudy.config import PluginSpec, RunnerSettings, load
 from understudy.errors import ConfigError
 from understudy.workspace import Workspace
 
@@ -71,6 +71,22 @@ def test_several_processes_together_stay_within_one_budget(prefect: PrefectServe
         assert status == 1 and "teacher.max_usd=" in said(home), said(home)
         assert 0 < server.account.usd <= 0.03
         assert CallLedger(found.folder / CALLS).spent() <= 0.03
+
+
+def test_every_task_of_every_process_is_given_the_same_share(tmp_path: Path) -> None:
+    from distributed import Client, LocalCluster
+
+    from tasks import cluster
+
+    spec = PluginSpec(use="openai", model="gpt-5-mini", max_usd=1.0, concurrency=8)
+    inside = {"n_workers": 2, "threads_per_worker": 4, "dashboard_address": None, "host": "127.0.0.1"}
+    for _ in range(3):
+        with LocalCluster(**inside) as running, Client(running) as client:
+            for runner in (RunnerSettings(use="dask"), RunnerSettings(use="dask", address=running.scheduler_address)):
+                asked = [client.submit(cluster.share, spec, tmp_path, runner, pure=False) for _ in range(16)]
+                told = [future.result().options for future in asked]
+                assert {(options["max_usd"], options["concurrency"]) for options in told} == {(0.5, 4)}
+    assert cluster.share(spec, tmp_path, RunnerSettings(use="dask")) == spec
 
 
 def test_an_address_where_nobody_answers_is_said() -> None:

@@ -2,10 +2,11 @@
 
 import os
 import pwd
+import shlex
 import shutil
-import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,30 +36,31 @@ for number in range(50):
 
 
 @pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def url() -> Iterator[str]:
     """A server on this machine alone, run by a user that is not root."""
-    folder = tmp_path_factory.mktemp("pg")
-    user = "postgres" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
-    if os.geteuid() == 0:
-        for parent in (folder, *folder.parents[:2]):
-            parent.chmod(0o755)
-        shutil.chown(folder, user)
+    root = os.geteuid() == 0
+    user = "postgres" if root else pwd.getpwuid(os.geteuid()).pw_name
+    folder = Path(tempfile.mkdtemp(prefix="understudy-pg-", dir="/tmp"))  # short for a socket, open to that user
+    data = folder / "data"
 
     def do(*command: str) -> None:
-        told = ["su", user, "-s", "/bin/sh", "-c", " ".join(command)] if os.geteuid() == 0 else list(command)
-        subprocess.run(told, check=True, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        told = ["su", user, "-s", "/bin/sh", "-c", shlex.join(command)] if root else list(command)
+        with (folder / "said").open("a") as said:
+            done = subprocess.run(told, cwd=folder, stdout=said, stderr=said)
+        assert done.returncode == 0, "\n".join(f.read_text() for f in folder.iterdir() if f.is_file())
 
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    data, log = folder / "data", folder / "log"
-    do(f"{BIN}/initdb", "-D", str(data), "-U", "understudy", "-A", "trust", "-N")
-    (folder / "data/postgresql.auto.conf").write_text(
-        f"port = {port}\nlisten_addresses = '127.0.0.1'\nunix_socket_directories = ''\nfsync = off\n"
-    )
-    do(f"{BIN}/pg_ctl", "-D", str(data), "-l", str(log), "-w", "start")
-    yield f"postgresql://understudy@127.0.0.1:{port}/postgres"
-    do(f"{BIN}/pg_ctl", "-D", str(data), "-m", "immediate", "stop")
+    try:
+        if root:
+            shutil.chown(folder, user)
+        do(f"{BIN}/initdb", "-D", str(data), "-U", "understudy", "-A", "trust", "-N")
+        told = f"listen_addresses = ''\nunix_socket_directories = '{folder}'\nfsync = off\n"
+        (data / "postgresql.auto.conf").write_text(told)
+        do(f"{BIN}/pg_ctl", "-D", str(data), "-l", str(folder / "log"), "-w", "start")
+        yield f"postgresql://understudy@/postgres?host={folder}"
+    finally:
+        if (data / "postmaster.pid").exists():
+            do(f"{BIN}/pg_ctl", "-D", str(data), "-m", "immediate", "stop")
+        shutil.rmtree(folder)
 
 
 @needs_server

@@ -1,7 +1,7 @@
 """
 Stage `promote`: whether a challenger takes the champion's place, by what a scorecard of the two says.
 
-The rule: no number may be worse, nor too uncertain to call it no worse, and one at least must be better.
+The rule: no number may be worse, those of PROVEN must be shown to be no worse, and one at least must be better.
 Without a champion there is nothing to lose: the first model is taken unless it is worse than its base.
 """
 
@@ -9,7 +9,11 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from understudy.records import Challenge, ChatExample, Interval, Sample, Scorecard, TrainedOn, sha256_of
 
-VERSION = 2
+VERSION = 3
+PROVEN = ("nll_per_token", "well_formatted", "broken")
+"""The others, such as shares of a gap that both models have nearly closed, may stay uncertain: between two models that
+are alike they always are, and no challenger would ever pass."""
+
 DISTANCES = ("kl_general",)
 """How far a model strays from its base. The scorecard warns of it; a first model is not refused for it alone, since
 every tuned model strays, and a channel without a champion would be trained for every night."""
@@ -17,7 +21,8 @@ every tuned model strays, and a channel without a champion would be trained for 
 
 def against_champion(card: Scorecard, champion: str) -> Challenge:
     """The verdict on `card.run`; in `card` the champion has the place of the base, the challenger of the tuned."""
-    wrong = [f"{name}: {word}" for name, word in card.verdicts.items() if word not in ("better", "no worse")]
+    unsure = {name for name in PROVEN if card.verdicts.get(name) == "not enough data"}
+    wrong = [f"{name}: {word}" for name, word in card.verdicts.items() if word == "worse" or name in unsure]
     better = [name for name, word in card.verdicts.items() if word == "better"]
     if not card.verdicts:
         reasons = ["no number could be compared"]

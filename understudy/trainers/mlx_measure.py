@@ -4,6 +4,7 @@ What a process of training may take and what an update takes, and what differs w
 
 import logging
 import shutil
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,9 @@ from understudy.interfaces import Report
 from understudy.trainers import mlx_fit, mlx_group
 from understudy.trainers.mlx_plugins import Batches, ClippedAdamW, strict_loss
 from understudy.trainers.mlx_sides import Side
+
+JOIN_SECONDS = 120
+"""A rank that waits longer than this for the others is ended."""
 
 log = logging.getLogger("understudy.trainers.mlx_lora")
 
@@ -64,7 +68,10 @@ def measured(job: dict[str, Any], model: nn.Module, side: Side, fit: mlx_fit.Fit
 
 def own_place(job: dict[str, Any], report: Report) -> tuple[dict[str, Any], Report]:
     """Join the other ranks; all but the first work in a folder of their own and tell nobody."""
+    # Waiting for the others, mlx holds the interpreter: no thread could see that the parent is gone, a signal can.
+    signal.alarm(JOIN_SECONDS)
     rank = mx.distributed.init(backend=job["options"]["backend"], strict=True).rank()
+    signal.alarm(0)
     if rank == 0:
         return job, report
     shared, out = Path(job["out"]), Path(job["out"]) / ".ranks" / str(rank)

@@ -26,7 +26,8 @@ def card(**verdicts: Any) -> Scorecard:
         ({"nll": "better", "form": "better"}, True, "form: better"),
         ({"nll": "no worse", "form": "no worse"}, False, "better in nothing"),
         ({"nll": "better", "form": "worse"}, False, "form: worse"),
-        ({"nll": "better", "form": "not enough data"}, False, "form: not enough data"),
+        ({"nll": "better", "broken": "not enough data"}, False, "broken: not enough data"),
+        ({"nll": "better", "style_closed_talks": "not enough data"}, True, "nll: better"),
         ({}, False, "no number could be compared"),
     ],
 )
@@ -39,6 +40,10 @@ def test_no_number_may_be_worse_and_one_must_be_better(verdicts: dict[str, str],
 def test_the_first_model_is_taken_unless_it_is_worse_than_its_base() -> None:
     assert promote.against_base(card(nll="not enough data")).promoted
     assert not promote.against_base(card(nll="better", form="worse")).promoted
+
+
+def test_a_first_model_is_not_refused_for_how_far_it_strays_alone() -> None:
+    assert promote.against_base(card(nll="better", kl_general="worse")).promoted
 
 
 def sample(nll: float, tokens: int) -> Sample:

@@ -1,0 +1,107 @@
+"""The rows of a channel and how they are parted."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from understudy.records.base import Record
+
+Side = Literal["train", "valid", "test"]
+VariantKind = Literal["paraphrase", "short", "long", "out_of_scope", "replay"]
+
+
+class Pair(Record):
+    """One question with its answer and where it comes from: a row of pairs.parquet. Written by `gate`."""
+
+    pair_id: str = Field(description="'<document_id>#<question_number>'")
+    document_id: str
+    title: str
+    published: str | None
+    question_number: int
+    question: str
+    answer: str
+    tags: list[str]
+    part: int | None = None
+    start_seconds: float | None
+    end_seconds: float | None
+    document_sha256: str
+    teacher: str
+    prompt_sha256: str | None
+    kept: bool
+    gate: str | None
+    reason: str | None
+    verified: bool | None = Field(default=None, description="approved by the verifier; None: it did not say")
+
+
+class Message(Record):
+    """One turn of a chat."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+class ChatExample(Record):
+    """One training row in the chat format mlx-lm reads. Written by `split`."""
+
+    messages: list[Message]
+
+
+class Leakage(Record):
+    """What stands on two sides of the split. All zero, or `explained` says why."""
+
+    rows_sharing_a_document: int = Field(ge=0, description="valid and test rows whose talk is also in train")
+    near_duplicate_questions: int = Field(ge=0, description="valid and test rows with a near-duplicate on another side")
+    rows_sharing_words: int = Field(
+        default=0, ge=0, description="valid and test rows whose answer has 8 words in a row of an answer in train"
+    )
+    rows_sharing_only_stock_phrases: int = Field(
+        default=0, ge=0, description="of these, rows that share nothing but phrases in 3 or more talks"
+    )
+    shared_words: list[str] = Field(default=[], description="up to five examples: the words, and the pairs they are in")
+    explained: str | None = None
+
+
+class Dropped(Record):
+    """A kept pair that is on no side, because any side would leak."""
+
+    pair_id: str
+    side: Side = Field(description="where the other pairs of its talk belong")
+    reason: str
+
+
+class SplitPlan(Record):
+    """Which pair is on which side, in file order. Written by `split`."""
+
+    sides: dict[Side, list[str]] = Field(description="pair ids of train, valid, test, in the order of the rows")
+    documents: dict[Side, list[str]]
+    leakage: Leakage
+    honest: bool = Field(description="False when held-out questions come from talks that are also trained on")
+    dropped: list[Dropped] = Field(default=[], description="kept pairs on no side, in the order of the rows")
+    notes: list[str] = Field(default=[], description="what was asked of the split and cannot be had, and why")
+
+
+class Variant(Record):
+    """One row more for the train side, and what it is made from. Written by `augment`."""
+
+    variant_id: str = Field(description="'<pair_id>~paraphrase1', '<document_id>~out_of_scope1' or 'base~replay1'")
+    kind: VariantKind
+    parent: str | None = Field(default=None, description="the pair it is made from; None for out_of_scope and replay")
+    document_id: str | None = Field(default=None, description="the talk it is made from; None for replay")
+    teacher: str = Field(description="who wrote it: the teacher's label, or 'base'")
+    prompt_sha256: str | None = None
+    messages: list[Message]
+
+
+class DescriptionCard(Record):
+    """The dataset in numbers, tables and pictures. Written by `describe`."""
+
+    pairs: int
+    kept: int
+    talks: int
+
+
+class FormatCard(Record):
+    """The dataset in the files of another program. Written by `write_format`."""
+
+    format: str
+    files: list[str]

@@ -1,0 +1,139 @@
+"""What is known of one talk: the talk, its questions, its answers, and what was said of them."""
+
+from pydantic import Field
+
+from understudy.records.base import Record
+
+
+class Entry(Record):
+    """What a source lists before anything is fetched."""
+
+    document_id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,119}$", description="also the folder's name")
+    title: str
+    locator: str = Field(description="what the source needs to fetch it: a file name in the folder, a video id")
+    revision: str = Field(description="changes when the content at the locator does")
+    published: str | None = Field(default=None, description="YYYY-MM-DD")
+
+
+class Paragraph(Record):
+    """About 110 words of speech, and when they start."""
+
+    start_seconds: float | None = Field(default=None, ge=0, description="None where the source has no times")
+    pause_seconds: float | None = Field(default=None, ge=0, description="silence before it, as far as captions tell")
+    text: str = Field(min_length=1)
+
+
+class Document(Record):
+    """One talk or file, whole. Written by `collect`."""
+
+    document_id: str
+    title: str
+    locator: str
+    how: str = Field(description="which reader or service gave the words")
+    language: str | None = None
+    published: str | None = None
+    duration_seconds: float | None = Field(default=None, ge=0)
+    noise_tags: int = Field(default=0, ge=0, description="[Music], [Laughter] and the like that were dropped")
+    speaker_changes: int = Field(default=0, ge=0, description=">> marks; many mean that it is not one person's talk")
+    paragraphs: list[Paragraph] = Field(min_length=1)
+
+    @property
+    def text(self) -> str:
+        """All words, a blank line between paragraphs."""
+        return "\n\n".join(paragraph.text for paragraph in self.paragraphs)
+
+    @property
+    def several_speakers(self) -> bool:
+        """True when the captions mark another speaker more than once a minute: the manner is not one person's."""
+        minutes = (self.duration_seconds or self.words / 2.5) / 60
+        return self.speaker_changes > max(5.0, minutes)
+
+    @property
+    def words(self) -> int:
+        """Words of the whole talk, split at white space."""
+        return sum(len(paragraph.text.split()) for paragraph in self.paragraphs)
+
+
+class Question(Record):
+    """One standalone question a talk answers."""
+
+    question_number: int = Field(ge=1)
+    question: str = Field(min_length=1)
+    tags: list[str] = []
+    first_paragraph: int | None = Field(default=None, ge=0, description="index of the first paragraph that answers it")
+    last_paragraph: int | None = Field(default=None, ge=0, description="index of the last one, inclusive")
+    part: int | None = Field(default=None, ge=1, description="of a talk over the teacher's window; None: it was whole")
+
+
+class Questions(Record):
+    """Pass 1 over one talk. Written by `extract_questions`."""
+
+    document_id: str
+    teacher: str = Field(description="the teacher's own label, e.g. 'extractive' or 'openai/gpt-5-mini'")
+    prompt_sha256: str | None = Field(default=None, description="None when the teacher reads no prompt")
+    tokens: int | None = Field(default=None, description="of the talk, by the teacher's tokenizer or its estimate")
+    parts: int = Field(default=1, ge=1, description="how many the talk was split into to fit the teacher's window")
+    dropped: dict[str, int] = Field(default={}, description="why how many questions of the reply were not taken")
+    usd: float = Field(default=0.0, ge=0, description="what pass 1 cost")
+    questions: list[Question]
+
+
+class Answer(Record):
+    """Pass 2 for one question number: a markdown answer, or the reason why there is none."""
+
+    question_number: int = Field(ge=1)
+    answer: str | None = None
+    failed: str | None = Field(default=None, description="why there is no answer; None when there is one")
+
+
+class Answers(Record):
+    """Pass 2 over one talk: exactly one entry per question number. Written by `generate_answers`."""
+
+    document_id: str
+    teacher: str
+    prompt_sha256: str | None = None
+    answers: list[Answer]
+    repaired: int = Field(default=0, ge=0, description="numbers that needed more than one request")
+    usd: float = Field(default=0.0, ge=0, description="what pass 2 cost")
+
+
+class Verdict(Record):
+    """Kept, or the first gate that refused the pair and why."""
+
+    question_number: int = Field(ge=1)
+    kept: bool
+    gate: str | None = Field(default=None, description="name of the gate that refused it")
+    reason: str | None = None
+
+
+class Verdicts(Record):
+    """What the gates said of one talk's pairs. Written by `gate`."""
+
+    document_id: str
+    verdicts: list[Verdict]
+
+
+class Verification(Record):
+    """What the verifier said of one pair, and what that comes to."""
+
+    question_number: int = Field(ge=1)
+    approved: bool | None = Field(description="every criterion holds; None when no verdict could be had")
+    evidence_quote: str = Field(default="", description="the verifier's own, as it came")
+    grounded: bool | None = Field(default=None, description="False too when the quote is not in the talk")
+    no_hallucination: bool | None = None
+    complete: bool | None = None
+    standalone: bool | None = None
+    reason: str = Field(default="", description="the verifier's own words")
+    invented_quote: bool = Field(default=False, description="its quote, or the quote it owed, is not in the talk")
+    error: str | None = Field(default=None, description="why there is no verdict; None when there is one")
+
+
+class Verified(Record):
+    """A verifier's verdicts on one talk's pairs. Written by `verify`."""
+
+    document_id: str
+    verifier: str = Field(description="the verifier's own label")
+    prompt_sha256: str | None = None
+    verdicts: list[Verification] = Field(description="one per pair that was drawn, by question number")
+    unverified: list[int] = Field(default=[], description="question numbers that were not drawn")
+    usd: float = Field(default=0.0, ge=0, description="what it cost")
