@@ -33,11 +33,12 @@ def runner(settings: RunnerSettings) -> TaskRunner[Any]:
         raise ConfigError(
             [f"runner.use: dask needs prefect-dask ({error.name} is missing): pip install prefect-dask distributed"]
         ) from None
+    if settings.address:
+        _reach(settings.address)
     _let_workers_find_the_server()
     if settings.address is None:
         kwargs = {"n_workers": settings.processes, "threads_per_worker": settings.workers, "dashboard_address": None}
         return DaskTaskRunner(cluster_kwargs=kwargs | {"host": "127.0.0.1"})
-    _reach(settings.address)
     return DaskTaskRunner(address=settings.address)
 
 

@@ -74,13 +74,14 @@ def summary(
         "",
         f"{card.channel}: {card.test_pairs} held-out questions from {talks}; base > tuned, the difference, 95 %",
     ]
+    width = max((len(name) for name in card.verdicts), default=0)
     for name, verdict in card.verdicts.items():
         change = card.differences[name]
         by_name = {candidate.name: candidate.metrics.get(name) for candidate in card.candidates}
         before, after = by_name.get("base"), by_name.get("adapter")
         values = f"{before.value:.3f} > {after.value:.3f}" if before and after else ""
         lines.append(
-            f"  {name:<16} {values:<16} {change.value:+.3f} [{change.low:+.3f}, {change.high:+.3f}]  {verdict}"
+            f"  {name:<{width}} {values:<16} {change.value:+.3f} [{change.low:+.3f}, {change.high:+.3f}]  {verdict}"
         )
     if not card.honest:
         lines.append("  fewer than three independent talks: the held-out questions come from trained talks")

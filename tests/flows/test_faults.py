@@ -1,4 +1,4 @@
-"""Kill -9 at every stage, servers that go away, runs side by side: nothing is lost, or paid twice."""
+"""Kill -9 of runs, workers and servers, networks that go away, runs side by side: nothing is lost, or paid twice."""
 
 import hashlib
 import json
@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from understudy.records import Manifest
 CONCURRENCY = 4
 TALKS = sorted((ROOT / "deployments/sample_channel").glob("*.vtt"))[:8]
 Process = subprocess.Popen[str]
-There = Callable[[Path, Process], Any]
+TRAINING = "understudy.trainers.mlx_lora_worker"
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="workers are found in /proc, as on Linux")
 
 
@@ -44,32 +45,15 @@ def flags(talks: Path, teacher: TeacherServer, *more: str) -> list[str]:
     return [
         "--preset", "documents", "--documents", str(talks), *TINY_FLAGS, "--set", "gates=[{use: length, min_words: 5}]",
         "--set", "questions.at_most=3", "--set", "evaluate.suites=false", "--set", "evaluate.prompted_base=false",
-        "--set", "export.types=[]",
+        "--set", "evaluate.quantized_base=false", "--set", "export.types=[]",
         "--set", f"teacher={{use: openai, model: gpt-5-mini, base_url: '{teacher.url}', concurrency: {CONCURRENCY}}}",
         *more,
     ]  # fmt: skip
 
 
-def begun(pattern: str) -> There:
-    """True once something is being written where `pattern` matches below models/."""
-    return lambda home, process: next(home.glob(f"models/{pattern}"), None)
-
-
-def working(module: str) -> There:
-    """The number of the worker process that runs `module`, once there is one."""
-    return lambda home, process: worker_of(process, f"understudy.{module}")
-
-
-POINTS: list[tuple[There] | tuple[There, bool]] = [
-    (working("bases.scratch_worker"), True),
-    (begun("bases/.*.partial"),),
-    (working("trainers.mlx_lora_worker"), True),
-    (begun("*/*/.adapter.partial/metrics.jsonl"),),
-    (begun("*/*/.fused.partial"),),
-    (working("exporters.gguf_worker"), True),
-    (begun("*/*/gguf/.*.tmp"),),
-    (begun("*/*/samples/base.jsonl"),),
-]
+def there(home: Path, pattern: str) -> bool:
+    """Whether something lies where `pattern` matches below models/."""
+    return next(home.glob(f"models/{pattern}"), None) is not None
 
 
 def unsound(home: Path) -> list[str]:
@@ -92,30 +76,32 @@ def test_whatever_is_killed_the_next_run_goes_on_and_nothing_is_paid_twice(
 ) -> None:
     home = tmp_path / "home"
     with TeacherServer(Plan(latency=0.3, words=30)) as teacher:
-        told = flags(talks, teacher)
 
-        def killed(there: There, worker: bool = False) -> None:
-            """Run until `there`, then kill the worker it names, or the whole run."""
-            process = started(home, *told, environment=prefect.environment)
-            until(lambda: there(home, process) or process.poll() is not None)
-            if worker:
-                os.kill(int(there(home, process)), signal.SIGKILL)
-                assert process.wait() == 1, said(home)
-            assert worker or process.poll() is None, said(home)
-            kill(process)
+        @contextmanager
+        def run(point: Callable[[Process], Any]) -> Iterator[tuple[Process, Any]]:
+            """A run that has come to `point`, with what that gives; whatever is left of it then is killed."""
+            process, found = started(home, *flags(talks, teacher), environment=prefect.environment), []
+            try:
+                until(lambda: found.append(point(process)) or found[-1] or process.poll() is not None)
+                assert found[-1] or point(process), said(home)
+                yield process, found[-1]
+            finally:
+                kill(process)
 
-        for calls in (3, 9):
-            killed(lambda *_, calls=calls: teacher.account.paid_calls >= calls)
+        with run(lambda _: 5 <= teacher.account.paid_calls < 2 * len(TALKS)) as (reading, _):
+            assert reading.poll() is None
         prefect.kill()
         prefect.start()
-        for point in POINTS:
-            killed(*point)
+        with run(lambda process: worker_of(process, TRAINING)) as (process, worker):
+            os.kill(worker, signal.SIGKILL)
+            assert process.wait() == 1 and "killed, most likely for want of memory" in said(home), said(home)
         once = teacher.account.paid_calls
-        process = started(home, *told, environment=prefect.environment)
-        assert process.wait() == 0, said(home)
-        assert teacher.account.paid_again <= 2 * CONCURRENCY
-        assert teacher.account.paid_calls == once <= 2 * len(TALKS) + 2 * CONCURRENCY
-    assert "killed, most likely for want of memory" in said(home)
+        with run(lambda _: there(home, "*/*/fused")) as (converting, _):
+            assert converting.poll() is None
+        with run(lambda process: process.poll() is not None) as (process, _):
+            assert process.returncode == 0, said(home)
+        assert teacher.account.paid_again <= CONCURRENCY
+        assert teacher.account.paid_calls == once <= 2 * len(TALKS) + CONCURRENCY
     assert not unsound(home)
     card = json.loads(next(home.glob("models/*/*/scorecard.json")).read_text())
     assert [c["name"] for c in card["candidates"]] == ["base", "adapter", "fused", "F16"]

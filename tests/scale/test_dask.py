@@ -80,7 +80,7 @@ def test_every_task_of_every_process_is_given_the_same_share(tmp_path: Path) -> 
 
     spec = PluginSpec(use="openai", model="gpt-5-mini", max_usd=1.0, concurrency=8)
     inside = {"n_workers": 2, "threads_per_worker": 4, "dashboard_address": None, "host": "127.0.0.1"}
-    for _ in range(3):
+    for _ in range(2):
         with LocalCluster(**inside) as running, Client(running) as client:
             for runner in (RunnerSettings(use="dask"), RunnerSettings(use="dask", address=running.scheduler_address)):
                 asked = [client.submit(cluster.share, spec, tmp_path, runner, pure=False) for _ in range(16)]

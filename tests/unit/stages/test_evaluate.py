@@ -182,6 +182,18 @@ def test_forgetting_is_told_whatever_the_split_was() -> None:
     assert found.candidates[1].metrics["keyword_coverage"].value == pytest.approx(0.1)
 
 
+@pytest.mark.parametrize(("known", "word"), [(90, "worse"), (30, "not enough data")])
+def test_a_base_that_only_guesses_has_nothing_to_forget(known: int, word: str) -> None:
+    answers = {str(i): i < known for i in range(100)}
+    extras = Extras(
+        outcomes={"choices": {"base": answers, "adapter": answers}},
+        drift={"general": [(str(i), Divergence(nats=30.0, tokens=60)) for i in range(20)]},
+    )
+    found = planted(0, honest=True, extras=extras)
+    assert found.verdicts["kl_general"] == word
+    assert any("no better than chance" in note for note in found.notes) == (word != "worse")
+
+
 def test_base_and_tuned_are_also_compared_at_one_quantization_and_with_the_prompted_base() -> None:
     names = ["base", "base-prompted", "adapter", "fused", "Q8_0", "base-Q8_0", "Q4_K_M"]
     assert fair_comparisons(names) == [("adapter", "base-prompted"), ("Q8_0", "base-Q8_0")]
