@@ -132,7 +132,8 @@ def decide(
         )
     if harms:
         return Decision(action="lower the learning rate", reasons=harms)
-    return _without_harm(verdicts, scored.get("adapter", {}).get("broken"), adapter)
+    broken = [scored.get(name, {}).get("broken") for name in ("base", "adapter")]
+    return _without_harm(verdicts, broken[0], broken[1], adapter)
 
 
 def _never_worked(verdicts: Mapping[str, Word], adapter: AdapterCard | None) -> str | None:
@@ -149,13 +150,19 @@ def _never_worked(verdicts: Mapping[str, Word], adapter: AdapterCard | None) -> 
     return None
 
 
-def _without_harm(verdicts: Mapping[str, Word], broken: Interval | None, adapter: AdapterCard | None) -> Decision:
+def _without_harm(
+    verdicts: Mapping[str, Word], base: Interval | None, broken: Interval | None, adapter: AdapterCard | None
+) -> Decision:
+    """The decision where nothing is worse; `base` and `broken` are the shares of broken answers of base and tuned."""
     words = {name: verdicts[name] for name in LEARNED if name in verdicts}
     gained = [name for name, word in words.items() if word == "better"]
     unsure = [name for name in FORGOT if verdicts.get(name) == "not enough data"]
     if verdicts.get("nll_per_token") == "better" or (gained and "nll_per_token" not in words):
         if broken and broken.low > BROKEN_AT_MOST:
-            why = f"at least {broken.low:.0%} of its answers are broken, whatever the base's are"
+            why = f"it learnt, and still at least {broken.low:.0%} of its answers are broken"
+            if base and base.low > BROKEN_AT_MOST:
+                why += f", as at least {base.low:.0%} of its base's"
+                return Decision(action="take a better base", reasons=[why])
             return Decision(action="lower the learning rate", reasons=[why])
         reasons = [f"better in {', '.join(gained)}, worse in nothing that was measured"]
         return Decision(action="ship", reasons=reasons + [f"not enough data on {', '.join(unsure)}"] * bool(unsure))

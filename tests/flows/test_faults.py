@@ -1,4 +1,4 @@
-"""Kill -9 of runs, workers and servers, networks that go away, runs side by side: nothing is lost, or paid twice."""
+"""Kill -9 of runs, workers and servers, networks that go away, full disks, runs at once: nothing lost or paid twice."""
 
 import hashlib
 import json
@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,18 @@ TALKS = sorted((ROOT / "deployments/sample_channel").glob("*.vtt"))[:8]
 Process = subprocess.Popen[str]
 TRAINING = "understudy.trainers.mlx_lora_worker"
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="workers are found in /proc, as on Linux")
+
+# A disk of its own that is full once the first call is known; then there is room again.
+SMALL_DISK = """
+mount -t tmpfs -o size=600m tmpfs "$1" || exit 77
+disk="$1"; shift
+"$@" & run=$!
+while [ ! -e "$disk/home/data/talks/calls.sqlite" ] && kill -0 $run; do sleep 0.05; done
+cat /dev/zero > "$disk/filler" 2> "$disk/../filled"
+wait $run; echo "first run: $?"
+rm "$disk/filler"
+exec "$@"
+"""
 
 
 @pytest.fixture(scope="module")
@@ -149,3 +162,23 @@ def test_three_channels_at_once_do_not_meet(prefect: PrefectServer, talks: Path,
     }
     assert rows["ada"] and rows["ada"] == rows["bell"] == rows["curie"]
     assert not unsound(home)
+
+
+def test_a_full_disk_is_said_and_with_more_room_the_run_goes_on(
+    prefect: PrefectServer, talks: Path, tmp_path: Path
+) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    home = disk / "home"
+    with TeacherServer(Plan(words=30, latency=1.0)) as teacher:
+        command = [sys.executable, str(ROOT / "flows/main.py"), "--home", str(home), *flags(talks, teacher)]
+        done = subprocess.run(
+            ["unshare", "-rm", "sh", "-c", SMALL_DISK, "sh", str(disk), *command, "--only", "dataset"],
+            cwd=ROOT, env=prefect.environment, capture_output=True, text=True,
+        )  # fmt: skip
+        if done.returncode == 77 or "unshare" in done.stderr:
+            pytest.skip("no file system of a size may be mounted here")
+        assert "first run: 1" in done.stdout, done.stderr
+        assert done.returncode == 0, done.stderr
+        assert "space" in done.stderr or "disk full" in done.stderr
+        assert teacher.account.paid_calls <= 2 * len(TALKS) + CONCURRENCY

@@ -12,10 +12,12 @@ def at(value: float, half: float = 0.01, n: int = 100) -> Interval:
     return Interval(value=value, low=value - half, high=value + half, n=n)
 
 
-def candidates(broken: float = 0.0, **losses: float) -> list[CandidateScore]:
+def candidates(broken: float = 0.0, base_broken: float = 0.0, **losses: float) -> list[CandidateScore]:
     told = {"base": 3.0, "adapter": 2.0} | losses
     return [
-        CandidateScore(name=name, metrics={"nll_per_token": at(nll), "broken": at(broken)})
+        CandidateScore(
+            name=name, metrics={"nll_per_token": at(nll), "broken": at(base_broken if name == "base" else broken)}
+        )
         for name, nll in told.items()
     ]
 
@@ -40,6 +42,7 @@ UNSURE: dict[str, Word] = {"nll_per_token": "not enough data"}
         (BETTER | {"kl_general": "worse"}, {}, None, "lower the learning rate", None),
         (BETTER | {"copied": "worse"}, {}, None, "lower the learning rate", None),
         (BETTER, {"broken": 0.3}, None, "lower the learning rate", None),
+        (BETTER, {"broken": 0.3, "base_broken": 0.9}, None, "take a better base", None),
         (BETTER | {"nll_end": "worse", "broken": "worse"}, {}, None, "bug upstream of training", "data or template"),
         ({"nll_per_token": "worse"}, {}, None, "bug upstream of training", "data or template"),
         ({"nll_per_token": "worse"}, {}, adapter(50), "more data", None),

@@ -202,7 +202,9 @@ class Against(Record):
 class Decision(Record):
     """What to do with a run, and why."""
 
-    action: Literal["ship", "lower the learning rate", "train longer", "more data", "bug upstream of training"]
+    action: Literal[
+        "ship", "lower the learning rate", "train longer", "more data", "take a better base", "bug upstream of training"
+    ]
     where: str | None = Field(default=None, description="of a bug: data or template, fuse, template, quantization X")
     reasons: list[str] = Field(description="one sentence each, the deciding one first")
 

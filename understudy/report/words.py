@@ -15,6 +15,7 @@ ACTIONS = {
     "ship": "Ship it",
     "lower the learning rate": "Lower the learning rate and train again",
     "train longer": "Train longer",
+    "take a better base": "Take a better base",
     "more data": "Add more data",
     "bug upstream of training": "Mend a defect outside training first",
 }

@@ -33,7 +33,7 @@ from understudy.suites.retrieval import compare as compare_retrieval
 from understudy.suites.retrieval import measure as measure_retrieval
 from understudy.verdicts import BUDGETS, MARGINS, MIN_TALKS, decide, judged, verdict, within
 
-VERSION = 4
+VERSION = 6
 
 BASE, TUNED, PROMPTED = "base", "adapter", "base-prompted"
 """The two candidates that are compared, and the base told the style by examples."""
