@@ -97,6 +97,7 @@ def score(
         evaluating.Extras(
             references=against,
             outcomes=suites.outcomes(workspace, asked),
+            retrieval=suites.retrieved(workspace, asked),
             drift=suites.drifts(workspace, asked),
             judge=judging.scored(
                 workspace, judged, rows, comparisons.by_pair(people, evaluating.TUNED, evaluating.BASE)

@@ -14,7 +14,7 @@ from understudy import registry, store, suites
 from understudy.progress import track
 from understudy.records import AssetRef, Divergence, Drift, Message, ModelRefs, Record, Sample, SuiteAnswers
 from understudy.stages.evaluate import BASE, TUNED, Outcomes
-from understudy.suites import conversations
+from understudy.suites import conversations, retrieval
 from understudy.workspace import Workspace
 
 QUICK = 4
@@ -23,7 +23,8 @@ QUICK = 4
 
 def measured(workspace: Workspace, model: ModelRefs, samples: dict[str, AssetRef], rows: Rows) -> dict[str, AssetRef]:
     """What base and adapter said to the suites, and their drift; {} where the preset wants none."""
-    if not workspace.config.evaluate.suites:
+    wanted = workspace.config.evaluate
+    if not wanted.suites and not wanted.retrieval:
         return {}
     weights = {
         BASE: (f"bases/{Path(model.base.path).name}.scoring", None),
@@ -35,7 +36,7 @@ def measured(workspace: Workspace, model: ModelRefs, samples: dict[str, AssetRef
             "suites",
             workspace,
             [model.base, *([adapter] if adapter else [])],
-            [registry.identity("engine", "mlx", {}), _digest(workspace, marks=False)],
+            [registry.identity("engine", "mlx", {}), _digest(workspace, marks=False), wanted.max_tokens],
             {"place": place},
             candidate=name,
             model=model.base,
@@ -60,7 +61,8 @@ def measured(workspace: Workspace, model: ModelRefs, samples: dict[str, AssetRef
 
 def identity(workspace: Workspace) -> str | None:
     """What decides how the answers are marked; None where nothing is asked."""
-    return _digest(workspace, marks=True) if workspace.config.evaluate.suites else None
+    wanted = workspace.config.evaluate
+    return _digest(workspace, marks=True) if wanted.suites or wanted.retrieval else None
 
 
 @task(name="ask-suites", task_run_name="ask-suites-{candidate}", **policies.ASSET)
@@ -70,14 +72,18 @@ def ask(
     """What one model says to every prompt, and how likely it finds each answer of every question."""
     if found := policies.ready("suites", workspace, made_from, {"place": place}):
         return found
-    prompts, choices = _prompts(workspace), _choices(workspace)
+    prompts, choices, given = _prompts(workspace), _choices(workspace), _given(workspace)
     files = workspace.file(model), workspace.file(adapter) if adapter else None
     engine = workspace.engine("mlx", kept=kept_file(workspace, place, model, adapter))
     with track(f"suites {candidate}") as report:
         said = engine.complete(*files, [prompt.conversation for prompt in prompts], suites.MAX_TOKENS, report)
+        texts = engine.complete(
+            *files, [retrieval.conversation(item) for item in given], workspace.config.evaluate.max_tokens, report
+        )
         log_p = engine.likelihoods(*files, [(choice.conversation, choice.answers) for choice in choices], report)
     answers = SuiteAnswers(
         said={prompt.id: one.text for prompt, one in zip(prompts, said, strict=True)},
+        retrieved={item.item_id: one.text for item, one in zip(given, texts, strict=True)},
         log_p={choice.id: one for choice, one in zip(choices, log_p, strict=True)},
     )
     return workspace.save("suites", [answers], made_from, place=place)
@@ -133,6 +139,17 @@ def outcomes(workspace: Workspace, found: dict[str, AssetRef]) -> dict[str, dict
     return told
 
 
+def retrieved(workspace: Workspace, found: dict[str, AssetRef]) -> dict[str, dict[str, retrieval.Outcome]]:
+    """Candidate > item > what its answer from the given texts did; {} where no items are given."""
+    items = _given(workspace)
+    said: dict[str, SuiteAnswers] = {name: workspace.read(found[name]) for name in (BASE, TUNED) if name in found}
+    return {
+        name: {item.item_id: retrieval.outcome(item, told.retrieved[item.item_id]) for item in items}
+        for name, told in said.items()
+        if items
+    }
+
+
 def drifts(workspace: Workspace, found: dict[str, AssetRef]) -> dict[str, list[tuple[str, Divergence]]]:
     """'general', 'domain' > what each answer shows; {} where nothing was measured."""
     rows: list[Drift] = workspace.rows(found["drift"]) if "drift" in found else []
@@ -144,7 +161,13 @@ def drifts(workspace: Workspace, found: dict[str, AssetRef]) -> dict[str, list[t
 
 
 def _few(workspace: Workspace, items: Sequence[Any]) -> Sequence[Any]:
+    if not workspace.config.evaluate.suites:
+        return ()
     return items[::QUICK] if workspace.config.evaluate.suites == "quick" else items
+
+
+def _given(workspace: Workspace) -> list[retrieval.RetrievalItem]:
+    return retrieval.load(file) if (file := workspace.config.evaluate.retrieval) else []
 
 
 def _prompts(workspace: Workspace) -> list[suites.Prompt]:
@@ -157,7 +180,12 @@ def _choices(workspace: Workspace) -> Sequence[suites.Choice]:
 
 def _digest(workspace: Workspace, marks: bool) -> str:
     """What is asked; with `marks` also what counts as right."""
-    return _digest_of(workspace.config.evaluate.suites == "quick", marks)
+    given = [
+        [item.item_id, item.model_dump(mode="json") if marks else retrieval.conversation(item)[0].content]
+        for item in _given(workspace)
+    ]
+    wanted = workspace.config.evaluate.suites
+    return store.fingerprint(_digest_of(wanted == "quick", marks) if wanted else None, given)
 
 
 @cache

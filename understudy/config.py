@@ -191,6 +191,9 @@ class EvaluateSettings(Settings):
     judge: PluginSpec = Field(
         default=PluginSpec(use="none"), description="a teacher that compares blind; of another family than the teacher"
     )
+    retrieval: Path | None = Field(
+        default=None, description="JSONL of questions with texts to answer from; see understudy.suites.retrieval"
+    )
     suites: Literal["quick"] | bool = Field(
         default=True, description="ask instructions, multiple choice, off-topic prompts too; quick: every fourth"
     )

@@ -11,6 +11,7 @@ from understudy.bases.known import known
 from understudy.calls import judging, verifying
 from understudy.errors import AssetError, ConfigError
 from understudy.stages import augment
+from understudy.suites import retrieval
 from understudy.workspace import Workspace
 
 FREE_BYTES = 500 * 1000 * 1000
@@ -69,12 +70,22 @@ def _plugins(workspace: Workspace, only: Only | None) -> list[str]:
         found += augment.problems(workspace.config.augment, workspace.plugin("teacher"))
         if workspace.config.augment.replay and workspace.plugin("base").needs_talks:
             found.append("augment.replay: a base made of these talks has no general answers to keep; set it to 0")
+    if (asked := workspace.config.evaluate.retrieval) and only in (None, "score"):
+        found += _unreadable(asked)
     if (judge := workspace.judge) and only in (None, "score"):
         found += judging.problems(judge)
     notice = workspace.plugin("source").notice
     if notice and workspace.config.permission is None:
         found.append(PERMISSION + notice)
     return found
+
+
+def _unreadable(items: Path) -> list[str]:
+    try:
+        retrieval.load(items)
+    except ConfigError as error:
+        return error.problems
+    return []
 
 
 def _memory(workspace: Workspace, only: Only | None) -> list[str]:

@@ -244,6 +244,21 @@ def test_suites_and_drift_are_in_the_scorecard(tmp_path: Path) -> None:
     assert not any("forgetting" in note or "prompts" in note for note in card.notes)
 
 
+def test_answers_from_given_texts_are_in_the_scorecard(tmp_path: Path) -> None:
+    text = {"title": "On Tea", "text": "Boiling water draws out tannin."}
+    lines = [
+        {"item_id": str(n), "question": "Why boil it?", "contexts": [text], "keywords": ["tannin"]} for n in range(12)
+    ]
+    file = tmp_path / "items.jsonl"
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    what = made(tmp_path, changes={"evaluate.retrieval": str(file)})
+    said = {"base": "By On Tea, tannin comes out.", "adapter": "Tea is old."}
+    told = {name: {str(n): words for n in range(12)} for name, words in said.items()}
+    card = scored(what, _asked(what, drift=True, retrieved=told))
+    assert card.verdicts["keyword_coverage"] == card.verdicts["cites"] == "worse"
+    assert card.candidates[0].metrics["keyword_coverage"].value == 1
+
+
 def test_a_base_that_says_nothing_is_told_and_harms_no_number(tmp_path: Path) -> None:
     what = made(tmp_path, base="")
     card = scored(what, _asked(what, drift=False))
@@ -310,7 +325,7 @@ def test_the_base_is_shown_examples_of_no_held_out_talk(tmp_path: Path) -> None:
     assert [row.messages[-1] for _, row in shown] == [row.messages[-1] for _, row in rows]
 
 
-def _asked(what: Made, drift: bool) -> dict[str, AssetRef]:
+def _asked(what: Made, drift: bool, retrieved: dict[str, dict[str, str]] | None = None) -> dict[str, AssetRef]:
     """A base that follows and knows everything, an adapter that does nothing of it."""
     prompts = [*suites.instructions()[::4], *suites.stay_yourself()[::4]]
     choices = suites.choices()[::4]
@@ -318,6 +333,7 @@ def _asked(what: Made, drift: bool) -> dict[str, AssetRef]:
         name: SuiteAnswers(
             said={prompt.id: "" if name == "adapter" else "yes" for prompt in prompts},
             log_p={choice.id: [worst, -20.0, -20.0, -20.0] for choice in choices},
+            retrieved=(retrieved or {}).get(name, {}),
         )
         for name, worst in (("base", -1.0), ("adapter", -90.0))
     }

@@ -10,7 +10,7 @@ import math
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from understudy.errors import ExportError
 from understudy.interfaces import Report
@@ -24,11 +24,63 @@ Row = tuple[list[int], list[int]]
 """Tokens of the prompt, tokens of the reference answer."""
 
 OPENING_TOKENS = 20
-"""The opening manner shows in so many tokens of an answer (facts: 20)."""
+"""The opening manner shows in so many tokens of an answer."""
 
 
 class Refused(Exception):
     """The model cannot be scored; the message says why and names it."""
+
+
+class WorkerEngine:
+    """An engine whose work is done by the process `worker`; a subclass says what that process is told."""
+
+    worker: ClassVar[str]
+
+    def run(
+        self,
+        model: Path,
+        adapter: Path | None,
+        rows: Sequence[tuple[Pair, ChatExample]],
+        answers: int,
+        max_tokens: int,
+        report: Report,
+    ) -> list[Sample]:
+        """Score every row and write the first `answers` answers. Raises ExportError, WorkerFailed.
+
+        `seconds` of an answer is its part of its batch's time, by tokens: they add up to the wall clock.
+        """
+        return run_in_worker(self.worker, self.job(model, adapter, max_tokens), rows, answers, report)
+
+    def complete(
+        self,
+        model: Path,
+        adapter: Path | None,
+        conversations: Sequence[Sequence[Message]],
+        max_tokens: int,
+        report: Report,
+    ) -> list[Completion]:
+        """What follows each conversation. Raises ExportError, WorkerFailed."""
+        return complete_in_worker(self.worker, self.job(model, adapter, max_tokens), conversations, report)
+
+    def likelihoods(
+        self,
+        model: Path,
+        adapter: Path | None,
+        choices: Sequence[tuple[Sequence[Message], Sequence[str]]],
+        report: Report,
+    ) -> list[list[float]]:
+        """The sum of log p of each candidate answer. Raises ExportError, WorkerFailed."""
+        return likelihoods_in_worker(self.worker, self.job(model, adapter, 1), choices, report)
+
+    def divergence(
+        self, model: Path, adapter: Path, conversations: Sequence[Sequence[Message]], report: Report
+    ) -> list[Divergence]:
+        """Exact KL(tuned || base): the same weights, the adapter's scale on and off. Raises ExportError."""
+        return divergence_in_worker(self.worker, self.job(model, adapter, 1), conversations, report)
+
+    def job(self, model: Path, adapter: Path | None, max_tokens: int) -> dict[str, Any]:
+        """What the worker is told of the model and of how to run it. Raises ConfigError."""
+        raise NotImplementedError
 
 
 def run_in_worker(

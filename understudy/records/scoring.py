@@ -63,6 +63,7 @@ class SuiteAnswers(Record):
 
     said: dict[str, str] = Field(description="prompt > answer")
     log_p: dict[str, list[float]] = Field(description="question > sum of log p of each of its answers, in their order")
+    retrieved: dict[str, str] = Field(default={}, description="question with texts > answer; the user's own items")
 
 
 class Drift(Record):

@@ -5,10 +5,12 @@ A question and its texts are the user's own; keywords are what a right answer mu
 
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
+from understudy.errors import ConfigError
 from understudy.records import Interval, Message, Record
 from understudy.statistics import mean_interval, share_difference, wilson
 from understudy.text import words
@@ -57,6 +59,31 @@ class Outcome(NamedTuple):
     should_decline: bool
     keywords: float | None
     cited: bool | None
+
+
+def load(file: Path) -> list[RetrievalItem]:
+    """The items of a file, one JSON object a line. Raises ConfigError that names the line."""
+    found: dict[str, RetrievalItem] = {}
+    try:
+        lines = file.expanduser().read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError([f"evaluate.retrieval: {file} cannot be read: {error}"]) from None
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        place = f"evaluate.retrieval: {file}, line {number}:"
+        try:
+            item = RetrievalItem.model_validate_json(line)
+        except ValidationError as error:
+            told = error.errors()[0]
+            where, why = ".".join(map(str, told["loc"])), told["msg"].removeprefix("Value error, ")
+            raise ConfigError([f"{place} {where}{': ' * bool(where)}{why}"]) from None
+        if item.item_id in found:
+            raise ConfigError([f"{place} a second item {item.item_id!r}"])
+        found[item.item_id] = item
+    if not found:
+        raise ConfigError([f"evaluate.retrieval: {file} holds no item"])
+    return list(found.values())
 
 
 def conversation(item: RetrievalItem) -> list[Message]:

@@ -1,8 +1,11 @@
 """Laws of answering from texts, and a published regression that its own numbers do not show."""
 
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 
+from understudy.errors import ConfigError
 from understudy.statistics import sign_test
 from understudy.suites.retrieval import (
     Context,
@@ -11,6 +14,7 @@ from understudy.suites.retrieval import (
     compare,
     conversation,
     coverage_change,
+    load,
     measure,
     outcome,
 )
@@ -78,3 +82,27 @@ def test_a_regression_on_15_questions_is_not_enough_data() -> None:
 
 def test_no_change_on_few_items_leaves_much_open() -> None:
     assert coverage_change([0.0] * 10, [str(i) for i in range(10)], 0).low < -0.2
+
+
+def test_the_items_of_a_file_come_back_in_their_order(tmp_path: Path) -> None:
+    file = tmp_path / "items.jsonl"
+    file.write_text(f"{UNANSWERED.model_dump_json()}\n\n{ASKED.model_dump_json()}\n", encoding="utf-8")
+    assert load(file) == [UNANSWERED, ASKED]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("", "holds no item"),
+        ("{", "line 1: Invalid JSON"),
+        ('{"item_id": "1", "question": "?", "contexts": []}', "line 1: contexts: List should have at least 1"),
+        (f"{ASKED.model_dump_json()}\n{ASKED.model_dump_json()}", "line 2: a second item '1'"),
+        ('{"item_id": "1", "question": "?", "contexts": [{"title": "a", "text": "b"}]}', "give keywords, or declines"),
+    ],
+)
+def test_a_bad_file_of_items_is_refused_by_its_line(tmp_path: Path, content: str, said: str) -> None:
+    (tmp_path / "items.jsonl").write_text(content, encoding="utf-8")
+    with pytest.raises(ConfigError, match=said):
+        load(tmp_path / "items.jsonl")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load(tmp_path / "none.jsonl")
