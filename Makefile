@@ -58,7 +58,7 @@ clean:              ## remove what runs made (.venv stays)
 	  { echo "Python 3.11 or newer is needed; name one with: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || \
 	  { echo "python3 cannot make virtual environments here; on Debian and Ubuntu: apt install python3-venv"; exit 1; }
-	@echo "Installing 130 packages into .venv. llama-cpp-python is compiled: about five minutes on two cores the"
+	@echo "Installing 140 packages into .venv. llama-cpp-python is compiled: about five minutes on two cores the"
 	@echo "first time, seconds when its wheel is in pip's cache. A line a minute says that it is still at it."
 	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --no-deps --require-hashes \
 	  -r requirements.lock 2>&1 | { grep -vE '^(Collecting|WARNING: (Location|Cache)|  |Requirement already|Looking in|Processing|Ignoring|Installing collected|Successfully installed)' || true; } || \
