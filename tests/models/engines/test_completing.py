@@ -96,7 +96,8 @@ def test_a_kill_loses_at_most_the_batch_in_flight(tiny_gguf: Path, tmp_path: Pat
         file.write('{"key": "cut sho')
     again = llama(kept=kept).complete(tiny_gguf, None, TALKS, LIMIT, quiet)
     assert len(again) == 3 and all(answer in [c.model_dump() for c in again] for answer in before.values())
-    assert Kept(str(kept), ["llama_cpp", LlamaCppEngine.VERSION, LIMIT]).known.keys() > before.keys()
+    after = Kept(str(kept), ["llama_cpp", LlamaCppEngine.VERSION, LIMIT]).known
+    assert after.keys() >= before.keys() and len(after) == 3  # a quick worker may have been done before it was ended
 
 
 def test_the_answers_of_a_scored_run_are_kept_too(tiny_gguf: Path, tmp_path: Path, rows: Rows) -> None:
