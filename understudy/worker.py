@@ -16,7 +16,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from understudy.errors import WorkerFailed
 from understudy.interfaces import Report
@@ -29,17 +29,7 @@ def call(module: str, job: dict[str, Any], log: Path, report: Report) -> dict[st
     """Run `python -m module` on `job` and return its result. Raises WorkerFailed."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("a", encoding="utf-8") as errors:
-        process = subprocess.Popen(
-            [sys.executable, "-m", module],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-            encoding="utf-8",
-            env=environment(),
-            start_new_session=True,
-        )
-        running.add(process)
+        process = start(module, errors)
         try:
             result = _converse(process, job, report)
         finally:
@@ -48,6 +38,22 @@ def call(module: str, job: dict[str, Any], log: Path, report: Report) -> dict[st
     if result is None:
         raise WorkerFailed(_obituary(module, process.returncode, log))
     return result
+
+
+def start(module: str, errors: IO[str]) -> subprocess.Popen[str]:
+    """`python -m module` with pipes for both ways, ended by `stop_all` like every worker; stderr goes to `errors`."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", module],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=errors,
+        text=True,
+        encoding="utf-8",
+        env=environment(),
+        start_new_session=True,  # the terminal's Ctrl-C is for the parent
+    )
+    running.add(process)
+    return process
 
 
 def stop_all() -> None:

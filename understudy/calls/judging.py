@@ -13,9 +13,8 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, StrictBool, ValidationError
 
-from understudy.calls import Call, Reply, prompting
+from understudy.calls import Call, Reply, kinship, prompting
 from understudy.calls.model_teacher import ENVELOPE, ModelTeacher
-from understudy.calls.verifying import _families  # who made a model is told in one place
 from understudy.errors import MalformedReply, TeacherError
 from understudy.records import Judged, Winner
 from understudy.text import one_line
@@ -135,15 +134,13 @@ def prompt_sha256() -> str:
 
 def family(label: str) -> str:
     """Who made the model with this label, as far as its name tells."""
-    return " and ".join(sorted(_families(label))) or "unknown"
+    return " and ".join(sorted(kinship.families(label))) or "unknown"
 
 
 def warning(teacher: str, judge: str) -> str | None:
     """What to know when teacher and judge are kin, None when they are not or nobody can tell."""
-    shared = _families(teacher) & _families(judge)
-    if not shared and teacher != judge:
+    if (kin := kinship.kin(teacher, judge)) is None:
         return None
-    kin = "the same model" if teacher == judge else f"both {' and '.join(sorted(shared))} models"
     return (
         f"{teacher} wrote what the tuned model learnt from, and {judge} judges: {kin}. A model prefers words like its "
         "own, so the wins run high; take a judge of another family where you can"
@@ -152,11 +149,7 @@ def warning(teacher: str, judge: str) -> str | None:
 
 def problems(judge: object) -> list[str]:
     """What makes a teacher plugin unusable as a judge, one sentence each."""
-    if not isinstance(judge, ModelTeacher):
-        name = getattr(judge, "label", type(judge).__name__)
-        return [f"evaluate.judge.use: {name!r} is no model that can judge; take openai or llama_cpp, or none"]
-    found: list[str] = judge.problems()  # type: ignore[attr-defined]  # every plugin has it
-    return [re.sub(r"^teacher\.", "evaluate.judge.", problem) for problem in found]
+    return kinship.problems(judge, "evaluate.judge")
 
 
 def _hear(judge: ModelTeacher, question: Question, order: tuple[Winner, Winner]) -> _Heard:

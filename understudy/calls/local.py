@@ -12,7 +12,6 @@ import queue
 import re
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -198,17 +197,7 @@ class _Process:
         self._name, self._window, self._stopped = opening["model"], None, False
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         with log.open("a", encoding="utf-8") as errors:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", WORKER],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                text=True,
-                encoding="utf-8",
-                env=worker.environment(),
-                start_new_session=True,
-            )
-        worker.running.add(self._process)  # so that Ctrl-C ends it like every other worker
+            self._process = worker.start(WORKER, errors)
         threading.Thread(target=self._listen, daemon=True).start()
         self._write(opening)
 

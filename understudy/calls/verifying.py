@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError
 
-from understudy.calls import Call, Reply, prompting
+from understudy.calls import Call, Reply, kinship, prompting
 from understudy.calls.model_teacher import ENVELOPE, TALK_SHARE, ModelTeacher
 from understudy.calls.replies import _entries  # how a reply in any state is read is one thing for every kind of call
 from understudy.errors import TeacherError
@@ -30,21 +30,6 @@ ALIKE = 90.0  # rapidfuzz's partial_ratio from which a quote counts as copied fr
 
 _PARAGRAPH_NUMBER = re.compile(r"\[[0-9]{1,6}\]")
 _NOT_WORD = re.compile(r"[\W_]+")
-_FAMILIES = {
-    "OpenAI": r"gpt|(?<![a-z0-9])o[1-9](?![a-z0-9])",
-    "Anthropic": "claude",
-    "Google": "gemini|gemma",
-    "Meta": "llama(?!_cpp)",
-    "Qwen": "qwen|qwq",
-    "Mistral": "mistral|ministral|mixtral|magistral|codestral|devstral|pixtral",
-    "DeepSeek": "deepseek",
-    "Microsoft": r"(?<![a-z])phi",
-    "xAI": "grok",
-    "Cohere": "command-|c4ai|(?<![a-z])aya",
-    "Zhipu": r"(?<![a-z])glm",
-    "Moonshot": "kimi",
-    "IBM": "granite",
-}
 
 
 class Checked(NamedTuple):
@@ -162,10 +147,8 @@ class Talk:
 
 def same_family(teacher: str, verifier: str) -> str | None:
     """What to know when two labels name models of one family, None when they do not or nobody can tell."""
-    shared = sorted(_families(teacher) & _families(verifier))
-    if not shared and teacher != verifier:
+    if (kin := kinship.kin(teacher, verifier)) is None:
         return None
-    kin = "the same model" if teacher == verifier else f"both {' and '.join(shared)} models"
     return (
         f"{teacher} writes and {verifier} verifies: {kin}. A model is kind to words like its own, "
         "so approval rates run high; take a verifier of another family where you can"
@@ -174,11 +157,7 @@ def same_family(teacher: str, verifier: str) -> str | None:
 
 def problems(verifier: object) -> list[str]:
     """What makes a teacher plugin unusable as a verifier, one sentence each."""
-    if not isinstance(verifier, ModelTeacher):
-        name = getattr(verifier, "label", type(verifier).__name__)
-        return [f"verify.use: {name!r} is no model that can judge; take openai or llama_cpp, or none"]
-    found: list[str] = verifier.problems()  # type: ignore[attr-defined]  # every plugin has it
-    return [re.sub(r"^teacher\.", "verify.", problem) for problem in found]
+    return kinship.problems(verifier, "verify")
 
 
 def drawn(seed: int, what: str, name: str) -> float:
@@ -232,9 +211,3 @@ def _verdict(said: _Said, talk: Talk) -> Verification:
 def _plain(text: str) -> str:
     """Letters and digits of `text`, one space for all between two words: what copying cannot change."""
     return _NOT_WORD.sub(" ", unicodedata.normalize("NFKC", text).casefold()).strip()
-
-
-def _families(label: str) -> set[str]:
-    """Who made the model, by its name; a distilled one has two makers."""
-    name = label.partition("/")[2] or label
-    return {maker for maker, pattern in _FAMILIES.items() if re.search(pattern, name.lower())}

@@ -12,7 +12,6 @@ This page is what chat and server share: one GGUF file that answers in a process
 import json
 import secrets
 import subprocess
-import sys
 import tempfile
 from collections.abc import Generator
 from pathlib import Path
@@ -125,17 +124,7 @@ class LocalChat:
             "w", prefix="understudy-model-", suffix=".log", delete=False, encoding="utf-8"
         ) as errors:
             self._log = Path(errors.name)
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", WORKER],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                text=True,
-                encoding="utf-8",
-                env=worker.environment(),
-                start_new_session=True,  # the terminal's Ctrl-C is for us
-            )
-        worker.running.add(self._process)
+            self._process = worker.start(WORKER, errors)
         use = {"window": self._window, "threads": self._threads, "gpu_layers": -1}
         self._say({"model": str(self.gguf.resolve()), "weights": weights, **use})
         return int(self._heard()["window"])
