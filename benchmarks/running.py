@@ -18,32 +18,47 @@ ROOT = Path(__file__).resolve().parents[1]
 TALKS = int(os.environ.get("UNDERSTUDY_RUNNING_TALKS", "10000"))
 DASK_TALKS = int(os.environ.get("UNDERSTUDY_RUNNING_DASK", "2000"))
 TALK_SECONDS = 0.2
+STAGES = ("collect", "extract questions", "generate answers", "gate")  # of every talk
 WORDS = "heat water light stone river metal glass copper candle bridge engine winter garden signal planet".split()
 
 RUN = """
-import json, sys, time
+import collections, json, logging, os, sys, time
 from pathlib import Path
 from benchmarks.figures import peak_mb
 from flows.pipeline import pipeline
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import TaskRunFilter, TaskRunFilterId
 from understudy.config import load
+
+class Finished(logging.Handler):
+    ended = {}  # each task run that said here how it ended: what the server must know of
+
+    def emit(self, record):
+        if hasattr(record, "task_run_id") and record.msg.startswith("Finished in state"):
+            self.ended[record.task_run_id] = record.task_name
+
+def known(client):
+    ids, found = list(Finished.ended), []
+    for at in range(0, len(ids), 200):
+        some = TaskRunFilter(id=TaskRunFilterId(any_=ids[at:at + 200]))
+        found += client.read_task_runs(task_run_filter=some, limit=200)
+    return sum(run.state.is_completed() for run in found)
 
 home, talks = Path(sys.argv[1]), sys.argv[2]
 changes = {"name": "bench", "source": {"use": "documents", "path": talks}, "gates": [{"use": "length"}],
            "runner": {"use": "threads", "workers": 4}, "questions.at_most": 1}
 config = load(Path("deployments/presets/documents.yaml"), changes)
-began = time.perf_counter()
-pipeline(config=config, home=home, only="dataset")
-seconds = time.perf_counter() - began
-until = time.monotonic() + 60
 with get_client(sync_client=True) as client:
-    while True:
-        told = client.read_task_runs(limit=200) + client.read_task_runs(limit=200, offset=200)
-        if not [run for run in told if not run.state.is_final()] or time.monotonic() > until:
-            break
+    client.hello()  # the server's own start is not ours
+    logging.getLogger("prefect.task_runs").addHandler(Finished())
+    began = time.perf_counter()
+    pipeline(config=config, home=home, only="dataset")
+    seconds, until = time.perf_counter() - began, time.monotonic() + 60
+    while (recorded := known(client)) < len(Finished.ended) and time.monotonic() < until:
         time.sleep(0.5)
-    recorded = [run for run in told if run.state.is_completed()]
-print(json.dumps([seconds, peak_mb(), len(told), len(recorded)]))
+counts = collections.Counter(Finished.ended.values())
+print(counts, file=sys.stderr)
+print(json.dumps([seconds, peak_mb(), len(Finished.ended), recorded]))
 """
 
 STAND_IN = """
@@ -61,8 +76,8 @@ def batch(seconds, talks):
 @flow
 def stand_in(talks, seconds):
     due = list(policies.batches(range(talks)))
-    policies_wait = [batch.submit(seconds, len(one)) for one in due]
-    return sum(future.result() for future in policies_wait)
+    futures = [batch.submit(seconds, len(one)) for one in due]
+    return sum(future.result() for future in futures)
 
 if __name__ == "__main__":
     processes, talks, seconds = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
@@ -74,7 +89,7 @@ if __name__ == "__main__":
 
 
 def figures() -> Iterator[Figure]:
-    """Every figure of the group; takes about an hour at full size."""
+    """Every figure of the group; takes about eight minutes at full size."""
     with tempfile.TemporaryDirectory(prefix="understudy-running-") as folder:
         os.environ["PREFECT_HOME"] = f"{folder}/prefect"
         yield from _overhead(Path(folder))
@@ -87,7 +102,8 @@ def _overhead(folder: Path) -> Iterator[Figure]:
     talks = _talks(folder / "talks", TALKS)
     many = _run(folder / "home", talks)
     yield Figure("talks", TALKS)
-    yield Figure("milliseconds_per_talk", 1000 * many[0] / TALKS)
+    # The stand-in teacher's own work is in it: what is asked for is less than this.
+    yield Figure("milliseconds_per_talk_and_stage", 1000 * many[0] / TALKS / len(STAGES), "<=", 5)
     yield Figure("milliseconds_per_talk_of_a_tenth", 1000 * few[0] / (TALKS // 10))
     yield Figure("milliseconds_per_talk_more", 1000 * (many[0] - few[0]) / (TALKS - TALKS // 10))
     yield Figure("growth_per_talk", (many[0] / TALKS) / (few[0] / (TALKS // 10)), "<=", 1.2)
@@ -122,7 +138,7 @@ def _run(home: Path, talks: str) -> list[float]:
 
 
 def _python(*arguments: str) -> str:
-    known = {"PYTHONPATH": str(ROOT), "DO_NOT_TRACK": "1", "PREFECT_LOGGING_LEVEL": "WARNING"}
+    known = {"PYTHONPATH": str(ROOT), "DO_NOT_TRACK": "1", "PREFECT_LOGGING_LEVEL": "INFO"}
     done = subprocess.run(
         [sys.executable, *arguments], cwd=ROOT, env=os.environ | known, capture_output=True, text=True
     )

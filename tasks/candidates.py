@@ -101,7 +101,7 @@ def answered(workspace: Workspace, dataset: DatasetRefs, run: str, name: str, as
     )
 
 
-@task(name="answer", task_run_name="answer-{candidate}", **policies.ASSET)
+@task(name="answer", **policies.ASSET)
 def answer(
     workspace: Workspace,
     made_from: str,
@@ -129,7 +129,7 @@ def answer(
     return workspace.save("samples", samples, made_from, run=run, candidate=candidate)
 
 
-@task(name="convert-base", task_run_name="convert-base-{type}", **policies.ASSET)
+@task(name="convert-base", **policies.ASSET)
 def convert_base(
     workspace: Workspace, made_from: str, base: str, type: str, model: AssetRef, row: tuple[Pair, ChatExample]
 ) -> AssetRef:

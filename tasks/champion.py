@@ -62,7 +62,7 @@ def decide(workspace: Workspace, dataset: DatasetRefs, model: ModelRefs, score: 
     return found
 
 
-@task(name="challenge", task_run_name="challenge-{workspace.config.name}-{run}", **policies.ASSET)
+@task(name="challenge", **policies.ASSET)
 def challenge(
     workspace: Workspace,
     made_from: str,

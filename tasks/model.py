@@ -50,7 +50,7 @@ def fuse(workspace: Workspace, made_from: str, run: str, base: AssetRef, adapter
     return workspace.build_folder("fused", make, made_from, run=run)
 
 
-@task(name="convert", task_run_name="convert-{type}", **policies.ASSET)
+@task(name="convert", **policies.ASSET)
 def convert(
     workspace: Workspace, made_from: str, run: str, type: str, fused: AssetRef, row: tuple[Pair, ChatExample]
 ) -> AssetRef:
@@ -88,7 +88,7 @@ def importance(workspace: Workspace, made_from: str, run: str, fused: AssetRef, 
     return workspace.build_folder("importance", make, made_from, run=run)
 
 
-@task(name="quantize", task_run_name="quantize-{type}", **policies.ASSET)
+@task(name="quantize", **policies.ASSET)
 def quantize(
     workspace: Workspace,
     made_from: str,

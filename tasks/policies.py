@@ -27,7 +27,7 @@ from understudy import locks, registry
 from understudy.config import PluginSpec, RunnerSettings
 from understudy.errors import Transient
 from understudy.interfaces import Source, Teacher
-from understudy.records import AssetRef
+from understudy.records import AssetRef, Entry
 from understudy.workspace import Workspace
 
 TASKS_PER_STAGE = 100  # about 300 task runs per flow run; the server's queue loses more (and costs 25 s CPU per 1,000)
@@ -39,6 +39,7 @@ TOGETHER = {
     "augmented": ("variants",),
     "adapter": ("run",),
 }
+APART = ("type", "format", "candidate", "learning_rate")  # parameters that tell runs of one task apart
 only_training = locks.only_training
 _fetching = threading.Lock()
 Item = TypeVar("Item")
@@ -54,8 +55,18 @@ def fingerprint_key(context: TaskRunContext, parameters: dict[str, Any]) -> str:
     return f"understudy-{context.task.name}-{parameters['made_from']}"
 
 
+def named() -> str:
+    """'collect-tea-01-why-tea-cools': task, channel, talk or kind, as the UI lists them; of a batch how many."""
+    told = task_run.parameters
+    talk, batch = told.get("entry"), told.get("entries")
+    which = [talk.document_id] if isinstance(talk, Entry) else [f"{len(batch)}-talks"] if batch else []
+    kinds = [str(told[key]) for key in APART if key in told]
+    return "-".join([task_run.task_name, told["workspace"].config.name, *which, *kinds])
+
+
 # One task run per talk, or per batch of talks. Only talks that are due get one, so there is nothing to cache.
 DOCUMENTS = {
+    "task_run_name": named,
     "cache_policy": NO_CACHE,
     "persist_result": False,
     "retries": 3,
@@ -64,7 +75,12 @@ DOCUMENTS = {
     "retry_condition_fn": is_transient,
 }
 # One task run per asset of the channel; results are references, written as JSON.
-ASSET = {"cache_key_fn": fingerprint_key, "persist_result": True, "result_serializer": "json"}
+ASSET = {
+    "task_run_name": named,
+    "cache_key_fn": fingerprint_key,
+    "persist_result": True,
+    "result_serializer": "json",
+}
 
 
 def made(

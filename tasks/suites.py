@@ -65,7 +65,7 @@ def identity(workspace: Workspace) -> str | None:
     return _digest(workspace, marks=True) if wanted.suites or wanted.retrieval else None
 
 
-@task(name="ask-suites", task_run_name="ask-suites-{candidate}", **policies.ASSET)
+@task(name="ask-suites", **policies.ASSET)
 def ask(
     workspace: Workspace, made_from: str, place: str, candidate: str, model: AssetRef, adapter: AssetRef | None
 ) -> AssetRef:

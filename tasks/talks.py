@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from prefect import task
-from prefect.runtime import task_run
 
 from tasks import policies
 from understudy import imported
@@ -27,15 +26,7 @@ Pass = Literal["document", "questions", "answers"]
 PASSES: tuple[Pass, ...] = get_args(Pass)
 
 
-def _named() -> str:
-    """'collect-tea-01-why-tea-cools': task, channel and talk, as the UI lists them; of a batch how many talks."""
-    told = task_run.parameters
-    entry, batch = told.get("entry"), told.get("entries")
-    which = [entry.document_id] if isinstance(entry, Entry) else [f"{len(batch)}-talks"] if batch else []
-    return "-".join([task_run.task_name, told["workspace"].config.name, *which])
-
-
-@task(name="list-talks", task_run_name=_named, **policies.DOCUMENTS)
+@task(name="list-talks", **policies.DOCUMENTS)
 def list_talks(workspace: Workspace) -> list[Entry]:
     """Every talk that is here or may be asked for now; the ledger knows the others, and why."""
     source, ledger, now = workspace.plugin("source"), workspace.ledger, datetime.now(UTC)
@@ -65,32 +56,32 @@ def ready(workspace: Workspace, entries: Sequence[Entry]) -> list[Talk]:
     return [Talk(**chain) for chain in chains if len(chain) == 3]
 
 
-@task(name="collect", task_run_name=_named, **policies.DOCUMENTS)
+@task(name="collect", **policies.DOCUMENTS)
 def collect(workspace: Workspace, entry: Entry) -> Entry | None:
     """Fetch a talk that is not here yet; what the source cannot give is in the ledger, with the reason."""
     return entry if _collected(workspace, entry) else None
 
 
-@task(name="extract-questions", task_run_name=_named, **policies.DOCUMENTS)
+@task(name="extract-questions", **policies.DOCUMENTS)
 def extract_questions(workspace: Workspace, entry: Entry | None) -> Entry | None:
     """Pass 1 over a talk that is here."""
     return entry if entry and _asked(workspace, entry) else None
 
 
-@task(name="generate-answers", task_run_name=_named, **policies.DOCUMENTS)
+@task(name="generate-answers", **policies.DOCUMENTS)
 def generate_answers(workspace: Workspace, entry: Entry | None) -> bool:
     """Pass 2 over a talk with questions: all of them in one request."""
     return entry is not None and _answered(workspace, entry)
 
 
-@task(name="read-talks", task_run_name=_named, **policies.DOCUMENTS)
+@task(name="read-talks", **policies.DOCUMENTS)
 def read_talks(workspace: Workspace, entries: list[Entry], until: Pass = "answers") -> int:
     """Many talks, one after another, each as far as `until` before the next is begun. Returns how many came so far."""
     steps = [_collected, _asked, _answered][: PASSES.index(until) + 1]
     return sum(all(step(workspace, entry) for step in steps) for entry in entries)
 
 
-@task(name="ask-ahead", task_run_name=_named, **policies.DOCUMENTS)
+@task(name="ask-ahead", **policies.DOCUMENTS)
 def ask_ahead(workspace: Workspace, entries: list[Entry], until: Pass) -> int:
     """Have a teacher that works in batches answer one pass over all talks at once. Returns how many replies came."""
     teacher, wanted = policies.shared_teacher(workspace), []

@@ -40,7 +40,7 @@ def train(
     return adapter
 
 
-@task(name="tune", task_run_name="tune-{learning_rate}", **policies.ASSET)
+@task(name="tune", **policies.ASSET)
 def tune(
     workspace: Workspace, made_from: str, trial: str, base: AssetRef, dataset: DatasetRefs, learning_rate: float
 ) -> AssetRef:

@@ -88,12 +88,12 @@ class Drawing:
         """The drawing on white, at twice its size for sharp letters."""
         import numpy as np
 
-        canvas = np.full((self.height * PNG_SCALE, WIDTH * PNG_SCALE, 3), 255.0)
+        canvas = np.full((self.height * PNG_SCALE, WIDTH * PNG_SCALE, 3), 255, np.float32)
         for box in self.boxes:
             _fill(canvas, box)
         for text in self.texts:
             _letter(canvas, text)
-        return _packed(canvas.round().astype("uint8"))
+        return _packed(canvas.round(out=canvas).astype("uint8"))
 
 
 def histogram(bins: Sequence[tuple[float, float, int]], title: str, axis: str, open_end: bool = False) -> Drawing:

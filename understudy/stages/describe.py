@@ -1,6 +1,5 @@
 """Stage `describe`: what the dataset holds, in numbers, tables and pictures."""
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -28,7 +27,7 @@ def describe(
     """
     found = describing.describe(pairs, plan, documents, questions, tokens, usd)
     (out / SUMMARY).write_text("\n\n".join([showing.markdown(found), *remarks]), encoding="utf-8")
-    (out / "description.json").write_text(json.dumps(found.model_dump(mode="json"), indent=1), encoding="utf-8")
+    (out / "description.json").write_text(found.model_dump_json(indent=1), encoding="utf-8")
     for name, drawing in showing.drawings(found).items():
         (out / f"{name}.png").write_bytes(drawing.png())
     return DescriptionCard(pairs=found.pairs, kept=found.kept, talks=len(found.talks))
