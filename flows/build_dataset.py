@@ -21,6 +21,7 @@ def build_dataset(workspace: Workspace) -> DatasetRefs:
     """collect > extract questions > generate answers, talk by talk; then gate and split the channel."""
     with locks.held(workspace.lock, f"data/{workspace.config.name}"):
         limits.ensure()
+        workspace.meet()
         entries = reading.list_talks(workspace)
         try:
             return _dataset(workspace, entries)
@@ -31,6 +32,8 @@ def build_dataset(workspace: Workspace) -> DatasetRefs:
 def _dataset(workspace: Workspace, entries: list[Entry]) -> DatasetRefs:
     due = reading.due(workspace, entries)
     _read(workspace, due)
+    if due:
+        workspace.meet()  # what the workers of other machines made of them
     talks = reading.ready(workspace, entries)
     if not talks:
         raise DatasetError("no talk could be used; the ledger and the warnings above say why")
@@ -60,6 +63,7 @@ def _pairs(workspace: Workspace, talks: list[Talk]) -> AssetRef:
         return judged
     batches = policies.batches(dataset.to_verify(workspace, judged, talks))
     _wait([[dataset.verify.submit(workspace, judged, quote(batch))] for batch in batches], "verify")
+    workspace.meet()
     verified = dataset.verified(workspace, judged, talks)
     extra = [decided, verify.only_approved]
     return policies.made(

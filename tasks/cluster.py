@@ -20,9 +20,12 @@ from understudy.calls.ledger import CallLedger
 from understudy.calls.model_teacher import CALLS
 from understudy.config import PluginSpec, RunnerSettings
 from understudy.errors import ConfigError
+from understudy.workspace import Workspace
 
 SHARED = ("concurrency", "requests_per_minute", "tokens_per_minute")
 CONNECT_SECONDS = 10
+HOME = "UNDERSTUDY_HOME"
+"""Set for a Dask worker on a machine that does not see the folder of the flow: where its local copies go."""
 
 
 def runner(settings: RunnerSettings) -> TaskRunner[Any]:
@@ -55,6 +58,14 @@ def inside() -> bool:
     return True
 
 
+def here(workspace: Workspace) -> Workspace:
+    """`workspace` as a worker on another machine has it: in the folder that UNDERSTUDY_HOME names there."""
+    home = os.environ.get(HOME)
+    if not home or not workspace.config.data_root or not inside():
+        return workspace
+    return workspace.model_copy(update={"home": Path(home).resolve()})
+
+
 def share(spec: PluginSpec, folder: Path, settings: RunnerSettings) -> PluginSpec:
     """A teacher's options as one of several worker processes may use them; the same as they are elsewhere."""
     count = _processes(settings) if inside() else 1
@@ -67,7 +78,8 @@ def share(spec: PluginSpec, folder: Path, settings: RunnerSettings) -> PluginSpe
         if told.get(name):
             told[name] = max(1, told[name] // count)
     if told.get("max_usd") is not None:
-        spent = CallLedger(folder / CALLS).spent()
+        # Workers with a folder of their own know only what they spent themselves.
+        spent = 0.0 if os.environ.get(HOME) else CallLedger(folder / CALLS).spent()
         told["max_usd"] = spent + max(0.0, told["max_usd"] - spent) / count
     return PluginSpec(use=spec.use, **told)
 

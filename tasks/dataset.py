@@ -9,7 +9,7 @@ from typing import Literal
 
 from prefect import task
 
-from tasks import policies
+from tasks import cluster, policies
 from understudy import decisions, store
 from understudy.calls.ledger import CallLedger
 from understudy.calls.model_teacher import CALLS
@@ -47,6 +47,8 @@ def gate(workspace: Workspace, made_from: str, talks: list[Talk], name: Literal[
 @task(name="verify", **policies.DOCUMENTS)
 def verify(workspace: Workspace, judged: AssetRef, talks: list[Talk]) -> list[AssetRef]:
     """A second model's verdicts on the pairs that the gates kept, talk by talk."""
+    workspace = cluster.here(workspace)
+    workspace.file(judged)
     kept = _kept_by_talk(workspace.home, judged)
     return [_verified(workspace, talk, kept.get(_document_of(talk), [])) for talk in talks]
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from understudy import champion, forgetting, imported, locks, publishing, text, using
+from understudy import champion, forgetting, imported, locks, mirror, publishing, text, using
 from understudy.calls import recording
 from understudy.calls.ledger import CallLedger
 from understudy.calls.model_teacher import CALLS, RECORDING
@@ -156,8 +156,6 @@ def main(arguments: list[str] | None = None) -> int:  # noqa: PLR0912 - one bran
         if asked.command == "rollback":
             return rollback(asked.home.resolve() / "models", asked.channel, asked.to)
         if asked.command in ("push", "pull"):
-            from understudy import mirror
-
             print(mirror.told(asked.command, asked.home.resolve(), asked.channel, asked.url))
             return 0
         if asked.command == "import":
@@ -236,6 +234,7 @@ def forget(folder: Path, models: Path, ids: list[str]) -> int:
     if ids:
         forgetting.forget(folder, rows)
     else:
+        mirror.forget(folder)
         shutil.rmtree(folder)
     print(f"forgotten: {len(rows)} talks of {folder.name}; the next run builds the dataset without them")
     for run in champion.runs(models):

@@ -7,6 +7,7 @@ values out of range, plugins that do not exist, options their plugin does not kn
 
 import copy
 import difflib
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -268,6 +269,9 @@ class Config(Settings):
     ledger: str | None = Field(
         default=None, description="postgresql://user@host/database, for several machines; None: a file of the channel"
     )
+    data_root: str | None = Field(
+        default=None, description="where every machine finds finished assets, e.g. s3://bucket/path; None: only here"
+    )
     seed: int = Field(default=42, ge=0)
 
     @field_validator("ledger")
@@ -277,6 +281,16 @@ class Config(Settings):
 
         if url is not None and (problem := ledger_postgres.problem(url)):
             raise ValueError(problem)
+        return url
+
+    @field_validator("data_root")
+    @classmethod
+    def _can_be_shared(cls, url: str | None, info: ValidationInfo) -> str | None:
+        if url is not None and not re.match(r"[a-z][a-z0-9+.-]*://.", url):
+            raise ValueError("write it as s3://bucket/path, gs://bucket/path or file:///folder")
+        runner: RunnerSettings | None = info.data.get("runner")
+        if url is not None and runner and runner.address and info.data.get("ledger") is None:
+            raise ValueError("workers on other machines need a ledger they can all reach: set ledger to postgresql://...")
         return url
 
     @field_validator("base", mode="before")

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from understudy import decisions, imported, store
+from understudy import decisions, imported, mirror, store
 from understudy.calls.ledger import CallLedger
 from understudy.calls.model_teacher import CALLS
 from understudy.catalog import CATALOG
@@ -34,6 +34,8 @@ def forget(folder: Path, rows: Sequence[Row]) -> None:
     for row in rows:
         why = {"status": "excluded", "reason": "forgotten on request", "next_try": None, "words": None, "sha256": None}
         ledger.record(row._replace(**why))
+    ledger.close()
+    mirror.forget(folder, ids)
 
 
 def _forget_rows(folder: Path, ids: set[str]) -> None:

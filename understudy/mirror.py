@@ -1,5 +1,8 @@
 """
-A channel's assets on any filesystem fsspec knows (s3://, gs://, file://): `push` after a run, `pull` before the next.
+A channel's assets on any filesystem fsspec knows (s3://, gs://, file://), where every machine finds them.
+
+`push` and `pull` copy a whole channel. With `data_root` in the preset, `keep` copies each asset there once it is
+finished, `meet` brings what another machine made and keeps what only this one has, and a run ends with `push`.
 
 Work is always done on the local copy. In both directions the manifest of an asset goes first when the asset is
 replaced and comes last when it is complete, so that a break leaves the old asset, the new one or none. What lies
@@ -7,49 +10,64 @@ there is the same tree as here. Databases travel as consistent copies.
 """
 
 import hashlib
+import shutil
 import sqlite3
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from pydantic import ValidationError
 
-from understudy import locks, store
-from understudy.errors import AssetError, ConfigError
-from understudy.records import Manifest
+from understudy import locks, mirror_files, store
+from understudy.errors import AssetError, ConfigError, UnderstudyError
+from understudy.mirror_files import There
+from understudy.records import AssetRef, Manifest
 
 LEFT_OUT = (".lock", ".tmp", ".partial", ".old", "-wal", "-shm")
+URL_FILE = "data_root.url"
+AT_ONCE = 500  # assets whose small files are held in memory together
+SMALL_BYTES = 1 << 20
 
 
 class Moved(NamedTuple):
     """What one push or pull did."""
 
-    files: int
-    bytes: int
-    same: int
+    files: int = 0
+    bytes: int = 0
+    same: int = 0
     """Files that were equal on both sides."""
+
+    def __add__(self, other: object) -> "Moved":
+        assert isinstance(other, Moved)
+        return Moved(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
 
 
 def push(home: Path, channel: str, url: str) -> Moved:
     """Copy what is new of `channel`, and of the bases, to `url`. Raises Busy, AssetError, ConfigError."""
-    files = _filesystem(url)
-    with locks.held(home / "data" / channel / ".lock", f"data/{channel}"):
-        names = [f.relative_to(home).as_posix() for top in _tops(channel) for f in _below(home / top)]
-        return _copied(names, Local(home), files, url)
+    done = Moved()
+    with _copying(url) as there, locks.held(home / "data" / channel / ".lock", f"data/{channel}"):
+        for top in _tops(channel):
+            names = _below(home, top)
+            done += _kept(home, there, _assets(names))
+            for name in _loose(names):
+                done += _written(there, name, _bytes_of(home / name))
+    return done
 
 
 def pull(home: Path, channel: str, url: str) -> Moved:
     """Copy what is new of `channel`, and of the bases, from `url`. Raises Busy, AssetError, ConfigError."""
-    files = _filesystem(url)
-    with locks.held(home / "data" / channel / ".lock", f"data/{channel}"):
-        names = [name for top in _tops(channel) for name in files.names(top)]
-        if strange := [name for name in names if ".." in name.split("/") or name.startswith("/")]:
-            raise AssetError(f"{url} holds {strange[0]!r}, which is no file of a channel; nothing was copied")
-        if not names:
+    done = Moved()
+    with _copying(url) as there, locks.held(home / "data" / channel / ".lock", f"data/{channel}"):
+        found = [_sound(there.sizes(top), url) for top in _tops(channel)]
+        if not any(found):
             raise ConfigError([f"there is nothing of {channel!r} at {url!r}; push it first, or correct the address"])
-        return _copied(names, files, Local(home), url)
+        for sizes in found:
+            done += _brought(home, there, sizes)
+            for name, data in there.read(_loose(sizes)).items():
+                done += _placed(home / name, data)
+    return done
 
 
 def told(command: str, home: Path, channel: str, url: str) -> str:
@@ -60,142 +78,245 @@ def told(command: str, home: Path, channel: str, url: str) -> str:
     return f"{channel}: {done.files} files ({done.bytes / 1e6:.1f} MB) copied, {done.same} were there already"
 
 
-class Local:
-    """Files under the home folder."""
-
-    def __init__(self, home: Path) -> None:
-        self.home = home
-
-    def read(self, name: str) -> bytes | None:
-        """The bytes of a file; of a database those of a consistent copy; None when there is none."""
-        file = self.home / name
-        if file.suffix == ".sqlite" and file.exists():
-            with tempfile.TemporaryDirectory() as folder:
-                copy = Path(folder) / "copy"
-                with closing(sqlite3.connect(file)) as source, closing(sqlite3.connect(copy)) as target:
-                    source.backup(target)
-                return copy.read_bytes()
-        return file.read_bytes() if file.is_file() else None
-
-    def write(self, name: str, data: bytes) -> None:
-        """Put a whole file in place."""
-        target = self.home / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        for side in ("-wal", "-shm"):
-            target.with_name(target.name + side).unlink(missing_ok=True)
-        store.replace(target, data)
-
-    def drop(self, name: str) -> None:
-        """Remove a file."""
-        (self.home / name).unlink(missing_ok=True)
+def keep(home: Path, ref: AssetRef, url: str) -> None:
+    """Copy one finished asset to `url`. Raises AssetError, ConfigError."""
+    manifest = _manifest_of(ref.path)
+    names = _below(home, ref.path.rstrip("/")) if ref.path.endswith("/") else [ref.path, manifest]
+    with _copying(url) as there:
+        _kept(home, there, _assets(names))
 
 
-class Remote:
-    """Files under an address of fsspec's; an object store writes each of them whole or not at all."""
-
-    def __init__(self, files: Any, root: str) -> None:
-        self.files, self.root = files, root.rstrip("/")
-
-    def names(self, top: str) -> list[str]:
-        """Every file below the folder `top`."""
-        place = f"{self.root}/{top}"
-        found = self.files.find(place) if self.files.exists(place) else []
-        return [name.removeprefix(self.root).lstrip("/") for name in found if not name.endswith(LEFT_OUT)]
-
-    def read(self, name: str) -> bytes | None:
-        """The bytes of a file; None when there is none."""
-        try:
-            return bytes(self.files.cat_file(f"{self.root}/{name}"))
-        except FileNotFoundError:
+def find(home: Path, path: str, wanted: str, url: str) -> AssetRef | None:
+    """Bring the asset at `path` when the one at `url` was made from `wanted`. Raises AssetError, ConfigError."""
+    manifest = _manifest_of(path)
+    with _copying(url) as there:
+        told = there.read([manifest]).get(manifest)
+        if told is None or (known := _parsed(told)) is None or known.fingerprint != wanted:
             return None
-
-    def write(self, name: str, data: bytes) -> None:
-        """Put a whole file in place."""
-        self.files.makedirs(f"{self.root}/{name}".rsplit("/", 1)[0], exist_ok=True)
-        self.files.pipe_file(f"{self.root}/{name}", data)
-
-    def drop(self, name: str) -> None:
-        """Remove a file."""
-        if self.files.exists(f"{self.root}/{name}"):
-            self.files.rm_file(f"{self.root}/{name}")
+        _brought(home, there, _sound(_sizes(there, known.asset, len(told)), url))
+    return store.fresh(home, path, wanted)
 
 
-def _filesystem(url: str) -> Remote:
-    import fsspec
+def bring(home: Path, ref: AssetRef, url: str) -> None:
+    """Bring the asset `ref`. Raises AssetError when `url` has none, or another one."""
+    with _copying(url) as there:
+        manifest = _manifest_of(ref.path)
+        told = there.read([manifest]).get(manifest)
+        if told is None or (known := _parsed(told)) is None or known.asset.sha256 != ref.sha256:
+            raise AssetError(f"{ref.path} is neither here nor at {url}; run the part before again")
+        _brought(home, there, _sound(_sizes(there, known.asset, len(told)), url))
 
+
+def meet(home: Path, top: str, url: str) -> None:
+    """Bring the assets below the folder `top` as they are at `url`; copy there what only this machine has.
+
+    Of files that are no assets those come that are not here. Raises AssetError, ConfigError.
+    """
+    with _copying(url) as there:
+        sizes = _sound(there.sizes(top), url)
+        _brought(home, there, sizes)
+        for name, data in there.read(name for name in _loose(sizes) if not (home / name).exists()).items():
+            _placed(home / name, data)
+        ours = {manifest: files for manifest, files in _assets(_below(home, top)).items() if manifest not in sizes}
+        _kept(home, there, ours)
+
+
+def remember(folder: Path, url: str) -> None:
+    """Note in a channel's folder where its assets live, for those who only know the folder."""
+    note = folder / URL_FILE
+    if not note.exists() or note.read_text(encoding="utf-8").strip() != url:
+        folder.mkdir(parents=True, exist_ok=True)
+        store.replace(note, f"{url}\n".encode())
+
+
+def forget(folder: Path, ids: Iterable[str] | None = None) -> None:
+    """Drop talks, and the dataset that held them, where the assets of the channel in `folder` live, if not only here.
+
+    What is left of the channel is copied there anew; without `ids` all of it is dropped, but for its models.
+    Raises Busy, AssetError, ConfigError.
+    """
+    note, channel = folder / URL_FILE, folder.name
+    if not note.exists():
+        return
+    url = note.read_text(encoding="utf-8").strip()
+    gone = [f"data/{channel}"]
+    if ids is not None:
+        gone = [f"data/{channel}/{inside}" for inside in (*(f"documents/{name}" for name in ids), "dataset")]
+    with _copying(url) as there:
+        for top in gone:
+            there.drop(there.sizes(top))
+    if ids is not None:
+        push(folder.parents[1], channel, url)
+
+
+@contextmanager
+def _copying(url: str) -> Iterator[There]:
+    """The place at `url`; whatever its library raises becomes an error of ours."""
     try:
-        files, root = fsspec.core.url_to_fs(url)
-    except (ValueError, ImportError) as error:
-        raise ConfigError([f"{url!r} cannot be used: {error}; for s3:// install s3fs, for gs:// gcsfs"]) from None
-    files.invalidate_cache()
-    return Remote(files, root)
+        yield There.at(url)
+    except UnderstudyError:
+        raise
+    except Exception as error:  # each filesystem has errors of its own
+        raise AssetError(
+            f"copying to or from {url} broke off ({type(error).__name__}: {error}); the same command goes on from there"
+        ) from error
 
 
 def _tops(channel: str) -> tuple[str, str, str]:
     return f"data/{channel}", f"models/{channel}", "models/bases"
 
 
-def _below(folder: Path) -> Iterator[Path]:
-    for file in sorted(folder.rglob("*")):
-        inside = file.relative_to(folder).parts
-        if file.is_file() and not any(part.endswith(LEFT_OUT) for part in inside):
-            yield file
+def _below(home: Path, top: str) -> list[str]:
+    """The files below the folder `top`, without what is being written."""
+    files = (file.relative_to(home) for file in sorted((home / top).rglob("*")) if file.is_file())
+    return [file.as_posix() for file in files if not any(part.endswith(LEFT_OUT) for part in file.parts)]
 
 
-def _copied(names: list[str], source: Any, target: Any, url: str) -> Moved:
-    """Asset by asset, manifest last; then what has no manifest."""
-    moved = [0, 0, 0]
-    manifests = [name for name in names if name.endswith(store.MANIFEST)]
-    owned = {name: manifest for manifest in manifests for name in _asset(manifest, names)}
-    try:
-        for manifest in manifests:
-            told = source.read(manifest)
-            mine = [name for name, owner in owned.items() if owner == manifest]
-            if told is None or told == target.read(manifest):
-                moved[2] += len(mine) + 1
-                continue
-            target.drop(manifest)
-            for name in mine:
-                _one(name, source, target, moved, _expected(told, name))
-            target.write(manifest, told)
-            moved[0] += 1
-        for name in names:
-            if name not in owned and name not in manifests:
-                _one(name, source, target, moved, lambda data: True)
-    except OSError as error:
-        raise AssetError(
-            f"copying to or from {url} broke off ({error}); the same command goes on from there"
-        ) from error
-    return Moved(*moved)
+def _sound(sizes: dict[str, int], url: str) -> dict[str, int]:
+    """The files there that belong to a channel. Raises AssetError for a name that leads out of it."""
+    if strange := [name for name in sizes if ".." in name.split("/") or name.startswith("/")]:
+        raise AssetError(f"{url} holds {strange[0]!r}, which is no file of a channel; nothing was copied")
+    return {name: size for name, size in sizes.items() if not name.endswith(LEFT_OUT)}
 
 
-def _one(name: str, source: Any, target: Any, moved: list[int], sound: Callable[[bytes], bool]) -> None:
-    data = source.read(name)
-    if data is None or not sound(data):
-        raise AssetError(f"{name} is not what its manifest says; make it again with a run, then copy it")
-    if data == target.read(name):
-        moved[2] += 1
-        return
-    target.write(name, data)
-    moved[0] += 1
-    moved[1] += len(data)
+def _assets(names: Iterable[str]) -> dict[str, list[str]]:
+    """Manifest > the files it vouches for: those of its folder, or the one it is named after."""
+    listed = list(names)
+    found: dict[str, list[str]] = {name: [] for name in listed if name.endswith(store.MANIFEST)}
+    for name in listed:
+        owner = _owner(name, found)
+        if owner:
+            found[owner].append(name)
+    return found
 
 
-def _asset(manifest: str, names: list[str]) -> list[str]:
-    """The files a manifest vouches for: those of its folder, or the one it is named after."""
-    folder, _, last = manifest.rpartition("/")
-    if last == store.MANIFEST:
-        return [name for name in names if name.startswith(f"{folder}/") and name != manifest]
-    return [f"{folder}/{last.removeprefix('.').removesuffix(store.MANIFEST)}"]
+def _sizes(there: There, ref: AssetRef, manifest_bytes: int) -> dict[str, int]:
+    """The files of one asset there, with its manifest."""
+    if ref.path.endswith("/"):
+        return there.sizes(ref.path.rstrip("/"))
+    return {ref.path: ref.bytes, _manifest_of(ref.path): manifest_bytes}
 
 
-def _expected(told: bytes, name: str) -> Callable[[bytes], bool]:
-    """Whether bytes are those the manifest was written for: by digest, or by size for a file of a folder."""
-    try:
-        known = Manifest.model_validate_json(told)
-    except ValidationError:
-        return lambda data: False
+def _owner(name: str, manifests: dict[str, list[str]]) -> str | None:
+    folder, _, last = name.rpartition("/")
+    if (beside := f"{folder}/.{last}{store.MANIFEST}") in manifests:
+        return beside
+    while folder:
+        if (inside := f"{folder}/{store.MANIFEST}") in manifests and inside != name:
+            return inside
+        folder = folder.rpartition("/")[0]
+    return None
+
+
+def _loose(names: Iterable[str]) -> list[str]:
+    """The files that no manifest vouches for."""
+    listed = list(names)
+    owned = _assets(listed)
+    inside = {name for files in owned.values() for name in files}
+    return [name for name in listed if name not in inside and name not in owned]
+
+def _kept(home: Path, there: There, assets: dict[str, list[str]]) -> Moved:
+    """Copy the assets there that differ."""
+    theirs, done = there.read(assets), Moved()
+    for manifest, files in assets.items():
+        told = (home / manifest).read_bytes()
+        if told == theirs.get(manifest):
+            done += Moved(same=len(files) + 1)
+            continue
+        if not _whole(home, told):
+            raise AssetError(f"{_path_of(manifest)} is not what its manifest says; make it again with a run first")
+        there.drop([manifest])
+        for name in files:
+            there.upload(home / name, name)
+        there.write(manifest, told)
+        done += Moved(len(files) + 1, sum((home / name).stat().st_size for name in files) + len(told))
+    return done
+
+
+def _brought(home: Path, there: There, sizes: dict[str, int]) -> Moved:
+    """Copy the assets here that differ; the small files of many are asked for together."""
+    assets, done = _assets(sizes), Moved()
+    theirs, stale = there.read(assets), []
+    for manifest, told in theirs.items():
+        if (home / manifest).exists() and (home / manifest).read_bytes() == told:
+            done += Moved(same=len(assets[manifest]) + 1)
+        else:
+            stale.append(manifest)
+    for at in range(0, len(stale), AT_ONCE):
+        batch = stale[at : at + AT_ONCE]
+        small = there.read(name for manifest in batch for name in assets[manifest] if sizes[name] <= SMALL_BYTES)
+        for manifest in batch:
+            done += _one_brought(home, there, manifest, theirs[manifest], assets[manifest], small)
+    return done
+
+
+def _one_brought(
+    home: Path, there: There, manifest: str, told: bytes, names: list[str], small: dict[str, bytes]
+) -> Moved:
+    (home / manifest).unlink(missing_ok=True)
+    if manifest.rpartition("/")[2] == store.MANIFEST:
+        shutil.rmtree((home / manifest).parent, ignore_errors=True)  # a file of the old one must not stay in it
+    for name in names:
+        if name in small:
+            mirror_files.place(home / name, small[name])
+        else:
+            there.download(name, home / name)
+    if not _whole(home, told):
+        raise AssetError(f"{_path_of(manifest)} is not what its manifest says where it was copied from")
+    mirror_files.place(home / manifest, told)
+    return Moved(len(names) + 1, sum((home / name).stat().st_size for name in names) + len(told))
+
+
+def _whole(home: Path, told: bytes) -> bool:
+    """Whether the asset on this machine is the one its manifest was written for."""
+    if (known := _parsed(told)) is None:
+        return False
+    file = home / known.asset.path
     if known.files:
-        size = known.files.get(name.removeprefix(known.asset.path))
-        return lambda data: size is None or len(data) == size
-    return lambda data: hashlib.sha256(data).hexdigest() == known.asset.sha256
+        return file.is_dir() and store.folder_digest(file) == (known.asset.sha256, known.files)
+    if not file.is_file():
+        return False
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest() == known.asset.sha256
+
+
+def _written(there: There, name: str, data: bytes) -> Moved:
+    if there.read([name]).get(name) == data:
+        return Moved(same=1)
+    there.write(name, data)
+    return Moved(1, len(data))
+
+
+def _placed(file: Path, data: bytes) -> Moved:
+    if file.exists() and _bytes_of(file) == data:
+        return Moved(same=1)
+    mirror_files.place(file, data)
+    return Moved(1, len(data))
+
+
+def _bytes_of(file: Path) -> bytes:
+    """The bytes of a file; of a database those of a consistent copy."""
+    if file.suffix != ".sqlite":
+        return file.read_bytes()
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "copy"
+        with closing(sqlite3.connect(file)) as source, closing(sqlite3.connect(copy)) as target:
+            source.backup(target)
+        return copy.read_bytes()
+
+
+def _manifest_of(path: str) -> str:
+    folder, _, last = path.rpartition("/")
+    return f"{path}{store.MANIFEST}" if path.endswith("/") else f"{folder}/.{last}{store.MANIFEST}"
+
+
+def _path_of(manifest: str) -> str:
+    folder, _, last = manifest.rpartition("/")
+    return f"{folder}/{last.removeprefix('.').removesuffix(store.MANIFEST)}"
+
+
+def _parsed(told: bytes) -> Manifest | None:
+    try:
+        return Manifest.model_validate_json(told)
+    except ValidationError:
+        return None

@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from understudy import imported, registry, store, trials
+from understudy import imported, mirror, registry, store, trials
 from understudy.calls import judging
 from understudy.catalog import CATALOG
 from understudy.config import Config, PluginSpec, VerifySpec
@@ -100,18 +100,37 @@ class Workspace(BaseModel):
         return store.fingerprint(name, version, sections, [ref.sha256 for ref in inputs], extra)
 
     def fresh(self, name: str, made_from: str, **keys: str) -> AssetRef | None:
-        """The finished asset when it was made from `made_from`, else None."""
-        return store.fresh(self.home, self.path(name, **keys), made_from)
+        """The finished asset when it was made from `made_from`, else None; `data_root` too is asked for it.
+
+        Not for what was made of a single talk: there are many, and `meet` brings them together.
+        """
+        path, shared = self.path(name, **keys), self.config.data_root
+        found = store.fresh(self.home, path, made_from)
+        if found or shared is None or "document" in keys:
+            return found
+        return mirror.find(self.home, path, made_from, shared)
+
+    def meet(self, document_id: str | None = None) -> None:
+        """Bring what other machines made of a talk, or of them all, where they share a `data_root`."""
+        if self.config.data_root:
+            mirror.remember(self.folder, self.config.data_root)
+            inside = f"data/{self.config.name}" + (f"/documents/{document_id}" if document_id else "")
+            mirror.meet(self.home, inside, self.config.data_root)
+
+    def push(self) -> None:
+        """Copy all that is new to `data_root`, where the preset names one."""
+        if self.config.data_root:
+            mirror.push(self.home, self.config.name, self.config.data_root)
 
     def save(self, name: str, rows: Iterable[Record], made_from: str, **keys: str) -> AssetRef:
         """Write records as asset `name`."""
         path = self.path(name, **keys)
         data, count = store.encode(path, rows)
-        return store.write_file(self.home, name, path, data, count, made_from)
+        return self._kept(store.write_file(self.home, name, path, data, count, made_from))
 
     def save_text(self, name: str, text: str, made_from: str, **keys: str) -> AssetRef:
         """Write a page as asset `name`."""
-        return store.write_file(self.home, name, self.path(name, **keys), text.encode(), 1, made_from)
+        return self._kept(store.write_file(self.home, name, self.path(name, **keys), text.encode(), 1, made_from))
 
     def save_card(self, name: str, text: str, **keys: str) -> AssetRef:
         """Write a page that says what is known now; nothing is written when it says so already."""
@@ -120,14 +139,14 @@ class Workspace(BaseModel):
 
     def build_folder(self, name: str, make: Callable[[Path], Record], made_from: str, **keys: str) -> AssetRef:
         """The folder asset `name`, made by `make` unless it is fresh."""
-        return self.fresh(name, made_from, **keys) or store.build_folder(
-            self.home, name, self.path(name, **keys), make, made_from
+        return self.fresh(name, made_from, **keys) or self._kept(
+            store.build_folder(self.home, name, self.path(name, **keys), make, made_from)
         )
 
     def build_file(self, name: str, make: Callable[[Path], Record], made_from: str, **keys: str) -> AssetRef:
         """The large file asset `name`, made by `make` unless it is fresh."""
-        return self.fresh(name, made_from, **keys) or store.build_file(
-            self.home, name, self.path(name, **keys), make, made_from
+        return self.fresh(name, made_from, **keys) or self._kept(
+            store.build_file(self.home, name, self.path(name, **keys), make, made_from)
         )
 
     def current(self, name: str, **keys: str) -> AssetRef | None:
@@ -138,17 +157,17 @@ class Workspace(BaseModel):
         """The one record of a JSON asset, or the card of a folder."""
         record = CATALOG[ref.name].record
         assert record is not None, f"{ref.name} holds no records"
-        return store.read_record(self.home, ref, record)
+        return store.read_record(self.home, self._here(ref), record)
 
     def rows(self, ref: AssetRef) -> list[Any]:
         """All records of an asset."""
         record = CATALOG[ref.name].record
         assert record is not None, f"{ref.name} holds no records"
-        return list(store.read_rows(self.home, ref, record))
+        return list(store.read_rows(self.home, self._here(ref), record))
 
     def file(self, ref: AssetRef) -> Path:
         """The asset's file or folder on this machine."""
-        return self.home / ref.path
+        return self.home / self._here(ref).path
 
     def document_fingerprint(self, entry: Entry) -> str:
         """What the document of `entry` is made from."""
@@ -224,6 +243,16 @@ class Workspace(BaseModel):
         }
         alone = self.fresh("adapter_file", self.fingerprint("adapter_file", [base, adapter]), **keys)
         return ModelRefs(base=base, adapter=adapter, fused=fused, files=files, adapter_file=alone, **keys)
+
+    def _kept(self, ref: AssetRef) -> AssetRef:
+        if self.config.data_root:
+            mirror.keep(self.home, ref, self.config.data_root)
+        return ref
+
+    def _here(self, ref: AssetRef) -> AssetRef:
+        if self.config.data_root and not (self.home / ref.path).exists():
+            mirror.bring(self.home, ref, self.config.data_root)
+        return ref
 
     def _finished(self, name: str, made_from: str, **keys: str) -> AssetRef:
         ref = self.fresh(name, made_from, **keys)

@@ -29,6 +29,8 @@ KERNEL = {
         "loopback",
         "markdown",
         "memory",
+        "mirror",
+        "mirror_files",
         "parts",
         "preflight",
         "progress",
