@@ -37,6 +37,7 @@ def sync_channel(config: Config, home: Path = Path(), retrain: bool = False) -> 
     preflight.check(workspace)
     runner = policies.runner(config.runner)
     with locks.held(workspace.lock, f"data/{config.name}"):
+        champion.settle(workspace)
         read = build_dataset.with_options(task_runner=runner)
         dataset = read(workspace)
         forgotten = champion.forget_removed(workspace) if config.sync.forget_removed else []

@@ -157,6 +157,7 @@ def main(arguments: list[str] | None = None) -> int:  # noqa: PLR0912 - one bran
             return rollback(asked.home.resolve() / "models", asked.channel, asked.to)
         if asked.command in ("push", "pull"):
             print(mirror.told(asked.command, asked.home.resolve(), asked.channel, asked.url))
+            champion.restore(asked.home.resolve() / "models" / asked.channel)
             return 0
         if asked.command == "import":
             return bring_in(asked.path, data, asked.channel)

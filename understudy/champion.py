@@ -6,7 +6,7 @@ The link moves in one rename. A line is added to the file before the link moves,
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -78,6 +78,16 @@ def rolled_back(models: Path, run: str) -> str | None:
     return None
 
 
+def restore(models: Path, bring: Callable[[str], object] = lambda run: None) -> None:
+    """Link the champion that the history names, on a machine that was given the history; `bring` brings a run here."""
+    if not (stack := reigning(history(models))) or ((now := current(models)) and now.name == stack[-1]):
+        return
+    bring(stack[-1])
+    if (models / stack[-1]).is_dir():
+        with _alone(models):
+            _link(models, stack[-1])
+
+
 def refuse(models: Path, run: str, reasons: Sequence[str]) -> Reign:
     """Note that `run` was considered and does not become the champion."""
     with _alone(models):
@@ -116,11 +126,16 @@ def _crown(models: Path, action: str, run: str, reasons: Sequence[str]) -> Reign
     if link.exists() and not link.is_symlink():
         raise AssetError(f"{link} is a file or folder of its own, where a link to a run is needed; move it away")
     reign = _note(models, action, run, reasons)
+    _link(models, run)
+    return reign
+
+
+def _link(models: Path, run: str) -> None:
+    link = models / LINK
     beside = models / f".{LINK}.tmp"
     beside.unlink(missing_ok=True)
     beside.symlink_to(run)
     os.replace(beside, link)
-    return reign
 
 
 def _note(models: Path, action: str, run: str, reasons: Sequence[str]) -> Reign:

@@ -112,10 +112,11 @@ class Workspace(BaseModel):
 
     def meet(self, document_id: str | None = None) -> None:
         """Bring what other machines made of a talk, or of them all, where they share a `data_root`."""
-        if self.config.data_root:
-            mirror.remember(self.folder, self.config.data_root)
+        if shared := self.config.data_root:
             inside = f"data/{self.config.name}" + (f"/documents/{document_id}" if document_id else "")
-            mirror.meet(self.home, inside, self.config.data_root)
+            mirror.meet(self.home, inside, shared)
+            if document_id is None:
+                mirror.remember(self.folder, shared)
 
     def push(self) -> None:
         """Copy all that is new to `data_root`, where the preset names one."""

@@ -30,7 +30,6 @@ KERNEL = {
         "markdown",
         "memory",
         "mirror",
-        "mirror_files",
         "parts",
         "preflight",
         "progress",

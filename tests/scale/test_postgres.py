@@ -1,28 +1,20 @@
 """The ledger in a real PostgreSQL, run here for the test: it says what the file says, for many processes at once."""
 
-import os
-import pwd
-import shlex
-import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.flows.conftest import ROOT
+from tests.scale import services
 from understudy.config import load
 from understudy.errors import AssetError, ConfigError
 from understudy.ledger import Ledger, Row
 from understudy.ledger_postgres import Postgres
 
 pytest.importorskip("psycopg", reason="psycopg is an extra: pip install 'psycopg[binary]'")
-BIN = next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)), None)
-if BIN is None and (found := shutil.which("initdb")):
-    BIN = Path(found).parent
-needs_server = pytest.mark.skipif(BIN is None, reason="no PostgreSQL here: apt-get install postgresql")
 ROW = Row("a", "A", "a.txt", "r1", "ok", duration_seconds=0.1, words=10, sha256="s")
 WRITER = """
 import sys
@@ -37,33 +29,11 @@ for number in range(50):
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    """A server on this machine alone, run by a user that is not root."""
-    root = os.geteuid() == 0
-    user = "postgres" if root else pwd.getpwuid(os.geteuid()).pw_name
-    folder = Path(tempfile.mkdtemp(prefix="understudy-pg-", dir="/tmp"))  # short for a socket, open to that user
-    data = folder / "data"
-
-    def do(*command: str) -> None:
-        told = ["su", user, "-s", "/bin/sh", "-c", shlex.join(command)] if root else list(command)
-        with (folder / "said").open("a") as said:
-            done = subprocess.run(told, cwd=folder, stdout=said, stderr=said)
-        assert done.returncode == 0, "\n".join(f.read_text() for f in folder.iterdir() if f.is_file())
-
-    try:
-        if root:
-            shutil.chown(folder, user)
-        do(f"{BIN}/initdb", "-D", str(data), "-U", "understudy", "-A", "trust", "-N")
-        told = f"listen_addresses = ''\nunix_socket_directories = '{folder}'\nfsync = off\n"
-        (data / "postgresql.auto.conf").write_text(told)
-        do(f"{BIN}/pg_ctl", "-D", str(data), "-l", str(folder / "log"), "-w", "start")
-        yield f"postgresql://understudy@/postgres?host={folder}"
-    finally:
-        if (data / "postmaster.pid").exists():
-            do(f"{BIN}/pg_ctl", "-D", str(data), "-m", "immediate", "stop")
-        shutil.rmtree(folder)
+    with services.postgres() as found:
+        yield found
 
 
-@needs_server
+@services.needs_postgres
 def test_both_databases_say_the_same(url: str, tmp_path: Path) -> None:
     said = []
     for name, where in (("file", None), ("server", url)):
@@ -84,7 +54,7 @@ def test_both_databases_say_the_same(url: str, tmp_path: Path) -> None:
     assert said[0] == said[1]
 
 
-@needs_server
+@services.needs_postgres
 def test_processes_that_begin_at_once_lose_no_row(url: str, tmp_path: Path) -> None:
     folder = tmp_path / "many"
     running = [
@@ -96,7 +66,7 @@ def test_processes_that_begin_at_once_lose_no_row(url: str, tmp_path: Path) -> N
     assert not (folder / "ledger.sqlite").exists()
 
 
-@needs_server
+@services.needs_postgres
 def test_channels_do_not_meet_however_long_their_names(url: str, tmp_path: Path) -> None:
     names = ["c" * 62 + end for end in "xy"]
     for name in names:
@@ -104,7 +74,7 @@ def test_channels_do_not_meet_however_long_their_names(url: str, tmp_path: Path)
     assert [Ledger(tmp_path / name / "ledger.sqlite").rows()[0].title for name in names] == names
 
 
-@needs_server
+@services.needs_postgres
 def test_a_ledger_of_a_newer_version_is_refused(url: str, tmp_path: Path) -> None:
     database = Postgres(url, "newer")
     with database.open() as db:

@@ -13,22 +13,22 @@ import hashlib
 import shutil
 import sqlite3
 import tempfile
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from pydantic import ValidationError
-
-from understudy import locks, mirror_files, store
+from understudy import locks, store
 from understudy.errors import AssetError, ConfigError, UnderstudyError
-from understudy.mirror_files import There
-from understudy.records import AssetRef, Manifest
+from understudy.mirror import tree
+from understudy.mirror.there import There, place
+from understudy.records import AssetRef
 
-LEFT_OUT = (".lock", ".tmp", ".partial", ".old", "-wal", "-shm")
 URL_FILE = "data_root.url"
 AT_ONCE = 500  # assets whose small files are held in memory together
 SMALL_BYTES = 1 << 20
+_bringing = threading.Lock()
 
 
 class Moved(NamedTuple):
@@ -48,10 +48,10 @@ def push(home: Path, channel: str, url: str) -> Moved:
     """Copy what is new of `channel`, and of the bases, to `url`. Raises Busy, AssetError, ConfigError."""
     done = Moved()
     with _copying(url) as there, locks.held(home / "data" / channel / ".lock", f"data/{channel}"):
-        for top in _tops(channel):
-            names = _below(home, top)
-            done += _kept(home, there, _assets(names))
-            for name in _loose(names):
+        for top in tree.tops(channel):
+            names = tree.below(home, top)
+            done += _kept(home, there, tree.assets(names))
+            for name in tree.loose(names):
                 done += _written(there, name, _bytes_of(home / name))
     return done
 
@@ -60,12 +60,12 @@ def pull(home: Path, channel: str, url: str) -> Moved:
     """Copy what is new of `channel`, and of the bases, from `url`. Raises Busy, AssetError, ConfigError."""
     done = Moved()
     with _copying(url) as there, locks.held(home / "data" / channel / ".lock", f"data/{channel}"):
-        found = [_sound(there.sizes(top), url) for top in _tops(channel)]
+        found = [tree.sound(there.sizes(top), url) for top in tree.tops(channel)]
         if not any(found):
             raise ConfigError([f"there is nothing of {channel!r} at {url!r}; push it first, or correct the address"])
         for sizes in found:
             done += _brought(home, there, sizes)
-            for name, data in there.read(_loose(sizes)).items():
+            for name, data in there.read(tree.loose(sizes)).items():
                 done += _placed(home / name, data)
     return done
 
@@ -80,45 +80,53 @@ def told(command: str, home: Path, channel: str, url: str) -> str:
 
 def keep(home: Path, ref: AssetRef, url: str) -> None:
     """Copy one finished asset to `url`. Raises AssetError, ConfigError."""
-    manifest = _manifest_of(ref.path)
-    names = _below(home, ref.path.rstrip("/")) if ref.path.endswith("/") else [ref.path, manifest]
+    manifest = tree.manifest_of(ref.path)
+    names = tree.below(home, ref.path.rstrip("/")) if ref.path.endswith("/") else [ref.path, manifest]
     with _copying(url) as there:
-        _kept(home, there, _assets(names))
+        _kept(home, there, tree.assets(names), sure=True)
 
 
 def find(home: Path, path: str, wanted: str, url: str) -> AssetRef | None:
     """Bring the asset at `path` when the one at `url` was made from `wanted`. Raises AssetError, ConfigError."""
-    manifest = _manifest_of(path)
+    manifest = tree.manifest_of(path)
     with _copying(url) as there:
         told = there.read([manifest]).get(manifest)
-        if told is None or (known := _parsed(told)) is None or known.fingerprint != wanted:
+        if told is None or (known := tree.parsed(told)) is None or known.fingerprint != wanted:
             return None
-        _brought(home, there, _sound(_sizes(there, known.asset, len(told)), url))
+        _brought(home, there, tree.sound(_sizes(there, known.asset, len(told)), url))
     return store.fresh(home, path, wanted)
 
 
 def bring(home: Path, ref: AssetRef, url: str) -> None:
     """Bring the asset `ref`. Raises AssetError when `url` has none, or another one."""
-    with _copying(url) as there:
-        manifest = _manifest_of(ref.path)
+    with _bringing, _copying(url) as there:
+        if (home / ref.path).exists() and store.current(home, ref.path) == ref:
+            return  # another thread brought it meanwhile
+        manifest = tree.manifest_of(ref.path)
         told = there.read([manifest]).get(manifest)
-        if told is None or (known := _parsed(told)) is None or known.asset.sha256 != ref.sha256:
+        if told is None or (known := tree.parsed(told)) is None or known.asset.sha256 != ref.sha256:
             raise AssetError(f"{ref.path} is neither here nor at {url}; run the part before again")
-        _brought(home, there, _sound(_sizes(there, known.asset, len(told)), url))
+        _brought(home, there, tree.sound(_sizes(there, known.asset, len(told)), url))
 
 
 def meet(home: Path, top: str, url: str) -> None:
     """Bring the assets below the folder `top` as they are at `url`; copy there what only this machine has.
 
-    Of files that are no assets those come that are not here. Raises AssetError, ConfigError.
+    Of files that are no assets those come that are not here, or go on where ours ends. Raises AssetError, ConfigError.
     """
     with _copying(url) as there:
-        sizes = _sound(there.sizes(top), url)
+        sizes = tree.sound(there.sizes(top), url)
         _brought(home, there, sizes)
-        for name, data in there.read(name for name in _loose(sizes) if not (home / name).exists()).items():
-            _placed(home / name, data)
-        ours = {manifest: files for manifest, files in _assets(_below(home, top)).items() if manifest not in sizes}
-        _kept(home, there, ours)
+        for name in tree.loose(sizes):
+            _grown(home / name, there, name, sizes[name])
+        ours = tree.assets(tree.below(home, top))
+        _kept(home, there, {manifest: files for manifest, files in ours.items() if manifest not in sizes})
+
+
+def grow(home: Path, name: str, url: str) -> None:
+    """Bring a file to which lines are only ever added, when the one at `url` goes on where ours ends."""
+    with _copying(url) as there:
+        _grown(home / name, there, name, None)
 
 
 def remember(folder: Path, url: str) -> None:
@@ -162,69 +170,23 @@ def _copying(url: str) -> Iterator[There]:
         ) from error
 
 
-def _tops(channel: str) -> tuple[str, str, str]:
-    return f"data/{channel}", f"models/{channel}", "models/bases"
-
-
-def _below(home: Path, top: str) -> list[str]:
-    """The files below the folder `top`, without what is being written."""
-    files = (file.relative_to(home) for file in sorted((home / top).rglob("*")) if file.is_file())
-    return [file.as_posix() for file in files if not any(part.endswith(LEFT_OUT) for part in file.parts)]
-
-
-def _sound(sizes: dict[str, int], url: str) -> dict[str, int]:
-    """The files there that belong to a channel. Raises AssetError for a name that leads out of it."""
-    if strange := [name for name in sizes if ".." in name.split("/") or name.startswith("/")]:
-        raise AssetError(f"{url} holds {strange[0]!r}, which is no file of a channel; nothing was copied")
-    return {name: size for name, size in sizes.items() if not name.endswith(LEFT_OUT)}
-
-
-def _assets(names: Iterable[str]) -> dict[str, list[str]]:
-    """Manifest > the files it vouches for: those of its folder, or the one it is named after."""
-    listed = list(names)
-    found: dict[str, list[str]] = {name: [] for name in listed if name.endswith(store.MANIFEST)}
-    for name in listed:
-        owner = _owner(name, found)
-        if owner:
-            found[owner].append(name)
-    return found
-
-
 def _sizes(there: There, ref: AssetRef, manifest_bytes: int) -> dict[str, int]:
     """The files of one asset there, with its manifest."""
     if ref.path.endswith("/"):
         return there.sizes(ref.path.rstrip("/"))
-    return {ref.path: ref.bytes, _manifest_of(ref.path): manifest_bytes}
+    return {ref.path: ref.bytes, tree.manifest_of(ref.path): manifest_bytes}
 
 
-def _owner(name: str, manifests: dict[str, list[str]]) -> str | None:
-    folder, _, last = name.rpartition("/")
-    if (beside := f"{folder}/.{last}{store.MANIFEST}") in manifests:
-        return beside
-    while folder:
-        if (inside := f"{folder}/{store.MANIFEST}") in manifests and inside != name:
-            return inside
-        folder = folder.rpartition("/")[0]
-    return None
-
-
-def _loose(names: Iterable[str]) -> list[str]:
-    """The files that no manifest vouches for."""
-    listed = list(names)
-    owned = _assets(listed)
-    inside = {name for files in owned.values() for name in files}
-    return [name for name in listed if name not in inside and name not in owned]
-
-def _kept(home: Path, there: There, assets: dict[str, list[str]]) -> Moved:
-    """Copy the assets there that differ."""
+def _kept(home: Path, there: There, assets: dict[str, list[str]], sure: bool = False) -> Moved:
+    """Copy the assets there that differ; those just made are `sure` to be what their manifests say."""
     theirs, done = there.read(assets), Moved()
     for manifest, files in assets.items():
         told = (home / manifest).read_bytes()
         if told == theirs.get(manifest):
             done += Moved(same=len(files) + 1)
             continue
-        if not _whole(home, told):
-            raise AssetError(f"{_path_of(manifest)} is not what its manifest says; make it again with a run first")
+        if not (sure or _whole(home, told)):
+            raise AssetError(f"{tree.path_of(manifest)} is not what its manifest says; make it again with a run first")
         there.drop([manifest])
         for name in files:
             there.upload(home / name, name)
@@ -235,7 +197,7 @@ def _kept(home: Path, there: There, assets: dict[str, list[str]]) -> Moved:
 
 def _brought(home: Path, there: There, sizes: dict[str, int]) -> Moved:
     """Copy the assets here that differ; the small files of many are asked for together."""
-    assets, done = _assets(sizes), Moved()
+    assets, done = tree.assets(sizes), Moved()
     theirs, stale = there.read(assets), []
     for manifest, told in theirs.items():
         if (home / manifest).exists() and (home / manifest).read_bytes() == told:
@@ -258,18 +220,26 @@ def _one_brought(
         shutil.rmtree((home / manifest).parent, ignore_errors=True)  # a file of the old one must not stay in it
     for name in names:
         if name in small:
-            mirror_files.place(home / name, small[name])
+            place(home / name, small[name])
         else:
             there.download(name, home / name)
     if not _whole(home, told):
-        raise AssetError(f"{_path_of(manifest)} is not what its manifest says where it was copied from")
-    mirror_files.place(home / manifest, told)
+        raise AssetError(f"{tree.path_of(manifest)} is not what its manifest says where it was copied from")
+    place(home / manifest, told)
     return Moved(len(names) + 1, sum((home / name).stat().st_size for name in names) + len(told))
+
+
+def _grown(file: Path, there: There, name: str, size: int | None) -> None:
+    if file.exists() and (file.suffix == ".sqlite" or size == file.stat().st_size):
+        return
+    theirs, ours = there.read([name]).get(name), file.read_bytes() if file.exists() else None
+    if theirs is not None and (ours is None or theirs.startswith(ours)):
+        _placed(file, theirs)
 
 
 def _whole(home: Path, told: bytes) -> bool:
     """Whether the asset on this machine is the one its manifest was written for."""
-    if (known := _parsed(told)) is None:
+    if (known := tree.parsed(told)) is None:
         return False
     file = home / known.asset.path
     if known.files:
@@ -290,7 +260,7 @@ def _written(there: There, name: str, data: bytes) -> Moved:
 def _placed(file: Path, data: bytes) -> Moved:
     if file.exists() and _bytes_of(file) == data:
         return Moved(same=1)
-    mirror_files.place(file, data)
+    place(file, data)
     return Moved(1, len(data))
 
 
@@ -303,20 +273,3 @@ def _bytes_of(file: Path) -> bytes:
         with closing(sqlite3.connect(file)) as source, closing(sqlite3.connect(copy)) as target:
             source.backup(target)
         return copy.read_bytes()
-
-
-def _manifest_of(path: str) -> str:
-    folder, _, last = path.rpartition("/")
-    return f"{path}{store.MANIFEST}" if path.endswith("/") else f"{folder}/.{last}{store.MANIFEST}"
-
-
-def _path_of(manifest: str) -> str:
-    folder, _, last = manifest.rpartition("/")
-    return f"{folder}/{last.removeprefix('.').removesuffix(store.MANIFEST)}"
-
-
-def _parsed(told: bytes) -> Manifest | None:
-    try:
-        return Manifest.model_validate_json(told)
-    except ValidationError:
-        return None

@@ -2,11 +2,15 @@
 
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from understudy import store
 from understudy.errors import ConfigError
+
+FOLDERLESS = frozenset({"s3", "gs", "az"})
+"""Object stores: to be asked for a folder costs a request there, and makes none."""
 
 
 class There:
@@ -41,12 +45,12 @@ class There:
 
     def write(self, name: str, data: bytes) -> None:
         """Put a file in place."""
-        self.files.makedirs(self._folder(name), exist_ok=True)
+        self._make_folder(name)
         self.files.pipe_file(f"{self.root}/{name}", data)
 
     def upload(self, file: Path, name: str) -> None:
         """Put a file of this machine in place, in pieces."""
-        self.files.makedirs(self._folder(name), exist_ok=True)
+        self._make_folder(name)
         self.files.put_file(str(file), f"{self.root}/{name}")
 
     def download(self, name: str, file: Path) -> None:
@@ -61,11 +65,14 @@ class There:
     def drop(self, names: Iterable[str]) -> None:
         """Remove files, those that are there."""
         for name in names:
-            if self.files.exists(f"{self.root}/{name}"):
+            with suppress(FileNotFoundError):
                 self.files.rm_file(f"{self.root}/{name}")
 
-    def _folder(self, name: str) -> str:
-        return f"{self.root}/{name}".rsplit("/", 1)[0]
+    def _make_folder(self, name: str) -> None:
+        if not FOLDERLESS.intersection(
+            [self.files.protocol] if isinstance(self.files.protocol, str) else self.files.protocol
+        ):
+            self.files.makedirs(f"{self.root}/{name}".rsplit("/", 1)[0], exist_ok=True)
 
 
 def place(file: Path, data: bytes) -> None:
