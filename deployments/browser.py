@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, TypeVar
 from urllib.request import urlopen
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -45,7 +45,13 @@ class Tab:
         while True:
             heard = json.loads(self._socket.recv(PATIENCE_SECONDS))
             if heard.get("id") == number:
-                return dict(heard.get("result", {}))
+                if "error" in heard:
+                    raise RuntimeError(f"{method}: {heard['error']['message']}")
+                return dict(heard["result"])
+            self.overheard(heard)
+
+    def overheard(self, event: dict[str, Any]) -> None:
+        """What DevTools tells unasked."""
 
     def tall(self, height: int) -> None:
         """Make the window that high."""
@@ -82,17 +88,25 @@ class Tab:
         file.write_bytes(now)
 
 
+def program() -> str | None:
+    """The Chromium of this machine."""
+    return next(filter(None, map(shutil.which, NAMES)), None)
+
+
+Kind = TypeVar("Kind", bound=Tab)
+
+
 @contextmanager
-def tab(width: int) -> Iterator[Tab]:
+def tab(width: int, kind: type[Kind]) -> Iterator[Kind]:
     """A tab of a Chromium that ends with the block. Raises NoBrowser."""
-    program = next(filter(None, map(shutil.which, NAMES)), None)
-    if program is None:
+    chromium = program()
+    if chromium is None:
         raise NoBrowser(f"no Chromium was found ({', '.join(NAMES)}); install one, for example: apt install chromium")
     with TemporaryDirectory(prefix="understudy-chromium-", ignore_cleanup_errors=True) as profile:
-        command = [program, *FLAGS.split(), ONLY_HERE, f"--user-data-dir={profile}", "about:blank"]
+        command = [chromium, *FLAGS.split(), ONLY_HERE, f"--user-data-dir={profile}", "about:blank"]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
-            yield Tab(_address(Path(profile) / "DevToolsActivePort"), width)
+            yield kind(_address(Path(profile) / "DevToolsActivePort"), width)
         finally:
             process.terminate()
             process.wait()

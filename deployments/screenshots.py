@@ -83,22 +83,19 @@ def _pictures(api: str, out: Path) -> int:
     run = _newest(api, "flow_runs", {"flows": {"name": {"any_": ["sync-channel"]}}} | ended_well)
     page = api.removesuffix("/api")
     deployment = run["deployment_id"]
-    scorecard, loss, curve, champion = (
+    scorecard, curve, champion = (
         _newest(api, "artifacts", {"artifacts": {"key": {"any_": [f"{CHANNEL}-{what}"]}}})["id"]
-        for what in ("scorecard", "loss", "loss-curve", "champion")
+        for what in ("scorecard", "loss-curve", "champion")
     )
     shots: dict[str, tuple[str, str, int, Callable[[browser.Tab], None]]] = {
-        "runs": ("runs", run["name"], 900, _as_it_is),
         "deployments": ("deployments", "sync-channel", 620, _as_it_is),
         "run": (f"runs/flow-run/{run['id']}", run["name"], 900, _as_it_is),
         "parameters": (f"deployments/deployment/{deployment}/run", "Parameters", 1000, _form),
-        "loss": (f"artifacts/artifact/{loss}", f"{CHANNEL}-loss", 800, _as_it_is),
         "loss-curve": (f"artifacts/artifact/{curve}", f"{CHANNEL}-loss-curve", 900, _as_it_is),
         "scorecard": (f"artifacts/artifact/{scorecard}", f"{CHANNEL}-scorecard", 900, _as_it_is),
         "champion": (f"artifacts/artifact/{champion}", f"{CHANNEL}-champion", 760, _as_it_is),
-        "run-artifacts": (f"runs/flow-run/{run['id']}", run["name"], 900, _artifacts),
     }
-    with browser.tab(WIDTH) as tab:
+    with browser.tab(WIDTH, browser.Tab) as tab:
         for name, (path, shows, height, ready) in shots.items():
             tab.tall(height)
             tab.open(f"{page}/{path}", shows)
@@ -111,14 +108,6 @@ def _pictures(api: str, out: Path) -> int:
 
 def _as_it_is(tab: browser.Tab) -> None:
     """Nothing more to do."""
-
-
-def _artifacts(tab: browser.Tab) -> None:
-    """The artifacts of a run, which have no address of their own."""
-    script = "[...document.querySelectorAll('*')].find(e => !e.children.length && e.textContent.trim() == 'Artifacts')"
-    tab.until(f"!!{script}")
-    tab.value(f"{script}.click()")
-    tab.until(f"document.body.innerText.toLowerCase().includes('{CHANNEL}-')")
 
 
 def _form(tab: browser.Tab) -> None:

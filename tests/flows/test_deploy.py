@@ -20,7 +20,7 @@ from zoneinfo import ZoneInfo
 import pytest
 import yaml
 
-from deployments import processes, server
+from deployments import browser, processes, server
 from tests.flows.conftest import ROOT
 
 TALKS = sorted((ROOT / "deployments/sample_channel").glob("0*"))[:3]
@@ -216,6 +216,32 @@ def test_runs_take_changed_values_and_a_failed_one_is_told(
     assert (deployed.folder / "home/data/changed/dataset/train.jsonl").is_file()
     assert deployed.call("GET", f"flow_runs/{changed}")["name"] == "changed"
     until(lambda: any("Failed. Correct the parameters and run it again: source.path" in text for text in webhook[1]))
+
+
+@pytest.mark.skipif(browser.program() is None, reason="no chromium on this machine")
+def test_the_form_of_the_page_starts_a_run_with_what_was_changed_in_it_and_the_rest_of_the_preset(
+    deployed: Deployed,
+) -> None:
+    """As a person does it: open the form, write another seed, press Submit."""
+    found = deployed.call("GET", "deployments/name/pipeline/build-dataset-tea")
+    seed = "[...document.querySelectorAll('.schema-form-property')].findLast(e => e.innerText.startsWith('Seed'))"
+
+    def mine() -> list[dict[str, Any]]:
+        runs = deployed.call("POST", "flow_runs/filter", {"deployments": {"id": {"any_": [found["id"]]}}})
+        return [run for run in runs if run["parameters"]["config"].get("seed") == 7]
+
+    submit = "[...document.querySelectorAll('button')].find(e => e.innerText.trim() == 'Submit')"
+    with browser.tab(1200, browser.Tab) as tab:
+        tab.open(f"http://127.0.0.1:{deployed.port}/deployments/deployment/{found['id']}/run", "Parameters")
+        tab.until(f"{seed}?.querySelector('input')?.value == '42'")
+        tab.value(f"{seed}.querySelector('input').select()")
+        tab.ask("Input.insertText", text="7")
+        tab.value(f"{submit}.click()")
+        until(mine)
+    [run] = mine()
+    told = run["parameters"]["config"]
+    assert told["source"] == found["parameters"]["config"]["source"] and told["trainer"]["rank"] == 4
+    assert deployed.ended(run["id"])["type"] == "COMPLETED", deployed.state(run["id"])["message"]
 
 
 def test_a_night_that_comes_while_the_last_one_works_is_dropped_and_what_was_asked_for_waits(

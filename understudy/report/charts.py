@@ -49,9 +49,10 @@ def loss_curve(rows: Sequence[Mapping[str, Any]], kept: int | None = None) -> st
     if valid:
         x, y, words = to_x(best[0]), to_y(best[1]), f"{word} {best[1]:.3f}"
         anchor = "end" if x > WIDTH - 110 else "start" if x < LEFT + 40 else "middle"
-        above = y - 12 if y > TOP + 24 else y + 22
+        below = y <= TOP + 24 or 0 < y - to_y(base) < 30  # else the words would lie on the frame or on the base's line
         parts.append(f'<circle class="best" cx="{x:.1f}" cy="{y:.1f}" r="5"/>')
-        parts.append(f'<text class="strong" x="{x:.1f}" y="{above:.1f}" text-anchor="{anchor}">{words}</text>')
+        beside = y + 22 if below else y - 12
+        parts.append(f'<text class="strong" x="{x:.1f}" y="{beside:.1f}" text-anchor="{anchor}">{words}</text>')
     parts.append(_legend([(kind, text) for kind, text, shown in entries if shown]))
     words = f"Loss over {axis}s, nats per answer token" + (f"; base {base:.3f}, {word} {best[1]:.3f}" if valid else "")
     return svg(HEIGHT, words, parts)
