@@ -11,14 +11,11 @@ import shutil
 import signal
 import subprocess
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 FILE = "running.json"
-ANSWER_SECONDS = 8.0
 STOP_SECONDS = 20.0
 
 
@@ -91,17 +88,6 @@ def stop(process: Process | None) -> bool:
             break
         time.sleep(0.1)
     return True
-
-
-def answers(api: str) -> str | None:
-    """None when a Prefect server answers at `api`, else what happened instead, within ten seconds."""
-    try:
-        with urllib.request.urlopen(f"{api.rstrip('/')}/health", timeout=ANSWER_SECONDS) as reply:
-            return None if reply.read(10).strip() == b"true" else "something answers that is no Prefect server"
-    except urllib.error.HTTPError as error:
-        return None if error.code in (401, 403) else f"it answers {error.code}, so it is no Prefect server"
-    except (OSError, ValueError) as error:
-        return f"nothing answers there ({getattr(error, 'reason', error)})"
 
 
 def listener(port: int) -> str:

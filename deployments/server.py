@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from deployments import processes
+from tasks.server import answers
 
 START_SECONDS = 150.0
 TAG = "understudy"
@@ -31,7 +32,7 @@ def chosen() -> str | None:
 def ready(state: Path, running: processes.Running, port: int, environment: Mapping[str, str]) -> str:
     """The address of a server that answers: the chosen one, the one started earlier, or a new one."""
     if api := chosen():
-        if problem := processes.answers(api):
+        if problem := answers(api):
             raise NotDeployed(
                 f"PREFECT_API_URL is {api!r}, and {problem}; start that server, or unset PREFECT_API_URL "
                 "(and the profile that sets it) to have one started here"
@@ -151,7 +152,7 @@ def _webhook(url: str) -> Any:
 
 def _wait(state: Path, running: processes.Running) -> None:
     until = time.monotonic() + START_SECONDS
-    while processes.answers(running.api):
+    while answers(running.api):
         if not processes.alive(running.server):
             raise NotDeployed(_why_not_started(state))
         if time.monotonic() > until:
@@ -172,7 +173,7 @@ def _why_not_started(state: Path) -> str:
 
 def _taken(port: int) -> str:
     api = f"http://127.0.0.1:{port}/api"
-    if processes.answers(api) is None:
+    if answers(api) is None:
         return (
             f"port {port} is taken by another Prefect server ({processes.listener(port)}); to use that one: "
             f"PREFECT_API_URL={api}; else choose another port: --port {port + 1}"

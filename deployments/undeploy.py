@@ -14,6 +14,7 @@ sys.path.insert(0, str(ROOT))
 
 from deployments import processes, server  # noqa: E402
 from deployments.deploy import STATE  # noqa: E402
+from tasks.server import answers  # noqa: E402
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -27,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
         print("nothing is deployed from here")
         return 0
     worker = processes.stop(running.worker)
-    if problem := processes.answers(running.api):
+    if problem := answers(running.api):
         print(f"{running.api}: {problem}; deployments on it stay until it runs again")
     else:
         _take_away(running)

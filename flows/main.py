@@ -111,8 +111,7 @@ def _run(workspace: Workspace, asked: argparse.Namespace, log_file: Path) -> int
     except Exception as error:
         with log_file.open("a", encoding="utf-8") as file:
             traceback.print_exc(file=file)
-        way_out = " Unset PREFECT_API_URL to run without that server." if "reach API" in str(error) else ""
-        return _failed(f"unexpected {type(error).__name__}: {error}.{way_out}", log_file)
+        return _failed(f"unexpected {type(error).__name__}: {error}.", log_file)
     _show(workspace, outcome, asked.json)
     return 0
 
@@ -120,9 +119,11 @@ def _run(workspace: Workspace, asked: argparse.Namespace, log_file: Path) -> int
 def _pipeline(workspace: Workspace, only: Any) -> Any:
     logging.getLogger("understudy").info("%s: starting Prefect", workspace.config.name)
     from flows.pipeline import pipeline
+    from tasks import server
     from tasks.live import ProgressArtifacts
     from understudy import progress
 
+    server.check()
     _quiet_prefect()
     bars = ProgressArtifacts(workspace)
     progress.SINKS.append(bars)

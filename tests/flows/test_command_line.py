@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.flows.conftest import ROOT, TINY_FLAGS, files_under
+from tests.flows.machine import clean, said, started
 
 MAIN = [sys.executable, str(ROOT / "flows" / "main.py")]
 
@@ -99,3 +101,13 @@ def test_a_second_run_on_the_same_channel_is_told_who_holds_it(tmp_path: Path) -
     with locks.held(tmp_path / "data" / "sample" / ".lock", "data/sample"):
         result = run("--home", str(tmp_path))
     assert result.returncode == 2 and f"process {os.getpid()}" in result.stderr
+
+
+def test_a_chosen_server_that_is_silent_is_said_with_the_way_without_it(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        api = f"http://127.0.0.1:{deaf.getsockname()[1]}/api"
+        process = started(tmp_path / "home", environment=clean(PREFECT_API_URL=api))
+        assert process.wait() == 2
+    told = said(tmp_path / "home")
+    assert api in told and "nothing answers there (timed out)" in told and "unset PREFECT_API_URL" in told
+    assert not list((tmp_path / "home").glob("data/*/documents"))

@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -11,6 +13,7 @@ import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -21,7 +24,9 @@ import pytest
 import yaml
 
 from deployments import browser, processes, server
+from tasks.server import answers
 from tests.flows.conftest import ROOT
+from tests.flows.machine import descendants
 
 TALKS = sorted((ROOT / "deployments/sample_channel").glob("0*"))[:3]
 PRESET = {
@@ -233,12 +238,24 @@ def test_the_form_of_the_page_starts_a_run_with_what_was_changed_in_it_and_the_r
     submit = "[...document.querySelectorAll('button')].find(e => e.innerText.trim() == 'Submit')"
     with browser.tab(1200, browser.Tab) as tab:
         tab.open(f"http://127.0.0.1:{deployed.port}/deployments/deployment/{found['id']}/run", "Parameters")
-        tab.until(f"{seed}?.querySelector('input')?.value == '42'")
-        tab.value(f"{seed}.querySelector('input').select()")
-        tab.ask("Input.insertText", text="7")
-        tab.value(f"{submit}.click()")
-        until(mine)
-    [run] = mine()
+        field = f"{seed}?.querySelector('input')"
+        tab.until(f"{field}?.value == '42'")
+
+        def written() -> bool:
+            """Whether the field holds it; on a loaded machine the page may still be filling its form."""
+            tab.value(f"{field}.focus(), {field}.select()")
+            tab.ask("Input.insertText", text="7")
+            time.sleep(1)
+            return bool(tab.value(f"{field}.value == '7'"))
+
+        def submitted() -> bool:
+            tab.value(f"{submit}?.click()")
+            time.sleep(5)
+            return bool(mine())
+
+        until(written)
+        until(submitted)
+    run = mine()[0]
     told = run["parameters"]["config"]
     assert told["source"] == found["parameters"]["config"]["source"] and told["trainer"]["rank"] == 4
     assert deployed.ended(run["id"])["type"] == "COMPLETED", deployed.state(run["id"])["message"]
@@ -271,6 +288,25 @@ def _let_go(deployed: Deployed, limit: str) -> None:
     deployed.call("PATCH", f"v2/concurrency_limits/{limit}", {"active_slots": 0})
 
 
+def test_a_run_whose_process_is_killed_is_crashed_and_its_slot_comes_back(deployed: Deployed, preset: Path) -> None:
+    worker = processes.load(preset.parent / "state").worker
+    assert worker is not None
+    name, config = "pipeline/build-dataset-tea", {"name": "killed"}
+    run = deployed.start(name, config)
+
+    def mine() -> list[int]:
+        told = f"PREFECT__FLOW_RUN_ID={run}".encode()
+        found = [pid for pid, _ in descendants(worker.pid) if told in Path(f"/proc/{pid}/environ").read_bytes()]
+        return found if deployed.state(run)["type"] == "RUNNING" else []
+
+    until(mine)
+    for pid in mine():
+        os.kill(pid, signal.SIGKILL)
+    until(lambda: deployed.state(run)["type"] == "CRASHED")
+    again = deployed.ended(deployed.start(name, config))
+    assert again["type"] == "COMPLETED", again["message"]
+
+
 def test_a_run_that_was_silent_is_marked_crashed_and_told(deployed: Deployed, webhook: tuple[str, list[str]]) -> None:
     """The automation as it stands in the file, with seconds for minutes, on a run whose process is gone."""
     [found] = [a for a in deployed.call("POST", "automations/filter", {}) if a["name"].endswith("run-crashed")]
@@ -297,7 +333,7 @@ def test_a_run_that_was_silent_is_marked_crashed_and_told(deployed: Deployed, we
     until(lambda: deployed.state(run["id"])["type"] == "CRASHED")
     assert deployed.state(run["id"])["message"].startswith("Run it again, finished work is kept")
     until(lambda: any("lost Crashed. Run it again" in text for text in webhook[1]))
-    assert all(json.loads(text)["text"].startswith("sync-channel ") for text in webhook[1])
+    assert all(json.loads(text)["text"].startswith(("sync-channel ", "pipeline ")) for text in webhook[1])
 
 
 def test_a_second_time_nothing_is_started_twice_and_another_name_takes_the_olds_place(
@@ -321,6 +357,15 @@ def test_a_pool_of_another_type_is_not_used(deployed: Deployed, preset: Path) ->
     assert len(done.stderr.splitlines()) == 1
 
 
+def test_a_database_of_another_prefect_is_said_with_what_to_move_away(preset: Path, tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "prefect.db")) as database, database:
+        database.execute("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)")
+        database.execute("INSERT INTO alembic_version VALUES ('of another version')")
+    done = script("deploy.py", "--state", str(tmp_path), "--preset", str(preset), "--port", str(free_port()))
+    assert done.returncode == 2 and "was written by another version of Prefect" in done.stderr
+    assert str(tmp_path / "prefect.db") in done.stderr and len(done.stderr.splitlines()) == 1
+
+
 def test_a_taken_port_says_who_has_it(deployed: Deployed, preset: Path, tmp_path: Path) -> None:
     done = script("deploy.py", "--state", str(tmp_path), "--preset", str(preset), "--port", str(deployed.port))
     assert done.returncode == 2 and "another Prefect server" in done.stderr
@@ -337,5 +382,5 @@ def test_undeploying_ends_what_was_started_and_nothing_else(deployed: Deployed, 
     assert not processes.alive(before.server) and not processes.alive(before.worker)
     assert other.poll() is None
     other.kill()
-    assert processes.answers(deployed.api) is not None
+    assert answers(deployed.api) is not None
     assert "nothing is deployed" in script("undeploy.py", "--state", str(state)).stdout
