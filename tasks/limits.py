@@ -1,5 +1,5 @@
 """
-Limits between runs, kept by a Prefect server where one runs; without a server they do nothing.
+Limits between runs, kept by a Prefect server where one runs, else by lock files of this machine.
 
 One slot is held for a whole part of a run, never per call: a Prefect limit is slow under contention.
 Inside a run the teacher's scheduler and the source's pace are the limits.
@@ -19,6 +19,7 @@ from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.runtime import flow_run
 from prefect.settings import PREFECT_API_URL
 
+from understudy import locks
 from understudy.errors import Busy
 
 log = logging.getLogger("understudy.limits")
@@ -53,7 +54,8 @@ def slot(name: str, wait_seconds: float = WAIT_SECONDS) -> Iterator[None]:
     Slots that nobody can hold any more are given back first: a server that was restarted forgets its leases.
     """
     if not kept_by_a_server():
-        yield
+        with locks.slot(name, LIMITS[name], wait_seconds, log.warning):
+            yield
         return
     with ExitStack() as held:
         try:

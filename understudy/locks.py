@@ -8,8 +8,8 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
@@ -75,6 +75,33 @@ def only_training() -> Iterator[None]:
     lock = MACHINE / f"understudy-training-{os.getuid()}.lock"
     with held(lock, "training on this machine", wait_seconds=24 * 3600, waiting=log.warning):
         yield
+
+
+@contextmanager
+def slot(name: str, count: int, wait_seconds: float, waiting: Callable[[str], None] | None = None) -> Iterator[None]:
+    """One of `count` slots that all processes of this user have on this machine. Raises Busy when none gets free."""
+    files = [MACHINE / f"understudy-{name}-{os.getuid()}-{number}.lock" for number in range(count)]
+    until, told = time.monotonic() + wait_seconds, False
+    with ExitStack() as stack:
+        while not _one_of(files, name, stack):
+            if time.monotonic() >= until:
+                raise Busy(f"{count} other runs on this machine hold all slots of {name!r}; wait until one ends")
+            if waiting and not told:
+                waiting(f"waiting for one of the {count} other runs on this machine that hold all slots of {name!r}")
+            told = True
+            time.sleep(0.2)
+        yield
+
+
+def _one_of(files: Sequence[Path], name: str, stack: ExitStack) -> bool:
+    for file in files:
+        if file not in _mine:  # another flow of this process has that one
+            try:
+                stack.enter_context(held(file, name))
+                return True
+            except Busy:
+                pass
+    return False
 
 
 def _acquire(handle: IO[str], file: Path, what: str, until: float, waiting: Callable[[str], None] | None) -> None:

@@ -62,3 +62,46 @@ def test_who_waits_to_train_says_so_once_and_for_whom(
 
 def test_a_free_lock_is_held_by_nobody(tmp_path: Path) -> None:
     assert locks.holder(tmp_path / "never") is None
+
+
+SLOT = (
+    "import sys, pathlib; from understudy import locks\n"
+    "locks.MACHINE = pathlib.Path(sys.argv[1])\n"
+    "with locks.slot('teacher', 2, 0):\n    print('held', flush=True); sys.stdin.read()"
+)
+
+
+def test_slots_are_shared_by_processes_and_a_kill_gives_one_back(
+    tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(locks, "MACHINE", tmp_path)
+    command, pipes = [sys.executable, "-c", SLOT, str(tmp_path)], {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    holders = [subprocess.Popen(command, **pipes, cwd=root) for _ in range(2)]
+    try:
+        for holder in holders:
+            assert holder.stdout and holder.stdout.readline() == b"held\n"
+        waits: list[str] = []
+        told = "2 other runs on this machine hold all slots of 'teacher'"
+        with pytest.raises(Busy, match=told), locks.slot("teacher", 2, 0.5, waits.append):
+            pass
+        assert len(waits) == 1
+        holders[0].kill()
+        holders[0].wait()
+        with locks.slot("teacher", 2, 30):
+            assert subprocess.run(command, capture_output=True, cwd=root).returncode == 1, "both are taken again"
+    finally:
+        for holder in holders:
+            holder.kill()
+            holder.communicate()
+
+
+def test_two_flows_of_one_process_take_a_slot_each_and_what_fails_inside_is_not_hidden(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(locks, "MACHINE", tmp_path)
+    with locks.slot("teacher", 2, 0), locks.slot("teacher", 2, 0), pytest.raises(Busy), locks.slot("teacher", 2, 0):
+        pass
+    with pytest.raises(Busy, match="inside"), locks.slot("teacher", 2, 0):
+        raise Busy("inside")
+    with locks.slot("teacher", 2, 0):
+        pass
