@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.figures import Figure, peak_mb
-from understudy.config import SplitSettings
 from understudy.records import Pair
+from understudy.sections import SplitSettings
 from understudy.similarity import components, near_duplicates
 from understudy.stages.split import split
 

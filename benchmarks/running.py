@@ -65,7 +65,7 @@ STAND_IN = """
 import sys, time
 from prefect import flow, task
 from tasks import cluster, policies
-from understudy.config import RunnerSettings
+from understudy.sections import RunnerSettings
 
 @task(persist_result=False)
 def batch(seconds, talks):

@@ -21,10 +21,11 @@ from benchmarks.figures import Figure, peak_mb
 from tests.fixtures.teacher_faults import MIXES, Plan
 from tests.fixtures.teacher_words import answer_for, talk_of
 from understudy.calls.ledger import CallLedger
-from understudy.config import AnswerSettings, QuestionSettings, load
+from understudy.config import load
 from understudy.interfaces import Teacher
 from understudy.records import Document, Paragraph, Question, Questions
 from understudy.registry import build
+from understudy.sections import AnswerSettings, QuestionSettings
 from understudy.stages import extract_questions, generate_answers
 
 ROOT = Path(__file__).resolve().parents[1]

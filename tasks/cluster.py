@@ -18,8 +18,8 @@ from prefect.task_runners import TaskRunner
 from understudy import registry
 from understudy.calls.ledger import CallLedger
 from understudy.calls.model_teacher import CALLS
-from understudy.config import PluginSpec, RunnerSettings
 from understudy.errors import ConfigError
+from understudy.sections import PluginSpec, RunnerSettings
 from understudy.workspace import Workspace
 
 SHARED = ("concurrency", "requests_per_minute", "tokens_per_minute")

@@ -24,10 +24,10 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from tasks import cluster, limits
 from understudy import locks, registry
-from understudy.config import PluginSpec, RunnerSettings
 from understudy.errors import Transient
 from understudy.interfaces import Source, Teacher
 from understudy.records import AssetRef, Entry
+from understudy.sections import PluginSpec, RunnerSettings
 from understudy.workspace import Workspace
 
 TASKS_PER_STAGE = 100  # about 300 task runs per flow run; the server's queue loses more (and costs 25 s CPU per 1,000)

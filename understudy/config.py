@@ -10,231 +10,29 @@ import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
 from understudy.errors import ConfigError
 from understudy.registry import option_problems
-
-FREE_GATES = (
-    "length", "endings", "formatting", "mentions", "boilerplate", "instructions", "language", "duplicates"
-)  # fmt: skip
-METRICS = ("nll", "formatting", "degeneration", "format_gap", "style", "copying")
-
-
-class Settings(BaseModel):
-    """Base of every section: frozen, and unknown keys are errors."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class PluginSpec(BaseModel):
-    """`use: NAME` plus that plugin's own options, which the plugin checks."""
-
-    model_config = ConfigDict(frozen=True, extra="allow")
-    use: str
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """Every key except `use`."""
-        return self.model_extra or {}
-
-
-class VerifySpec(PluginSpec):
-    """The model that checks pairs against their talk, `use: none` for no check, and how much it checks."""
-
-    use: str = "none"
-    fraction: float = Field(default=1.0, gt=0, le=1, description="share of each talk's pairs that is verified")
-    only_approved: bool = Field(default=False, description="refuse also what was not verified")
-    max_repairs: int = Field(default=1, ge=0, description="rounds of asking again for missing verdicts")
-
-
-class QuestionSettings(Settings):
-    """How many questions a talk is asked for."""
-
-    seconds_per_question: float = Field(default=90, gt=0, description="one question per this much talk")
-    words_per_minute: float = Field(default=150, gt=0, description="to tell the length of a text without times")
-    at_most: int = Field(default=60, ge=1, description="questions per talk, however long it is")
-
-
-class AnswerSettings(Settings):
-    """How the numbered questions of a talk are answered."""
-
-    max_repairs: int = Field(default=5, ge=0, description="rounds of asking again for missing numbers")
-
-
-class SplitSettings(Settings):
-    """How kept pairs become train, valid and test. Whole talks go to one side."""
-
-    valid: float = Field(default=0.1, ge=0, lt=1, description="share of the pairs")
-    test: float = Field(default=0.1, ge=0, lt=1, description="share of the pairs")
-    min_documents: int = Field(
-        default=1, ge=1, description="talks that valid and test hold at least, each, while train keeps half"
-    )
-    near_duplicate: float = Field(default=0.7, gt=0, le=1, description="questions this alike stay on one side")
-
-    @field_validator("test")
-    @classmethod
-    def _some_is_left(cls, test: float, info: ValidationInfo) -> float:
-        if (valid := info.data.get("valid", 0.0)) + test >= 1:
-            raise ValueError(f"with valid {valid} nothing is left for train; together they must be below 1")
-        return test
-
-
-class AugmentSettings(Settings):
-    """What is added to the train side; all 0: nothing. Valid and test never change."""
-
-    paraphrases: int = Field(default=0, ge=0, le=3, description="new questions per pair, with the answer as it is")
-    short: float = Field(default=0, ge=0, le=1, description="share of the pairs that also get a short answer")
-    long: float = Field(default=0, ge=0, le=1, description="share of the pairs that also get a long answer")
-    out_of_scope: float = Field(
-        default=0, ge=0, le=0.3, description="questions no talk answers, with an honest refusal, per pair"
-    )
-    replay: float = Field(
-        default=0, ge=0, le=0.2, description="general chats answered by the base itself, per pair; 0.05 to 0.1 is usual"
-    )
-
-    @property
-    def asks_teacher(self) -> bool:
-        """True when something of it is written by the teacher, and costs what the teacher costs."""
-        return bool(self.paraphrases or self.short or self.long or self.out_of_scope)
-
-    @property
-    def on(self) -> bool:
-        """True when anything is added at all."""
-        return self.asks_teacher or bool(self.replay)
-
-
-class HopLimit(Settings):
-    """How far a file may be from the one it was made of, on held-out answers."""
-
-    nll_change: float = Field(gt=0, description="nats per answer token, either way")
-    kl: float = Field(gt=0, description="mean KL divergence per answer token, in nats")
-    same_top: float = Field(ge=0, le=1, description="least share of tokens with the same likeliest one")
-
-
-class LimitSettings(Settings):
-    """When a file is refused. Beside the anchors of llama.cpp's own tables there is room for small models."""
-
-    fused: HopLimit = HopLimit(nll_change=0.01, kl=0.01, same_top=0.97)
-    f16: HopLimit = HopLimit(nll_change=0.02, kl=0.01, same_top=0.97)
-    q8: HopLimit = HopLimit(nll_change=0.02, kl=0.01, same_top=0.95)
-    q6: HopLimit = HopLimit(nll_change=0.02, kl=0.05, same_top=0.92)
-    q5: HopLimit = HopLimit(nll_change=0.05, kl=0.05, same_top=0.9)
-    q4: HopLimit = HopLimit(nll_change=0.05, kl=0.15, same_top=0.85)
-    q3: HopLimit = HopLimit(nll_change=0.1, kl=0.3, same_top=0.75)
-    q2: HopLimit = HopLimit(nll_change=0.2, kl=0.5, same_top=0.6)
-    ended_drop: float = Field(
-        default=0.1, ge=0, le=1, description="by how much fewer answers may end by themselves than the adapter's"
-    )
-    leaks: float = Field(default=0.0, ge=0, le=1, description="share of answers with think tags, roles, control tokens")
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _the_rest_by_default(cls, value: Any, info: ValidationInfo) -> Any:
-        usual = cls.model_fields[str(info.field_name)].default
-        return usual.model_dump() | value if isinstance(value, dict) and isinstance(usual, HopLimit) else value
-
-
-def _off(value: Any) -> Any:
-    """YAML reads a bare `off` as false."""
-    return "off" if value is False else value
-
-
-Switch = Annotated[Literal["off", "auto"], BeforeValidator(_off)]
-
-
-class TuneSettings(Settings):
-    """Short trainings at several learning rates before the real one, to choose by their valid loss."""
-
-    trials: Literal[0, 3] = Field(default=0, description="at 1, 3 and 9 times the learning rate; 0: none")
-    epochs: float = Field(default=0.25, gt=0, le=1, description="of each trial")
-    min_updates: int = Field(default=30, ge=1, description="of each trial, where the training itself has as many")
-
-
-class ExportSettings(Settings):
-    """Which files are made of the tuned model."""
-
-    use: str = Field(default="gguf", description="export format")
-    types: list[str] = Field(default=["Q8_0", "Q4_K_M"], description="quantizations, beside the first file")
-    first: Literal["F16", "BF16", "Q8_0"] = Field(
-        default="F16", validate_default=True, description="the file the quantizations are made of"
-    )
-    limits: LimitSettings = Field(default=LimitSettings(), description="when a file is refused")
-    importance: bool = Field(default=False, description="weigh what is rounded by what the train side makes of it")
-    ollama: Switch = Field(default="off", description="auto: create the model in Ollama where that is installed")
-    lm_studio: Switch = Field(default="off", description="auto: put the file where LM Studio looks, if it is installed")
-    llama_cpp_dir: Path | None = Field(
-        default=None, description="folder of llama.cpp, whose converter writes the families that this project cannot"
-    )
-
-    @field_validator("first")
-    @classmethod
-    def _types_can_be_made_of_it(cls, first: str, info: ValidationInfo) -> str:
-        types = info.data.get("types", [])
-        if first in types:
-            raise ValueError(f"the first file is {first} already; take {first} out of types")
-        if first == "Q8_0" and types:
-            raise ValueError(f"{', '.join(types)} cannot be made of Q8_0 weights; set first: F16, or types: []")
-        return first
-
-
-class EvaluateSettings(Settings):
-    """How base and tuned are compared on the held-out pairs."""
-
-    questions: int = Field(default=100, ge=1, description="held-out questions each candidate answers")
-    max_tokens: int = Field(default=400, ge=8, description="limit of one answer")
-    metrics: list[PluginSpec] = Field(
-        default=[PluginSpec(use=name) for name in METRICS]
-    )
-    judge: PluginSpec = Field(
-        default=PluginSpec(use="none"), description="a teacher that compares blind; of another family than the teacher"
-    )
-    retrieval: Path | None = Field(
-        default=None, description="JSONL of questions with texts to answer from; see understudy.suites.retrieval"
-    )
-    suites: Literal["quick"] | bool = Field(
-        default=True, description="ask instructions, multiple choice, off-topic prompts too; quick: every fourth"
-    )
-    prompted_base: bool = Field(default=True, description="also compare with the base, told the style by examples")
-    quantized_base: bool = Field(
-        default=True, description="also compare the smallest file that is offered with the base at the same type"
-    )
-
-
-class SyncSettings(Settings):
-    """What the scheduled run does with what is new, and with what is gone."""
-
-    min_new_pairs: int = Field(
-        default=50, ge=1, description="new rows in train since the last training that make another one worth it"
-    )
-    forget_removed: bool = Field(
-        default=False, description="delete a talk, with all that was made of it, once its source no longer has it"
-    )
-
-
-class PublishSettings(Settings):
-    """What the model's card says that nothing on this machine tells. Publishing itself is asked for each time."""
-
-    base_licence: str | None = Field(default=None, description="of the base, in the Hub's words, e.g. apache-2.0")
-    dataset: str | None = Field(default=None, description="'owner/name' of the dataset on the Hub, where it is there")
-
-
-class RunnerSettings(Settings):
-    """Where the per-document tasks run."""
-
-    use: Literal["threads", "dask"] = "threads"
-    workers: int = Field(
-        default=24, ge=1, le=200, description="talks worked on at once, in each process; as many as calls in flight"
-    )
-    processes: int = Field(default=2, ge=1, le=64, description="dask: worker processes started on this machine")
-    address: str | None = Field(
-        default=None,
-        pattern=r"^(tcp|tls|ucx|ws|wss)://[^\s/]+:[0-9]+$",
-        description="dask: a scheduler that runs already, its workers see the same home folder; None: one is started",
-    )
+from understudy.sections import (
+    FREE_GATES,
+    AnswerSettings,
+    AugmentSettings,
+    EvaluateSettings,
+    ExportSettings,
+    PluginSpec,
+    PublishSettings,
+    QuestionSettings,
+    RunnerSettings,
+    Settings,
+    SplitSettings,
+    SyncSettings,
+    TuneSettings,
+    VerifySpec,
+)
 
 
 class Config(Settings):
@@ -290,7 +88,9 @@ class Config(Settings):
             raise ValueError("write it as s3://bucket/path, gs://bucket/path or file:///folder")
         runner: RunnerSettings | None = info.data.get("runner")
         if url is not None and runner and runner.address and info.data.get("ledger") is None:
-            raise ValueError("workers on other machines need a ledger they can all reach: set ledger to postgresql://...")
+            raise ValueError(
+                "workers on other machines need a ledger they can all reach: set ledger to postgresql://..."
+            )
         return url
 
     @field_validator("base", mode="before")

@@ -13,9 +13,9 @@ from typing import NamedTuple
 from understudy.calls import Call, Usage
 from understudy.calls.ledger import KindTotals
 from understudy.calls.model_teacher import ModelTeacher
-from understudy.config import QuestionSettings
 from understudy.errors import ConfigError, Refused
 from understudy.records import Document, Question, Questions
+from understudy.sections import QuestionSettings
 from understudy.stages import extract_questions, generate_answers
 from understudy.stages.collect import remembered, wanted
 from understudy.workspace import Workspace

@@ -13,9 +13,9 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from understudy import registry
-from understudy.config import PluginSpec
 from understudy.errors import ConfigError
 from understudy.records import AssetRef, DatasetRefs, TrialCard
+from understudy.sections import PluginSpec
 
 if TYPE_CHECKING:
     from understudy.workspace import Workspace

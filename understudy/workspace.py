@@ -15,11 +15,12 @@ from pydantic import BaseModel, ConfigDict
 from understudy import imported, mirror, registry, store, trials
 from understudy.calls import judging
 from understudy.catalog import CATALOG
-from understudy.config import Config, PluginSpec, VerifySpec
+from understudy.config import Config
 from understudy.errors import ConfigError
 from understudy.interfaces import Engine, Exporter
 from understudy.ledger import Ledger
 from understudy.records import AssetRef, DatasetRefs, Entry, ModelRefs, Record
+from understudy.sections import PluginSpec, VerifySpec
 from understudy.text import slug
 
 

@@ -37,6 +37,7 @@ KERNEL = {
         "records",
         "refusals",
         "registry",
+        "sections",
         "similarity",
         "statistics",
         "store",

@@ -290,8 +290,8 @@ def test_an_older_scorecard_is_replaced(tmp_path: Path) -> None:
 
 def test_a_file_that_never_stops_is_refused_and_shown(tmp_path: Path) -> None:
     from tasks import candidates
-    from understudy.config import LimitSettings
     from understudy.interfaces import Compared, RowCompared
+    from understudy.sections import LimitSettings
     from understudy.stages import hops
 
     what = made(tmp_path)

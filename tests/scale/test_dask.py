@@ -12,8 +12,9 @@ from tests.flows.conftest import ROOT
 from tests.flows.machine import PrefectServer, kill, said, started
 from understudy.calls.ledger import CallLedger
 from understudy.calls.model_teacher import CALLS
-from understudy.config import PluginSpec, RunnerSettings, load
+from understudy.config import load
 from understudy.errors import ConfigError
+from understudy.sections import PluginSpec, RunnerSettings
 from understudy.workspace import Workspace
 
 pytest.importorskip("prefect_dask", reason="prefect-dask is an extra: pip install prefect-dask distributed")

@@ -20,8 +20,8 @@ from understudy.calls import Call, Reply, prompting
 from understudy.calls.model_teacher import ENVELOPE, ModelTeacher
 from understudy.calls.prompting import Prompt
 from understudy.calls.replies import parse, standalone_problem
-from understudy.config import AugmentSettings
 from understudy.records import Document, Pair, VariantKind, sha256_of
+from understudy.sections import AugmentSettings
 from understudy.similarity import FUNCTION_WORDS, stem
 from understudy.text import words
 

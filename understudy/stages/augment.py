@@ -18,11 +18,11 @@ from understudy import markdown
 from understudy.calls import prompting
 from understudy.calls.augmenting import KIND, Wish, digest, read, substance, wishes, write
 from understudy.calls.model_teacher import ModelTeacher
-from understudy.config import AugmentSettings
 from understudy.errors import DatasetError, TeacherError
 from understudy.interfaces import Gate, Report
 from understudy.parts import parts
 from understudy.records import ChatExample, Document, Message, Pair, SplitPlan, Variant, VariantKind
+from understudy.sections import AugmentSettings
 from understudy.similarity import near_duplicates
 from understudy.stages.split import example
 from understudy.text import words

@@ -4,11 +4,11 @@ from collections import Counter
 from typing import NamedTuple
 
 from understudy.calls.replies import standalone_problem
-from understudy.config import QuestionSettings
 from understudy.errors import MalformedReply
 from understudy.interfaces import ReplyItem, Teacher, TeacherRequest
 from understudy.parts import Part, parts
 from understudy.records import Document, Question, Questions
+from understudy.sections import QuestionSettings
 from understudy.similarity import near_duplicates
 
 VERSION = 2

@@ -10,10 +10,10 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from understudy.config import AnswerSettings
 from understudy.interfaces import ReplyItem, Teacher, TeacherRequest
 from understudy.parts import Part, parts
 from understudy.records import Answer, Answers, Document, Question, Questions
+from understudy.sections import AnswerSettings
 
 VERSION = 2
 REFUSALS = 3  # of one number, before it is let be: a refusal may be a whim, three are an answer

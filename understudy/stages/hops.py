@@ -11,10 +11,10 @@ import re
 from collections.abc import Mapping, Sequence
 from statistics import median
 
-from understudy.config import HopLimit, LimitSettings
 from understudy.errors import DatasetError, ExportError
 from understudy.interfaces import Candidate, Compare, Compared, Report
 from understudy.records import ChatExample, Hop, HopReport, Interval, Pair, Sample, Stopping
+from understudy.sections import HopLimit, LimitSettings
 from understudy.statistics import mcnemar, ratio_interval, wilson
 
 VERSION = 1

@@ -14,10 +14,10 @@ groups inside the talks are split instead, and the plan says so.
 from collections import Counter
 from collections.abc import Sequence
 
-from understudy.config import SplitSettings
 from understudy.errors import DatasetError
 from understudy.leakage import Alike, Links, measure
 from understudy.records import ChatExample, Dropped, Message, Pair, Side, SplitPlan, sha256_of
+from understudy.sections import SplitSettings
 from understudy.similarity import components, near_duplicates
 
 VERSION = 2

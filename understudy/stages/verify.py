@@ -13,10 +13,10 @@ from typing import NamedTuple
 
 from understudy.calls import verifying
 from understudy.calls.model_teacher import ModelTeacher
-from understudy.config import VerifySpec
 from understudy.errors import DatasetError, TeacherError
 from understudy.parts import parts
 from understudy.records import Document, Interval, Pair, Verification, Verified
+from understudy.sections import VerifySpec
 from understudy.statistics import Z, wilson
 from understudy.text import one_line
 

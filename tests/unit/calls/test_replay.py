@@ -14,9 +14,9 @@ from understudy.calls import Reply, Usage, prompting
 from understudy.calls.ledger import CallLedger
 from understudy.calls.model_teacher import CALLS
 from understudy.calls.recording import ReplayServer, read_header, record
-from understudy.config import AnswerSettings, QuestionSettings
 from understudy.errors import AssetError, ConfigError, TeacherStopped
 from understudy.records import Answers, Document, Paragraph, Questions
+from understudy.sections import AnswerSettings, QuestionSettings
 from understudy.stages import extract_questions, generate_answers
 from understudy.teachers.openai import OpenAITeacher
 from understudy.teachers.replay import ReplayTeacher

@@ -18,11 +18,11 @@ from understudy.calls import prompting
 from understudy.calls.augmenting import Wish, call_for, compose, read, substance, wishes, write
 from understudy.calls.ledger import CallLedger
 from understudy.calls.model_teacher import CALLS
-from understudy.config import AugmentSettings, SplitSettings
 from understudy.errors import DatasetError, TeacherStopped
 from understudy.interfaces import TeacherRequest
 from understudy.records import Document, Pair, Paragraph, SplitPlan, Variant
 from understudy.registry import build
+from understudy.sections import AugmentSettings, SplitSettings
 from understudy.similarity import near_duplicates
 from understudy.stages.augment import PROMPTS, Augmented, apart, by_gates, merged, problems, replayed, taught
 from understudy.stages.split import example, split
@@ -318,7 +318,7 @@ KILLED = """
 import sys
 from pathlib import Path
 from tests.unit.stages.test_augment import PAIRS, PLAN, talk, teacher_of
-from understudy.config import AugmentSettings
+from understudy.sections import AugmentSettings
 from understudy.stages.augment import taught
 teacher = teacher_of(sys.argv[1])
 teacher.begin(Path(sys.argv[2]))

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from understudy.config import AnswerSettings, QuestionSettings
 from understudy.errors import MalformedReply
 from understudy.interfaces import ReplyItem, Report, TeacherReply, TeacherRequest
 from understudy.records import Document, Paragraph, Question, Questions
+from understudy.sections import AnswerSettings, QuestionSettings
 from understudy.stages.extract_questions import extract, wanted
 from understudy.stages.generate_answers import answer, tally
 

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from understudy import refusals
-from understudy.config import LimitSettings
 from understudy.errors import AssetError, ConfigError, DatasetError, ExportError
 from understudy.interfaces import Candidate, Compare, Compared, RowCompared
 from understudy.records import ChatExample, Hop, HopReport, Message, Pair, Sample
 from understudy.report import hop_table
+from understudy.sections import LimitSettings
 from understudy.stages import hops
 
 LIMITS, TOKENS, MAX_TOKENS = LimitSettings(), 50, 100

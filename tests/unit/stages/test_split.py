@@ -8,9 +8,9 @@ import pytest
 from pydantic import ValidationError
 
 from tests.unit.pairs import pair
-from understudy.config import SplitSettings
 from understudy.errors import DatasetError
 from understudy.records import Leakage, Pair, SplitPlan
+from understudy.sections import SplitSettings
 from understudy.similarity import near_duplicates
 from understudy.stages.split import example, split
 

@@ -10,9 +10,10 @@ from tests.unit.calls.test_verifying import PAIRS, QUOTE, TALK, Judge, Said, app
 from tests.unit.pairs import pair
 from understudy import store
 from understudy.catalog import CATALOG
-from understudy.config import Config, VerifySpec, load
+from understudy.config import Config, load
 from understudy.errors import ConfigError, DatasetError
 from understudy.records import Pair, Verification, Verified
+from understudy.sections import VerifySpec
 from understudy.stages.verify import apply, approval_rate, sample, summary, verify
 from understudy.statistics import wilson
 
