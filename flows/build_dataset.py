@@ -21,7 +21,6 @@ def build_dataset(workspace: Workspace) -> DatasetRefs:
     """collect > extract questions > generate answers, talk by talk; then gate and split the channel."""
     with locks.held(workspace.lock, f"data/{workspace.config.name}"):
         limits.ensure()
-        workspace.meet()
         entries = reading.list_talks(workspace)
         try:
             return _dataset(workspace, entries)
@@ -75,6 +74,7 @@ def _read(workspace: Workspace, due: list[Entry]) -> None:
     """Both passes over every talk that is due; a talk is read to its end before another is begun."""
     if not due:
         return
+    reading.collect_imported(workspace, due)
     teacher = policies.shared_teacher(workspace)
     with nullcontext() if teacher.deterministic else limits.slot("teacher"):
         if teacher.batches:

@@ -10,7 +10,7 @@ from flows.build_model import build_model
 from flows.score_model import score_model
 from tasks import policies
 from tasks.entry import entry
-from understudy import locks, preflight
+from understudy import preflight
 from understudy.config import Config
 from understudy.records import DatasetRefs, ModelRefs, Record, ScoreRefs
 from understudy.workspace import Workspace
@@ -37,7 +37,7 @@ def pipeline(config: Config, home: Path, only: Literal["dataset", "model", "scor
     workspace = Workspace(home=home.resolve(), config=config)
     preflight.check(workspace, only)
     runner, local = policies.runner(config.runner), policies.local_runner(config.runner)
-    with locks.held(workspace.lock, f"data/{config.name}"):
+    with policies.alone(workspace):
         wanted = only in (None, "dataset")
         dataset = build_dataset.with_options(task_runner=runner)(workspace) if wanted else workspace.dataset()
         if only == "dataset":

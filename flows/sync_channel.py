@@ -9,7 +9,7 @@ from flows.build_model import build_model
 from flows.score_model import score_model
 from tasks import champion, policies
 from tasks.entry import entry
-from understudy import locks, preflight
+from understudy import preflight
 from understudy.config import Config
 from understudy.records import Challenge, DatasetRefs, Record
 from understudy.workspace import Workspace
@@ -36,8 +36,7 @@ def sync_channel(config: Config, home: Path = Path(), retrain: bool = False) -> 
     workspace = Workspace(home=home.resolve(), config=config)
     preflight.check(workspace)
     runner = policies.runner(config.runner)
-    with locks.held(workspace.lock, f"data/{config.name}"):
-        champion.settle(workspace)
+    with policies.alone(workspace):
         read = build_dataset.with_options(task_runner=runner)
         dataset = read(workspace)
         forgotten = champion.forget_removed(workspace) if config.sync.forget_removed else []

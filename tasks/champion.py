@@ -8,7 +8,7 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.utilities.annotations import quote
 
 from tasks import candidates, policies, scoring
-from understudy import champion, forgetting, mirror
+from understudy import champion, forgetting
 from understudy.errors import AssetError
 from understudy.records import AssetRef, Challenge, DatasetRefs, ModelRefs, Sample, ScoreRefs, TrainedOn
 from understudy.stages import evaluate as evaluating
@@ -88,15 +88,6 @@ def challenge(
         evaluating.Extras(references=scoring.references(workspace, dataset, rows)),
     )
     return workspace.save("challenge", [promoting.against_champion(card, reigning)], made_from, run=run)
-
-
-def settle(workspace: Workspace) -> None:
-    """The champion as all machines know it, where they share a `data_root`."""
-    shared, home, folder = workspace.config.data_root, workspace.home, models(workspace)
-    if shared:
-        inside = folder.relative_to(home).as_posix()
-        mirror.grow(home, f"{inside}/{champion.HISTORY}", shared)
-        champion.restore(folder, lambda run: mirror.meet(home, f"{inside}/{run}", shared))
 
 
 def forget_removed(workspace: Workspace) -> list[str]:

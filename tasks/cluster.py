@@ -8,6 +8,8 @@ what the preset allows the teacher, so that all of them together stay within it.
 import os
 import socket
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,6 +21,7 @@ from understudy import registry
 from understudy.calls.ledger import CallLedger
 from understudy.calls.model_teacher import CALLS
 from understudy.errors import ConfigError
+from understudy.records import Entry
 from understudy.sections import PluginSpec, RunnerSettings
 from understudy.workspace import Workspace
 
@@ -58,12 +61,24 @@ def inside() -> bool:
     return True
 
 
-def here(workspace: Workspace) -> Workspace:
-    """`workspace` as a worker on another machine has it: in the folder that UNDERSTUDY_HOME names there."""
+@contextmanager
+def here(workspace: Workspace, entry: Entry | None = None) -> Iterator[Workspace]:
+    """`workspace` as this process has it: on a worker with UNDERSTUDY_HOME in that folder, of its own.
+
+    There what others made of the talk is brought first, and what was made of it is shared in the end.
+    Raises Unreachable when that cannot be done now.
+    """
     home = os.environ.get(HOME)
     if not home or not workspace.config.data_root or not inside():
-        return workspace
-    return workspace.model_copy(update={"home": Path(home).resolve()})
+        yield workspace
+        return
+    local = workspace.model_copy(update={"home": Path(home).resolve()})
+    if entry is None:
+        yield local
+        return
+    local.meet(entry.document_id)
+    yield local
+    local.send(entry.document_id)
 
 
 def share(spec: PluginSpec, folder: Path, settings: RunnerSettings) -> PluginSpec:

@@ -34,9 +34,7 @@ def entry(work: Callable[P, R]) -> Callable[P, R]:
     def run(*arguments: P.args, **keywords: P.kwargs) -> Any:
         try:
             with _bars(**inspect.signature(work).bind(*arguments, **keywords).arguments):
-                done = work(*arguments, **keywords)
-                _push(**inspect.signature(work).bind(*arguments, **keywords).arguments)
-                return done
+                return work(*arguments, **keywords)
         except Exception as error:
             get_run_logger().error("What follows is where it failed.", exc_info=True)
             return Failed(message=what_to_do(error), data=error)
@@ -58,12 +56,6 @@ def what_to_do(error: Exception) -> str:
         "Run it again, finished work is kept; when it fails the same way, this is a bug to report: "
         f"{type(error).__name__}: {error}"
     )
-
-
-def _push(config: Config | None = None, home: Path | None = None, **_: Any) -> None:
-    """What the run left goes to where all machines find it, if the preset names a place."""
-    if config is not None and home is not None:
-        Workspace(home=home.resolve(), config=config).push()
 
 
 @contextmanager

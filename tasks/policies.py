@@ -165,6 +165,17 @@ def local_runner(settings: RunnerSettings) -> ThreadPoolTaskRunner[Any]:
 
 
 @contextmanager
+def alone(workspace: Workspace) -> Iterator[None]:
+    """The only run of a channel on this machine; with a `data_root`, it begins and ends with what all have."""
+    with locks.held(workspace.lock, f"data/{workspace.config.name}"):
+        workspace.meet()
+        try:
+            yield
+        finally:
+            workspace.push()
+
+
+@contextmanager
 def one_fetch_at_a_time(source: Source) -> Iterator[None]:
     """For a source that must be polite, one fetch per machine at a time; the others may all be asked at once."""
     if not getattr(source, "polite", False):

@@ -14,7 +14,7 @@ from understudy.errors import Blocked, SourceError, TeacherError, Transient
 from understudy.interfaces import Source
 from understudy.ledger import Ledger, Row
 from understudy.progress import track
-from understudy.records import AssetRef, Document, Entry, Talk
+from understudy.records import Document, Entry, Talk
 from understudy.stages import collect as collecting
 from understudy.stages import extract_questions as extracting
 from understudy.stages import generate_answers as generating
@@ -59,27 +59,44 @@ def ready(workspace: Workspace, entries: Sequence[Entry]) -> list[Talk]:
 @task(name="collect", **policies.DOCUMENTS)
 def collect(workspace: Workspace, entry: Entry) -> Entry | None:
     """Fetch a talk that is not here yet; what the source cannot give is in the ledger, with the reason."""
-    return entry if _collected(cluster.here(workspace), entry) else None
+    with cluster.here(workspace, entry) as local:
+        return entry if _collected(local, entry) else None
+
+
+def collect_imported(workspace: Workspace, entries: Sequence[Entry]) -> None:
+    """Read what was brought in by hand here, where it lies, before workers of other machines look for it."""
+    brought = workspace.imported() if workspace.config.data_root else {}
+    for entry in entries:
+        if entry.document_id in brought:
+            collect(workspace, entry)
 
 
 @task(name="extract-questions", **policies.DOCUMENTS)
 def extract_questions(workspace: Workspace, entry: Entry | None) -> Entry | None:
     """Pass 1 over a talk that is here."""
-    return entry if entry and _asked(cluster.here(workspace), entry) else None
+    if entry is None:
+        return None
+    with cluster.here(workspace, entry) as local:
+        return entry if _asked(local, entry) else None
 
 
 @task(name="generate-answers", **policies.DOCUMENTS)
 def generate_answers(workspace: Workspace, entry: Entry | None) -> bool:
     """Pass 2 over a talk with questions: all of them in one request."""
-    return entry is not None and _answered(cluster.here(workspace), entry)
+    if entry is None:
+        return False
+    with cluster.here(workspace, entry) as local:
+        return _answered(local, entry)
 
 
 @task(name="read-talks", **policies.DOCUMENTS)
 def read_talks(workspace: Workspace, entries: list[Entry], until: Pass = "answers") -> int:
     """Many talks, one after another, each as far as `until` before the next is begun. Returns how many came so far."""
-    workspace = cluster.here(workspace)
-    steps = [_collected, _asked, _answered][: PASSES.index(until) + 1]
-    return sum(all(step(workspace, entry) for step in steps) for entry in entries)
+    steps, done = [_collected, _asked, _answered][: PASSES.index(until) + 1], 0
+    for entry in entries:
+        with cluster.here(workspace, entry) as local:
+            done += all(step(local, entry) for step in steps)
+    return done
 
 
 @task(name="ask-ahead", **policies.DOCUMENTS)
@@ -97,23 +114,12 @@ def ask_ahead(workspace: Workspace, entries: list[Entry], until: Pass) -> int:
 
 
 def _collected(workspace: Workspace, entry: Entry) -> bool:
-    if _here(workspace, entry):
-        return True
-    workspace.meet(entry.document_id)
     return _here(workspace, entry) or _fetched(workspace, policies.shared_source(workspace), entry)
-
-
-def _chain(workspace: Workspace, entry: Entry, until: Pass) -> dict[str, AssetRef]:
-    """What there is of a talk, from other machines too where `until` is not made yet as far as this one knows."""
-    chain = workspace.chain(entry)
-    if until not in chain:
-        workspace.meet(entry.document_id)
-    return chain if until in chain else workspace.chain(entry)
 
 
 def _asked(workspace: Workspace, entry: Entry) -> bool:
     """Pass 1, unless its questions are fresh; False when the teacher finds none."""
-    chain = _chain(workspace, entry, "questions")
+    chain = workspace.chain(entry)
     if "questions" not in chain:
         document: Document = workspace.read(chain["document"])
         teacher = policies.shared_teacher(workspace)
@@ -128,7 +134,7 @@ def _asked(workspace: Workspace, entry: Entry) -> bool:
 
 def _answered(workspace: Workspace, entry: Entry) -> bool:
     """Pass 2, unless its answers are fresh; False when the teacher gives none."""
-    chain = _chain(workspace, entry, "answers")
+    chain = workspace.chain(entry)
     if "answers" not in chain:
         document, questions = workspace.read(chain["document"]), workspace.read(chain["questions"])
         teacher = policies.shared_teacher(workspace)

@@ -13,7 +13,8 @@ from understudy.calls import recording
 from understudy.calls.ledger import CallLedger
 from understudy.calls.model_teacher import CALLS, RECORDING
 from understudy.errors import UnderstudyError
-from understudy.ledger import Ledger, Row
+from understudy.ledger import URL_FILE, Ledger, Row
+from understudy.mirror import shared
 from understudy.sources.youtube import PREFIX
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -164,6 +165,7 @@ def main(arguments: list[str] | None = None) -> int:  # noqa: PLR0912 - one bran
         folder = _folder(data, asked.channel)
         with locks.held(folder / ".lock", f"data/{asked.channel}"):
             if asked.command == "retry":
+                shared.recall(folder, asked.ids)
                 return retry(Ledger(folder / "ledger.sqlite"), asked.ids)
             if asked.command == "record":
                 return record(folder, asked.file)
@@ -235,7 +237,8 @@ def forget(folder: Path, models: Path, ids: list[str]) -> int:
     if ids:
         forgetting.forget(folder, rows)
     else:
-        mirror.forget(folder)
+        if where := shared.forget(folder):
+            print(f"dropped from {where} too")
         shutil.rmtree(folder)
     print(f"forgotten: {len(rows)} talks of {folder.name}; the next run builds the dataset without them")
     for run in champion.runs(models):
@@ -291,8 +294,9 @@ def _rows(ledger: Ledger, ids: list[str]) -> list[Row]:
 
 
 def _folder(data: Path, channel: str) -> Path:
-    if text.slug(channel) != channel or not (data / channel / "ledger.sqlite").is_file():
-        known = ", ".join(sorted(f.parent.name for f in data.glob("*/ledger.sqlite"))) or "none yet"
+    found = {f.parent.name for name in ("ledger.sqlite", URL_FILE) for f in data.glob(f"*/{name}")}
+    if text.slug(channel) != channel or channel not in found:
+        known = ", ".join(sorted(found)) or "none yet"
         raise UnderstudyError(f"no channel {channel!r} under {data}; there are: {known}")
     return data / channel
 

@@ -6,6 +6,7 @@ the preset that an asset depends on; a change in one of them makes it stale. Pat
 to the home folder.
 """
 
+import re
 from typing import NamedTuple
 
 from understudy import records
@@ -74,3 +75,15 @@ CATALOG: dict[str, Asset] = {
     "trained_on": Asset(records.TrainedOn, "models/{channel}/{run}/trained_on.json", "promote"),
     "challenge": Asset(records.Challenge, "models/{channel}/{run}/challenge.json", "promote", ("evaluate", "seed")),
 }
+
+_PARTS = {"{place}": "[^/]+/[^/]+"}
+_PATHS = [
+    re.compile("".join(_PARTS.get(part, "[^/]+") if part[:1] == "{" else re.escape(part) for part in parts))
+    for parts in (re.split(r"({\w+})", asset.path) for asset in CATALOG.values())
+]
+
+
+def is_asset(path: str) -> bool:
+    """Whether an asset may lie at `path`, relative to the home folder."""
+    names = path.removesuffix("/").split("/")
+    return not {"", ".", ".."}.intersection(names) and any(known.fullmatch(path) for known in _PATHS)

@@ -6,7 +6,7 @@ The link moves in one rename. A line is added to the file before the link moves,
 
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -78,12 +78,10 @@ def rolled_back(models: Path, run: str) -> str | None:
     return None
 
 
-def restore(models: Path, bring: Callable[[str], object] = lambda run: None) -> None:
-    """Link the champion that the history names, on a machine that was given the history; `bring` brings a run here."""
-    if not (stack := reigning(history(models))) or ((now := current(models)) and now.name == stack[-1]):
-        return
-    bring(stack[-1])
-    if (models / stack[-1]).is_dir():
+def restore(models: Path) -> None:
+    """Link the champion that the history names, on a machine that was given history and runs."""
+    stack, now = reigning(history(models)), current(models)
+    if stack and not (now and now.name == stack[-1]) and stack[-1] in [run.name for run in runs(models)]:
         with _alone(models):
             _link(models, stack[-1])
 

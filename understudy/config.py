@@ -7,7 +7,6 @@ values out of range, plugins that do not exist, options their plugin does not kn
 
 import copy
 import difflib
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +15,7 @@ import yaml
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
 from understudy.errors import ConfigError
+from understudy.mirror import there
 from understudy.registry import option_problems
 from understudy.sections import (
     FREE_GATES,
@@ -33,6 +33,9 @@ from understudy.sections import (
     TuneSettings,
     VerifySpec,
 )
+
+ADDRESSES = ("ledger", "data_root")
+"""What is not repeated when it is wrong: somebody may have written a password into it."""
 
 
 class Config(Settings):
@@ -84,10 +87,10 @@ class Config(Settings):
     @field_validator("data_root")
     @classmethod
     def _can_be_shared(cls, url: str | None, info: ValidationInfo) -> str | None:
-        if url is not None and not re.match(r"[a-z][a-z0-9+.-]*://.", url):
-            raise ValueError("write it as s3://bucket/path, gs://bucket/path or file:///folder")
+        if url is not None and (problem := there.problem(url)):
+            raise ValueError(problem)
         runner: RunnerSettings | None = info.data.get("runner")
-        if url is not None and runner and runner.address and info.data.get("ledger") is None:
+        if url is not None and runner and runner.address and info.data.get("ledger", "") is None:
             raise ValueError(
                 "workers on other machines need a ledger they can all reach: set ledger to postgresql://..."
             )
@@ -173,7 +176,7 @@ def _sentence(error: Any) -> str:
         return (
             f"{where}: is missing"
             if error["type"] == "missing"
-            else f"{where}: {_reason(error['msg'])}" + ("" if where == "ledger" else f" (got {error['input']!r})")
+            else f"{where}: {_reason(error['msg'])}" + ("" if where in ADDRESSES else f" (got {error['input']!r})")
         )
     known = list(_fields_at(error["loc"][:-1]))
     return f"unknown key {where!r}{nearest(str(error['loc'][-1]), known)}"

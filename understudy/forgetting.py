@@ -8,17 +8,19 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from understudy import decisions, imported, mirror, store
+from understudy import decisions, imported, store
 from understudy.calls.ledger import CallLedger
 from understudy.calls.model_teacher import CALLS
 from understudy.catalog import CATALOG
 from understudy.ledger import Ledger, Row
+from understudy.mirror import shared
 from understudy.records import SplitPlan
 
 
 def forget(folder: Path, rows: Sequence[Row]) -> None:
     """Delete the talks of `rows` from the channel in `folder`; the next run builds its dataset without them."""
     ids = {row.document_id for row in rows}
+    shared.forget(folder, ids)  # first of all: a break leaves them to be forgotten again
     brought = imported.files(folder)
     for calls in (folder / CALLS, folder / "verify" / CALLS, folder / "judge" / CALLS):
         ledger = CallLedger(calls)
@@ -35,7 +37,7 @@ def forget(folder: Path, rows: Sequence[Row]) -> None:
         why = {"status": "excluded", "reason": "forgotten on request", "next_try": None, "words": None, "sha256": None}
         ledger.record(row._replace(**why))
     ledger.close()
-    mirror.forget(folder, ids)
+    shared.refresh(folder)
 
 
 def _forget_rows(folder: Path, ids: set[str]) -> None:

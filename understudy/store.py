@@ -40,6 +40,12 @@ def fresh(home: Path, path: str, wanted: str) -> AssetRef | None:
     A manifest that cannot be read, a missing file or one of another size is not fresh: the
     asset is made again, and the log says why.
     """
+    known = present(home, path, wanted)
+    return known.asset if known else None
+
+
+def present(home: Path, path: str, wanted: str | None = None) -> Manifest | None:
+    """The manifest of the asset at `path` when all of it is here; with `wanted`, when it was made from that."""
     target = home / path
     manifest = _manifest_of(target, path)
     try:
@@ -49,7 +55,7 @@ def fresh(home: Path, path: str, wanted: str) -> AssetRef | None:
     except (OSError, ValidationError) as error:
         log.warning("%s is corrupt, so %s is made again: %s", manifest, path, str(error).splitlines()[0])
         return None
-    if known.fingerprint != wanted:
+    if wanted is not None and known.fingerprint != wanted:
         return None
     sizes = known.files or {"": known.asset.bytes}
     for name, size in sizes.items():
@@ -57,7 +63,7 @@ def fresh(home: Path, path: str, wanted: str) -> AssetRef | None:
         if not file.is_file() or file.stat().st_size != size:
             log.warning("%s is missing or cut short, so %s is made again", file, path)
             return None
-    return known.asset
+    return known
 
 
 def write_file(home: Path, name: str, path: str, data: bytes, rows: int, made_from: str) -> AssetRef:
@@ -91,7 +97,7 @@ def build_folder(home: Path, name: str, path: str, make: Callable[[Path], Record
         mark.unlink()
         replace(partial / CARD, card.model_dump_json(indent=1).encode())
         ref = _seal(partial, name, path, made_from)
-        _swap(partial, target)
+        swap(partial, target)
     return ref
 
 
@@ -197,7 +203,8 @@ def _seal(folder: Path, name: str, path: str, made_from: str) -> AssetRef:
     return ref
 
 
-def _swap(partial: Path, target: Path) -> None:
+def swap(partial: Path, target: Path) -> None:
+    """Put a finished folder in the place of the one that is there."""
     old = target.with_name(f".{target.name}.old")
     shutil.rmtree(old, ignore_errors=True)
     if target.exists():

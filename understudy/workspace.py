@@ -4,6 +4,7 @@ One preset in one home folder: where its assets are, whether they are fresh, how
 A workspace is plain data, so it travels as a task argument; plugins are built where they work.
 """
 
+import logging
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 from importlib import import_module
@@ -12,16 +13,19 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from understudy import imported, mirror, registry, store, trials
+from understudy import imported, registry, store, trials
 from understudy.calls import judging
 from understudy.catalog import CATALOG
 from understudy.config import Config
-from understudy.errors import ConfigError
+from understudy.errors import ConfigError, Unreachable
 from understudy.interfaces import Engine, Exporter
 from understudy.ledger import Ledger
+from understudy.mirror import shared as shares
 from understudy.records import AssetRef, DatasetRefs, Entry, ModelRefs, Record
 from understudy.sections import PluginSpec, VerifySpec
 from understudy.text import slug
+
+log = logging.getLogger("understudy.workspace")
 
 
 class Workspace(BaseModel):
@@ -109,30 +113,34 @@ class Workspace(BaseModel):
         found = store.fresh(self.home, path, made_from)
         if found or shared is None or "document" in keys:
             return found
-        return mirror.find(self.home, path, made_from, shared)
+        return shares.find(self.home, path, made_from, shared)
 
     def meet(self, document_id: str | None = None) -> None:
-        """Bring what other machines made of a talk, or of them all, where they share a `data_root`."""
-        if shared := self.config.data_root:
-            inside = f"data/{self.config.name}" + (f"/documents/{document_id}" if document_id else "")
-            mirror.meet(self.home, inside, shared)
-            if document_id is None:
-                mirror.remember(self.folder, shared)
+        """Bring what other machines made of a talk, or of them all, where there is a `data_root`. Raises AssetError."""
+        if self.config.data_root:
+            shares.meet(self.home, self.config.name, self.config.data_root, document_id)
 
     def push(self) -> None:
-        """Copy all that is new to `data_root`, where the preset names one."""
+        """Copy what has not arrived at the `data_root` yet, where the preset names one; what cannot be is said."""
         if self.config.data_root:
-            mirror.push(self.home, self.config.name, self.config.data_root)
+            shares.push(self.home, self.config.name, self.config.data_root)
 
-    def save(self, name: str, rows: Iterable[Record], made_from: str, **keys: str) -> AssetRef:
-        """Write records as asset `name`."""
-        path = self.path(name, **keys)
+    def send(self, document_id: str) -> None:
+        """Copy what was made of a talk and has not arrived at the `data_root` yet. Raises Unreachable."""
+        if self.config.data_root:
+            shares.send(self.home, f"data/{self.config.name}/documents/{document_id}", self.config.data_root)
+
+    def save(self, name: str, rows: Iterable[Record], made_from: str, *, later: bool = False, **keys: str) -> AssetRef:
+        """Write records as asset `name`; one of many that others can wait for is shared `later`."""
+        path = self._marked(self.path(name, **keys), made_from)
         data, count = store.encode(path, rows)
-        return self._kept(store.write_file(self.home, name, path, data, count, made_from))
+        ref = store.write_file(self.home, name, path, data, count, made_from)
+        return ref if later else self._kept(ref)
 
     def save_text(self, name: str, text: str, made_from: str, **keys: str) -> AssetRef:
         """Write a page as asset `name`."""
-        return self._kept(store.write_file(self.home, name, self.path(name, **keys), text.encode(), 1, made_from))
+        path = self._marked(self.path(name, **keys), made_from)
+        return self._kept(store.write_file(self.home, name, path, text.encode(), 1, made_from))
 
     def save_card(self, name: str, text: str, **keys: str) -> AssetRef:
         """Write a page that says what is known now; nothing is written when it says so already."""
@@ -142,13 +150,13 @@ class Workspace(BaseModel):
     def build_folder(self, name: str, make: Callable[[Path], Record], made_from: str, **keys: str) -> AssetRef:
         """The folder asset `name`, made by `make` unless it is fresh."""
         return self.fresh(name, made_from, **keys) or self._kept(
-            store.build_folder(self.home, name, self.path(name, **keys), make, made_from)
+            store.build_folder(self.home, name, self._marked(self.path(name, **keys), made_from), make, made_from)
         )
 
     def build_file(self, name: str, make: Callable[[Path], Record], made_from: str, **keys: str) -> AssetRef:
         """The large file asset `name`, made by `make` unless it is fresh."""
         return self.fresh(name, made_from, **keys) or self._kept(
-            store.build_file(self.home, name, self.path(name, **keys), make, made_from)
+            store.build_file(self.home, name, self._marked(self.path(name, **keys), made_from), make, made_from)
         )
 
     def current(self, name: str, **keys: str) -> AssetRef | None:
@@ -248,13 +256,21 @@ class Workspace(BaseModel):
 
     def _kept(self, ref: AssetRef) -> AssetRef:
         if self.config.data_root:
-            mirror.keep(self.home, ref, self.config.data_root)
+            try:
+                shares.keep(self.home, ref, self.config.data_root)
+            except Unreachable as error:  # its mark stays, so that it is copied later
+                log.warning("%s", error)
         return ref
 
     def _here(self, ref: AssetRef) -> AssetRef:
-        if self.config.data_root and not (self.home / ref.path).exists():
-            mirror.bring(self.home, ref, self.config.data_root)
+        if self.config.data_root and not shares.is_here(self.home, ref):
+            shares.bring(self.home, ref, self.config.data_root)
         return ref
+
+    def _marked(self, path: str, made_from: str) -> str:
+        if self.config.data_root:
+            shares.mark(self.home, path, made_from)
+        return path
 
     def _finished(self, name: str, made_from: str, **keys: str) -> AssetRef:
         ref = self.fresh(name, made_from, **keys)

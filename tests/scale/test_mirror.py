@@ -6,14 +6,17 @@ from pathlib import Path
 
 import pytest
 
+from tests.flows.conftest import ROOT
 from tests.scale import services
-from understudy import champion, forgetting, mirror, store
+from understudy import champion, mirror, store
+from understudy.catalog import CATALOG, is_asset
+from understudy.config import load
 from understudy.errors import AssetError, Busy, ConfigError
 from understudy.ledger import Ledger, Row
 from understudy.locks import held
-from understudy.mirror import tree
+from understudy.mirror import copies, tree
 from understudy.mirror.there import There
-from understudy.records import AssetRef, Entry
+from understudy.records import Entry
 
 ENTRY = Entry(document_id="a", title="A", locator="a.txt", revision="1")
 
@@ -91,7 +94,7 @@ def test_a_push_that_breaks_off_leaves_no_manifest_without_its_asset(
 ) -> None:
     home, url = channel(tmp_path / "home"), f"file://{tmp_path}/there"
     breaks_off(monkeypatch, last)
-    with pytest.raises(AssetError, match="the same command goes on from there"):
+    with pytest.raises(AssetError, match="the next time goes on from there"):
         mirror.push(home, "tea", url)
     monkeypatch.undo()
     for manifest in (tmp_path / "there").rglob(f"*{store.MANIFEST}"):
@@ -126,101 +129,53 @@ def test_bad_addresses_and_a_channel_at_work_are_said(tmp_path: Path) -> None:
     assert Busy.__name__ in done.stderr and "in use by process" in done.stderr
 
 
-def saved(home: Path, name: str, words: bytes, made_from: str) -> AssetRef:
-    return store.write_file(home, "document", f"data/tea/documents/{name}/document.json", words, 1, made_from)
-
-
-def test_two_homes_that_meet_have_what_both_made(url: str, tmp_path: Path) -> None:
-    here, other = channel(tmp_path / "here"), tmp_path / "other"
+def test_the_champion_comes_along(tmp_path: Path) -> None:
+    here, url = channel(tmp_path / "here"), f"file://{tmp_path}/there"
+    champion.promote(here / "models/tea", "run", ["better"])
     mirror.push(here, "tea", url)
-    saved(other, "b", b"{}", "f9")
-    mirror.meet(other, "data/tea", url)
-    mirror.meet(here, "data/tea", url)
-    for home in (here, other):
-        assert store.fresh(home, "data/tea/documents/a/document.json", "f1")
-        assert store.fresh(home, "data/tea/documents/b/document.json", "f9")
-        assert (home / "data/tea/decisions.jsonl").read_text() == "{}\n"
+    mirror.pull(tmp_path / "other", "tea", url)
+    champion.restore(tmp_path / "other/models/tea")
+    assert champion.current(tmp_path / "other/models/tea") == tmp_path / "other/models/tea/run"
 
 
-def test_where_both_have_an_asset_the_shared_one_counts(url: str, tmp_path: Path) -> None:
-    here, other = tmp_path / "here", tmp_path / "other"
-    for home, words in ((here, b"old"), (other, b"newer")):
-        mirror.keep(home, saved(home, "a", words, words.decode()), url)
-    (here / "data/tea/decisions.jsonl").write_text("mine")
-    (other / "data/tea/decisions.jsonl").write_text("theirs")
-    mirror.push(other, "tea", url)
-    mirror.meet(here, "data/tea/documents/a", url)
-    assert store.fresh(here, "data/tea/documents/a/document.json", "newer")
-    mirror.meet(here, "data/tea", url)
-    assert (here / "data/tea/decisions.jsonl").read_text() == "mine", "what people decided here is not replaced"
-
-
-def test_an_asset_is_found_by_what_it_was_made_from_and_brought_by_its_digest(url: str, tmp_path: Path) -> None:
-    here, other = channel(tmp_path / "here"), tmp_path / "other"
-    mirror.push(here, "tea", url)
-    folder = "models/tea/run/adapter/"
-    assert mirror.find(other, folder, "another", url) is None and not (other / folder).exists()
-    (other / folder).mkdir(parents=True)
-    (other / folder / "left.bin").write_bytes(b"of an older one")
-    found = mirror.find(other, folder, "f2", url)
-    assert found == store.fresh(here, folder, "f2") and (other / folder / "weights.bin").stat().st_size == 5000
-    assert not (other / folder / "left.bin").exists()
-    ref = store.fresh(here, "data/tea/documents/a/document.json", "f1")
-    assert ref is not None
-    mirror.bring(other, ref, url)
-    assert store.fresh(other, ref.path, "f1") == ref
-    with pytest.raises(AssetError, match="run the part before again"):
-        mirror.bring(other, ref.model_copy(update={"sha256": "0" * 64}), url)
-
-
-def test_large_files_travel_in_pieces_and_a_changed_one_is_refused(
+def test_large_files_travel_in_pieces_and_what_is_here_stays_where_the_copy_is_broken(
     url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mirror, "SMALL_BYTES", 1000)
-    here = channel(tmp_path / "here")
-    mirror.push(here, "tea", url)
-    assert mirror.pull(tmp_path / "other", "tea", url).files == 7
-    assert digests(tmp_path / "other") == digests(here)
-    There.at(url).write("models/tea/run/adapter/weights.bin", b"x" * 5000)
-    with pytest.raises(AssetError, match="not what its manifest says"):
-        mirror.pull(tmp_path / "third", "tea", url)
-    assert store.fresh(tmp_path / "third", "models/tea/run/adapter/", "f2") is None
-
-
-def test_a_name_that_leads_out_of_the_home_stops_a_pull(tmp_path: Path) -> None:
-    mirror.push(channel(tmp_path / "home"), "tea", f"file://{tmp_path}/there")
-    sizes = {"data/tea/../../etc/passwd": 1}
-    with pytest.raises(AssetError, match="which is no file of a channel"):
-        tree.sound(sizes, "s3://bucket")
-
-
-def test_what_is_forgotten_here_is_gone_there(url: str, tmp_path: Path) -> None:
-    home = channel(tmp_path / "home")
-    (home / "data/tea/decisions.jsonl").unlink()
-    saved(home, "b", b"{}", "f9")
-    mirror.remember(home / "data/tea", url)
-    mirror.push(home, "tea", url)
-    forgetting.forget(home / "data/tea", Ledger(home / "data/tea/ledger.sqlite").rows())
-    there = There.at(url)
-    assert not there.sizes("data/tea/documents/a") and there.sizes("data/tea/documents/b")
-    assert mirror.pull(tmp_path / "other", "tea", url).files
-    assert not (tmp_path / "other/data/tea/documents/a").exists()
-    mirror.forget(home / "data/tea")
-    assert not There.at(url).sizes("data/tea") and There.at(url).sizes("models/tea")
-
-
-def test_the_champion_comes_along_and_its_history_goes_on_where_it_ended(url: str, tmp_path: Path) -> None:
+    monkeypatch.setattr(copies, "SMALL_BYTES", 1000)
     here, other = channel(tmp_path / "here"), tmp_path / "other"
-    ours, theirs = here / "models/tea", other / "models/tea"
-    champion.promote(ours, "run", ["better"])
     mirror.push(here, "tea", url)
-    mirror.grow(other, "models/tea/champion.jsonl", url)
-    champion.restore(theirs, lambda run: mirror.meet(other, f"models/tea/{run}", url))
-    assert champion.current(theirs) == theirs / "run" and (theirs / "run/adapter/weights.bin").exists()
-    champion.refuse(ours, "worse", ["worse"])
-    champion.refuse(theirs, "another", ["worse"])
-    mirror.push(here, "tea", url)
-    mirror.grow(other, "models/tea/champion.jsonl", url)
-    assert champion.history(theirs)[-1].run == "another", "what was noted here is not replaced by something else"
-    mirror.pull(other, "tea", url)
-    assert champion.history(theirs) == champion.history(ours)
+    assert mirror.pull(other, "tea", url).files == 7
+    assert digests(other) == digests(here)
+    (other / "models/tea/run/adapter/weights.bin").write_bytes(b"older")
+    There.at(url).write("models/tea/run/adapter/weights.bin", b"x" * 5000)
+    with pytest.raises(AssetError, match="models/tea/run/adapter/ is not what its manifest says"):
+        mirror.pull(other, "tea", url)
+    assert (other / "models/tea/run/adapter/weights.bin").read_bytes() == b"older"
+    assert not list(tmp_path.rglob("*.coming"))
+
+
+@pytest.mark.parametrize(
+    "name", ["data/tea/../../etc/passwd", "data/other/documents/a/document.json", "data/tea//x", "/etc/passwd"]
+)
+def test_a_name_that_leads_out_of_the_channel_stops_a_pull(name: str) -> None:
+    with pytest.raises(AssetError, match="which is no file of a channel"):
+        tree.sound([name], "data/tea", "s3://bucket")
+
+
+def test_only_what_the_catalog_knows_is_an_asset() -> None:
+    names = ["data/tea/.manifest.json", "models/bases/q/.manifest.json", "data/tea/.x.manifest.json"]
+    names.append("data/tea/dataset/.pairs.parquet.manifest.json")
+    assert set(tree.assets(names)) == {"models/bases/q/", "data/tea/dataset/pairs.parquet"}
+    for name, (_, path, *_) in CATALOG.items():
+        keys = {"channel": "tea", "document": "a", "run": "r", "base": "b", "type": "F16", "candidate": "tuned",
+                "format": "alpaca", "trial": "t", "place": "tea/r"}  # fmt: skip
+        assert is_asset(path.format(**keys)), name
+    told = b'{"fingerprint": "f", "asset": {"name": "base", "path": "../x", "rows": 1, "bytes": 1, "sha256": "0"}}'
+    assert tree.parsed(told, "models/bases/q/") is None, "a manifest speaks for its own place only"
+
+
+@pytest.mark.parametrize("url", ["/mnt/nas", "file://", "sftp://me:secret@host/x", "s3://bucket/[a]"])
+def test_an_address_that_can_be_none_is_refused_and_not_repeated(url: str) -> None:
+    with pytest.raises(ConfigError, match="data_root: ") as refused:
+        load(ROOT / "deployments/presets/demo.yaml", {"data_root": url})
+    assert "secret" not in str(refused.value)

@@ -6,10 +6,17 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from understudy import store
+from understudy.catalog import is_asset
 from understudy.errors import AssetError
 from understudy.records import Manifest
 
-LEFT_OUT = (".lock", ".tmp", ".partial", ".old", "-wal", "-shm")
+URL_FILE = "data_root.url"
+SEEN_FILE = ".seen.json"
+UNSENT = ".unsent"
+COMING = ".coming"
+GRAVES = "forgotten"
+LEFT_OUT = (".lock", ".tmp", ".partial", ".old", "-wal", "-shm", UNSENT, COMING, SEEN_FILE, URL_FILE, "ledger.url")
+"""Ends of names that say something of this machine, or of work under way."""
 
 
 def tops(channel: str) -> tuple[str, str, str]:
@@ -18,46 +25,37 @@ def tops(channel: str) -> tuple[str, str, str]:
 
 
 def below(home: Path, top: str) -> list[str]:
-    """The files below the folder `top`, without what is being written."""
+    """The files below the folder `top` that are copied."""
     files = (file.relative_to(home) for file in sorted((home / top).rglob("*")) if file.is_file())
     return [file.as_posix() for file in files if not any(part.endswith(LEFT_OUT) for part in file.parts)]
 
 
-def sound(sizes: dict[str, int], url: str) -> dict[str, int]:
-    """The files there that belong to a channel. Raises AssetError for a name that leads out of it."""
-    if strange := [name for name in sizes if ".." in name.split("/") or name.startswith("/")]:
-        raise AssetError(f"{url} holds {strange[0]!r}, which is no file of a channel; nothing was copied")
-    return {name: size for name, size in sizes.items() if not name.endswith(LEFT_OUT)}
+def sound(names: Iterable[str], top: str, url: str) -> list[str]:
+    """The names there that are copied. Raises AssetError for one that leads out of the folder `top`."""
+    listed = list(names)
+    for name in listed:
+        if not name.startswith(f"{top}/") or {"", ".", ".."}.intersection(name.split("/")):
+            raise AssetError(f"{url} holds {name!r}, which is no file of a channel; nothing was copied")
+    return [name for name in listed if not name.endswith(LEFT_OUT) and name.split("/")[2] != GRAVES]
 
 
 def assets(names: Iterable[str]) -> dict[str, list[str]]:
-    """Manifest > the files it vouches for: those of its folder, or the one it is named after."""
+    """Path of each asset > its files but for the manifest; what only looks like a manifest makes none."""
     listed = list(names)
-    found: dict[str, list[str]] = {name: [] for name in listed if name.endswith(store.MANIFEST)}
+    paths = (path_of(name) for name in listed if name.endswith(store.MANIFEST))
+    found: dict[str, list[str]] = {path: [] for path in paths if is_asset(path)}
     for name in listed:
-        owner = _owner(name, found)
-        if owner:
-            found[owner].append(name)
+        if (path := _owner(name, found)) and name != manifest_of(path):
+            found[path].append(name)
     return found
-
-
-def _owner(name: str, manifests: dict[str, list[str]]) -> str | None:
-    folder, _, last = name.rpartition("/")
-    if (beside := f"{folder}/.{last}{store.MANIFEST}") in manifests:
-        return beside
-    while folder:
-        if (inside := f"{folder}/{store.MANIFEST}") in manifests and inside != name:
-            return inside
-        folder = folder.rpartition("/")[0]
-    return None
 
 
 def loose(names: Iterable[str]) -> list[str]:
     """The files that no manifest vouches for."""
     listed = list(names)
-    owned = assets(listed)
-    inside = {name for files in owned.values() for name in files}
-    return [name for name in listed if name not in inside and name not in owned]
+    found = assets(listed)
+    owned = {name for path, files in found.items() for name in (*files, manifest_of(path))}
+    return [name for name in listed if name not in owned]
 
 
 def manifest_of(path: str) -> str:
@@ -69,12 +67,42 @@ def manifest_of(path: str) -> str:
 def path_of(manifest: str) -> str:
     """The asset that `manifest` vouches for."""
     folder, _, last = manifest.rpartition("/")
-    return f"{folder}/{last.removeprefix('.').removesuffix(store.MANIFEST)}"
+    return f"{folder}/" + last.removesuffix(store.MANIFEST).removeprefix(".")
 
 
-def parsed(told: bytes) -> Manifest | None:
-    """A manifest as it was read; None for what is none."""
+def unsent_of(path: str) -> str:
+    """The mark of an asset that is still to be copied."""
+    folder, _, last = path.removesuffix("/").rpartition("/")
+    return f"{folder}/.{last}{UNSENT}"
+
+
+def parsed(told: bytes, path: str) -> Manifest | None:
+    """The manifest of the asset at `path`; None for what is none of it."""
     try:
-        return Manifest.model_validate_json(told)
+        known = Manifest.model_validate_json(told)
     except ValidationError:
         return None
+    inside = [part for name in known.files or {} for part in name.split("/")]
+    if known.asset.path != path or bool(known.files) != path.endswith("/") or {"", ".", ".."}.intersection(inside):
+        return None
+    return known
+
+
+def files_of(known: Manifest) -> dict[str, int]:
+    """Name > bytes of the files that a manifest vouches for."""
+    if known.files:
+        return {f"{known.asset.path}{name}": size for name, size in known.files.items()}
+    return {known.asset.path: known.asset.bytes}
+
+
+def _owner(name: str, found: dict[str, list[str]]) -> str | None:
+    if name in found:
+        return name
+    folder, _, last = name.rpartition("/")
+    if last.endswith(store.MANIFEST) and path_of(name) in found:
+        return path_of(name)
+    while folder:
+        if f"{folder}/" in found:
+            return f"{folder}/"
+        folder = folder.rpartition("/")[0]
+    return None
