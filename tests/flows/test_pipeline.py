@@ -169,7 +169,7 @@ def test_only_what_a_retry_can_fix_is_retried(error: str, attempts: int) -> None
 
     calls: list[int] = []
 
-    @task(**DOCUMENTS | {"retry_delay_seconds": 0})
+    @task(**DOCUMENTS | {"retry_delay_seconds": 0, "task_run_name": None})
     def fails() -> None:
         calls.append(1)
         raise {"ValueError": ValueError, "Transient": Transient}[error]("boom")
