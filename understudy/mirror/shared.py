@@ -154,7 +154,7 @@ def _send(home: Path, there: There, top: str) -> None:
         path = f"{inside}/{last}" + ("/" if (file.parent / last).is_dir() else "")
         if store.present(home, path, file.read_text(encoding="utf-8")):
             copies.up(home, there, path)
-        file.unlink()
+            file.unlink()  # the mark of what is not made yet stays: somebody may be making it
 
 
 def _differences(home: Path, there: There, top: str, url: str, listed: dict[str, str]) -> None:
