@@ -9,7 +9,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED = false
 .PHONY: help setup demo test unit lint bench ui deploy undeploy screenshots scale lock clean
 
 help:            ## this list
-	@grep -hE '^[a-z]+: .*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /\1\t/' | expand -t 10
+	@grep -hE '^[a-z]+: .*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /\1\t/' | expand -t 13
 
 setup: .venv/.ready ## .venv from requirements.lock (the first time: five to twenty minutes)
 

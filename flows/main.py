@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import signal
+import socket
 import sys
 import threading
 import time
@@ -156,8 +157,11 @@ def _workspace(asked: argparse.Namespace) -> Workspace:
         key, equals, value = change.partition("=")
         if not equals or not key.strip():
             problems.append(f"--set {change!r}: write it as section.key=value")
-        else:
+            continue
+        try:
             changes[key.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            problems.append(f"--set {key.strip()}: {value!r} cannot be read as YAML; is a bracket or a quote missing?")
     usual = "documents" if asked.documents else "channel" if asked.channel else "demo"
     try:
         found = config.load(_preset(asked.preset or usual), changes)
@@ -199,7 +203,7 @@ def _show(workspace: Workspace, outcome: Any, as_json: bool) -> None:
         result |= {"refused": outcome.score.refused, "how_to_run": outcome.score.how_to_run}
         print(display.summary(card, files, report, outcome.score.how_to_run, outcome.score.refused))
     else:
-        print(f"{workspace.config.name}: {result['counts']}")
+        print(display.made(workspace.config.name, result["counts"], result.get("files"), workspace.folder / "dataset"))
     if as_json:
         print(json.dumps(result))
 
@@ -231,6 +235,19 @@ def _stop_quickly_on_signals() -> None:
 
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGTERM, stop)
+    # While a flow runs Prefect puts its own handler for SIGTERM, which then asks a server that may be gone too.
+    told, tell = socket.socketpair()
+    tell.setblocking(False)
+    signal.set_wakeup_fd(tell.fileno(), warn_on_full_buffer=False)
+    threading.Thread(target=_leave_when_told, args=(told, tell), daemon=True).start()
+
+
+def _leave_when_told(told: socket.socket, tell: socket.socket) -> None:
+    """`tell` is only held open: the number of every signal is written to it."""
+    while signal.SIGTERM not in told.recv(64):
+        pass
+    worker.stop_all()
+    _leave_late()
 
 
 def _leave_late() -> None:

@@ -98,6 +98,7 @@ def parser() -> argparse.ArgumentParser:
     record.add_argument("file", type=Path, metavar="FILE", help="where to, e.g. replies.jsonl")
     record.add_argument("--channel", required=True, help="a folder under data/ whose teacher was asked")
     forget = commands.add_parser("forget", help="delete talks with everything made of them, for good")
+    forget.add_argument("--yes", action="store_true", help="do not ask before a whole channel is deleted")
     forget.add_argument("ids", nargs="*", metavar="ID", help="a talk (none: every talk of the channel)")
     forget.add_argument("--channel", required=True, help="a folder under data/; without an ID all of it is deleted")
     return p
@@ -169,9 +170,13 @@ def main(arguments: list[str] | None = None) -> int:  # noqa: PLR0912 - one bran
                 return retry(Ledger(folder / "ledger.sqlite"), asked.ids)
             if asked.command == "record":
                 return record(folder, asked.file)
-            return forget(folder, asked.home.resolve() / "models" / asked.channel, asked.ids)
+            return forget(folder, asked.home.resolve() / "models" / asked.channel, asked.ids, asked.yes)
     except UnderstudyError as error:
         print(error, file=sys.stderr)
+        return 2
+    except ModuleNotFoundError as error:
+        print(f"{error.name} is not installed for {sys.executable}; use the Python of the set-up: .venv/bin/python",
+              file=sys.stderr)  # fmt: skip
         return 2
 
 
@@ -217,7 +222,8 @@ def bring_in(path: Path, data: Path, channel: str) -> int:
         if why:
             print(f"left out {file.name}: {why}")
     brought = sum(why is None for _, why in found)
-    print(f"{brought} of {len(found)} files brought in; the next run of {channel} reads them")
+    then = f"; the next run of {channel} reads them" if brought else ""
+    print(f"{brought} of {len(found)} files brought in{then}")
     return 0 if brought else 1
 
 
@@ -230,8 +236,10 @@ def record(folder: Path, file: Path) -> int:
     return 0
 
 
-def forget(folder: Path, models: Path, ids: list[str]) -> int:
+def forget(folder: Path, models: Path, ids: list[str], yes: bool) -> int:
     """Delete talks and all that was made of them; name the models that may have seen them."""
+    if not ids and not yes and not _agreed(f"Delete all of {folder}, with its talks and its paid replies?"):
+        raise UnderstudyError(f"nothing was deleted; to delete all of it: forget --channel {folder.name} --yes")
     ledger = Ledger(folder / "ledger.sqlite")
     rows = _rows(ledger, ids) if ids else ledger.rows()
     if ids:
@@ -240,10 +248,16 @@ def forget(folder: Path, models: Path, ids: list[str]) -> int:
         if where := shared.forget(folder):
             print(f"dropped from {where} too")
         shutil.rmtree(folder)
-    print(f"forgotten: {len(rows)} talks of {folder.name}; the next run builds the dataset without them")
+    talks = f"{len(rows)} talk{'' if len(rows) == 1 else 's'}"
+    after = "its dataset too, which the next run builds without them" if ids else "nothing of it is left"
+    print(f"forgotten: {talks} of {folder.name}; {after}")
     for run in champion.runs(models):
         print(f"  may have been trained on them, delete it or train again: {run}")
     return 0
+
+
+def _agreed(question: str) -> bool:
+    return sys.stdin.isatty() and input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
 
 
 def rollback(models: Path, channel: str, to: str | None) -> int:

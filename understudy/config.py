@@ -164,7 +164,8 @@ def _put(raw: dict[str, Any], dotted: str, value: Any) -> None:
     for name in parents:
         inside = place.get(name)
         if isinstance(inside, str):  # `base: scratch`, then `--set base.updates=10`
-            inside = {"use": inside}
+            hub = name == "base" and inside != "scratch"
+            inside = {"use": "hub", "repository": inside} if hub else {"use": inside}
         place[name] = inside if isinstance(inside, dict) else {}
         place = place[name]
     place[last] = value

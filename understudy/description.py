@@ -19,7 +19,7 @@ def drawings(found: Description) -> dict[str, pictures.Drawing]:
         for t in found.talks
         if t.coverage
     ]
-    return {**drawn, "coverage": pictures.coverage(rows, "What of each talk taught the model")} if rows else drawn
+    return {**drawn, "coverage": pictures.coverage(rows, "What of each talk is in kept pairs")} if rows else drawn
 
 
 def markdown(found: Description) -> str:
@@ -93,13 +93,13 @@ def _talk_table(talks: Sequence[TalkDescription]) -> str:
         for talk in talks[:TALKS_SHOWN]
     ]
     more = f"\n\n{len(talks) - TALKS_SHOWN} more talks are not shown." if len(talks) > TALKS_SHOWN else ""
-    return table(["talk", "side", "kept pairs", "taught the model", "where"], rows) + more if rows else ""
+    return table(["talk", "side", "kept pairs", "in kept pairs", "where"], rows) + more if rows else ""
 
 
 def _amount(part: Coverage) -> str:
     if part.unit == "paragraphs":
         return f"{part.covered:.0f} of {part.total:.0f} paragraphs"
-    return f"{part.covered / 60:.0f} of {part.total / 60:.0f} min"
+    return f"{part.covered / 60:.1f} of {part.total / 60:.1f} min"
 
 
 def _places(talk: TalkDescription) -> str:

@@ -61,6 +61,20 @@ def shown(log_file: Path) -> Iterator[None]:
         yield from _with(logger, [*handlers, plain], [progress.LogSink()])
 
 
+def made(channel: str, counts: Mapping[str, Any], files: Mapping[str, str] | None, dataset: Path) -> str:
+    """What a run of one part left: the dataset in numbers, and where it or the model is."""
+    rows = {side: counts[side] for side in ("train", "valid", "test")}
+    left_out = counts["pairs"] - sum(rows.values())
+    states = ", ".join(f"{count} {state}" for state, count in counts["talks"].items())
+    lines = [
+        f"{channel}: {counts['pairs']} pairs from talks ({states}); "
+        + ", ".join(f"{count} {side}" for side, count in rows.items())
+        + (f", {left_out} left out" if left_out else ""),
+        f"  dataset  {dataset / 'README.md'}",
+    ]
+    return "\n".join(lines + [f"  {kind:8} {file}" for kind, file in (files or {}).items()])
+
+
 def summary(
     card: Scorecard,
     files: Mapping[str, Path],

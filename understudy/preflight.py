@@ -28,7 +28,7 @@ def check(workspace: Workspace, only: Only | None = None) -> None:
         *_plugins(workspace, only),
         *_memory(workspace, only),
         *_export(workspace),
-        *_ledger(workspace),
+        *(_ledger(workspace) or _other_talks(workspace)),
         *_parts_before(workspace, only),
     ]
     if problems:
@@ -115,6 +115,22 @@ def _ledger(workspace: Workspace) -> list[str]:
     except AssetError as error:
         return [str(error)]
     return []
+
+
+def _other_talks(workspace: Workspace) -> list[str]:
+    """A folder whose name another folder's channel has: none of the talks known by that name are in it."""
+    source = workspace.config.source
+    if source.use != "documents" or not workspace.folder.exists():
+        return []
+    here = [row for row in workspace.ledger.rows() if row.status == "ok"]
+    path = Path(str(source.options.get("path", "")))
+    if not here or not path.is_dir() or any((path / row.locator).exists() for row in here):
+        return []
+    name = workspace.config.name
+    return [
+        f"name: data/{name} holds talks of another folder ({here[0].locator} and others are not in {path}); give this "
+        f"one a name of its own: --set name={name}-2, or be rid of the other: understudy forget --channel {name}"
+    ]
 
 
 def _parts_before(workspace: Workspace, only: Only | None) -> list[str]:

@@ -7,7 +7,9 @@ line to type instead.
 
 import json
 import logging
+import os
 import shlex
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -56,8 +58,14 @@ def how_to_run(workspace: Workspace, model: ModelRefs, refused: Mapping[str, str
     file = min(offered.values(), key=lambda path: path.stat().st_size)
     here = workspace.home == Path(__file__).resolve().parents[1]
     home = "" if here else f" --home {shlex.quote(str(workspace.home))}"
-    lines = [f"python -m understudy{home} chat {workspace.config.name}/{model.run}"]
+    lines = [f"{_python()} -m understudy{home} chat {workspace.config.name}/{model.run}"]
     return [*lines, *_in_ollama(workspace, file), *_in_lm_studio(workspace, file)]
+
+
+def _python() -> str:
+    """This interpreter as it is typed from here."""
+    near = os.path.relpath(sys.executable, os.environ.get("PWD", os.getcwd()))  # a run goes to the checkout first
+    return shlex.quote(sys.executable if near.startswith("..") else near)
 
 
 def _in_ollama(workspace: Workspace, gguf: Path) -> list[str]:

@@ -24,7 +24,7 @@ class Sink(Protocol):
         """`stage` has finished `done` of `total` units."""
 
     def close(self, stage: str, seconds: float, failed: bool) -> None:
-        """`stage` is over."""
+        """`stage` is over; `failed` also where it was stopped."""
 
 
 class LogSink:
@@ -51,7 +51,7 @@ class LogSink:
             self._said.pop(stage, None)
             self._began.pop(stage, None)
         if failed:
-            log.warning("%s: failed after %.0f s", stage, seconds)
+            log.warning("%s: not done, ended after %.0f s", stage, seconds)
         elif seconds >= 2:
             log.info("%s: done in %.0f s", stage, seconds)
 

@@ -46,6 +46,8 @@ def rerun(home: Path, run: str, channel: str | None = None, out: Path | None = N
     Raises AssetError when the record, its dataset or its base is not what it was; ConfigError, Busy, DatasetError and
     WorkerFailed as a training does.
     """
+    if channel is None and run.count("/") == 1:
+        channel, run = run.split("/")
     record = read(find(home / "models", run, channel))
     if wrong := changed(home, record):
         raise AssetError(f"{record.channel}/{run} cannot be made again: {'; '.join(wrong)}")

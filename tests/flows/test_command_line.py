@@ -111,3 +111,22 @@ def test_a_chosen_server_that_is_silent_is_said_with_the_way_without_it(tmp_path
     told = said(tmp_path / "home")
     assert api in told and "nothing answers there (timed out)" in told and "unset PREFECT_API_URL" in told
     assert not list((tmp_path / "home").glob("data/*/documents"))
+
+
+def test_a_whole_group_that_is_told_to_end_ends_soon_though_its_server_is_gone(tmp_path: Path) -> None:
+    """As `timeout`, systemd and batch systems do it; Prefect alone would ask the dead server for minutes."""
+    home = tmp_path / "home"
+    process = started(home, *TINY_FLAGS, environment=clean())
+    end = time.monotonic() + 240
+    while "prepare base" not in said(home) and not list(home.glob("models/bases/.*.partial")):
+        assert process.poll() is None and time.monotonic() < end, said(home)
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGTERM)
+    assert process.wait(60) == 130
+    assert "Stopped. Finished work is kept" in said(home)
+
+
+def test_a_value_that_is_no_yaml_is_one_sentence(tmp_path: Path) -> None:
+    result = run("--set", "teacher={use: openai, model: x", "--home", str(tmp_path / "home"))
+    assert result.returncode == 2 and "is a bracket or a quote missing?" in result.stderr
+    assert "Traceback" not in result.stderr

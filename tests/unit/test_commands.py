@@ -55,7 +55,8 @@ def test_forget_deletes_the_talk_its_dataset_and_names_the_models(
 
 
 def test_forgetting_a_channel_leaves_nothing_of_it(home: Path) -> None:
-    assert run(home, "forget", "--channel", "talks") == 0
+    assert run(home, "forget", "--channel", "talks") == 2 and (home / "data/talks/documents").exists()
+    assert run(home, "forget", "--channel", "talks", "--yes") == 0
     assert not (home / "data/talks").exists()
 
 

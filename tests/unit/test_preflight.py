@@ -8,6 +8,7 @@ import pytest
 from understudy import preflight
 from understudy.config import load
 from understudy.errors import ConfigError
+from understudy.ledger import Row
 from understudy.workspace import Workspace
 
 DEMO = Path(__file__).resolve().parents[2] / "deployments/presets/demo.yaml"
@@ -65,3 +66,21 @@ def test_the_deployment_is_a_valid_preset() -> None:
     told = yaml.safe_load((DEMO.parents[2] / "prefect.yaml").read_text())
     for deployment in told["deployments"]:
         assert validate(deployment["parameters"]["config"]).name
+
+
+def test_two_folders_of_one_name_do_not_take_each_others_channel(tmp_path: Path) -> None:
+    first, second = tmp_path / "one/talks", tmp_path / "two/talks"
+    for folder, name in ((first, "a.txt"), (second, "b.txt")):
+        folder.mkdir(parents=True)
+        (folder / name).write_text("words " * 60)
+
+    def of(folder: Path) -> Workspace:
+        changes = {"name": "talks", "source": {"use": "documents", "path": str(folder)}}
+        return Workspace(home=tmp_path / "home", config=load(DEMO.with_name("documents.yaml"), changes))
+
+    of(first).ledger.record(Row("a.txt", "A", "a.txt", "1", "ok"))
+    preflight.check(of(first), "dataset")
+    with pytest.raises(ConfigError, match=r"data/talks holds talks of another folder .* --set name=talks-2"):
+        preflight.check(of(second), "dataset")
+    (second / "a.txt").write_text("the folder was moved, and grew")
+    preflight.check(of(second), "dataset")

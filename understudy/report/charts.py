@@ -86,7 +86,6 @@ def _forest(unit: Unit, names: list[str], differences: Mapping[str, Interval]) -
     title = {"nats": "Nats per token", "share": "Points of 100", "words": "Words", "number": "Other units"}[unit]
     parts = [
         f'<text class="strong" x="{left}" y="16">{title}</text>',
-        f'<line class="zero" x1="{middle}" x2="{middle}" y1="{top}" y2="{bottom}"/>',
     ]
     for place, name in enumerate(names):
         interval, y = differences[name], top + row * place
@@ -95,6 +94,7 @@ def _forest(unit: Unit, names: list[str], differences: Mapping[str, Interval]) -
         parts += [
             f'<text x="{left}" y="{y + 17}">{escape(_cut(label(name).text))}</text>',
             f'<text class="number" x="{right}" y="{y + 17}" text-anchor="end">{numbers}</text>',
+            f'<line class="zero" x1="{middle}" x2="{middle}" y1="{y + 22}" y2="{y + 40}"/>',
             f'<line class="whisker" x1="{low:.1f}" x2="{high:.1f}" y1="{y + 31}" y2="{y + 31}"/>',
             f'<circle class="value" cx="{value:.1f}" cy="{y + 31}" r="4.5"/>',
         ]

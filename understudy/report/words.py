@@ -76,12 +76,14 @@ def missing(told: Evidence) -> Iterator[str]:
     if card.judge is None and not any("evaluate.judge" in note for note in card.notes):
         yield "No judge compared the answers; evaluate.judge names one, of another family than the teacher."
     if not told.people:
-        yield f"Nobody compared the answers blind yet; `python -m understudy compare {card.channel}/{card.run}` does."
+        yield f"Nobody compared the answers blind yet; python -m understudy compare {card.channel}/{card.run} does."
 
 
 def _of_budget(name: str, interval: Interval, word: Word) -> str:
     budget = BUDGETS[name]
     allowed = f"{budget:g} nats per token" if label(name).unit == "nats" else f"{100 * budget:g} points"
+    if name == "kl_general" and word == "not enough data" and interval.n >= MIN_PAIRS and interval.low > budget:
+        return f"More than the {allowed} that are allowed, but this base knows nothing that could be forgotten."
     return {
         "worse": f"Even the low end of the interval is above the {allowed} that are allowed.",
         "no worse": f"The whole interval is within the {allowed} that are allowed.",

@@ -272,7 +272,7 @@ def _notes(kept: Sequence[Pair], sides: dict[str, Side], settings: SplitSettings
         if not share:
             continue
         if not rows[side]:
-            notes.append(f"{side} is empty: too few talks that nothing ties to train; add talks, or delete split.json")
+            notes.append(f"{side} is empty: too few talks that nothing ties to train; add talks")
             continue
         if not share / 2 <= has <= share * 2:
             notes.append(f"{side} holds {has:.0%} of the pairs where {share:.0%} were asked for, as talks stay whole")
