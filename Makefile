@@ -13,7 +13,7 @@ help:            ## this list
 
 setup: .venv/.ready ## .venv from requirements.lock (the first time: five to twenty minutes)
 
-demo: .venv/.ready  ## the whole way on the sample channel: about three minutes, no key, no GPU, no download
+demo: .venv/.ready  ## the whole way on the sample channel: about two minutes, no key, no GPU, no download
 	$(BIN)/python flows/main.py
 
 test: .venv/.ready  ## all tests

@@ -32,6 +32,7 @@ def parser() -> argparse.ArgumentParser:
     """The options of the command line."""
     p = argparse.ArgumentParser(
         prog="python flows/main.py",
+        allow_abbrev=False,
         description="Turn a teacher's talks into a small local model that answers the way that teacher teaches, and "
         "score it against its base. Without options: the demo on the sample channel; needs no key, GPU or download.",
         epilog="Exit status: 0 done; 1 the run failed, run it again to go on; 2 something asked for cannot be done.",
