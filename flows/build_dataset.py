@@ -47,6 +47,7 @@ def _dataset(workspace: Workspace, entries: list[Entry]) -> DatasetRefs:
     for name in workspace.config.formats:
         keys = {"format": name}
         policies.made(dataset.write_format, "format", workspace, [pairs, split, about], keys=keys, **told)
+    dataset.tell_of_old_formats(workspace)
     if due:  # it looks at every talk
         publish.costs(workspace, talks)
     return publish.dataset(workspace, about)

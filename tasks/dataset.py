@@ -172,6 +172,13 @@ def write_format(
     )
 
 
+def tell_of_old_formats(workspace: Workspace) -> None:
+    """Warn of formats that an earlier run wrote and this one did not make anew."""
+    for folder in sorted((workspace.folder / "dataset" / "formats").glob("*/")):
+        if folder.name not in workspace.config.formats:
+            log.warning("%s is of an earlier run; delete it, or have it made anew: formats=[%s]", folder, folder.name)
+
+
 def _remarks(workspace: Workspace, talks: Sequence[Talk]) -> Iterator[str]:
     """What became of the questions asked, and what the verifier said, where there is one."""
     tally = sum((generating.tally(workspace.read(talk.answers)) for talk in talks), start=Counter[str]())

@@ -173,7 +173,7 @@ class _Handler(BaseHTTPRequestHandler):
         except ValidationError as error:
             first = error.errors()[0]
             return self._refuse(HTTPStatus.BAD_REQUEST, f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
-        if request.model not in (None, "", self.server.name):
+        if request.model not in (None, "", self.server.name) and not self.server.name.startswith(f"{request.model}-"):
             why = f"there is no model {request.model!r} here, only {self.server.name!r}"
             return self._refuse(HTTPStatus.NOT_FOUND, why, "model_not_found")
         with self.server.turn:  # one model, one answer at a time

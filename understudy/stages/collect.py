@@ -5,6 +5,7 @@ The ledger decides who is asked again, and when: a temporary cause never becomes
 a hopeless one is not asked twice, and a block rests the whole channel.
 """
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 
@@ -20,6 +21,9 @@ FIXED_WAITS = {"no_captions", "po_token", "private", "members_only"}  # the sour
 NETWORK_SECONDS = 300
 BLOCK_HOURS, BLOCK_HOURS_AT_MOST = 6, 24
 BLOCKED_UNTIL, BLOCKED_HOURS = "blocked_until", "blocked_hours"
+WORDS_PER_END = 100
+"""With fewer ends of sentences a talk has no punctuation: long Victorian sentences have 25 words."""
+_ENDS = re.compile(r"[.!?。！？…؟।]")
 
 
 def fetch(source: Source, entry: Entry, known: Row | None, now: datetime) -> tuple[Document | None, Row]:
@@ -39,9 +43,14 @@ def outcome(
 
 
 def here(entry: Entry, document: Document) -> Row:
-    """The ledger row of a talk that came, with a remark where its manner is not one person's."""
-    several = f"several speakers: {document.speaker_changes} changes; forget it when it is not the teacher's own talk"
-    return row(entry, "ok", several if document.several_speakers else None)._replace(
+    """The ledger row of a talk that came, with a remark where it is not one person's, or its sentences are lost."""
+    remarks = []
+    if document.several_speakers:
+        changes = document.speaker_changes
+        remarks.append(f"several speakers: {changes} changes; forget it when it is not the teacher's own talk")
+    if document.words >= 100 and len(_ENDS.findall(document.text)) * WORDS_PER_END < document.words:
+        remarks.append("hardly any punctuation: a model as teacher can read it, 'extractive' quotes broken sentences")
+    return row(entry, "ok", "; ".join(remarks) or None)._replace(
         how=document.how,
         language=document.language,
         published=document.published,

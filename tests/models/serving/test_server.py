@@ -29,6 +29,17 @@ def test_the_one_model_is_listed(client: openai.OpenAI) -> None:
     assert [model.id for model in client.models.list()] == ["tiny"]
 
 
+def test_a_channels_name_is_enough_and_another_one_is_refused(server: Server, client: openai.OpenAI) -> None:
+    known = server._http.name
+    try:
+        server._http.name = "tea-Q4_K_M"
+        assert ask(client, model="tea").choices[0].message.content
+        with pytest.raises(openai.NotFoundError, match="only 'tea-Q4_K_M'"):
+            ask(client, model="te")
+    finally:
+        server._http.name = known
+
+
 def test_a_streamed_answer_says_what_a_whole_one_says(client: openai.OpenAI) -> None:
     whole = ask(client)
     chunks = list(ask(client, stream=True, stream_options={"include_usage": True}))

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from understudy.errors import Refused, Transient
 from understudy.ledger import Ledger, Row
+from understudy.readers import read
 from understudy.records import Entry
 from understudy.stages import collect
 
@@ -75,3 +76,12 @@ def test_the_same_content_twice_is_one_document() -> None:
 def test_what_a_complete_source_no_longer_lists_is_removed_and_what_was_forgotten_stays_so() -> None:
     known = [Row(name, name, name, "r", status) for name, status in (("a", "ok"), ("b", "ok"), ("c", "excluded"))]
     assert [(r.document_id, r.status) for r in collect.removed(known, ["a"])] == [("b", "removed")]
+
+
+def test_a_talk_without_punctuation_is_told(tmp_path: Path) -> None:
+    texts, told = {"spoken": "a candle burns and we look at it " * 40, "written": "A candle burns. We look! " * 40}, []
+    for name, text in texts.items():
+        file = tmp_path / f"{name}.txt"
+        file.write_text(text)
+        told.append(collect.here(ENTRY, read(file, ENTRY)).reason)
+    assert told[0] is not None and told[0].startswith("hardly any punctuation") and told[1] is None
