@@ -52,6 +52,9 @@ def due(workspace: Workspace, entries: Sequence[Entry]) -> list[Entry]:
 
 def ready(workspace: Workspace, entries: Sequence[Entry]) -> list[Talk]:
     """The talks that can go to the gates."""
+    if workspace.config.data_root:
+        for entry in entries:
+            _here(workspace, entry)  # another machine may have fetched it, and a ledger of this one not know
     chains = (workspace.chain(entry) for entry in entries)
     return [Talk(**chain) for chain in chains if len(chain) == 3]
 

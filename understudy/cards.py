@@ -9,6 +9,7 @@ PERMISSION = {
     "Do not pass it on.**",
     None: "**Nothing was said about the right to the talks. Do not pass it on.**",
 }
+NOT_STATED = "not stated"
 LABEL = (
     "Everything the model says is written by AI in the style of the talks. It is not by the person who gave them, it "
     "is not checked by that person, and it must not be passed off as that person's words. Tuning teaches manner and "
@@ -24,8 +25,8 @@ def dataset(config: Config, summary: str) -> str:
             summary,
             "![Words per answer](description/lengths.png)\n\n![What of each talk taught](description/coverage.png)",
             "## By what right",
-            f"`permission: {config.permission}`. {PERMISSION[config.permission]} A transcript belongs to its speaker "
-            "or channel; the answers here were written from it by a program.",
+            f"`permission: {config.permission or NOT_STATED}`. {PERMISSION[config.permission]} A transcript "
+            "belongs to its speaker or channel; the answers here were written from it by a program.",
             "## How to treat it",
             LABEL + "\n",
         ]

@@ -15,13 +15,12 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 from yaml import YAMLError
 
-from understudy.cards import LABEL, PERMISSION
+from understudy.cards import LABEL, NOT_STATED, PERMISSION
 from understudy.config import Config
 from understudy.errors import ConfigError
 from understudy.formats import table
 from understudy.records import AdapterCard, BaseCard, HopReport, Scorecard
 
-NOT_STATED = "not stated"
 SCRATCH = "scratch"
 """No licence at all: the base was made on the spot."""
 LICENCES = {"Apache-2.0": "apache-2.0", "MIT": "mit", "Llama 3.2 Community": "llama3.2", "Gemma Terms of Use": "gemma"}

@@ -104,10 +104,14 @@ def test_machines_without_a_common_disk_make_one_dataset_and_pay_once(machines: 
         assert [(second.folder / "dataset" / side).read_bytes() for side in SIDES] == rows
         assert len(list(second.folder.glob("documents/*/answers.json"))) == len(TALKS)
 
-        alone = machines.run(tmp_path / "alone", {**changes, "runner": {"use": "threads", "workers": 2},
-                                                  "data_root": f"file://{tmp_path}/nas", "name": "alone"})  # fmt: skip
-        assert [(alone.folder / "dataset" / side).read_bytes() for side in SIDES] == rows
+        changes |= {"runner": {"use": "threads", "workers": 2}, "data_root": f"file://{tmp_path}/nas", "name": "alone"}
+        del changes["ledger"]
+        for name in ("alone", "next"):
+            alone = machines.run(tmp_path / name, changes)
+            assert [(alone.folder / "dataset" / side).read_bytes() for side in SIDES] == rows
+            assert alone.ledger.counts() == {"ok": len(TALKS)}, "also where a ledger of its own never saw them fetched"
         assert len(list((tmp_path / "nas/data/alone/documents").glob("*/answers.json"))) == len(TALKS)
+        assert server.account.paid_calls == 4 * len(TALKS)
 
 
 def test_workers_elsewhere_need_a_ledger_they_can_all_reach() -> None:

@@ -1,13 +1,12 @@
 """A channel copied to a folder, and to an S3 of this machine, and back: whole, manifests last, nothing twice."""
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.flows.conftest import ROOT
-from tests.scale import services
 from understudy import champion, mirror, store
 from understudy.catalog import CATALOG, is_asset
 from understudy.config import load
@@ -34,20 +33,6 @@ def channel(home: Path) -> Path:
     Ledger(home / "data/tea/ledger.sqlite").record(Row("a", "A", "a.txt", "1", "ok"))
     (home / "data/tea/decisions.jsonl").write_text("{}\n")
     return home
-
-
-@pytest.fixture(scope="module")
-def bucket() -> Iterator[str]:
-    with services.s3():
-        yield "s3://bucket"
-
-
-@pytest.fixture(params=["file", "s3"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A place of its own for each test."""
-    if request.param == "file":
-        return f"file://{tmp_path}/there"
-    return f"{request.getfixturevalue('bucket')}/{tmp_path.name}"
 
 
 def digests(home: Path) -> dict[str, str]:

@@ -3,13 +3,11 @@
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.flows.conftest import ROOT
-from tests.scale import services
 from understudy import forgetting, mirror, store
 from understudy.errors import AssetError, Unreachable
 from understudy.ledger import Ledger, Row
@@ -19,20 +17,6 @@ from understudy.records import AssetRef, Entry
 
 ENTRY = Entry(document_id="a", title="A", locator="a.txt", revision="1")
 FOLDER = "models/tea/run/adapter/"
-
-
-@pytest.fixture(scope="module")
-def bucket() -> Iterator[str]:
-    with services.s3():
-        yield "s3://bucket"
-
-
-@pytest.fixture(params=["file", "s3"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A place of its own for each test."""
-    if request.param == "file":
-        return f"file://{tmp_path}/there"
-    return f"{request.getfixturevalue('bucket')}/{tmp_path.name}"
 
 
 def document(name: str) -> str:
