@@ -15,8 +15,8 @@ from typing import NamedTuple
 from benchmarks.figures import Figure, peak_mb
 from understudy.records import Pair
 from understudy.sections import SplitSettings
-from understudy.similarity import components, near_duplicates
 from understudy.stages.split import split
+from understudy.text.similarity import components, near_duplicates
 
 ROOT = Path(__file__).resolve().parents[1]
 PAIRS_A_TALK = 20

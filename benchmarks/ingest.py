@@ -12,11 +12,11 @@ from pathlib import Path
 
 from benchmarks.figures import Figure, peak_mb
 from tests.fixtures.youtube_server import Video, YouTube, serve
-from understudy import captions
+from understudy.channel.ledger import Ledger, Row
 from understudy.config import load
-from understudy.ledger import Ledger, Row
+from understudy.readers import captions
 from understudy.stages import collect
-from understudy.text import words
+from understudy.text.words import words
 from understudy.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parents[1]

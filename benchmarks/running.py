@@ -25,7 +25,7 @@ RUN = """
 import collections, json, logging, os, sys, time
 from pathlib import Path
 from benchmarks.figures import peak_mb
-from flows.pipeline import pipeline
+from understudy.flows.pipeline import pipeline
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import TaskRunFilter, TaskRunFilterId
 from understudy.config import load
@@ -64,7 +64,7 @@ print(json.dumps([seconds, peak_mb(), len(Finished.ended), recorded]))
 STAND_IN = """
 import sys, time
 from prefect import flow, task
-from tasks import cluster, policies
+from understudy.tasks import cluster, policies
 from understudy.sections import RunnerSettings
 
 @task(persist_result=False)

@@ -241,9 +241,9 @@ def _flow() -> Iterator[Figure]:
 def flow_seconds(home: str, preset: str) -> None:
     """Print the seconds of reading the talks, and of the whole dataset flow in a started Prefect."""
     from prefect import flow
+    from understudy.flows.build_dataset import build_dataset
+    from understudy.tasks import policies
 
-    from flows.build_dataset import build_dataset
-    from tasks import policies
     from understudy import progress
     from understudy.workspace import Workspace
 

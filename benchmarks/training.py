@@ -21,7 +21,7 @@ from benchmarks.figures import Figure
 from understudy import worker
 from understudy.bases.scratch import ScratchBase
 from understudy.errors import WorkerFailed
-from understudy.interfaces import Report
+from understudy.interfaces import Progress
 from understudy.trainers import mlx_rows
 from understudy.trainers.mlx_lora import MlxLoraTrainer
 
@@ -89,8 +89,8 @@ def _resume(home: Path) -> Iterator[Figure]:
     trainer = MlxLoraTrainer(MlxLoraTrainer.Options(rank=8, learning_rate=1e-3, patience=99, **options))
     dice, kills = random.Random(7), 0
 
-    def train(out: Path, report: Report = _silent) -> None:
-        trainer.train(home / "base", home / "few.jsonl", home / "fewer.jsonl", out, 1, report)
+    def train(out: Path, progress: Progress = _silent) -> None:
+        trainer.train(home / "base", home / "few.jsonl", home / "fewer.jsonl", out, 1, progress)
 
     def killer(done: int, total: int, note: str = "") -> None:
         if note.startswith("loss") and dice.random() < 1 / 8:
@@ -201,7 +201,7 @@ def _stock(home: Path, out: Path, size: int, accumulation: int, seed: int) -> di
     examples = mlx_rows.read(home / "valid.jsonl")
     rows = [mlx_rows.encode(example, tokenizer, tokenizer.eos_token_ids) for example in examples]
     timed, before = reports[len(reports) // 4 :], reports[len(reports) // 4 - 1]["trained_tokens"]
-    seconds = sum(accumulation / report["iterations_per_second"] for report in timed)
+    seconds = sum(accumulation / progress["iterations_per_second"] for progress in timed)
     tokens = timed[-1]["trained_tokens"] - before - len(timed) * size * accumulation
     return {"speed": tokens / seconds, "valid_loss": evaluate(model, rows, 8, -1, 2048, strict_loss, Batches(1))}
 

@@ -20,8 +20,8 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 import yaml  # noqa: E402
+from understudy.deployments import processes, server  # noqa: E402
 
-from deployments import processes, server  # noqa: E402
 from understudy import config  # noqa: E402
 from understudy.errors import ConfigError  # noqa: E402
 

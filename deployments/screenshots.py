@@ -21,7 +21,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from deployments import browser, deploy, undeploy  # noqa: E402
+from understudy.deployments import browser, deploy, undeploy  # noqa: E402
 
 FOLDER = ROOT / "docs" / "images"
 CHANNEL = "sample"

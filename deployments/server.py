@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-
-from deployments import processes
-from tasks.server import answers
+from understudy.deployments import processes
+from understudy.tasks.server import answers
 
 START_SECONDS = 150.0
 TAG = "understudy"
@@ -64,8 +63,7 @@ def client(api: str) -> Iterator[Any]:
     """A client of the server at `api`; the limits between runs are made on the way."""
     from prefect.client.orchestration import get_client
     from prefect.settings import PREFECT_API_URL, temporary_settings
-
-    from tasks import limits
+    from understudy.tasks import limits
 
     with temporary_settings({PREFECT_API_URL: api}):
         limits.ensure()

@@ -12,9 +12,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from deployments import processes, server  # noqa: E402
-from deployments.deploy import STATE  # noqa: E402
-from tasks.server import answers  # noqa: E402
+from understudy.deployments import processes, server  # noqa: E402
+from understudy.deployments.deploy import STATE  # noqa: E402
+from understudy.tasks.server import answers  # noqa: E402
 
 
 def main(arguments: list[str] | None = None) -> int:

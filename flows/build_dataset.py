@@ -6,9 +6,9 @@ from typing import Any
 from prefect import flow
 from prefect.futures import PrefectFuture, wait
 from prefect.utilities.annotations import quote
+from understudy.tasks import dataset, limits, model, policies, publish
+from understudy.tasks import talks as reading
 
-from tasks import dataset, limits, model, policies, publish
-from tasks import talks as reading
 from understudy import locks
 from understudy.errors import DatasetError
 from understudy.progress import track
@@ -93,10 +93,10 @@ def _read_in_batches(workspace: Workspace, due: list[Entry]) -> None:
 
 
 def _wait(chains: list[list[PrefectFuture[Any]]], stage: str) -> None:
-    with track(stage) as report:
+    with track(stage) as progress:
         for done, chain in enumerate(chains, 1):
             wait(chain)
-            report(done, len(chains))
+            progress(done, len(chains))
     policies.raise_first_failure(future for chain in chains for future in chain)
 
 

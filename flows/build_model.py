@@ -2,8 +2,8 @@
 
 from prefect import flow
 from prefect.utilities.annotations import quote
+from understudy.tasks import candidates, model, policies, publish, training
 
-from tasks import candidates, model, policies, publish, training
 from understudy import locks
 from understudy.records import DatasetRefs, ModelRefs
 from understudy.workspace import Workspace

@@ -2,8 +2,8 @@
 
 from prefect import flow
 from prefect.utilities.annotations import quote
+from understudy.tasks import candidates, judging, parity, policies, publish, scoring, suites
 
-from tasks import candidates, hops, judging, policies, publish, scoring, suites
 from understudy import locks
 from understudy.records import DatasetRefs, ModelRefs, ScoreRefs
 from understudy.workspace import Workspace
@@ -11,22 +11,22 @@ from understudy.workspace import Workspace
 
 @flow(name="score-model", flow_run_name="score-{workspace.config.name}", persist_result=False)
 def score_model(workspace: Workspace, dataset: DatasetRefs, model: ModelRefs) -> ScoreRefs:
-    """answer (each candidate in turn) > check hops > ask suites > measure drift (> judge) > score."""
+    """answer (each candidate in turn) > check parity > ask suites > measure drift (> judge) > score."""
     with locks.held(workspace.lock, f"data/{workspace.config.name}"):
         rows = candidates.test_rows(workspace, dataset)
         samples = candidates.answers(workspace, dataset, model, rows)
         checked = policies.made(
-            hops.check_hops,
-            "hops",
+            parity.check_parity,
+            "parity",
             workspace,
-            hops.inputs(model, samples),
-            hops.identity(workspace),
+            parity.inputs(model, samples),
+            parity.identity(workspace),
             {"run": model.run},
             model=model,
             samples=samples,
             rows=quote(rows),
         )
-        publish.hops(workspace, checked)
+        publish.parity(workspace, checked)
         samples |= candidates.quantized_base(workspace, dataset, model, checked, rows)
         asked = suites.measured(workspace, model, samples, rows)
         judged = judging.judgements(workspace, dataset, model, samples, rows)

@@ -3,12 +3,12 @@
 from pathlib import Path
 
 from prefect import flow
+from understudy.flows.build_dataset import build_dataset
+from understudy.flows.build_model import build_model
+from understudy.flows.score_model import score_model
+from understudy.tasks import champion, policies
+from understudy.tasks.entry import entry
 
-from flows.build_dataset import build_dataset
-from flows.build_model import build_model
-from flows.score_model import score_model
-from tasks import champion, policies
-from tasks.entry import entry
 from understudy import preflight
 from understudy.config import Config
 from understudy.records import Challenge, DatasetRefs, Record

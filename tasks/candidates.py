@@ -6,14 +6,14 @@ from typing import NamedTuple
 
 from prefect import task
 from prefect.utilities.annotations import quote
+from understudy.tasks import policies
 
-from tasks import policies
 from understudy import store
 from understudy.progress import track
-from understudy.records import AssetRef, ChatExample, DatasetRefs, HopReport, ModelRefs, Pair, SplitPlan
+from understudy.records import AssetRef, ChatExample, DatasetRefs, ModelRefs, Pair, ParityReport, SplitPlan
+from understudy.scoring.suites import conversations
 from understudy.stages import convert_base as converting
 from understudy.stages.evaluate import BASE, PROMPTED, TUNED
-from understudy.suites import conversations
 from understudy.workspace import Workspace
 
 log = logging.getLogger("understudy.score")
@@ -61,8 +61,8 @@ def quantized_base(
     workspace: Workspace, dataset: DatasetRefs, model: ModelRefs, checked: AssetRef, rows: Rows
 ) -> dict[str, AssetRef]:
     """The samples of the base at the type of the smallest file that is offered; {} where there can be none."""
-    report: HopReport = workspace.read(checked)
-    kind, settings = report.recommended, workspace.config.evaluate
+    progress: ParityReport = workspace.read(checked)
+    kind, settings = progress.recommended, workspace.config.evaluate
     if not settings.quantized_base or kind is None:
         return {}
     if workspace.read(model.base).quantized:
@@ -117,14 +117,14 @@ def answer(
         return found
     settings = workspace.config.evaluate
     kept = kept_file(workspace, f"{workspace.config.name}/{run}", model, adapter)
-    with track(f"score {candidate}") as report:
+    with track(f"score {candidate}") as progress:
         samples = workspace.engine(engine, kept=kept).run(
             workspace.file(model),
             workspace.file(adapter) if adapter else None,
             rows,
             answers=settings.questions,
             max_tokens=settings.max_tokens,
-            report=report,
+            progress=progress,
         )
     return workspace.save("samples", samples, made_from, run=run, candidate=candidate)
 
@@ -137,9 +137,9 @@ def convert_base(
     exporter, engine, first = workspace.exporter(), workspace.engine("llama_cpp"), workspace.config.export.first
 
     def make(out: Path) -> converting.GgufCard:
-        with track(f"convert base {type}") as report:
+        with track(f"convert base {type}") as progress:
             folder = workspace.file(model)
-            return converting.convert_base(exporter, engine, folder, out, first, type, row, report)
+            return converting.convert_base(exporter, engine, folder, out, first, type, row, progress)
 
     return workspace.build_file("base_file", make, made_from, base=base, type=type)
 

@@ -6,16 +6,17 @@ from pathlib import Path
 from prefect import task
 from prefect.artifacts import create_markdown_artifact
 from prefect.utilities.annotations import quote
+from understudy.tasks import candidates, policies, scoring
 
-from tasks import candidates, policies, scoring
-from understudy import champion, forgetting
+from understudy.channel import forgetting
 from understudy.errors import AssetError
 from understudy.records import AssetRef, Challenge, DatasetRefs, ModelRefs, Sample, ScoreRefs, TrainedOn
+from understudy.runs import champion
 from understudy.stages import evaluate as evaluating
 from understudy.stages import promote as promoting
 from understudy.workspace import Workspace
 
-log = logging.getLogger("understudy.champion")
+log = logging.getLogger("understudy.runs.champion")
 
 COMPARED = "fused"
 """The candidate two runs are compared by: it is whole without its base, and the exported files are made of it."""

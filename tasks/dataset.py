@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Literal
 
 from prefect import task
+from understudy.tasks import cluster, policies
 
-from tasks import cluster, policies
-from understudy import decisions, store
+from understudy import store
 from understudy.calls.ledger import CallLedger
 from understudy.calls.model_teacher import CALLS
 from understudy.calls.prompting import estimated_tokens
+from understudy.channel import decisions
 from understudy.interfaces import Gate
 from understudy.progress import track
 from understudy.records import AssetRef, Pair, SplitPlan, Talk, Variant
@@ -39,8 +40,8 @@ def gate(workspace: Workspace, made_from: str, talks: list[Talk], name: Literal[
     """All pairs of the channel with the verdicts of the free gates; 'judged' when a verifier follows."""
     if found := policies.ready(name, workspace, made_from):
         return found
-    with track("gate") as report:
-        pairs = gating.judge(_joined(workspace, talks), _gates(workspace, talks), report, _decisions(workspace).apply)
+    with track("gate") as progress:
+        pairs = gating.judge(_joined(workspace, talks), _gates(workspace, talks), progress, _decisions(workspace).apply)
     return _kept_pairs(workspace, name, pairs, made_from)
 
 
@@ -107,7 +108,7 @@ def augment(
     if config.augment.asks_teacher:
         documents = {_document_of(talk): talk.document for talk in talks}
         kept = [pair for pair in rows if pair.kept]
-        with track("augment") as report:
+        with track("augment") as progress:
             found = augmenting.taught(
                 rows,
                 plan,
@@ -117,7 +118,7 @@ def augment(
                 config.augment,
                 config.seed,
                 config.runner.workers,
-                report,
+                progress,
             )
         variants += found.variants
         log.info("augment: %d variants, left out: %s", len(found.variants), dict(found.dropped))
@@ -133,9 +134,9 @@ def augment(
 def _base_answers(workspace: Workspace, base: AssetRef, prompts: list[str]) -> list[str]:
     """What the base itself says to general prompts."""
     rows = [augmenting.asked(prompt, at) for at, prompt in enumerate(prompts)]
-    with track("base answers") as report:
+    with track("base answers") as progress:
         most = workspace.config.evaluate.max_tokens
-        samples = workspace.engine("mlx").run(workspace.file(base), None, rows, len(rows), most, report)
+        samples = workspace.engine("mlx").run(workspace.file(base), None, rows, len(rows), most, progress)
     return [sample.text or "" for sample in samples]
 
 

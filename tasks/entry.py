@@ -13,8 +13,8 @@ from typing import Any, ParamSpec, TypeVar
 
 from prefect.logging import get_run_logger
 from prefect.states import Failed
+from understudy.tasks.live import ProgressArtifacts
 
-from tasks.live import ProgressArtifacts
 from understudy import progress
 from understudy.config import Config
 from understudy.errors import Busy, ConfigError, UnderstudyError

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 from prefect import task
 from prefect.utilities.annotations import quote
+from understudy.tasks import policies
+from understudy.tasks.candidates import Rows, train_rows
 
-from tasks import policies
-from tasks.candidates import Rows, train_rows
 from understudy.errors import TeacherStopped
 from understudy.progress import track
 from understudy.records import AssetRef, DatasetRefs, Judged, JudgeScore, ModelRefs, Winner
@@ -54,8 +54,8 @@ def judge(
     model = workspace.judge
     model.begin(workspace.judge_folder)
     try:
-        with track("judge") as report:
-            told = judging.judge(asked, model, workspace.config.runner.workers, report)
+        with track("judge") as progress:
+            told = judging.judge(asked, model, workspace.config.runner.workers, progress)
     except TeacherStopped as error:
         raise TeacherStopped(f"judge {model.label}: {error}; or name another in evaluate.judge, or none") from error
     finally:

@@ -17,9 +17,9 @@ from prefect.artifacts import create_progress_artifact, create_table_artifact, u
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import ArtifactUpdate
 
-from understudy.interfaces import Report
+from understudy.interfaces import Progress
 from understudy.report import training
-from understudy.text import one_line, slug
+from understudy.text.words import one_line, slug
 from understudy.workspace import Workspace
 
 REST_SECONDS = 60.0
@@ -74,16 +74,16 @@ class LiveLosses:
         self,
         workspace: Workspace,
         out: Path,
-        report: Report,
+        progress: Progress,
         every_seconds: float = 5.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.file, self.report, self.key = out / "metrics.jsonl", report, key(workspace, "loss")
+        self.file, self.progress, self.key = out / "metrics.jsonl", progress, key(workspace, "loss")
         self.shown = Shown("the loss table", every_seconds, clock)
 
     def __call__(self, done: int, total: int, note: str = "") -> None:
         """Pass the report on, and show the losses so far when that is due."""
-        self.report(done, total, note)
+        self.progress(done, total, note)
         if self.shown.due:
             self.shown.put(self._create, self._update)
 

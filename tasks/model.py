@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from prefect import task
+from understudy.tasks import policies
 
-from tasks import policies
 from understudy import memory
 from understudy.progress import track
 from understudy.records import AssetRef, ChatExample, Document, ModelRefs, Pair, SplitPlan
@@ -26,8 +26,8 @@ def prepare_base(workspace: Workspace, made_from: str, base: str, split: AssetRe
     talks = _train_talks(workspace, split) if plugin.needs_talks else []
 
     def make(out: Path) -> preparing.BaseCard:
-        with policies.only_training(), track("prepare base") as report:
-            return preparing.prepare(plugin, talks, out, workspace.config.seed, report)
+        with policies.only_training(), track("prepare base") as progress:
+            return preparing.prepare(plugin, talks, out, workspace.config.seed, progress)
 
     return workspace.build_folder("base", make, made_from, base=base)
 
@@ -44,8 +44,8 @@ def fuse(workspace: Workspace, made_from: str, run: str, base: AssetRef, adapter
     trainer, exporter = workspace.plugin("trainer"), workspace.exporter()
 
     def make(out: Path) -> fusing.FusedCard:
-        with track("fuse") as report:
-            return fusing.fuse(trainer, exporter, workspace.file(base), workspace.file(adapter), out, report)
+        with track("fuse") as progress:
+            return fusing.fuse(trainer, exporter, workspace.file(base), workspace.file(adapter), out, progress)
 
     return workspace.build_folder("fused", make, made_from, run=run)
 
@@ -58,8 +58,8 @@ def convert(
     exporter, engine = workspace.exporter(), workspace.engine("llama_cpp")
 
     def make(out: Path) -> converting.GgufCard:
-        with track("convert") as report:
-            return converting.convert(exporter, engine, workspace.file(fused), out, type, row, report)
+        with track("convert") as progress:
+            return converting.convert(exporter, engine, workspace.file(fused), out, type, row, progress)
 
     return workspace.build_file("f16", make, made_from, run=run, type=type)
 
@@ -69,9 +69,9 @@ def convert_adapter(workspace: Workspace, made_from: str, run: str, base: AssetR
     """The adapter alone as a file, for programs that run it beside a file of the base."""
 
     def make(out: Path) -> converting.LoraFileCard:
-        with track("convert adapter") as report:
+        with track("convert adapter") as progress:
             files = workspace.file(base), workspace.file(adapter)
-            return converting.adapter(workspace.exporter(), *files, out, report)
+            return converting.adapter(workspace.exporter(), *files, out, progress)
 
     return workspace.build_file("adapter_file", make, made_from, run=run)
 
@@ -81,9 +81,9 @@ def importance(workspace: Workspace, made_from: str, run: str, fused: AssetRef, 
     """How much each column of the fused model's matrices matters to the train side."""
 
     def make(out: Path) -> weighing.ImportanceCard:
-        with track("importance") as report:
+        with track("importance") as progress:
             exporter = workspace.exporter()
-            return weighing.importance(exporter, workspace.file(fused), workspace.file(train), out, report)
+            return weighing.importance(exporter, workspace.file(fused), workspace.file(train), out, progress)
 
     return workspace.build_folder("importance", make, made_from, run=run)
 
@@ -103,8 +103,8 @@ def quantize(
     by = workspace.file(weighed) if weighed else None
 
     def make(out: Path) -> quantizing.GgufCard:
-        with track(f"quantize {type}") as report:
-            return quantizing.quantize(exporter, engine, workspace.file(first), out, type, by, row, report)
+        with track(f"quantize {type}") as progress:
+            return quantizing.quantize(exporter, engine, workspace.file(first), out, type, by, row, progress)
 
     return workspace.build_file("gguf", make, made_from, run=run, type=type)
 

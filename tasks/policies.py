@@ -21,8 +21,8 @@ from prefect.context import TaskRunContext
 from prefect.futures import PrefectFuture
 from prefect.runtime import flow_run, task_run
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
+from understudy.tasks import cluster, limits
 
-from tasks import cluster, limits
 from understudy import locks, registry
 from understudy.errors import Transient
 from understudy.interfaces import Source, Teacher

@@ -11,16 +11,17 @@ from prefect.artifacts import (
     create_markdown_artifact,
     create_table_artifact,
 )
+from understudy.tasks import live
+from understudy.tasks.live import key as _key
+from understudy.tasks.release import release
 
-from tasks import live
-from tasks.live import key as _key
-from tasks.release import release
-from understudy import cards, programs
-from understudy import estimate as estimates
 from understudy.calls.ledger import CallLedger
 from understudy.calls.model_teacher import CALLS, ModelTeacher
+from understudy.dataset import card
 from understudy.records import AssetRef, DatasetRefs, ModelRefs, Scorecard, ScoreRefs, Talk, TrialCard
-from understudy.report import evidence, hop_table, short, training
+from understudy.report import evidence, parity_table, short, training
+from understudy.serving import programs
+from understudy.stages import estimate as estimates
 from understudy.stages.describe import SUMMARY
 from understudy.workspace import Workspace
 
@@ -30,7 +31,7 @@ def dataset(workspace: Workspace, about: AssetRef) -> DatasetRefs:
     told = (workspace.file(about) / SUMMARY).read_text(encoding="utf-8")
     states = "\n".join(f"| {status} | {count} |" for status, count in workspace.ledger.counts().items())
     summary = f"{told}\n\n| talks | |\n|---|---|\n{states}"
-    workspace.save_card("dataset_card", cards.dataset(workspace.config, summary))
+    workspace.save_card("dataset_card", card.dataset(workspace.config, summary))
     create_markdown_artifact(
         key=_key(workspace, "dataset"),
         markdown=f"{summary}\n\nPermission: {workspace.config.permission}.",
@@ -98,11 +99,11 @@ def files(workspace: Workspace, model: ModelRefs) -> ModelRefs:
     return model
 
 
-def hops(workspace: Workspace, checked: AssetRef) -> None:
+def parity(workspace: Workspace, checked: AssetRef) -> None:
     """How far each file is from what was trained, and which are refused."""
     create_markdown_artifact(
-        key=_key(workspace, "hops"),
-        markdown=hop_table.markdown(workspace.read(checked)),
+        key=_key(workspace, "parity"),
+        markdown=parity_table.markdown(workspace.read(checked)),
         description="Adapter, fused model and files on the same held-out answers.",
     )
 

@@ -3,11 +3,12 @@
 from collections.abc import Iterator
 
 from prefect.artifacts import create_markdown_artifact
+from understudy.tasks import live, scoring
 
-from tasks import live, scoring
-from understudy import model_card, programs
 from understudy.records import AssetRef, DatasetRefs, DescriptionCard, ModelRefs, Scorecard, SplitPlan
-from understudy.refusals import report
+from understudy.runs import model_card
+from understudy.scoring.refusals import report
+from understudy.serving import programs
 from understudy.workspace import Workspace
 
 TALKS_ASKED = 20
@@ -19,11 +20,11 @@ def release(
 ) -> tuple[dict[str, str], list[str]]:
     """Write Modelfiles and card; returns type > why it is not offered, and the lines that say how to run the rest.
 
-    `summary` is the scorecard as markdown. It comes after the hop check, or nothing counts as refused.
+    `summary` is the scorecard as markdown. It comes after the parity check, or nothing counts as refused.
     """
     folder = workspace.file(model.adapter).parent
     found = report(folder)
-    refused = {hop.name: hop.refused for hop in found.hops if hop.refused} if found else {}
+    refused = {check.name: check.refused for check in found.checks if check.refused} if found else {}
     programs.modelfiles(workspace, model, dataset.train)
     about = model_card.About(
         config=workspace.config,
@@ -35,7 +36,7 @@ def release(
         counts=_counts(workspace, dataset),
         languages=list(_languages(workspace, dataset)),
         refused=refused,
-        hops=found,
+        parity=found,
     )
     workspace.save_card("model_card", model_card.write(about), run=model.run)
     lines = programs.how_to_run(workspace, model, refused)

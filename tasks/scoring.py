@@ -7,13 +7,13 @@ from typing import Any
 
 from prefect import task
 from prefect.utilities.annotations import quote
+from understudy.tasks import judging, policies, suites
+from understudy.tasks.candidates import Rows, train_rows
 
-from tasks import judging, policies, suites
-from tasks.candidates import Rows, train_rows
-from understudy import comparisons
 from understudy.interfaces import References
 from understudy.records import AssetRef, DatasetRefs, ModelRefs, Pair, Sample
 from understudy.report import page as pages
+from understudy.scoring import preferences
 from understudy.stages import evaluate as evaluating
 from understudy.stages import judge as judge_stage
 from understudy.workspace import Workspace
@@ -46,9 +46,9 @@ def scorecard(
     judged: AssetRef | None,
     rows: Rows,
 ) -> AssetRef:
-    """The scorecard of a run: samples, hops, what was `asked` beside them, a judge's verdicts and people's choices."""
+    """The scorecard of a run: samples, parity, suites, a judge's verdicts and people's choices."""
     extra = [list(samples), suites.identity(workspace), judge_stage.VERSION if judged else None]
-    extra.append([choice.model_dump(mode="json") for choice in comparisons.load(_folder(workspace, model.run))])
+    extra.append([choice.model_dump(mode="json") for choice in preferences.load(_folder(workspace, model.run))])
     return policies.made(
         score,
         "scorecard",
@@ -82,7 +82,7 @@ def score(
     """The scorecard and its page; the scorecard is written last."""
     if found := policies.ready("scorecard", workspace, made_from, {"run": run}):
         return found
-    against, people = references(workspace, dataset, rows), comparisons.load(_folder(workspace, run))
+    against, people = references(workspace, dataset, rows), preferences.load(_folder(workspace, run))
     said: dict[str, Sequence[Sample]] = {name: workspace.rows(ref) for name, ref in samples.items()}
     card = evaluating.score(
         workspace.config.name,
@@ -100,10 +100,10 @@ def score(
             retrieval=suites.retrieved(workspace, asked),
             drift=suites.drifts(workspace, asked),
             judge=judging.scored(
-                workspace, judged, rows, comparisons.by_pair(people, evaluating.TUNED, evaluating.BASE)
+                workspace, judged, rows, preferences.by_pair(people, evaluating.TUNED, evaluating.BASE)
             ),
             adapter=workspace.read(model.adapter),
-            hops=workspace.read(checked),
+            parity=workspace.read(checked),
         ),
     )
     page = pages.page(

@@ -7,14 +7,15 @@ from typing import Any
 
 from prefect import task
 from prefect.utilities.annotations import quote
+from understudy.tasks import policies
+from understudy.tasks.candidates import Rows, kept_file
 
-from tasks import policies
-from tasks.candidates import Rows, kept_file
-from understudy import registry, store, suites
+from understudy import registry, store
 from understudy.progress import track
 from understudy.records import AssetRef, Divergence, Drift, Message, ModelRefs, Record, Sample, SuiteAnswers
+from understudy.scoring import suites
+from understudy.scoring.suites import conversations, retrieval
 from understudy.stages.evaluate import BASE, TUNED, Outcomes
-from understudy.suites import conversations, retrieval
 from understudy.workspace import Workspace
 
 QUICK = 4
@@ -75,12 +76,12 @@ def ask(
     prompts, choices, given = _prompts(workspace), _choices(workspace), _given(workspace)
     files = workspace.file(model), workspace.file(adapter) if adapter else None
     engine = workspace.engine("mlx", kept=kept_file(workspace, place, model, adapter))
-    with track(f"suites {candidate}") as report:
-        said = engine.complete(*files, [prompt.conversation for prompt in prompts], suites.MAX_TOKENS, report)
+    with track(f"suites {candidate}") as progress:
+        said = engine.complete(*files, [prompt.conversation for prompt in prompts], suites.MAX_TOKENS, progress)
         texts = engine.complete(
-            *files, [retrieval.conversation(item) for item in given], workspace.config.evaluate.max_tokens, report
+            *files, [retrieval.conversation(item) for item in given], workspace.config.evaluate.max_tokens, progress
         )
-        log_p = engine.likelihoods(*files, [(choice.conversation, choice.answers) for choice in choices], report)
+        log_p = engine.likelihoods(*files, [(choice.conversation, choice.answers) for choice in choices], progress)
     answers = SuiteAnswers(
         said={prompt.id: one.text for prompt, one in zip(prompts, said, strict=True)},
         retrieved={item.item_id: one.text for item, one in zip(given, texts, strict=True)},
@@ -111,12 +112,12 @@ def drift(
     ]
     # An empty answer has nothing but its end token to differ in, and a base that says nothing says it always.
     heard = [one for one in answered if one[3].strip()]
-    with track("drift") as report:
+    with track("drift") as progress:
         apart = workspace.engine("mlx").divergence(
             workspace.file(model.base),
             workspace.file(model.adapter),
             [[*asked, Message(role="assistant", content=text)] for _, _, asked, text in heard],
-            report,
+            progress,
         )
     found_out = [
         Drift(kind=kind, name=name, divergence=one) for (kind, name, _, _), one in zip(heard, apart, strict=True)
@@ -131,7 +132,7 @@ def outcomes(workspace: Workspace, found: dict[str, AssetRef]) -> dict[str, dict
     for name, answers in said.items():
         marks = {
             "instructions": suites.passed(_few(workspace, suites.instructions()), answers.said),
-            "stays_itself": suites.passed(_few(workspace, suites.stay_yourself()), answers.said),
+            "off_topic": suites.passed(_few(workspace, suites.off_topic()), answers.said),
             "choices": suites.chosen(_choices(workspace), answers.log_p),
         }
         for suite, passed in marks.items():
@@ -171,7 +172,7 @@ def _given(workspace: Workspace) -> list[retrieval.RetrievalItem]:
 
 
 def _prompts(workspace: Workspace) -> list[suites.Prompt]:
-    return [*_few(workspace, suites.instructions()), *_few(workspace, suites.stay_yourself())]
+    return [*_few(workspace, suites.instructions()), *_few(workspace, suites.off_topic())]
 
 
 def _choices(workspace: Workspace) -> Sequence[suites.Choice]:
@@ -196,5 +197,5 @@ def _digest_of(quick: bool, marks: bool) -> str:
         for item in items[::step]:
             yield item.model_dump(mode="json", exclude=None if marks else {"checks"})
 
-    asked = (suites.instructions(), suites.stay_yourself(), suites.choices())
+    asked = (suites.instructions(), suites.off_topic(), suites.choices())
     return store.fingerprint(suites.MAX_TOKENS, [list(plain(items)) for items in asked])

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from prefect import task
+from understudy.tasks import cluster, policies
 
-from tasks import cluster, policies
-from understudy import imported
+from understudy.channel import imported
+from understudy.channel.ledger import Ledger, Row
 from understudy.errors import Blocked, SourceError, TeacherError, Transient
 from understudy.interfaces import Source
-from understudy.ledger import Ledger, Row
 from understudy.progress import track
 from understudy.records import Document, Entry, Talk
 from understudy.stages import collect as collecting
@@ -112,8 +112,8 @@ def ask_ahead(workspace: Workspace, entries: list[Entry], until: Pass) -> int:
         if until == "answers" and set(chain) == {"document", "questions"}:
             document, questions = workspace.read(chain["document"]), workspace.read(chain["questions"])
             wanted += generating.requests(document, questions, teacher)
-    with track(f"batch of {until}") as report:
-        return teacher.ahead(wanted, report)
+    with track(f"batch of {until}") as progress:
+        return teacher.ahead(wanted, progress)
 
 
 def _collected(workspace: Workspace, entry: Entry) -> bool:

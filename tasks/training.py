@@ -3,11 +3,12 @@
 from pathlib import Path
 
 from prefect import task
+from understudy.tasks import live, policies, publish
 
-from tasks import live, policies, publish
-from understudy import registry, run_record, trials
+from understudy import registry
 from understudy.progress import track
 from understudy.records import AssetRef, DatasetRefs, TrialCard
+from understudy.runs import run_record, trials
 from understudy.stages import train as training
 from understudy.stages import tune as tuning
 from understudy.workspace import Workspace
@@ -23,7 +24,7 @@ def train(
     around = run_record.surroundings()
 
     def make(out: Path) -> training.AdapterCard:
-        with policies.only_training(), track("train") as report:
+        with policies.only_training(), track("train") as progress:
             return training.train(
                 workspace.plugin("trainer"),
                 workspace.file(base),
@@ -31,12 +32,12 @@ def train(
                 workspace.file(dataset.valid),
                 out,
                 workspace.config.seed,
-                live.LiveLosses(workspace, out, report),
+                live.LiveLosses(workspace, out, progress),
             )
 
     adapter = workspace.build_folder("adapter", make, made_from, run=run)
-    record = run_record.written(workspace, around, run, base, dataset, tried, adapter)
-    workspace.save("run", [record], made_from, run=run)
+    found = run_record.written(workspace, around, run, base, dataset, tried, adapter)
+    workspace.save("run", [found], made_from, run=run)
     return adapter
 
 
@@ -47,7 +48,7 @@ def tune(
     """The losses of one short training; made where the real one will be, from the same rows in the same order."""
 
     def make(out: Path) -> TrialCard:
-        with policies.only_training(), track(f"tune {learning_rate:g}") as report:
+        with policies.only_training(), track(f"tune {learning_rate:g}") as progress:
             return tuning.trial(
                 workspace.plugin("trainer"),
                 learning_rate,
@@ -57,7 +58,7 @@ def tune(
                 workspace.file(dataset.valid),
                 out,
                 workspace.config.seed,
-                report,
+                progress,
             )
 
     return workspace.build_folder("trial", make, made_from, trial=trial)

@@ -8,14 +8,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from understudy import champion, forgetting, imported, locks, mirror, publishing, text, using
+from understudy import locks, mirror
 from understudy.calls import recording
 from understudy.calls.ledger import CallLedger
 from understudy.calls.model_teacher import CALLS, RECORDING
+from understudy.channel import forgetting, imported
+from understudy.channel.ledger import URL_FILE, Ledger, Row
+from understudy.cli import publish
 from understudy.errors import UnderstudyError
-from understudy.ledger import URL_FILE, Ledger, Row
 from understudy.mirror import shared
+from understudy.runs import champion, find
 from understudy.sources.youtube import PREFIX
+from understudy.text import words
 
 ROOT = Path(__file__).resolve().parents[1]
 ABOUT = "Look after a channel's talks and models. What makes them is `python flows/main.py`."
@@ -57,7 +61,7 @@ def parser() -> argparse.ArgumentParser:
     for name, what in USES.items():
         use = commands.add_parser(name, help=what, description=f"{what[0].upper()}{what[1:]}. {WHICH}")
         use.add_argument("model", nargs="?", metavar="MODEL", help="CHANNEL, CHANNEL/RUN or a GGUF file")
-        use.add_argument("--force", action="store_true", help="also a file that the hop check refused")
+        use.add_argument("--force", action="store_true", help="also a file that the parity check refused")
     use.add_argument("--port", type=int, default=8080, help="on 127.0.0.1 (default: 8080; 0: any free one)")
     _comparisons(commands)
     out = commands.add_parser(
@@ -133,7 +137,7 @@ def main(arguments: list[str] | None = None) -> int:  # noqa: PLR0912 - one bran
         if asked.command == "status":
             return status(data, asked.channel, asked.json)
         if asked.command == "doctor":
-            from understudy.doctor import as_json, doctor
+            from understudy.cli.doctor import as_json, doctor
 
             print(as_json(asked.home) if asked.json else doctor(asked.home))
             return 0
@@ -144,14 +148,14 @@ def main(arguments: list[str] | None = None) -> int:  # noqa: PLR0912 - one bran
         if asked.command == "publish":
             private, channel = not asked.public, asked.channel
             how: dict[str, Any] = {"run": asked.run, "private": private, "yes": asked.yes, "force": asked.force}
-            return publishing.publish(models, channel, asked.repo, **how)
+            return publish.publish(models, channel, asked.repo, **how)
         if asked.command == "review":
-            from understudy.review.server import review
+            from understudy.web.review.server import review
 
             _folder(data, asked.channel)
             return review(data, asked.channel)
         if asked.command == "rerun":
-            from understudy.rerun import rerun
+            from understudy.cli.rerun import rerun
 
             print(rerun(asked.home.resolve(), asked.run, asked.channel, asked.out))
             return 0
@@ -196,7 +200,7 @@ def status(data: Path, channel: str | None, as_json: bool) -> int:
             again = f"  next try {told['next_try']}" if told["next_try"] else ""
             print(f"  {state:<16} {told['talks']:>6}{again}")
             for reason, talks in told["reasons"].items():
-                print(f"      {talks:>6}  {text.one_line(reason, 100)}")
+                print(f"      {talks:>6}  {words.one_line(reason, 100)}")
     return 0
 
 
@@ -212,7 +216,7 @@ def retry(ledger: Ledger, ids: list[str]) -> int:
 
 def bring_in(path: Path, data: Path, channel: str) -> int:
     """Copy caption files into the channel; says of each one left out why."""
-    if text.slug(channel) != channel:
+    if words.slug(channel) != channel:
         raise UnderstudyError(f"{channel!r} is no channel name: lower-case letters, digits and hyphens")
     if not path.exists():
         raise UnderstudyError(f"there is no file or folder {str(path)!r}")
@@ -262,7 +266,7 @@ def _agreed(question: str) -> bool:
 
 def rollback(models: Path, channel: str, to: str | None) -> int:
     """Make an earlier champion the champion again."""
-    if text.slug(channel) != channel:
+    if words.slug(channel) != channel:
         raise UnderstudyError(f"{channel!r} is no channel name: lower-case letters, digits and hyphens")
     reign = champion.rollback(models / channel, to)
     print(f"{channel} uses {reign.run} from now on, no longer {reign.before or 'the newest run'}")
@@ -271,7 +275,7 @@ def rollback(models: Path, channel: str, to: str | None) -> int:
 
 def use(models: Path, model: str | None, port: int | None, force: bool) -> int:
     """Chat with a model in the terminal, or serve it on `port`."""
-    file = using.gguf(models, model, force)
+    file = find.gguf(models, model, force)
     if port is None:
         from understudy.serving.chat import chat
 
@@ -283,14 +287,14 @@ def use(models: Path, model: str | None, port: int | None, force: bool) -> int:
 
 def beside(asked: argparse.Namespace) -> int:
     """Compare answers blind, or two scorecards."""
-    from understudy import comparing
+    from understudy.cli import compare
 
     home = asked.home.resolve()
     if asked.command == "compare-runs":
-        return comparing.compare_runs(home / "models", asked.first, asked.second, asked.json, asked.html)
+        return compare.compare_runs(home / "models", asked.first, asked.second, asked.json, asked.html)
     if len(asked.model) > 2:
         raise UnderstudyError(f"{len(asked.model)} models are named; name one run, or two GGUF files")
-    return comparing.compare(home, asked.model, asked.pairs, asked.port, asked.channel)
+    return compare.compare(home, asked.model, asked.pairs, asked.port, asked.channel)
 
 
 def _counted(ledger: Ledger) -> dict[str, dict[str, object]]:
@@ -309,7 +313,7 @@ def _rows(ledger: Ledger, ids: list[str]) -> list[Row]:
 
 def _folder(data: Path, channel: str) -> Path:
     found = {f.parent.name for name in ("ledger.sqlite", URL_FILE) for f in data.glob(f"*/{name}")}
-    if text.slug(channel) != channel or channel not in found:
+    if words.slug(channel) != channel or channel not in found:
         known = ", ".join(sorted(found)) or "none yet"
         raise UnderstudyError(f"no channel {channel!r} under {data}; there are: {known}")
     return data / channel

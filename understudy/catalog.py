@@ -68,7 +68,7 @@ CATALOG: dict[str, Asset] = {
     "suites": Asset(records.SuiteAnswers, "models/{place}/suites.json", "evaluate"),
     "drift": Asset(records.Drift, "models/{channel}/{run}/drift.jsonl", "evaluate"),
     "judgements": Asset(records.Judged, "models/{channel}/{run}/judgements.jsonl", "judge"),
-    "hops": Asset(records.HopReport, "models/{channel}/{run}/hops.json", "hops", ("seed",)),
+    "parity": Asset(records.ParityReport, "models/{channel}/{run}/parity.json", "parity", ("seed",)),
     "scorecard": Asset(records.Scorecard, "models/{channel}/{run}/scorecard.json", "evaluate", ("evaluate", "seed")),
     "report": Asset(None, "models/{channel}/{run}/report.html", "evaluate"),
     "model_card": Asset(None, "models/{channel}/{run}/README.md", "evaluate"),

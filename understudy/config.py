@@ -78,7 +78,7 @@ class Config(Settings):
     @field_validator("ledger")
     @classmethod
     def _can_be_a_ledger(cls, url: str | None) -> str | None:
-        from understudy import ledger_postgres
+        from understudy.channel import ledger_postgres
 
         if url is not None and (problem := ledger_postgres.problem(url)):
             raise ValueError(problem)

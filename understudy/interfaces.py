@@ -33,7 +33,7 @@ from understudy.records import (
 )
 
 
-class Report(Protocol):
+class Progress(Protocol):
     """How long work tells how far it is. Cheap: may be called a thousand times a second."""
 
     def __call__(self, done: int, total: int, note: str = "") -> None:
@@ -118,7 +118,7 @@ class Teacher(Protocol):
     def begin(self, folder: Path) -> None:
         """Keep replies and what they cost in `folder` (the channel's) from now on. Raises TeacherStopped."""
 
-    def ahead(self, requests: Iterable[TeacherRequest], report: Report) -> int:
+    def ahead(self, requests: Iterable[TeacherRequest], progress: Progress) -> int:
         """Have the replies to `requests` ready, where it `batches`; returns how many are. May take a day."""
 
     def window(self) -> int | None:
@@ -156,7 +156,7 @@ class Base(Protocol):
     def problems(self) -> list[str]:
         """What makes this base unusable, one sentence each; downloads nothing."""
 
-    def prepare(self, talks: Iterable[str], out: Path, seed: int, report: Report) -> BaseCard:
+    def prepare(self, talks: Iterable[str], out: Path, seed: int, progress: Progress) -> BaseCard:
         """Fill the empty folder `out` with a Hugging Face model, tokenizer and chat template."""
 
 
@@ -166,13 +166,13 @@ class Trainer(Protocol):
     def problems(self) -> list[str]:
         """What keeps this machine from training with these options, one sentence each."""
 
-    def train(self, base: Path, train: Path, valid: Path, out: Path, seed: int, report: Report) -> AdapterCard:
+    def train(self, base: Path, train: Path, valid: Path, out: Path, seed: int, progress: Progress) -> AdapterCard:
         """Tune `base` on chat rows and fill folder `out` with the adapter and metrics.jsonl.
 
         `out` may hold what a killed run left: go on from it where possible.
         """
 
-    def fuse(self, base: Path, adapter: Path, out: Path, report: Report) -> FusedCard:
+    def fuse(self, base: Path, adapter: Path, out: Path, progress: Progress) -> FusedCard:
         """Merge the adapter into the base and fill the empty folder `out` (Hugging Face layout)."""
 
 
@@ -182,25 +182,25 @@ class Exporter(Protocol):
     def settle(self, model: Path) -> bool:
         """Switch thinking off, and pin the date, in the chat template of a folder; True when that changed it."""
 
-    def convert(self, model: Path, out: Path, type: str, report: Report) -> None:
+    def convert(self, model: Path, out: Path, type: str, progress: Progress) -> None:
         """Write the Hugging Face folder `model` as one file, its matrices as F16, BF16 or Q8_0. Raises ExportError."""
 
     def knows(self, model: Path) -> bool:
         """Whether it can write this kind of model without another program, and so an adapter of it."""
 
-    def adapter(self, base: Path, adapter: Path, out: Path, report: Report) -> None:
+    def adapter(self, base: Path, adapter: Path, out: Path, progress: Progress) -> None:
         """Write the LoRA weights in folder `adapter` as a file that goes with a file of `base`. Raises ExportError."""
 
-    def quantize(self, source: Path, out: Path, type: str, importance: Path | None, report: Report) -> None:
+    def quantize(self, source: Path, out: Path, type: str, importance: Path | None, progress: Progress) -> None:
         """Write `source` again with smaller weights of `type`; `importance` is a folder. Raises ExportError."""
 
-    def importance(self, model: Path, rows: Path, out: Path, report: Report) -> ImportanceCard:
+    def importance(self, model: Path, rows: Path, out: Path, progress: Progress) -> ImportanceCard:
         """Fill folder `out` with what `quantize` weighs by, from chat rows read by `model`. Raises ExportError."""
 
     def describe(self, file: Path, type: str) -> tuple[dict[str, int], float, list[str]]:
         """Tensors per type, bits per weight, and which tensors could not be `type`: read back. Raises ExportError."""
 
-    def round_trip(self, model: Path, file: Path, report: Report) -> TemplateCheck:
+    def round_trip(self, model: Path, file: Path, progress: Progress) -> TemplateCheck:
         """How conversations are rendered by the folder `model` and by `file`. Raises ExportError, WorkerFailed."""
 
 
@@ -214,7 +214,7 @@ class Engine(Protocol):
         rows: Sequence[tuple[Pair, ChatExample]],
         answers: int,
         max_tokens: int,
-        report: Report,
+        progress: Progress,
     ) -> list[Sample]:
         """Score every row; let the model answer the first `answers` of them, greedily, up to `max_tokens`."""
 
@@ -224,7 +224,7 @@ class Engine(Protocol):
         adapter: Path | None,
         conversations: Sequence[Sequence[Message]],
         max_tokens: int,
-        report: Report,
+        progress: Progress,
     ) -> list[Completion]:
         """What follows each conversation, greedily, thinking off; what was said before is not generated again."""
 
@@ -233,12 +233,12 @@ class Engine(Protocol):
         model: Path,
         adapter: Path | None,
         choices: Sequence[tuple[Sequence[Message], Sequence[str]]],
-        report: Report,
+        progress: Progress,
     ) -> list[list[float]]:
         """The sum of log p of each candidate answer to each conversation, without the end token."""
 
     def divergence(
-        self, model: Path, adapter: Path, conversations: Sequence[Sequence[Message]], report: Report
+        self, model: Path, adapter: Path, conversations: Sequence[Sequence[Message]], progress: Progress
     ) -> list[Divergence]:
         """KL(model with adapter || model) over the answer each conversation ends with."""
 
@@ -260,18 +260,18 @@ class RowCompared(NamedTuple):
     reference_nll: float
     nll: float
     kl: float
-    same_top: int
+    top1_agreement: int
 
 
 class Compared(NamedTuple):
-    """All rows of one hop."""
+    """All rows of one check."""
 
     rows: list[RowCompared]
     exact: bool
     """False when the divergence is a lower bound, from the likeliest tokens only."""
 
 
-Compare = Callable[[Candidate, Candidate, Sequence[tuple[Pair, ChatExample]], Report], Compared]
+Compare = Callable[[Candidate, Candidate, Sequence[tuple[Pair, ChatExample]], Progress], Compared]
 """(reference, candidate, rows, report). Raises ExportError when they cannot be compared, and says why."""
 
 

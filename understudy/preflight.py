@@ -10,8 +10,8 @@ from understudy import locks, memory
 from understudy.bases.known import known
 from understudy.calls import judging, verifying
 from understudy.errors import AssetError, ConfigError
+from understudy.scoring.suites import retrieval
 from understudy.stages import augment
-from understudy.suites import retrieval
 from understudy.workspace import Workspace
 
 FREE_BYTES = 500 * 1000 * 1000

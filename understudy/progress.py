@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-from understudy.interfaces import Report
+from understudy.interfaces import Progress
 
 log = logging.getLogger("understudy")
 
@@ -66,16 +66,16 @@ def remaining(elapsed_seconds: float, done: int, total: int) -> str:
 
 
 @contextmanager
-def track(stage: str) -> Iterator[Report]:
-    """A `Report` that feeds every sink while `stage` runs."""
+def track(stage: str) -> Iterator[Progress]:
+    """A `Progress` that feeds every sink while `stage` runs."""
     began, failed = time.monotonic(), True
 
-    def report(done: int, total: int, note: str = "") -> None:
+    def progress(done: int, total: int, note: str = "") -> None:
         for sink in SINKS:
             sink.update(stage, done, total, note)
 
     try:
-        yield report
+        yield progress
         failed = False
     finally:
         for sink in SINKS:

@@ -94,25 +94,25 @@ class AugmentSettings(Settings):
         return self.asks_teacher or bool(self.replay)
 
 
-class HopLimit(Settings):
+class ParityLimit(Settings):
     """How far a file may be from the one it was made of, on held-out answers."""
 
     nll_change: float = Field(gt=0, description="nats per answer token, either way")
     kl: float = Field(gt=0, description="mean KL divergence per answer token, in nats")
-    same_top: float = Field(ge=0, le=1, description="least share of tokens with the same likeliest one")
+    top1_agreement: float = Field(ge=0, le=1, description="least share of tokens with the same likeliest one")
 
 
 class LimitSettings(Settings):
     """When a file is refused. Beside the anchors of llama.cpp's own tables there is room for small models."""
 
-    fused: HopLimit = HopLimit(nll_change=0.01, kl=0.01, same_top=0.97)
-    f16: HopLimit = HopLimit(nll_change=0.02, kl=0.01, same_top=0.97)
-    q8: HopLimit = HopLimit(nll_change=0.02, kl=0.01, same_top=0.95)
-    q6: HopLimit = HopLimit(nll_change=0.02, kl=0.05, same_top=0.92)
-    q5: HopLimit = HopLimit(nll_change=0.05, kl=0.05, same_top=0.9)
-    q4: HopLimit = HopLimit(nll_change=0.05, kl=0.15, same_top=0.85)
-    q3: HopLimit = HopLimit(nll_change=0.1, kl=0.3, same_top=0.75)
-    q2: HopLimit = HopLimit(nll_change=0.2, kl=0.5, same_top=0.6)
+    fused: ParityLimit = ParityLimit(nll_change=0.01, kl=0.01, top1_agreement=0.97)
+    f16: ParityLimit = ParityLimit(nll_change=0.02, kl=0.01, top1_agreement=0.97)
+    q8: ParityLimit = ParityLimit(nll_change=0.02, kl=0.01, top1_agreement=0.95)
+    q6: ParityLimit = ParityLimit(nll_change=0.02, kl=0.05, top1_agreement=0.92)
+    q5: ParityLimit = ParityLimit(nll_change=0.05, kl=0.05, top1_agreement=0.9)
+    q4: ParityLimit = ParityLimit(nll_change=0.05, kl=0.15, top1_agreement=0.85)
+    q3: ParityLimit = ParityLimit(nll_change=0.1, kl=0.3, top1_agreement=0.75)
+    q2: ParityLimit = ParityLimit(nll_change=0.2, kl=0.5, top1_agreement=0.6)
     ended_drop: float = Field(
         default=0.1, ge=0, le=1, description="by how much fewer answers may end by themselves than the adapter's"
     )
@@ -122,7 +122,7 @@ class LimitSettings(Settings):
     @classmethod
     def _the_rest_by_default(cls, value: Any, info: ValidationInfo) -> Any:
         usual = cls.model_fields[str(info.field_name)].default
-        return usual.model_dump() | value if isinstance(value, dict) and isinstance(usual, HopLimit) else value
+        return usual.model_dump() | value if isinstance(value, dict) and isinstance(usual, ParityLimit) else value
 
 
 def _off(value: Any) -> Any:
@@ -178,7 +178,8 @@ class EvaluateSettings(Settings):
         default=PluginSpec(use="none"), description="a teacher that compares blind; of another family than the teacher"
     )
     retrieval: Path | None = Field(
-        default=None, description="JSONL of questions with texts to answer from; see understudy.suites.retrieval"
+        default=None,
+        description="JSONL of questions with texts to answer from; see understudy.scoring.suites.retrieval",
     )
     suites: Literal["quick"] | bool = Field(
         default=True, description="ask instructions, multiple choice, off-topic prompts too; quick: every fourth"

@@ -19,19 +19,19 @@ from pathlib import Path
 from typing import IO, Any
 
 from understudy.errors import WorkerFailed
-from understudy.interfaces import Report
+from understudy.interfaces import Progress
 
 LOG_LINES_SHOWN = 12
 running: set[subprocess.Popen[str]] = set()
 
 
-def call(module: str, job: dict[str, Any], log: Path, report: Report) -> dict[str, Any]:
+def call(module: str, job: dict[str, Any], log: Path, progress: Progress) -> dict[str, Any]:
     """Run `python -m module` on `job` and return its result. Raises WorkerFailed."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("a", encoding="utf-8") as errors:
         process = start(module, errors)
         try:
-            result = _converse(process, job, report)
+            result = _converse(process, job, progress)
         finally:
             stop(process)
             running.discard(process)
@@ -62,17 +62,17 @@ def stop_all() -> None:
         stop(process)
 
 
-def serve(run: Callable[[dict[str, Any], Report], dict[str, Any]]) -> None:
+def serve(run: Callable[[dict[str, Any], Progress], dict[str, Any]]) -> None:
     """The worker's side: read the job, run it, write the result."""
     lines = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
     os.dup2(2, 1)  # anything a library prints must not end up between the lines of JSON
     job = json.loads(sys.stdin.readline())
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
-    def report(done: int, total: int, note: str = "") -> None:
+    def progress(done: int, total: int, note: str = "") -> None:
         lines.write(json.dumps({"progress": [done, total, note]}) + "\n")
 
-    lines.write(json.dumps({"result": run(job, report)}) + "\n")
+    lines.write(json.dumps({"result": run(job, progress)}) + "\n")
     lines.flush()
 
 
@@ -98,7 +98,7 @@ def environment() -> dict[str, str]:
     )
 
 
-def _converse(process: subprocess.Popen[str], job: dict[str, Any], report: Report) -> dict[str, Any] | None:
+def _converse(process: subprocess.Popen[str], job: dict[str, Any], progress: Progress) -> dict[str, Any] | None:
     result = None
     assert process.stdin and process.stdout
     try:
@@ -109,7 +109,7 @@ def _converse(process: subprocess.Popen[str], job: dict[str, Any], report: Repor
     for line in process.stdout:
         message = json.loads(line)
         if "progress" in message:
-            report(*message["progress"])
+            progress(*message["progress"])
         else:
             result = message["result"]
     return result if process.wait() == 0 else None

@@ -13,17 +13,19 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from understudy import imported, registry, store, trials
+from understudy import registry, store
 from understudy.calls import judging
 from understudy.catalog import CATALOG
+from understudy.channel import imported
+from understudy.channel.ledger import Ledger
 from understudy.config import Config
 from understudy.errors import ConfigError, Unreachable
 from understudy.interfaces import Engine, Exporter
-from understudy.ledger import Ledger
 from understudy.mirror import shared as shares
 from understudy.records import AssetRef, DatasetRefs, Entry, ModelRefs, Record
+from understudy.runs import trials
 from understudy.sections import PluginSpec, VerifySpec
-from understudy.text import slug
+from understudy.text.words import slug
 
 log = logging.getLogger("understudy.workspace")
 

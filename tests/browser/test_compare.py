@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from tests.browser.chromium import Browser, browser, needs_chromium
-from understudy import comparisons
-from understudy.compare import Duel, Sitting, draw
-from understudy.loopback import PageServer
 from understudy.records import Judged
+from understudy.scoring import preferences
+from understudy.web.compare import Duel, Sitting, draw
+from understudy.web.loopback import PageServer
 
 __all__ = ["browser"]
 pytestmark = needs_chromium
@@ -54,10 +54,10 @@ def test_a_person_gets_to_the_result_by_keys_alone(page: Browser, tmp_path: Path
     assert "tuned was chosen in 18 of 18 decided pairs" in said and "you prefer tuned" in said
     assert "The judge agrees with you on 90 % of 20 questions" in said
     page.shoot("compare-result")
-    assert len(comparisons.load(tmp_path)) == 20
+    assert len(preferences.load(tmp_path)) == 20
     page.press("Backspace")
     page.until("document.querySelector('#place').textContent === 'Pair 20 of 20'")
-    assert len(comparisons.load(tmp_path)) == 19
+    assert len(preferences.load(tmp_path)) == 19
     assert not page.complaints
 
 

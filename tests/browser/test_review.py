@@ -8,8 +8,8 @@ import pytest
 from tests.browser.chromium import Browser, browser, needs_chromium
 from tests.unit.pairs import pair
 from understudy import store
-from understudy.decisions import load
-from understudy.review.server import Server, serve
+from understudy.channel.decisions import load
+from understudy.web.review.server import Server, serve
 
 HOSTILE = "<img src=x onerror=alert(1)> **bold**\n\n- one\n- two\n\n```\nwider than a phone " + "x" * 99
 

@@ -6,9 +6,9 @@ import pytest
 
 from tests.flows.conftest import ROOT
 from tests.unit.pairs import pair
-from understudy import champion
 from understudy.config import load
 from understudy.records import AssetRef, Challenge, DatasetRefs, FusedCard, ModelRefs, Pair, Sample, ScoreRefs
+from understudy.runs import champion
 from understudy.stages import split as splitting
 from understudy.workspace import Workspace
 
@@ -40,7 +40,7 @@ def dataset(found: Workspace) -> DatasetRefs:
 
 def run(found: Workspace, rows: DatasetRefs, name: str, nll: float, tokens: int = 10) -> tuple[ModelRefs, ScoreRefs]:
     """A finished run whose fused model gives every held-out answer `nll` nats."""
-    from tasks import candidates
+    from understudy.tasks import candidates
 
     def fill(out: Path) -> FusedCard:
         (out / "weights").write_text(name)
@@ -59,8 +59,7 @@ def run(found: Workspace, rows: DatasetRefs, name: str, nll: float, tokens: int 
 
 def decided(found: Workspace, rows: DatasetRefs, made: tuple[ModelRefs, ScoreRefs]) -> Challenge:
     from prefect import flow
-
-    from tasks import champion as deciding
+    from understudy.tasks import champion as deciding
 
     @flow
     def decide() -> Challenge:
@@ -103,8 +102,7 @@ def test_what_one_rolled_back_from_or_what_has_no_good_file_is_refused(workspace
 
 def test_training_again_is_worth_it_only_with_enough_new_rows(workspace: Workspace) -> None:
     from prefect import flow
-
-    from tasks import champion as deciding
+    from understudy.tasks import champion as deciding
 
     rows, models = dataset(workspace), workspace.home / "models/tea"
     told: list[AssetRef | str | None] = [deciding.why_train(workspace)]

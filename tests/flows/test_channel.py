@@ -51,7 +51,7 @@ def workspace(youtube: YouTube, home: Path, **source: Any) -> Workspace:
 
 def run(found: Workspace) -> dict[str, int]:
     """Build the dataset; returns talks per status."""
-    from flows.pipeline import pipeline
+    from understudy.flows.pipeline import pipeline
 
     pipeline(config=found.config, home=found.home, only="dataset")
     return found.ledger.counts()

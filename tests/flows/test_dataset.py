@@ -12,7 +12,7 @@ from tests.fixtures.teacher_http import Exchange, Request
 from tests.fixtures.teacher_server import Plan, TeacherServer
 from tests.flows.conftest import ROOT
 from tests.unit.calls.test_verifying import JudgeServer, Said, entry, reply_of
-from understudy import decisions
+from understudy.channel import decisions
 from understudy.config import load
 from understudy.errors import ConfigError
 from understudy.records import Pair, SplitPlan
@@ -38,7 +38,7 @@ def workspace(talks: Path, **changes: Any) -> Workspace:
 
 
 def run(found: Workspace) -> list[Pair]:
-    from flows.pipeline import pipeline
+    from understudy.flows.pipeline import pipeline
 
     pipeline(config=found.config, home=found.home, only="dataset")
     ref = found.current("pairs")
@@ -112,7 +112,7 @@ def test_no_held_out_row_is_ever_trained_on_however_the_channel_grows(talks: Pat
 
 
 def test_variants_need_a_teacher_that_writes(talks: Path) -> None:
-    from flows.pipeline import pipeline
+    from understudy.flows.pipeline import pipeline
 
     found = workspace(talks, **{"augment.paraphrases": 1})
     with pytest.raises(ConfigError, match="written by a model, and this teacher is none"):

@@ -22,9 +22,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 import yaml
+from understudy.deployments import browser, processes, server
+from understudy.tasks.server import answers
 
-from deployments import browser, processes, server
-from tasks.server import answers
 from tests.flows.conftest import ROOT
 from tests.flows.machine import descendants
 

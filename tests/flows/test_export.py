@@ -1,8 +1,7 @@
 """Laws of how the quantizations are started."""
 
 import pytest
-
-from tasks.model import side_by_side
+from understudy.tasks.model import side_by_side
 
 TYPES = ["Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q2_K"]
 

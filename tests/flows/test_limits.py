@@ -4,8 +4,8 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate
 from prefect.concurrency.sync import concurrency
+from understudy.tasks import limits
 
-from tasks import limits
 from understudy.errors import Busy
 
 pytestmark = pytest.mark.usefixtures("prefect_server")

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("prefect_server")
 @pytest.fixture(scope="module")
 def first(tmp_path_factory: pytest.TempPathFactory, prefect_server: None) -> tuple[Workspace, Any]:
     """The finished tiny run."""
-    from flows.pipeline import pipeline
+    from understudy.flows.pipeline import pipeline
 
     config = load(ROOT / "deployments/presets/demo.yaml", TINY)
     home = tmp_path_factory.mktemp("home")
@@ -62,7 +62,7 @@ def test_every_asset_is_there_and_the_scorecard_compares(first: tuple[Workspace,
 
 
 def test_a_second_run_writes_nothing_and_everything_is_cached(first: tuple[Workspace, Any]) -> None:
-    from flows.pipeline import pipeline
+    from understudy.flows.pipeline import pipeline
 
     workspace, outcome = first
     before = files_under(workspace.home)
@@ -77,8 +77,7 @@ def test_without_prefects_memory_what_is_fresh_is_still_not_made_again(
     first: tuple[Workspace, Any], tmp_path: Path
 ) -> None:
     from prefect.settings import PREFECT_RESULTS_LOCAL_STORAGE_PATH, temporary_settings
-
-    from flows.pipeline import pipeline
+    from understudy.flows.pipeline import pipeline
 
     workspace, outcome = first
     before = files_under(workspace.home)
@@ -89,8 +88,7 @@ def test_without_prefects_memory_what_is_fresh_is_still_not_made_again(
 
 def test_what_prefect_remembers_never_wins_over_the_disk(first: tuple[Workspace, Any], tmp_path: Path) -> None:
     from prefect.settings import PREFECT_RESULTS_LOCAL_STORAGE_PATH, temporary_settings
-
-    from flows.pipeline import pipeline
+    from understudy.flows.pipeline import pipeline
 
     workspace, outcome = first
     samples = workspace.home / workspace.path("samples", run=outcome.model.run, candidate="base")
@@ -106,7 +104,7 @@ def test_what_prefect_remembers_never_wins_over_the_disk(first: tuple[Workspace,
 
 
 def test_what_was_deleted_or_cut_short_is_made_again_and_nothing_else(first: tuple[Workspace, Any]) -> None:
-    from flows.pipeline import pipeline
+    from understudy.flows.pipeline import pipeline
 
     workspace, outcome = first
     before = files_under(workspace.home)
@@ -129,12 +127,12 @@ def test_artifacts_keep_their_keys_from_run_to_run(first: tuple[Workspace, Any])
     with get_client(sync_client=True) as client:
         found = client.request("POST", "/artifacts/filter", json={}).json()
     keys = {artifact["key"] for artifact in found if artifact["key"]}
-    named = ("dataset", "loss", "hops", "scorecard", "report", "file-q8-0", "file-adapter")
+    named = ("dataset", "loss", "parity", "scorecard", "report", "file-q8-0", "file-adapter")
     assert {f"sample-{name}" for name in named} <= keys
 
 
 def test_a_changed_setting_makes_only_what_depends_on_it(first: tuple[Workspace, Any]) -> None:
-    from flows.pipeline import pipeline
+    from understudy.flows.pipeline import pipeline
 
     workspace, outcome = first
     changed = load(ROOT / "deployments/presets/demo.yaml", TINY | {"trainer.rank": 2})
@@ -146,7 +144,7 @@ def test_a_changed_setting_makes_only_what_depends_on_it(first: tuple[Workspace,
 
 
 def test_importance_makes_the_quantizations_again_and_nothing_before_them(first: tuple[Workspace, Any]) -> None:
-    from flows.pipeline import pipeline
+    from understudy.flows.pipeline import pipeline
 
     workspace, outcome = first
     changed = load(ROOT / "deployments/presets/demo.yaml", TINY | {"export.importance": True})
@@ -163,8 +161,8 @@ def test_importance_makes_the_quantizations_again_and_nothing_before_them(first:
 @pytest.mark.parametrize(("error", "attempts"), [("ValueError", 1), ("Transient", 4)])
 def test_only_what_a_retry_can_fix_is_retried(error: str, attempts: int) -> None:
     from prefect import flow, task
+    from understudy.tasks.policies import DOCUMENTS
 
-    from tasks.policies import DOCUMENTS
     from understudy.errors import Transient
 
     calls: list[int] = []
@@ -185,7 +183,7 @@ def test_only_what_a_retry_can_fix_is_retried(error: str, attempts: int) -> None
 
 @pytest.mark.parametrize(("due", "most"), [(0, 1), (1, 1), (100, 1), (101, 2), (10_000, 100)])
 def test_no_more_than_a_hundred_task_runs_per_stage(due: int, most: int) -> None:
-    from tasks.policies import batches
+    from understudy.tasks.policies import batches
 
     found = list(batches(list(range(due))))
     assert [item for batch in found for item in batch] == list(range(due))

@@ -9,9 +9,10 @@ import pytest
 from tests.flows.conftest import ROOT, files_under
 from tests.unit.calls.test_judging import JudgeServer, Rule, always_first, fair, prose
 from tests.unit.pairs import pair
-from understudy import forgetting, preflight, store, suites
+from understudy import preflight, store
 from understudy.calls.ledger import CallLedger
 from understudy.calls.model_teacher import CALLS
+from understudy.channel import forgetting
 from understudy.config import load
 from understudy.errors import ConfigError, TeacherStopped
 from understudy.interfaces import Candidate
@@ -23,14 +24,15 @@ from understudy.records import (
     Divergence,
     Drift,
     FusedCard,
-    HopReport,
     ModelRefs,
     Pair,
+    ParityReport,
     Record,
     Sample,
     Scorecard,
     SuiteAnswers,
 )
+from understudy.scoring import suites
 from understudy.stages import split as splitting
 from understudy.workspace import Workspace
 
@@ -69,7 +71,7 @@ def made(home: Path, talks: tuple[str, ...] = TALKS, changes: dict[str, Any] | N
     )
     samples = {name: _samples(found, rows, name, base) for name in ("base", "adapter")}
     checked = found.save(
-        "hops", [HopReport(channel="tea", run="aaaaaaaa", hops=[], recommended=None)], "h", run="aaaaaaaa"
+        "parity", [ParityReport(channel="tea", run="aaaaaaaa", checks=[], recommended=None)], "h", run="aaaaaaaa"
     )
     return Made(found, rows, model, samples, checked)
 
@@ -99,7 +101,7 @@ def _folder(found: Workspace, name: str, card: Record, **keys: str) -> AssetRef:
 
 
 def _samples(found: Workspace, rows: DatasetRefs, name: str, base: str) -> AssetRef:
-    from tasks import candidates
+    from understudy.tasks import candidates
 
     told = [
         Sample(
@@ -120,8 +122,7 @@ def _samples(found: Workspace, rows: DatasetRefs, name: str, base: str) -> Asset
 def scored(what: Made, asked: dict[str, AssetRef] | None = None) -> Scorecard:
     """What the flow does after everybody was asked."""
     from prefect import flow
-
-    from tasks import candidates, judging, scoring
+    from understudy.tasks import candidates, judging, scoring
 
     @flow
     def finish() -> AssetRef:
@@ -194,7 +195,7 @@ def test_who_judges_is_part_of_what_a_scorecard_is_made_from(tmp_path: Path) -> 
 def test_what_was_said_of_a_forgotten_talk_is_forgotten(tmp_path: Path) -> None:
     judged_by(fair, tmp_path)
     what = made(tmp_path)
-    from tasks import candidates
+    from understudy.tasks import candidates
 
     talk = candidates.test_rows(what.workspace, what.dataset)[0][0].document_id
     before = _calls(tmp_path)
@@ -205,7 +206,7 @@ def test_what_was_said_of_a_forgotten_talk_is_forgotten(tmp_path: Path) -> None:
 
 
 def _ledger_row(talk: str) -> Any:
-    from understudy.ledger import Row
+    from understudy.channel.ledger import Row
 
     empty = dict.fromkeys(Row._fields)
     return Row(
@@ -239,7 +240,7 @@ def test_a_judge_that_cannot_judge_is_refused_before_anything_starts(tmp_path: P
 def test_suites_and_drift_are_in_the_scorecard(tmp_path: Path) -> None:
     what = made(tmp_path)
     card = scored(what, _asked(what, drift=True))
-    assert {"instructions", "choices", "stays_itself", "kl_general", "kl_domain"} <= set(card.differences)
+    assert {"instructions", "choices", "off_topic", "kl_general", "kl_domain"} <= set(card.differences)
     assert card.verdicts["kl_general"] == "worse" and card.verdicts["choices"] == "worse"
     assert not any("forgetting" in note or "prompts" in note for note in card.notes)
 
@@ -289,24 +290,25 @@ def test_an_older_scorecard_is_replaced(tmp_path: Path) -> None:
 
 
 def test_a_file_that_never_stops_is_refused_and_shown(tmp_path: Path) -> None:
-    from tasks import candidates
+    from understudy.tasks import candidates
+
     from understudy.interfaces import Compared, RowCompared
     from understudy.sections import LimitSettings
-    from understudy.stages import hops
+    from understudy.stages import parity
 
     what = made(tmp_path)
     rows = candidates.test_rows(what.workspace, what.dataset)
     good: list[Sample] = what.workspace.rows(what.samples["adapter"])
     endless = [sample.model_copy(update={"stopped": False}) for sample in good]
     names = ("adapter", "fused", "Q8_0")
-    found = hops.check(
+    found = parity.check(
         "tea", "aaaaaaaa", [Candidate(name, "mlx", tmp_path) for name in names], dict.fromkeys(names, 1), rows,
         {"adapter": good, "fused": good, "Q8_0": endless}, LimitSettings(), 400,
         lambda *_: Compared([RowCompared(10, 1.0, 1.0, 0.0, 10) for _ in rows], True), 0,
         lambda done, total, note="": None,
     )  # fmt: skip
-    assert "never stops" in (found.hops[-1].refused or "") and found.recommended is None
-    checked = what.workspace.save("hops", [found], "other", run="aaaaaaaa")
+    assert "never stops" in (found.checks[-1].refused or "") and found.recommended is None
+    checked = what.workspace.save("parity", [found], "other", run="aaaaaaaa")
     assert candidates.quantized_base(what.workspace, what.dataset, what.model, checked, rows) == {}
     refused = what.workspace.save("samples", endless, "Q8_0", run="aaaaaaaa", candidate="Q8_0")
     samples = what.samples | {"Q8_0": refused}
@@ -315,7 +317,7 @@ def test_a_file_that_never_stops_is_refused_and_shown(tmp_path: Path) -> None:
 
 
 def test_the_base_is_shown_examples_of_no_held_out_talk(tmp_path: Path) -> None:
-    from tasks import candidates
+    from understudy.tasks import candidates
 
     what = made(tmp_path)
     rows = candidates.test_rows(what.workspace, what.dataset)
@@ -327,7 +329,7 @@ def test_the_base_is_shown_examples_of_no_held_out_talk(tmp_path: Path) -> None:
 
 def _asked(what: Made, drift: bool, retrieved: dict[str, dict[str, str]] | None = None) -> dict[str, AssetRef]:
     """A base that follows and knows everything, an adapter that does nothing of it."""
-    prompts = [*suites.instructions()[::4], *suites.stay_yourself()[::4]]
+    prompts = [*suites.instructions()[::4], *suites.off_topic()[::4]]
     choices = suites.choices()[::4]
     said = {
         name: SuiteAnswers(

@@ -10,10 +10,10 @@ import pytest
 
 from tests.fixtures.teacher_server import Plan, TeacherServer
 from tests.flows.conftest import ROOT, TINY
-from understudy import champion
 from understudy.__main__ import main
 from understudy.config import load
 from understudy.errors import ConfigError
+from understudy.runs import champion
 from understudy.workspace import Workspace
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -50,7 +50,7 @@ def workspace(server: TeacherServer, home: Path, **changes: Any) -> Workspace:
 
 
 def sync(found: Workspace, **more: Any) -> Any:
-    from flows.sync_channel import sync_channel
+    from understudy.flows.sync_channel import sync_channel
 
     return sync_channel(config=found.config, home=found.home, **more)
 
@@ -169,7 +169,7 @@ def test_a_source_that_lists_almost_nothing_makes_nobody_forget(server: TeacherS
 
 
 def test_a_failed_run_begins_with_what_to_do(server: TeacherServer, home: Path) -> None:
-    from flows.sync_channel import sync_channel
+    from understudy.flows.sync_channel import sync_channel
 
     found = workspace(server, home, source={"use": "documents", "path": str(home / "nowhere")})
     state = sync_channel(config=found.config, home=home, return_state=True)

@@ -53,7 +53,7 @@ def workspace(server: TeacherServer, talks: Path, **teacher: Any) -> Workspace:
 
 
 def run(found: Workspace) -> None:
-    from flows.pipeline import pipeline
+    from understudy.flows.pipeline import pipeline
 
     _prompt_of.cache_clear()
     pipeline(config=found.config, home=found.home, only="dataset")

@@ -23,8 +23,7 @@ def workspace(home: Path, **changes: Any) -> Workspace:
 def train(where: Workspace) -> Any:
     """The flow of the model, as far as the adapter: what comes after it has tests of its own."""
     from prefect import flow
-
-    from tasks import model, policies, publish, training
+    from understudy.tasks import model, policies, publish, training
 
     @flow(name="only-train")
     def only_train() -> Any:
@@ -53,7 +52,7 @@ def artifacts(key: str) -> list[dict[str, Any]]:
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory, prefect_server: None) -> Path:
     """A home with the sample's dataset."""
-    from flows.pipeline import pipeline
+    from understudy.flows.pipeline import pipeline
 
     folder = tmp_path_factory.mktemp("home")
     pipeline(config=workspace(folder).config, home=folder, only="dataset")
@@ -124,7 +123,7 @@ def test_trials_that_all_diverge_end_the_run_with_what_to_do(home: Path) -> None
 
 
 def test_while_it_trains_one_table_follows_the_losses(home: Path, plain: str, tmp_path: Path) -> None:
-    from tasks.live import LiveLosses
+    from understudy.tasks.live import LiveLosses
 
     where, now = workspace(home, name="live"), [0.0]
     source = home / workspace(home).path("adapter", run=plain) / "metrics.jsonl"
@@ -145,8 +144,7 @@ def test_an_api_that_fails_is_asked_again_later_and_never_ends_the_work(
     home: Path, tmp_path: Path, caplog: Any
 ) -> None:
     from prefect.settings import PREFECT_API_URL, temporary_settings
-
-    from tasks.live import REST_SECONDS, LiveLosses, ProgressArtifacts
+    from understudy.tasks.live import REST_SECONDS, LiveLosses, ProgressArtifacts
 
     now = [0.0]
     (tmp_path / "metrics.jsonl").write_text('{"iteration": 0, "valid_loss": 2.0}\n')
@@ -165,7 +163,7 @@ def test_an_api_that_fails_is_asked_again_later_and_never_ends_the_work(
 def test_a_slow_api_gets_a_hundredth_of_the_time(tmp_path: Path) -> None:
     from uuid import uuid4
 
-    from tasks.live import Shown
+    from understudy.tasks.live import Shown
 
     now = [0.0]
     shown = Shown("it", every_seconds=5.0, clock=lambda: now[0])

@@ -77,8 +77,7 @@ def test_several_processes_together_stay_within_one_budget(prefect: PrefectServe
 
 def test_every_task_of_every_process_is_given_the_same_share(tmp_path: Path) -> None:
     from distributed import Client, LocalCluster
-
-    from tasks import cluster
+    from understudy.tasks import cluster
 
     spec = PluginSpec(use="openai", model="gpt-5-mini", max_usd=1.0, concurrency=8)
     inside = {"n_workers": 2, "threads_per_worker": 4, "dashboard_address": None, "host": "127.0.0.1"}
@@ -92,7 +91,7 @@ def test_every_task_of_every_process_is_given_the_same_share(tmp_path: Path) -> 
 
 
 def test_an_address_where_nobody_answers_is_said() -> None:
-    from tasks import cluster
+    from understudy.tasks import cluster
 
     with pytest.raises(ConfigError, match=r"no Dask scheduler answers at 'tcp://127\.0\.0\.1:9'"):
         cluster.runner(RunnerSettings(use="dask", address="tcp://127.0.0.1:9"))

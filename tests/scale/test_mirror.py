@@ -7,15 +7,16 @@ from pathlib import Path
 import pytest
 
 from tests.flows.conftest import ROOT
-from understudy import champion, mirror, store
+from understudy import mirror, store
 from understudy.catalog import CATALOG, is_asset
+from understudy.channel.ledger import Ledger, Row
 from understudy.config import load
 from understudy.errors import AssetError, Busy, ConfigError
-from understudy.ledger import Ledger, Row
 from understudy.locks import held
 from understudy.mirror import copies, tree
 from understudy.mirror.there import There
 from understudy.records import Entry
+from understudy.runs import champion
 
 ENTRY = Entry(document_id="a", title="A", locator="a.txt", revision="1")
 

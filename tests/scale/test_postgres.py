@@ -9,17 +9,17 @@ import pytest
 
 from tests.flows.conftest import ROOT
 from tests.scale import services
+from understudy.channel.ledger import Ledger, Row
+from understudy.channel.ledger_postgres import Postgres
 from understudy.config import load
 from understudy.errors import AssetError, ConfigError
-from understudy.ledger import Ledger, Row
-from understudy.ledger_postgres import Postgres
 
 pytest.importorskip("psycopg", reason="psycopg is an extra: pip install 'psycopg[binary]'")
 ROW = Row("a", "A", "a.txt", "r1", "ok", duration_seconds=0.1, words=10, sha256="s")
 WRITER = """
 import sys
 from pathlib import Path
-from understudy.ledger import Ledger, Row
+from understudy.channel.ledger import Ledger, Row
 ledger = Ledger(Path(sys.argv[1]) / "ledger.sqlite", sys.argv[2])
 for number in range(50):
     ledger.record(Row(f"{sys.argv[3]}-{number:02}", "A", "a", "r", "ok"))

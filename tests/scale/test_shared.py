@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from tests.flows.conftest import ROOT
-from understudy import forgetting, mirror, store
+from understudy import mirror, store
+from understudy.channel import forgetting
+from understudy.channel.ledger import Ledger, Row
 from understudy.errors import AssetError, Unreachable
-from understudy.ledger import Ledger, Row
 from understudy.mirror import copies, shared, tree
 from understudy.mirror.there import There
 from understudy.records import AssetRef, Entry

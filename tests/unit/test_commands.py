@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from understudy.__main__ import main
-from understudy.ledger import Ledger, Row
+from understudy.channel.ledger import Ledger, Row
 
 
 @pytest.fixture

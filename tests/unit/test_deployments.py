@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from understudy.deployments import deploy, processes
 
-from deployments import deploy, processes
 from understudy.config import load, validate
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -25,7 +25,7 @@ def test_the_deployed_sample_is_the_demo() -> None:
 def test_every_deployment_says_what_happens_when_runs_collide() -> None:
     for found in PREFECT["deployments"]:
         assert found["concurrency_limit"]["limit"] == 1
-        nightly = found["entrypoint"].endswith(":sync_channel")
+        nightly = found["entrypoint"].endswith(".sync_channel")
         assert found["concurrency_limit"]["collision_strategy"] == ("CANCEL_NEW" if nightly else "ENQUEUE")
         assert not nightly or all(schedule["timezone"] for schedule in found["schedules"])
 

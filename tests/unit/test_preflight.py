@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from understudy import preflight
+from understudy.channel.ledger import Row
 from understudy.config import load
 from understudy.errors import ConfigError
-from understudy.ledger import Row
 from understudy.workspace import Workspace
 
 DEMO = Path(__file__).resolve().parents[2] / "deployments/presets/demo.yaml"

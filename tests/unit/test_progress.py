@@ -44,7 +44,7 @@ def test_every_sink_hears_of_the_end_also_of_a_failure(monkeypatch: pytest.Monke
             heard.append((stage, failed))
 
     monkeypatch.setattr(progress, "SINKS", [Ear()])
-    with pytest.raises(ValueError), progress.track("x") as report:
-        report(1, 2, "n")
+    with pytest.raises(ValueError), progress.track("x") as move:
+        move(1, 2, "n")
         raise ValueError
     assert heard == [("x 1/2 n", False), ("x", True)]

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from understudy.bases.known import config_problem, known, problem
 from understudy.errors import ConfigError, Transient
-from understudy.interfaces import Report
+from understudy.interfaces import Progress
 from understudy.records import BaseCard
 
 WANTED = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.tiktoken", "merges.txt", "vocab.txt"]
@@ -59,15 +59,15 @@ class HubBase:
         untested = problem(name, self.options.allow_untested)
         return [untested] if untested else []
 
-    def prepare(self, talks: Iterable[str], out: Path, seed: int, report: Report) -> BaseCard:
+    def prepare(self, talks: Iterable[str], out: Path, seed: int, progress: Progress) -> BaseCard:
         """Fill `out`. Raises ConfigError when it is no model to tune, Transient when the hub cannot be reached."""
         folder, commit = self._folder(), None
         if folder is None:
-            report(0, 1, f"downloading {self.options.repository}")
+            progress(0, 1, f"downloading {self.options.repository}")
             commit = _download(self.options.repository, self.options.revision, out)
         else:
             _link(folder, out)
-        report(1, 1)
+        progress(1, 1)
         problems = _folder_problems(out) or self._not_to_tune(out)
         if problems:
             raise ConfigError([problem.replace(str(out), self.options.repository) for problem in problems])

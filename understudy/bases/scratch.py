@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from understudy import worker
 from understudy.bases import byte_bpe
 from understudy.errors import DatasetError
-from understudy.interfaces import Report
+from understudy.interfaces import Progress
 from understudy.records import BaseCard
 
 if TYPE_CHECKING:
@@ -72,13 +72,13 @@ class ScratchBase:
         missing = [name for name in ("mlx", "mlx_lm", "tokenizers") if find_spec(name) is None]
         return [f"base scratch needs the package {name!r}, which is missing; run `make setup`" for name in missing]
 
-    def prepare(self, talks: Iterable[str], out: Path, seed: int, report: Report) -> BaseCard:
+    def prepare(self, talks: Iterable[str], out: Path, seed: int, progress: Progress) -> BaseCard:
         """Fill `out` with the model. The same talks, options, seed and machine give the same bytes."""
         texts = [talk for talk in talks if talk.strip()]
         if not texts:
             raise DatasetError("base scratch learns from the talks, and there is none with text in it")
         slow = worker.blas_to_preload() is None and sys.platform == "linux"
-        report(0, self.options.updates, "no fast BLAS found: expect minutes; `make setup` builds one" if slow else "")
+        progress(0, self.options.updates, "no fast BLAS found: expect minutes; `make setup` builds one" if slow else "")
         texts = with_marks(texts, seed)
         tokenizer = byte_bpe.learn(texts, self.options.vocabulary)
         byte_bpe.save(tokenizer, out, self.options.context)
@@ -91,7 +91,7 @@ class ScratchBase:
                 "eos_token_id": [config["eos_token_id"], config["pad_token_id"]],
             },
         )
-        notes = self._train(_stream(tokenizer, texts), config, out, seed, report)
+        notes = self._train(_stream(tokenizer, texts), config, out, seed, progress)
         parameters = int(notes.pop("parameters"))
         return BaseCard(name="scratch", architecture="llama", parameters=parameters, notes=notes)
 
@@ -121,7 +121,7 @@ class ScratchBase:
         }
 
     def _train(
-        self, tokens: Sequence[int], config: dict[str, Any], out: Path, seed: int, report: Report
+        self, tokens: Sequence[int], config: dict[str, Any], out: Path, seed: int, progress: Progress
     ) -> dict[str, float | int | str]:
         import numpy as np
 
@@ -142,7 +142,7 @@ class ScratchBase:
                     "learning_rate": self.options.learning_rate,
                 },
                 log,
-                report,
+                progress,
             )
         log.unlink()  # kept only when the worker failed
         return notes | {"talks_tokens": len(tokens)}

@@ -14,7 +14,7 @@ import numpy as np
 from mlx import nn, optimizers
 from mlx.utils import tree_flatten
 
-from understudy.interfaces import Report
+from understudy.interfaces import Progress
 from understudy.worker import serve
 
 WARMUP_SHARE = 0.05
@@ -54,7 +54,7 @@ def loss_of(model: nn.Module, batch: mx.array) -> mx.array:
     return nn.losses.cross_entropy(model(batch[:, :-1]), batch[:, 1:], reduction="mean")
 
 
-def run(job: dict[str, Any], report: Report) -> dict[str, Any]:
+def run(job: dict[str, Any], progress: Progress) -> dict[str, Any]:
     """Train, save, and tell how it went."""
     if mx.default_device().type == mx.DeviceType.cpu:
         # mlx compiles by calling g++ on the CPU: 17 s the first time for 15 % of speed, and g++ may be missing.
@@ -70,7 +70,7 @@ def run(job: dict[str, Any], report: Report) -> dict[str, Any]:
         tune.update(model, gradients)
         mx.eval(model.parameters(), tune.state, loss)
         losses.append(loss.item())
-        report(update, job["updates"], f"loss {losses[-1]:.2f}")
+        progress(update, job["updates"], f"loss {losses[-1]:.2f}")
     seconds = time.monotonic() - began
     weights = dict(tree_flatten(model.parameters()))
     mx.save_safetensors(job["out"], weights, metadata={"format": "pt"})

@@ -1,7 +1,7 @@
 """
 The paid call: what is asked, what came back, what it cost, and how twenty of them share one budget.
 
-    prompting   TeacherRequest > messages (system, talk | instruction), from the files in understudy/prompts
+    prompting   TeacherRequest > messages (system, talk | instruction), from the files in recipes/teach/prompts
     replies     text of a reply > numbered items that can be trusted, and what was wrong with the others
     ledger      every call and reply in SQLite, raw and before parsing
     prices      USD of a call, from a price table or the preset

@@ -26,7 +26,7 @@ from understudy.calls.chat_stream import Heard
 from understudy.calls.ledger import CallLedger
 from understudy.calls.prices import Usd, is_local
 from understudy.errors import TeacherStopped
-from understudy.interfaces import Report
+from understudy.interfaces import Progress
 
 if TYPE_CHECKING:
     from openai import OpenAI
@@ -89,7 +89,7 @@ class Batch:
         self._digest = hashlib.sha256(self.address.encode()).hexdigest()[:16]
         self.note_name = f"batch/{self._digest}"
 
-    def run(self, calls: Iterable[Call], report: Report) -> Counter[str]:
+    def run(self, calls: Iterable[Call], progress: Progress) -> Counter[str]:
         """How many replies came ('done'), did not ('failed') and were there before ('already').
 
         Blocks until the provider is done, up to a day. Raises TeacherStopped: over the budget, refused,
@@ -107,7 +107,7 @@ class Batch:
         for entry in self._noted():
             if entry.batch is None and not shorts.keys().isdisjoint(entry.keys):
                 self._create(entry)
-        self._collect_all(shorts, report, counts)
+        self._collect_all(shorts, progress, counts)
         counts["failed"] = len(pending) - counts["done"]
         if counts["failed"]:
             log.warning(
@@ -222,7 +222,7 @@ class Batch:
 
     # Waiting and fetching.
 
-    def _collect_all(self, calls: dict[str, Call], report: Report, counts: Counter[str]) -> None:
+    def _collect_all(self, calls: dict[str, Call], progress: Progress, counts: Counter[str]) -> None:
         """Wait for every batch that holds some of `calls` (by the beginning of the key), and keep what it brings."""
         waited = [entry for entry in self._noted() if not calls.keys().isdisjoint(entry.keys)]
         total, ended, pause = sum(len(entry.keys) for entry in waited), 0, FIRST_PAUSE
@@ -239,7 +239,7 @@ class Batch:
                     done += known.request_counts.completed + known.request_counts.failed
                 states[status] += 1
             told = ", ".join(f"{count} {status}" for status, count in states.items())
-            report(ended + done, total, f"batches: {told}")
+            progress(ended + done, total, f"batches: {told}")
             if not waited:
                 return
             self._pause(pause)

@@ -17,7 +17,7 @@ from understudy.calls import Call, Reply, kinship, prompting
 from understudy.calls.model_teacher import ENVELOPE, ModelTeacher
 from understudy.errors import MalformedReply, TeacherError
 from understudy.records import Judged, Winner
-from understudy.text import one_line
+from understudy.text.words import one_line
 
 KIND = "judge"
 VERDICT_TOKENS = 40

@@ -172,9 +172,7 @@ class CallLedger:
         ids = json.dumps(list(document_ids))
         if not self.file.exists():
             return 0
-        calls = self._write(
-            "DELETE FROM calls WHERE document_id IN (SELECT value FROM json_each(?)) RETURNING 1", ids
-        )
+        calls = self._write("DELETE FROM calls WHERE document_id IN (SELECT value FROM json_each(?)) RETURNING 1", ids)
         self._write("DELETE FROM answers WHERE document_id IN (SELECT value FROM json_each(?))", ids)
         self._write("VACUUM")
         self._write("PRAGMA wal_checkpoint(TRUNCATE)")  # nothing of them stays on the disk

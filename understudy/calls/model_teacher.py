@@ -25,7 +25,7 @@ from understudy.calls.prices import Usd
 from understudy.calls.replies import parse
 from understudy.calls.scheduler import Scheduler
 from understudy.errors import TeacherStopped
-from understudy.interfaces import ReplyItem, Report, TeacherReply, TeacherRequest
+from understudy.interfaces import Progress, ReplyItem, TeacherReply, TeacherRequest
 from understudy.records import Question
 
 log = logging.getLogger("understudy.teacher")
@@ -109,7 +109,7 @@ class ModelTeacher:
             self._ledger.close()
         self._scheduler = self._ledger = None
 
-    def ahead(self, requests: Iterable[TeacherRequest], report: Report) -> int:
+    def ahead(self, requests: Iterable[TeacherRequest], progress: Progress) -> int:
         """Nothing: every request is asked when it comes."""
         return 0
 

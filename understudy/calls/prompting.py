@@ -19,7 +19,7 @@ from understudy.errors import ConfigError
 from understudy.interfaces import TeacherRequest
 from understudy.records import Document, Question
 
-FOLDER = Path(__file__).resolve().parent.parent / "prompts"
+FOLDER = Path(__file__).resolve().parents[1] / "recipes" / "teach" / "prompts"
 
 # OpenAI's strict rules: an object at the root, every field required, no other fields. The number stands
 # before the text, so that an entry that was cut has no text yet. No maxLength: large ones kill llama.cpp.

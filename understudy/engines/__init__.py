@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from understudy.errors import ExportError
-from understudy.interfaces import Report
+from understudy.interfaces import Progress
 from understudy.records import ChatExample, Completion, Divergence, Message, Pair, Sample
 from understudy.worker import call
 
@@ -43,13 +43,13 @@ class WorkerEngine:
         rows: Sequence[tuple[Pair, ChatExample]],
         answers: int,
         max_tokens: int,
-        report: Report,
+        progress: Progress,
     ) -> list[Sample]:
         """Score every row and write the first `answers` answers. Raises ExportError, WorkerFailed.
 
         `seconds` of an answer is its part of its batch's time, by tokens: they add up to the wall clock.
         """
-        return run_in_worker(self.worker, self.job(model, adapter, max_tokens), rows, answers, report)
+        return run_in_worker(self.worker, self.job(model, adapter, max_tokens), rows, answers, progress)
 
     def complete(
         self,
@@ -57,26 +57,26 @@ class WorkerEngine:
         adapter: Path | None,
         conversations: Sequence[Sequence[Message]],
         max_tokens: int,
-        report: Report,
+        progress: Progress,
     ) -> list[Completion]:
         """What follows each conversation. Raises ExportError, WorkerFailed."""
-        return complete_in_worker(self.worker, self.job(model, adapter, max_tokens), conversations, report)
+        return complete_in_worker(self.worker, self.job(model, adapter, max_tokens), conversations, progress)
 
     def likelihoods(
         self,
         model: Path,
         adapter: Path | None,
         choices: Sequence[tuple[Sequence[Message], Sequence[str]]],
-        report: Report,
+        progress: Progress,
     ) -> list[list[float]]:
         """The sum of log p of each candidate answer. Raises ExportError, WorkerFailed."""
-        return likelihoods_in_worker(self.worker, self.job(model, adapter, 1), choices, report)
+        return likelihoods_in_worker(self.worker, self.job(model, adapter, 1), choices, progress)
 
     def divergence(
-        self, model: Path, adapter: Path, conversations: Sequence[Sequence[Message]], report: Report
+        self, model: Path, adapter: Path, conversations: Sequence[Sequence[Message]], progress: Progress
     ) -> list[Divergence]:
         """Exact KL(tuned || base): the same weights, the adapter's scale on and off. Raises ExportError."""
-        return divergence_in_worker(self.worker, self.job(model, adapter, 1), conversations, report)
+        return divergence_in_worker(self.worker, self.job(model, adapter, 1), conversations, progress)
 
     def job(self, model: Path, adapter: Path | None, max_tokens: int) -> dict[str, Any]:
         """What the worker is told of the model and of how to run it. Raises ConfigError."""
@@ -84,7 +84,7 @@ class WorkerEngine:
 
 
 def run_in_worker(
-    module: str, job: dict[str, Any], rows: Sequence[tuple[Pair, ChatExample]], answers: int, report: Report
+    module: str, job: dict[str, Any], rows: Sequence[tuple[Pair, ChatExample]], answers: int, progress: Progress
 ) -> list[Sample]:
     """One Sample per row, with an answer for the first `answers`. Raises ExportError, WorkerFailed.
 
@@ -94,7 +94,7 @@ def run_in_worker(
         return []
     conversations = [[message.model_dump() for message in example.messages] for _, example in rows]
     asked = [messages[:-1] for messages in conversations[: min(answers, len(rows))]]
-    result = _ask(module, job | {"action": "run", "conversations": conversations, "asked": asked}, report)
+    result = _ask(module, job | {"action": "run", "conversations": conversations, "asked": asked}, progress)
     losses = [loss_parts(nats) for nats in result["scores"]]
     broken = [pair.pair_id for (pair, _), parts in zip(rows, losses, strict=True) if not math.isfinite(parts["nll"])]
     if broken:
@@ -107,17 +107,17 @@ def run_in_worker(
 
 
 def complete_in_worker(
-    module: str, job: dict[str, Any], conversations: Sequence[Sequence[Message]], report: Report
+    module: str, job: dict[str, Any], conversations: Sequence[Sequence[Message]], progress: Progress
 ) -> list[Completion]:
     """A Completion per conversation. Raises ExportError, WorkerFailed."""
     if not conversations:
         return []
-    result = _ask(module, job | {"action": "complete", "asked": _plain(conversations)}, report)
+    result = _ask(module, job | {"action": "complete", "asked": _plain(conversations)}, progress)
     return [Completion.model_validate(answer) for answer in result["answers"]]
 
 
 def likelihoods_in_worker(
-    module: str, job: dict[str, Any], choices: Sequence[tuple[Sequence[Message], Sequence[str]]], report: Report
+    module: str, job: dict[str, Any], choices: Sequence[tuple[Sequence[Message], Sequence[str]]], progress: Progress
 ) -> list[list[float]]:
     """The sum of log p per candidate answer, its end token left out. Raises ExportError, WorkerFailed."""
     flat = [
@@ -127,7 +127,7 @@ def likelihoods_in_worker(
     ]
     if not flat:
         return [[] for _ in choices]
-    result = _ask(module, job | {"action": "likelihoods", "conversations": flat}, report)
+    result = _ask(module, job | {"action": "likelihoods", "conversations": flat}, progress)
     sums = iter(-sum(nats[:-1]) for nats in result["scores"])
     found = [[next(sums) for _ in answers] for _, answers in choices]
     if not all(math.isfinite(one) for row in found for one in row):
@@ -136,12 +136,12 @@ def likelihoods_in_worker(
 
 
 def divergence_in_worker(
-    module: str, job: dict[str, Any], conversations: Sequence[Sequence[Message]], report: Report
+    module: str, job: dict[str, Any], conversations: Sequence[Sequence[Message]], progress: Progress
 ) -> list[Divergence]:
     """KL(tuned || base) over the answer each conversation ends with. Raises ExportError, WorkerFailed."""
     if not conversations:
         return []
-    result = _ask(module, job | {"action": "divergence", "conversations": _plain(conversations)}, report)
+    result = _ask(module, job | {"action": "divergence", "conversations": _plain(conversations)}, progress)
     if not all(math.isfinite(nats) for nats, _ in result["divergences"]):
         raise ExportError(f"{job['adapter']}: its divergence from the base is no number")
     return [Divergence(nats=nats, tokens=tokens) for nats, tokens in result["divergences"]]
@@ -198,11 +198,11 @@ def _plain(conversations: Sequence[Sequence[Message]]) -> list[list[dict[str, st
     return [[message.model_dump() for message in messages] for messages in conversations]
 
 
-def _ask(module: str, job: dict[str, Any], report: Report) -> dict[str, Any]:
+def _ask(module: str, job: dict[str, Any], progress: Progress) -> dict[str, Any]:
     with tempfile.NamedTemporaryFile(prefix="understudy-engine-", suffix=".log", delete=False) as file:
         log = Path(file.name)
     # Kept when the worker fails: the error names it.
-    result = call(module, job, log, report)
+    result = call(module, job, log, progress)
     log.unlink()
     if "refused" in result:
         raise ExportError(result["refused"])

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from understudy import memory
 from understudy.errors import ExportError
-from understudy.interfaces import Candidate, Compared, Report, RowCompared
+from understudy.interfaces import Candidate, Compared, Progress, RowCompared
 from understudy.records import ChatExample, Pair
 from understudy.worker import call
 
@@ -26,7 +26,7 @@ def compare(
     reference: Candidate,
     candidate: Candidate,
     rows: Sequence[tuple[Pair, ChatExample]],
-    report: Report,
+    progress: Progress,
     memory_bytes: int | None = None,
     threads: int | None = None,
 ) -> Compared:
@@ -36,7 +36,7 @@ def compare(
     """
     room = int(0.9 * memory.free_bytes()) if memory_bytes is None else memory_bytes
     together = needed(reference) + needed(candidate) + RESERVE_BYTES <= room
-    with tempfile.NamedTemporaryFile(prefix="understudy-hop-", suffix=".log", delete=False) as file:
+    with tempfile.NamedTemporaryFile(prefix="understudy-check-", suffix=".log", delete=False) as file:
         log = Path(file.name)
     job = {
         "reference": _plain(reference),
@@ -46,7 +46,7 @@ def compare(
         "together": together,
         "threads": threads,
     }
-    result = call(WORKER, job, log, report)
+    result = call(WORKER, job, log, progress)
     log.unlink()
     if "refused" in result:
         raise ExportError(result["refused"])

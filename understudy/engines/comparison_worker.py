@@ -1,11 +1,11 @@
-"""The process that holds the two models of a hop."""
+"""The process that holds the two models of a check."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from understudy.engines import Refused, Row
-from understudy.interfaces import Report, RowCompared
+from understudy.interfaces import Progress, RowCompared
 from understudy.worker import serve
 
 if TYPE_CHECKING:
@@ -42,41 +42,41 @@ class Likely(NamedTuple):
     top: "np.ndarray"
 
 
-def run(job: dict[str, Any], report: Report) -> dict[str, Any]:
+def run(job: dict[str, Any], progress: Progress) -> dict[str, Any]:
     """(tokens, nats of the reference, nats, divergence, same likeliest tokens) per row, or why it is refused."""
     reference, candidate = job["reference"], job["candidate"]
     try:
         rows = _rows(reference, job["conversations"])
         _check(rows, _rows(candidate, job["conversations"]), reference["name"], candidate["name"], job["ids"])
-        found = (_together if job["together"] else _one_after_the_other)(job, rows, report)
+        found = (_together if job["together"] else _one_after_the_other)(job, rows, progress)
     except Refused as reason:
         return {"refused": f"{candidate['name']}: {reason}"}
     return {"rows": found}
 
 
-def _together(job: dict[str, Any], rows: list[Row], report: Report) -> list[RowCompared]:
+def _together(job: dict[str, Any], rows: list[Row], progress: Progress) -> list[RowCompared]:
     longest, found = max(len(p) + len(a) for p, a in rows), []
     first, second = (_opened(job[side], longest, job["threads"]) for side in ("reference", "candidate"))
     size = _at_once(first)
     for place, row in enumerate(rows):
         likely = (_likely(logits, ids, None) for logits, ids in _with_ids(first, row, size))
         found.append(_row(likely, _with_ids(second, row, size), len(row[1])))
-        report(place + 1, len(rows), f"{first.name} > {second.name}")
+        progress(place + 1, len(rows), f"{first.name} > {second.name}")
     return found
 
 
-def _one_after_the_other(job: dict[str, Any], rows: list[Row], report: Report) -> list[RowCompared]:
+def _one_after_the_other(job: dict[str, Any], rows: list[Row], progress: Progress) -> list[RowCompared]:
     longest, remembered, found = max(len(p) + len(a) for p, a in rows), [], []
     first = _opened(job["reference"], longest, job["threads"])
     size = _at_once(first)
     for place, row in enumerate(rows):
         remembered.append([_likely(logits, ids, LIKELIEST) for logits, ids in _with_ids(first, row, size)])
-        report(place + 1, 2 * len(rows), first.name)
+        progress(place + 1, 2 * len(rows), first.name)
     del first  # frees the reference's weights before the candidate's are read
     second = _opened(job["candidate"], longest, job["threads"])
     for place, row in enumerate(rows):
         found.append(_row(iter(remembered[place]), _with_ids(second, row, size), len(row[1])))
-        report(len(rows) + place + 1, 2 * len(rows), second.name)
+        progress(len(rows) + place + 1, 2 * len(rows), second.name)
     return found
 
 
@@ -88,8 +88,8 @@ def _row(reference: Iterator[Likely], pieces: Iterator[tuple["np.ndarray", "np.n
         likely, own = next(reference), _likely(logits, ids, None)
         same = (likely.top == own.top).sum()
         sums += (-likely.chosen.sum(), -own.chosen.sum(), divergence(likely, own.log_p).sum(), same)
-    reference_nll, nll, kl, same_top = sums.tolist()
-    return RowCompared(tokens, reference_nll, nll, kl, int(same_top))
+    reference_nll, nll, kl, top1_agreement = sums.tolist()
+    return RowCompared(tokens, reference_nll, nll, kl, int(top1_agreement))
 
 
 def divergence(likely: Likely, log_q: "np.ndarray") -> "np.ndarray":
@@ -122,7 +122,7 @@ def _likely(logits: "np.ndarray", ids: "np.ndarray", most: int | None) -> Likely
 
 
 def _with_ids(model: Open, row: Row, size: int) -> Iterator[tuple["np.ndarray", "np.ndarray"]]:
-    """Logits and the answer's tokens they foretell. Both models of a hop are cut at the same places."""
+    """Logits and the answer's tokens they foretell. Both models of a check are cut at the same places."""
     import numpy as np
 
     done = 0

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from understudy.engines import WorkerEngine
 from understudy.errors import ConfigError
-from understudy.interfaces import Report
+from understudy.interfaces import Progress
 from understudy.records import Divergence, Message
 
 
@@ -30,7 +30,7 @@ class LlamaCppEngine(WorkerEngine):
         self.options = options
 
     def divergence(
-        self, model: Path, adapter: Path, conversations: Sequence[Sequence[Message]], report: Report
+        self, model: Path, adapter: Path, conversations: Sequence[Sequence[Message]], progress: Progress
     ) -> list[Divergence]:
         """Not here: a merged file has no adapter to switch off. Raises ConfigError."""
         raise ConfigError([f"{model.name}: tuned and base are one file in GGUF; measure divergence with engine mlx"])

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from understudy.engines import Refused, Row, ask_prompt, kept, tokenise
-from understudy.interfaces import Report
-from understudy.thinking import TEMPLATE_ARGUMENTS
+from understudy.interfaces import Progress
+from understudy.text.thinking import TEMPLATE_ARGUMENTS
 from understudy.worker import serve
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ LOGIT_BYTES = 64 << 20
 """Memory that the logits of one call may take."""
 
 
-def run(job: dict[str, Any], report: Report) -> dict[str, Any]:
+def run(job: dict[str, Any], progress: Progress) -> dict[str, Any]:
     """Scores of the conversations and answers to those asked, or why the file is refused."""
     path, asked = Path(job["model"]), job.get("asked", [])
     started_with = peak_memory()
@@ -42,11 +42,11 @@ def run(job: dict[str, Any], report: Report) -> dict[str, Any]:
     def answer(batch: list[kept.Conversation]) -> list[dict[str, Any]]:
         return [write(model, told[memory.key(one)], job["max_tokens"], started_with) for one in batch]
 
-    answers = kept.answers(memory, asked, 1, answer, lambda done: report(done, total, "answering"))
+    answers = kept.answers(memory, asked, 1, answer, lambda done: progress(done, total, "answering"))
     scores = []
     for row in rows:
         scores.append(nats(model, row))
-        report(len(asked) + len(scores), total, "scoring")
+        progress(len(asked) + len(scores), total, "scoring")
     return {"scores": scores, "answers": answers}
 
 

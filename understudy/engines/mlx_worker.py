@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from understudy.engines import Refused, Row, ask_prompt, kept, mlx_writing, tokenise
-from understudy.interfaces import Report
-from understudy.thinking import TEMPLATE_ARGUMENTS
+from understudy.interfaces import Progress
+from understudy.text.thinking import TEMPLATE_ARGUMENTS
 from understudy.worker import serve
 
 if TYPE_CHECKING:
@@ -22,17 +22,17 @@ class Loaded(NamedTuple):
     vocabulary: int
 
 
-def run(job: dict[str, Any], report: Report) -> dict[str, Any]:
+def run(job: dict[str, Any], progress: Progress) -> dict[str, Any]:
     """Scores of the conversations and answers to those asked, or why the model is refused."""
     try:
         loaded = load(job["model"], job["adapter"])
         rows = [tokens(loaded.tokenizer, messages) for messages in job.get("conversations", [])]
         if job["action"] == "divergence":
-            return {"divergences": _divergences(loaded, rows, job, report)}
+            return {"divergences": _divergences(loaded, rows, job, progress)}
         total = len(rows) + len(job.get("asked", []))
-        answers = _answers(loaded, job, lambda done: report(done, total, "answering")) if "asked" in job else []
+        answers = _answers(loaded, job, lambda done: progress(done, total, "answering")) if "asked" in job else []
         finished = total - len(rows)
-        return {"scores": _scores(loaded, rows, job, lambda done: report(finished + done, total, "scoring"))} | {
+        return {"scores": _scores(loaded, rows, job, lambda done: progress(finished + done, total, "scoring"))} | {
             "answers": answers
         }
     except Refused as reason:
@@ -99,11 +99,11 @@ def _scores(loaded: Loaded, rows: list[Row], job: dict[str, Any], finished: Call
     return mlx_scoring.score(loaded.model, rows, job["batch_rows"], loaded.vocabulary, finished)
 
 
-def _divergences(loaded: Loaded, rows: list[Row], job: dict[str, Any], report: Report) -> list[tuple[float, int]]:
+def _divergences(loaded: Loaded, rows: list[Row], job: dict[str, Any], progress: Progress) -> list[tuple[float, int]]:
     from understudy.engines import mlx_scoring
 
     def finished(done: int) -> None:
-        report(done, len(rows), "divergence")
+        progress(done, len(rows), "divergence")
 
     return mlx_scoring.divergences(loaded.model, rows, job["batch_rows"], loaded.vocabulary, finished)
 

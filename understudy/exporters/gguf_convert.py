@@ -19,7 +19,7 @@ from understudy.exporters.gguf_quantize import LINES_KEPT, replacing, require_sp
 from understudy.exporters.gguf_tokenizer import Tokenizer
 from understudy.exporters.gguf_weights import BLOCKS, Converted, Stored
 from understudy.exporters.gguf_write import write
-from understudy.interfaces import Report
+from understudy.interfaces import Progress
 
 if TYPE_CHECKING:
     from gguf import GGUFWriter
@@ -31,7 +31,7 @@ log = logging.getLogger("understudy")
 
 
 def convert(
-    model: Path, out: Path, name: str | None, report: Report, type: str = "F16", llama_cpp_dir: Path | None = None
+    model: Path, out: Path, name: str | None, progress: Progress, type: str = "F16", llama_cpp_dir: Path | None = None
 ) -> None:
     """Write the folder `model` as the file `out`, its matrices as `type`; `name` is what programs show.
 
@@ -41,7 +41,7 @@ def convert(
     if type not in TYPES:
         raise ExportError(f"{type!r} cannot be written directly; choose from {', '.join(TYPES)}, or quantize the F16")
     if llama_cpp_dir and gguf_families.kind(model) not in gguf_families.known():
-        _convert_by_llama_cpp(model, out, type, llama_cpp_dir, report)
+        _convert_by_llama_cpp(model, out, type, llama_cpp_dir, progress)
         return
     from gguf import GGML_QUANT_VERSION, GGMLQuantizationType, GGUFWriter, LlamaFileType
 
@@ -62,7 +62,7 @@ def convert(
     writer.add_quantization_version(GGML_QUANT_VERSION)
     tokenizer.write(writer)
     require_space(out, SPARE * sum(tensor.nbytes for tensor in tensors.values()), type)
-    write(writer, out, tensors, report)
+    write(writer, out, tensors, progress)
 
 
 def _tensors(
@@ -141,7 +141,7 @@ def _add_metadata(writer: "GGUFWriter", model: Path, name: str | None) -> None:
     metadata.set_gguf_meta_model(writer)
 
 
-def _convert_by_llama_cpp(model: Path, out: Path, type: str, folder: Path, report: Report) -> None:
+def _convert_by_llama_cpp(model: Path, out: Path, type: str, folder: Path, progress: Progress) -> None:
     """Let llama.cpp's converter write `out`, with the Python of a virtual environment in or beside its folder."""
     program = folder / "convert_hf_to_gguf.py"
     if not program.is_file():
@@ -149,7 +149,7 @@ def _convert_by_llama_cpp(model: Path, out: Path, type: str, folder: Path, repor
     own = [place / "bin" / "python" for place in (folder / ".venv", folder / "venv", folder.parent / "venv")]
     python = next((str(file) for file in own if file.exists()), sys.executable)
     out.parent.mkdir(parents=True, exist_ok=True)
-    report(0, 1, "llama.cpp's converter")
+    progress(0, 1, "llama.cpp's converter")
     with replacing(out) as partial:
         command = [python, program, model.absolute(), "--outfile", partial.absolute(), "--outtype", type.lower()]
         done = subprocess.run(command, capture_output=True, text=True, cwd=folder)
@@ -159,7 +159,7 @@ def _convert_by_llama_cpp(model: Path, out: Path, type: str, folder: Path, repor
                 f"{program} could not convert {model} (code {done.returncode}); where it lacks a package, make a "
                 f"virtual environment {own[0].parents[1]} with llama.cpp's requirements. It said:\n{said}"
             )
-    report(1, 1)
+    progress(1, 1)
 
 
 def adapter(base: Path, adapter: Path, out: Path) -> None:

@@ -15,13 +15,13 @@ from typing import Any
 
 from understudy.errors import ExportError
 from understudy.exporters import gguf_convert, gguf_families
-from understudy.interfaces import Report
-from understudy.thinking import TEMPLATE_ARGUMENTS
+from understudy.interfaces import Progress
+from understudy.text.thinking import TEMPLATE_ARGUMENTS
 
 MOST_TOKENS, MOST_TOKENS_OF_A_ROW = 32_768, 2_048
 
 
-def measure(model: Path, rows: Path, out: Path, report: Report) -> dict[str, Any]:
+def measure(model: Path, rows: Path, out: Path, progress: Progress) -> dict[str, Any]:
     """Write GGUF name > mean squares to the safetensors file `out`; {rows, tokens, tensors}. Raises ExportError."""
     import mlx.core as mx
     import numpy as np
@@ -42,7 +42,7 @@ def measure(model: Path, rows: Path, out: Path, report: Report) -> dict[str, Any
         ids = ids[:MOST_TOKENS_OF_A_ROW]
         mx.eval(loaded(mx.array([ids])), *sums.values())
         tokens, read = tokens + len(ids), read + 1
-        report(min(tokens, MOST_TOKENS), MOST_TOKENS, f"{read} rows")
+        progress(min(tokens, MOST_TOKENS), MOST_TOKENS, f"{read} rows")
         if tokens >= MOST_TOKENS:
             break
     found = {

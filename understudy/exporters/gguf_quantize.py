@@ -11,7 +11,7 @@ from typing import Any
 
 from understudy.config import nearest
 from understudy.errors import ConfigError, ExportError
-from understudy.interfaces import Report
+from understudy.interfaces import Progress
 
 # Those that need an importance matrix (IQ1, IQ2, IQ3_XXS and XS, Q2_K_S) or a ternary model (TQ) are left out.
 TYPES: dict[str, int] = {
@@ -53,7 +53,7 @@ def problems(types: list[str]) -> list[str]:
     ]
 
 
-def quantize(source: Path, out: Path, type: str, report: Report, importance: Path | None = None) -> None:
+def quantize(source: Path, out: Path, type: str, progress: Progress, importance: Path | None = None) -> None:
     """Write the F16 or BF16 file `source` as `out`, its weights as `type`. Raises ConfigError, ExportError.
 
     `importance` is a safetensors file: GGUF name > the weight of each column's error. llama.cpp can end the process
@@ -74,13 +74,13 @@ def quantize(source: Path, out: Path, type: str, report: Report, importance: Pat
     weighed = _matrix(importance) if importance else None  # llama.cpp reads it during the call: keep it here
     if weighed is not None:
         settings.imatrix = ctypes.cast(weighed, ctypes.POINTER(llama_cpp.llama_model_imatrix_data))
-    report(0, 1, type)
+    progress(0, 1, type)
     require_space(out, source.stat().st_size * (1.1 if type == "BF16" else 1.0), type)
     with replacing(out) as partial:
         code = llama_cpp.llama_model_quantize(os.fsencode(source), os.fsencode(partial), ctypes.byref(settings))
         if code != 0:
             raise ExportError(f"{source}: llama.cpp could not write it as {type} (code {code}):\n{_last_words()}")
-    report(1, 1, type)
+    progress(1, 1, type)
 
 
 def _matrix(file: Path) -> Any:

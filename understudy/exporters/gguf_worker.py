@@ -7,42 +7,42 @@ from typing import Any
 from understudy.errors import ConfigError, ExportError
 from understudy.exporters import gguf_convert
 from understudy.exporters.gguf_quantize import quantize
-from understudy.interfaces import Report
+from understudy.interfaces import Progress
 from understudy.worker import serve
 
 Job = dict[str, Any]
 
 
-def run(job: Job, report: Report) -> dict[str, Any]:
+def run(job: Job, progress: Progress) -> dict[str, Any]:
     """Do one job; a refusal is a result, so that its words reach the caller as they are."""
     try:
-        return ACTIONS[job["action"]](job, report) or {}
+        return ACTIONS[job["action"]](job, progress) or {}
     except (ExportError, ConfigError) as error:
         return {"error": str(error)}
 
 
-def _convert(job: Job, report: Report) -> None:
+def _convert(job: Job, progress: Progress) -> None:
     folder = Path(job["llama_cpp_dir"]) if job["llama_cpp_dir"] else None
-    gguf_convert.convert(Path(job["model"]), Path(job["out"]), job["name"], report, job["type"], folder)
+    gguf_convert.convert(Path(job["model"]), Path(job["out"]), job["name"], progress, job["type"], folder)
 
 
-def _adapter(job: Job, report: Report) -> None:
+def _adapter(job: Job, progress: Progress) -> None:
     gguf_convert.adapter(Path(job["base"]), Path(job["adapter"]), Path(job["out"]))
-    report(1, 1)
+    progress(1, 1)
 
 
-def _quantize(job: Job, report: Report) -> None:
+def _quantize(job: Job, progress: Progress) -> None:
     importance = Path(job["importance"]) if job["importance"] else None
-    quantize(Path(job["source"]), Path(job["out"]), job["type"], report, importance)
+    quantize(Path(job["source"]), Path(job["out"]), job["type"], progress, importance)
 
 
-def _importance(job: Job, report: Report) -> dict[str, Any]:
+def _importance(job: Job, progress: Progress) -> dict[str, Any]:
     from understudy.exporters.gguf_importance import measure
 
-    return measure(Path(job["model"]), Path(job["rows"]), Path(job["out"]), report)
+    return measure(Path(job["model"]), Path(job["rows"]), Path(job["out"]), progress)
 
 
-ACTIONS: dict[str, Callable[[Job, Report], dict[str, Any] | None]] = {
+ACTIONS: dict[str, Callable[[Job, Progress], dict[str, Any] | None]] = {
     "convert": _convert,
     "adapter": _adapter,
     "quantize": _quantize,

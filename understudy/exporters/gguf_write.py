@@ -12,7 +12,7 @@ import numpy as np
 from understudy.errors import ExportError
 from understudy.exporters.gguf_quantize import replacing
 from understudy.exporters.gguf_weights import Converted
-from understudy.interfaces import Report
+from understudy.interfaces import Progress
 
 if TYPE_CHECKING:
     from gguf import GGUFWriter
@@ -35,7 +35,7 @@ class _Piece(NamedTuple):
     rows: int
 
 
-def write(writer: "GGUFWriter", out: Path, tensors: Tensors, report: Report) -> None:
+def write(writer: "GGUFWriter", out: Path, tensors: Tensors, progress: Progress) -> None:
     """Write the header that `writer` was told, then the weights, as the file `out`. Raises ExportError."""
     with replacing(out) as partial:
         try:
@@ -48,7 +48,7 @@ def write(writer: "GGUFWriter", out: Path, tensors: Tensors, report: Report) -> 
                 pieces = list(_pieces(tensors, start, writer.data_alignment))
                 ends = [piece.place + piece.tensor.nbytes for piece in pieces[-1:]]
                 file.truncate(-(-max([start, *ends]) // writer.data_alignment) * writer.data_alignment)
-                _fill(file.fileno(), sources, pieces, len(tensors), report)
+                _fill(file.fileno(), sources, pieces, len(tensors), progress)
         except OSError as error:
             raise ExportError(f"{out}: could not be written: {error.strerror or error}") from None
         finally:
@@ -72,7 +72,7 @@ def _pieces(tensors: Tensors, start: int, alignment: int) -> Iterator[_Piece]:
         place += -(-tensor.nbytes // alignment) * alignment
 
 
-def _fill(target: int, sources: dict[Path, int], pieces: list[_Piece], total: int, report: Report) -> None:
+def _fill(target: int, sources: dict[Path, int], pieces: list[_Piece], total: int, progress: Progress) -> None:
     def made(piece: _Piece) -> _Piece:
         offset, content = 0, piece.tensor
         if isinstance(content, Converted):
@@ -86,8 +86,8 @@ def _fill(target: int, sources: dict[Path, int], pieces: list[_Piece], total: in
             for piece in threads.map(made, pieces):
                 if piece.number > told:
                     told = piece.number
-                    report(told, total, piece.name)
+                    progress(told, total, piece.name)
         except BaseException:
             threads.shutdown(wait=True, cancel_futures=True)
             raise
-    report(total, total)
+    progress(total, total)

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from understudy import worker
 from understudy.errors import ExportError
 from understudy.exporters.template_families import DATE, FAMILIES, Family, Messages, family
-from understudy.interfaces import Report
-from understudy.thinking import TEMPLATE_ARGUMENTS
+from understudy.interfaces import Progress
+from understudy.text.thinking import TEMPLATE_ARGUMENTS
 
 if TYPE_CHECKING:
     from understudy.calls.local_worker import LocalModel
@@ -99,20 +99,20 @@ class RoundTrip:
 
 
 def round_trip(
-    fused: Path, gguf: Path, questions: Sequence[Messages], max_tokens: int, log: Path, report: Report
+    fused: Path, gguf: Path, questions: Sequence[Messages], max_tokens: int, log: Path, progress: Progress
 ) -> RoundTrip:
     """Compare the renderings, then let the file answer `questions` greedily. Raises ExportError, WorkerFailed.
 
     Each question is a conversation up to the user's turn. It works in a process of its own.
     """
     job = {"fused": str(fused), "gguf": str(gguf), "questions": list(questions), "max_tokens": max_tokens}
-    result = worker.call(__name__, job, log, report)
+    result = worker.call(__name__, job, log, progress)
     if "error" in result:
         raise ExportError(result["error"])
     return RoundTrip(**result)
 
 
-def run(job: dict[str, Any], report: Report) -> dict[str, Any]:
+def run(job: dict[str, Any], progress: Progress) -> dict[str, Any]:
     """The worker's half of `round_trip`: the fields of a RoundTrip, or {error}."""
     from understudy.calls.local_worker import LocalModel, Unusable
 
@@ -129,7 +129,7 @@ def run(job: dict[str, Any], report: Report) -> dict[str, Any]:
         if questions:
             model = LocalModel(job["gguf"], True, window, None, 0)
         for number, asked in enumerate(questions):
-            report(number, len(questions), "answering")
+            progress(number, len(questions), "answering")
             said, stopped = _answer(model, asked, limit)
             about = f"to {asked[-1]['content']!r}"
             if not stopped:

@@ -7,10 +7,10 @@ from statistics import median
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from understudy.markdown import well_formatted
 from understudy.records import Pair
-from understudy.similarity import near_duplicates
-from understudy.text import words
+from understudy.text.markdown import well_formatted
+from understudy.text.similarity import near_duplicates
+from understudy.text.words import words
 
 
 class DuplicatesGate:

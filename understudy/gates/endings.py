@@ -5,10 +5,10 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from understudy import markdown
 from understudy.gates.closing import settled
 from understudy.gates.guarded import Guarded, listed
 from understudy.records import Pair
+from understudy.text import markdown
 
 _TALK = r"(?:talk|transcript|text|video|passage|lecture|speaker|provided (?:text|context|information)|source)"
 _CANNOT = r"(?:cannot|can[’']t|can not|am (?:not able|unable) to|won[’']t be able to)"

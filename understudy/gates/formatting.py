@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from understudy import markdown
 from understudy.gates.closing import settled
 from understudy.records import Pair
+from understudy.text import markdown
 
 _FENCED = re.compile(r"^ {0,3}(```|~~~).*?^ {0,3}\1[ \t]*$", re.MULTILINE | re.DOTALL)
 _WRAPPED = re.compile(r"\A\s*(?:```|~~~)(?:markdown|md|text|json)\b", re.IGNORECASE)

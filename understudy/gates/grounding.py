@@ -11,7 +11,7 @@ from understudy.gates.language import guess
 from understudy.gates.quantities import numbers, quantities
 from understudy.gates.reading import digest, member, reading
 from understudy.records import Pair
-from understudy.similarity import FUNCTION_WORDS, stem
+from understudy.text.similarity import FUNCTION_WORDS, stem
 
 if TYPE_CHECKING:
     import numpy

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from understudy.gates.reading import Reading, digest, reading
 from understudy.records import Pair
-from understudy.similarity import FUNCTION_WORDS
+from understudy.text.similarity import FUNCTION_WORDS
 
 if TYPE_CHECKING:
     import numpy

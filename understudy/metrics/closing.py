@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from understudy.records import Interval, Sample
-from understudy.statistics import drawn_interval, multiplicities
+from understudy.scoring.statistics import drawn_interval, multiplicities
 
 DRAWS = 1_000
 LEAST_OF_BASE = 0.1

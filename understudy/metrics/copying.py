@@ -7,8 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from understudy.interfaces import References
 from understudy.records import Interval, Sample
-from understudy.statistics import share_difference, wilson
-from understudy.text import words
+from understudy.scoring.statistics import share_difference, wilson
+from understudy.text.words import words
 
 STOCK_TALKS = 3
 """What stands in the answers of so many talks is the teacher's way of speaking, and to be learnt."""

@@ -10,9 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from understudy.interfaces import References
 from understudy.records import Interval, Sample
-from understudy.statistics import share_difference, wilson
-from understudy.stylometry import language, scripts
-from understudy.text import words
+from understudy.scoring.statistics import share_difference, wilson
+from understudy.text.stylometry import language, scripts
+from understudy.text.words import words
 
 KINDS = ("empty", "ran_out", "loops", "token_leak", "too_short", "wrong_script", "wrong_language")
 _LEAK = re.compile(

@@ -8,10 +8,10 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from understudy.interfaces import References
-from understudy.markdown import Profile, profile
 from understudy.metrics.closing import answered_by_both, apart, by_talk, closed
 from understudy.records import Interval, Sample
-from understudy.text import sentences
+from understudy.text.markdown import Profile, profile
+from understudy.text.words import sentences
 
 RATES: dict[str, Callable[[str, Profile], bool]] = {
     "paragraphs": lambda text, shape: shape.paragraphs >= 2,

@@ -6,9 +6,9 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from understudy.interfaces import References
-from understudy.markdown import Profile, profile, well_formatted
 from understudy.records import Interval, Sample
-from understudy.statistics import mean_interval, share_difference, wilson
+from understudy.scoring.statistics import mean_interval, share_difference, wilson
+from understudy.text.markdown import Profile, profile, well_formatted
 
 FEATURES: dict[str, Callable[[Profile], bool]] = {
     "with_bold": lambda shape: shape.bold_spans > 0,

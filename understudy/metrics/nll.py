@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from understudy.errors import AssetError
 from understudy.interfaces import References
 from understudy.records import Interval, Sample
-from understudy.statistics import ratio_interval
+from understudy.scoring.statistics import ratio_interval
 
 Part = Sequence[tuple[float, int]]
 """(nats, tokens) of one answer's part, or nothing where it is not known or has no token."""

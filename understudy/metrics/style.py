@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict
 from understudy.interfaces import References
 from understudy.metrics.closing import answered_by_both, apart, by_talk, closed
 from understudy.records import Interval, Sample
-from understudy.stylometry import Ruler
-from understudy.text import words
+from understudy.text.stylometry import Ruler
+from understudy.text.words import words
 
 LEAST_WORDS = 300
 """Fewer words on a side say nothing of a manner."""

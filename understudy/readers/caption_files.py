@@ -2,8 +2,8 @@
 
 import re
 
-from understudy import captions
 from understudy.errors import Refused
+from understudy.readers import captions
 from understudy.readers.decoding import decode
 from understudy.records import Document, Entry
 

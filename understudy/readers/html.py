@@ -7,7 +7,7 @@ from understudy.errors import Refused
 from understudy.readers.decoding import decode
 from understudy.readers.paragraphs import document
 from understudy.records import Document, Entry
-from understudy.text import one_line
+from understudy.text.words import one_line
 
 SKIPPED = frozenset("script style head nav title template noscript svg".split())
 ALLOWED_IN_HEAD = frozenset("base basefont bgsound link meta noscript script style template title".split())

@@ -6,7 +6,7 @@ from datetime import date
 
 from understudy.errors import Refused
 from understudy.records import Document, Entry, Paragraph
-from understudy.text import sentences
+from understudy.text.words import sentences
 
 PARAGRAPH_WORDS = 110
 TITLE_CHARACTERS = 90

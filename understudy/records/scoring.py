@@ -86,7 +86,7 @@ class Stopping(Record):
     control_tokens: Interval
 
 
-class Hop(Record):
+class ParityCheck(Record):
     """One candidate against the one it was made of, over the same held-out answers."""
 
     name: str = Field(description="adapter, fused, or the type of a file")
@@ -96,7 +96,9 @@ class Hop(Record):
     nll_change: Interval | None = Field(default=None, description="nats per token, this minus the reference")
     kl: Interval | None = Field(default=None, description="mean KL(reference || this) per answer token, in nats")
     kl_exact: bool = Field(default=True, description="False: from the likeliest tokens, which is a lower bound")
-    same_top: Interval | None = Field(default=None, description="share of tokens where both like the same one best")
+    top1_agreement: Interval | None = Field(
+        default=None, description="share of tokens where both like the same one best"
+    )
     limits: dict[str, float] = Field(default={}, description="what was allowed")
     stopping: Stopping | None = None
     bytes: int
@@ -107,12 +109,12 @@ class Hop(Record):
     refused: str | None = Field(default=None, description="why it is not offered; None when it is")
 
 
-class HopReport(Record):
-    """Whether each file is the model that was trained. Written by `hops`."""
+class ParityReport(Record):
+    """Whether each file is the model that was trained. Written by `parity`."""
 
     channel: str
     run: str
-    hops: list[Hop] = Field(description="adapter, fused, then the files in the order they were made")
+    checks: list[ParityCheck] = Field(description="adapter, fused, then the files in the order they were made")
     recommended: str | None = Field(description="the smallest file that is not refused; None when all are")
     notes: list[str] = Field(default=[], description="what could not be judged, and why")
 
@@ -214,7 +216,7 @@ SCORECARD_VERSION = 2
 
 
 class Scorecard(Record):
-    """Base against tuned, hop by hop. Written by `evaluate`."""
+    """Base against tuned, check by check. Written by `evaluate`."""
 
     version: int = Field(default=1, ge=1, description="of this format; 1 had no judge, phrases, p-values or decision")
     channel: str

@@ -8,7 +8,7 @@ The scorecard as a page to read.
     charts, shapes  their drawings
     evidence        everything the page is made of, as arguments or read from a run's folder
     compare_runs    two scorecards side by side
-    training, pictures, hop_table   the pages of a training, a dataset, the exported files
+    training, pictures, parity_table   the pages of a training, a dataset, the exported files
 
 Here are the labels and number formats all of them share.
 """
@@ -63,7 +63,7 @@ LABELS = {
     "copied": Label("Answers with copied passages", "share"),
     "instructions": Label("Instructions followed", "share"),
     "choices": Label("Common knowledge questions", "share"),
-    "stays_itself": Label("Stays itself off topic", "share"),
+    "off_topic": Label("Stays itself off topic", "share"),
     "kl_general": Label("Drift, general prompts (KL)", "nats"),
     "kl_domain": Label("Drift, held-out questions (KL)", "nats"),
     "keyword_coverage": Label("Uses the texts it is given", "share"),

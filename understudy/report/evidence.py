@@ -4,24 +4,25 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from understudy import comparisons, store
+from understudy import store
 from understudy.catalog import CATALOG
 from understudy.errors import AssetError
 from understudy.records import (
     AdapterCard,
     AssetRef,
     Comparison,
-    HopReport,
     Judged,
     Pair,
+    ParityReport,
     RunRecord,
     Sample,
     Scorecard,
     SplitPlan,
 )
-from understudy.refusals import report as hop_report
 from understudy.report.compare_runs import read_scorecard
 from understudy.report.training import lines
+from understudy.scoring import preferences
+from understudy.scoring.refusals import report as parity_report
 
 
 class Evidence(NamedTuple):
@@ -38,7 +39,7 @@ class Evidence(NamedTuple):
     """Title > a record or a mapping, for the run record."""
     dataset: Mapping[str, int] = {}
     """Name > count."""
-    hops: HopReport | None = None
+    parity: ParityReport | None = None
     train: Sequence[Pair] = ()
     """The train side's, whose form the answers should have."""
     people: Sequence[Comparison] = ()
@@ -61,7 +62,7 @@ def gather(home: Path, channel: str, run: str) -> Evidence:
     for name in (candidate.name for candidate in card.candidates):
         if ref := _current(home, "samples", channel, run=run, candidate=name):
             samples[name] = list(store.read_rows(home, ref, Sample))
-    people = comparisons.load(folder)
+    people = preferences.load(folder)
     sides, counts = _sides(home, channel, card)
     return Evidence(
         scorecard=_calibrated(home, card, people),
@@ -70,7 +71,7 @@ def gather(home: Path, channel: str, run: str) -> Evidence:
         pairs=sides.get("test") or sides.get("valid", []),
         cards=_cards(home, channel, run, folder),
         dataset=counts,
-        hops=hop_report(folder),
+        parity=parity_report(folder),
         train=sides.get("train", []),
         people=people,
     )
@@ -81,7 +82,7 @@ def _calibrated(home: Path, card: Scorecard, people: Sequence[Comparison]) -> Sc
     ref = _current(home, "judgements", card.channel, run=card.run)
     if card.judge is None or ref is None:
         return card
-    found = comparisons.agreement(comparisons.by_pair(people, "adapter", "base"), store.read_rows(home, ref, Judged))
+    found = preferences.agreement(preferences.by_pair(people, "adapter", "base"), store.read_rows(home, ref, Judged))
     if found is None:
         return card
     judge = card.judge.model_copy(update={"agreement": found[0], "kappa": found[1]})

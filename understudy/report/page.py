@@ -11,28 +11,28 @@ from importlib.resources import files
 from string import Template
 from typing import Any
 
-from understudy import comparisons
-from understudy.records import Comparison, HopReport, Pair, Sample, Scorecard
+from understudy.records import Comparison, Pair, ParityReport, Sample, Scorecard
 from understudy.report import LEARNED, answers, difference, label, number, tables, words
 from understudy.report.charts import forests, loss_curve, small_curves
 from understudy.report.evidence import Evidence
 from understudy.report.shapes import forms, lengths
+from understudy.scoring import preferences
 
 BROKEN = (
     "broken", "empty", "ran_out", "loops", "token_leak", "too_short", "wrong_script", "wrong_language", "copied",
-    "instructions", "choices", "stays_itself", "keyword_coverage", "cites", "declines_rightly", "refusal_precision",
+    "instructions", "choices", "off_topic", "keyword_coverage", "cites", "declines_rightly", "refusal_precision",
     "refusal_recall",
 )  # fmt: skip
 _PAIRED = (
     "Tuned minus base over the same held-out questions. A line is the 95 % interval, by bootstrap over talks; where it "
     "crosses the dashed zero, the data do not tell the two apart."
 )
-_HOPS = "Each file on the same held-out answers, against the one it was made of. Small print: what is allowed."
+_PARITY = "Each file on the same held-out answers, against the one it was made of. Small print: what is allowed."
 _COSTS = (
     "Speeds compare within one engine only: adapter and fused run in MLX, several answers at once; files in llama.cpp."
 )
 _SAMPLES = "Not picked by hand: by how far the loss fell, and by a draw. Hide the names to judge for yourself."
-_NO_HOPS = "The files were not checked against what was trained; run with --only score, which writes hops.json."
+_NO_PARITY = "The files were not checked against what was trained; run with --only score, which writes parity.json."
 _NO_ANSWERS = "Base and tuned answered no question in common that is still in the dataset; score the run again."
 _NO_SHAPES = "No answers are here to draw lengths and forms of; score the run again, with evaluate.questions above 0."
 _NO_PHRASES = "No signature phrases: they need the answers of the train side, of the base and of the tuned model."
@@ -46,12 +46,12 @@ def page(
     pairs: Sequence[Pair],
     cards: Mapping[str, object],
     dataset: Mapping[str, int],
-    hops: HopReport | None = None,
+    parity: ParityReport | None = None,
     train: Sequence[Pair] = (),
     people: Sequence[Comparison] = (),
 ) -> str:
     """The whole page as HTML, from the parts of an Evidence."""
-    return html(Evidence(scorecard, metrics_rows, samples, pairs, cards, dataset, hops, train, people))
+    return html(Evidence(scorecard, metrics_rows, samples, pairs, cards, dataset, parity, train, people))
 
 
 def html(told: Evidence) -> str:
@@ -62,9 +62,12 @@ def html(told: Evidence) -> str:
         _section("Did it learn?", _PAIRED, _learned(told)),
         _section("Did it break?", "", _broke(card)),
         _section(
-            "Is the exported file what was trained?", _HOPS, tables.hops(told.hops) if told.hops else "", _NO_HOPS
+            "Is the exported file what was trained?",
+            _PARITY,
+            tables.parity(told.parity) if told.parity else "",
+            _NO_PARITY,
         ),
-        _section("What does it cost to run?", _COSTS, tables.costs(card, told.hops), "Nothing was measured."),
+        _section("What does it cost to run?", _COSTS, tables.costs(card, told.parity), "Nothing was measured."),
         _section("Answers side by side", _SAMPLES, answers.html(told.samples, told.pairs, card.run), _NO_ANSWERS),
         _section("Training curves", "", _curves(told), _NO_CURVE),
         _section("Run record", "", _record(told), "Nothing is known of the run."),
@@ -117,7 +120,7 @@ def _change(name: str, card: Scorecard) -> str:
 def _learned(told: Evidence) -> str:
     card = told.scorecard
     main = {n: i for n, i in card.differences.items() if n in LEARNED or n.startswith("nll_")}
-    human = comparisons.verdict(told.people)
+    human = preferences.verdict(told.people)
     said = {"reference": [pair.answer for pair in told.pairs], "base": _texts(told, "base")}
     said["tuned"] = _texts(told, "adapter")
     shapes = [lengths(said), forms(said)] if said["base"] and said["tuned"] else []

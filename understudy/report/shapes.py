@@ -5,9 +5,9 @@ from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from statistics import median
 
-from understudy.markdown import Profile, profile
 from understudy.report.charts import SMALL, svg
-from understudy.text import words
+from understudy.text.markdown import Profile, profile
+from understudy.text.words import words
 
 Answers = Mapping[str, Sequence[str]]
 """'reference', 'base', 'tuned' > texts."""

@@ -1,13 +1,13 @@
 """The scorecard in short as markdown: plain for a model's card, with pictures for the Prefect UI."""
 
-from understudy import comparisons
 from understudy.records import Interval, Scorecard
-from understudy.report import LEARNED, candidate, difference, hop_table, label, number, plain, size, tables, words
+from understudy.report import LEARNED, candidate, difference, label, number, parity_table, plain, size, tables, words
 from understudy.report.charts import forests, loss_curve
 from understudy.report.evidence import Evidence
 from understudy.report.pictures import data_uri, standing_alone
 from understudy.report.shapes import forms, lengths
 from understudy.report.training import POINTS_DRAWN, thinned
+from understudy.scoring import preferences
 
 MAIN_METRICS = ("nll_per_token", "well_formatted", "format_gap", "broken")
 ARTIFACT_BYTES = 200_000
@@ -48,14 +48,14 @@ def artifact(told: Evidence) -> str:
     """The page in short with its pictures inside, under 200 KB, for the Prefect UI."""
     card = told.scorecard
     parts = [markdown(card)]
-    if told.hops:
-        parts += ["## Is the exported file what was trained?", hop_table.markdown(told.hops)]
+    if told.parity:
+        parts += ["## Is the exported file what was trained?", parity_table.markdown(told.parity)]
     if card.judge:
         judged = f"{card.judge.wins} won, {card.judge.ties} tied, {card.judge.losses} lost"
         parts.append(
-            f"Judge {plain(card.judge.judge)}, blind, both orders: {judged} ({comparisons.chance(card.judge.sign_p)})."
+            f"Judge {plain(card.judge.judge)}, blind, both orders: {judged} ({preferences.chance(card.judge.sign_p)})."
         )
-    if human := comparisons.verdict(told.people):
+    if human := preferences.verdict(told.people):
         parts.append(f"A person, blind: {plain(human.meaning)}")
     parts += [f"- {plain(line)}" for line in words.missing(told)]
     return _with_pictures("\n\n".join(parts), _pictures(told))

@@ -6,10 +6,19 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from understudy.comparisons import Verdict, chance
-from understudy.records import Against, CandidateScore, Hop, HopReport, Interval, JudgeScore, Phrase, Scorecard
+from understudy.records import (
+    Against,
+    CandidateScore,
+    Interval,
+    JudgeScore,
+    ParityCheck,
+    ParityReport,
+    Phrase,
+    Scorecard,
+)
 from understudy.report import LABELS, candidate, difference, label, number, signed, size
-from understudy.text import one_line
+from understudy.scoring.preferences import Verdict, chance
+from understudy.text.words import one_line
 
 VALUE_CHARACTERS = 300
 ROW_PARTS = ("nll_per_token", "well_formatted", "broken", "declines_rightly")
@@ -49,10 +58,12 @@ def candidates(card: Scorecard, names: Sequence[str] | None = None, caption: str
     )
 
 
-def hops(report: HopReport) -> str:
-    """Every hop against the limits it was held to, with the reasons of what is refused."""
+def parity(report: ParityReport) -> str:
+    """Every check against the limits it was held to, with the reasons of what is refused."""
     reasons = "".join(
-        f"<li><strong>{escape(h.name)}</strong> is refused: {escape(h.refused)}</li>" for h in report.hops if h.refused
+        f"<li><strong>{escape(h.name)}</strong> is refused: {escape(h.refused)}</li>"
+        for h in report.checks
+        if h.refused
     )
     notes = "".join(f"<li>{escape(note)}</li>" for note in report.notes)
     said = (
@@ -61,24 +72,24 @@ def hops(report: HopReport) -> str:
         else "<strong>Every file is refused.</strong>"
     )
     head = ("file", "made of", "change of loss", "KL", "same likeliest token", "ends by itself", "")
-    return f"<p>{said}</p>{table(head, map(_hop, report.hops), 'Hop by hop')}<ul>{reasons}{notes}</ul>"
+    return f"<p>{said}</p>{table(head, map(_parity_row, report.checks), 'File by file')}<ul>{reasons}{notes}</ul>"
 
 
-def costs(card: Scorecard, report: HopReport | None) -> str:
+def costs(card: Scorecard, report: ParityReport | None) -> str:
     """Size, speed and memory of what can be run."""
     if report is None:
         head = ("", "size", "tokens/s")
         return table(head, [_cost(c) for c in card.candidates], "What each candidate costs to run")
     rows = [
         [
-            escape(candidate(hop.name)),
-            size(hop.bytes),
-            _amount(hop.tokens_per_second),
-            _amount(hop.prompt_tokens_per_second),
-            f"{hop.first_token_seconds:.2f} s" if hop.first_token_seconds is not None else "",
-            size(hop.peak_memory_bytes),
+            escape(candidate(check.name)),
+            size(check.bytes),
+            _amount(check.tokens_per_second),
+            _amount(check.prompt_tokens_per_second),
+            f"{check.first_token_seconds:.2f} s" if check.first_token_seconds is not None else "",
+            size(check.peak_memory_bytes),
         ]
-        for hop in report.hops
+        for check in report.checks
     ]
     head = ("", "size", "tokens/s", "prompt tokens/s", "first token after", "memory")
     return table(head, rows, "What each file costs to run")
@@ -168,21 +179,23 @@ def _cell(name: str, interval: Interval | None) -> str:
     return f"{number(name, interval.value)}<small>{ends}</small>"
 
 
-def _hop(hop: Hop) -> Cells:
-    limits = hop.limits
-    ended = hop.stopping.ended if hop.stopping else None
+def _parity_row(check: ParityCheck) -> Cells:
+    limits = check.limits
+    ended = check.stopping.ended if check.stopping else None
     change = kl = same = ""
-    if hop.nll_change:
-        change = f"{signed('nll_per_token', hop.nll_change.value)}{_allowed('± ', limits.get('nll_change'))}"
-    if hop.kl:
-        kl = f"{'' if hop.kl_exact else '≥ '}{hop.kl.value:.4f}{_allowed('up to ', limits.get('kl'))}"
-    if hop.same_top:
-        least = limits.get("same_top")
-        same = f"{100 * hop.same_top.value:.1f} %" + (f"<small>at least {100 * least:.0f} %</small>" if least else "")
-    word = badge("refused", "worse") if hop.refused else badge("as trained", "better") if hop.reference else ""
-    made_of = escape(candidate(hop.reference)) if hop.reference else ""
+    if check.nll_change:
+        change = f"{signed('nll_per_token', check.nll_change.value)}{_allowed('± ', limits.get('nll_change'))}"
+    if check.kl:
+        kl = f"{'' if check.kl_exact else '≥ '}{check.kl.value:.4f}{_allowed('up to ', limits.get('kl'))}"
+    if check.top1_agreement:
+        least = limits.get("top1_agreement")
+        same = f"{100 * check.top1_agreement.value:.1f} %" + (
+            f"<small>at least {100 * least:.0f} %</small>" if least else ""
+        )
+    word = badge("refused", "worse") if check.refused else badge("as trained", "better") if check.reference else ""
+    made_of = escape(candidate(check.reference)) if check.reference else ""
     ends = f"{100 * ended.value:.0f} %<small>of {ended.n}</small>" if ended else ""
-    return [escape(candidate(hop.name)), made_of, change, kl, same, ends, word]
+    return [escape(candidate(check.name)), made_of, change, kl, same, ends, word]
 
 
 def _allowed(before: str, limit: float | None) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from understudy.records import Interval, Scorecard, Word
 from understudy.report import label, readable, signed
 from understudy.report.evidence import Evidence
-from understudy.verdicts import BUDGETS, MARGINS, MIN_PAIRS, MIN_TALKS
+from understudy.scoring.verdicts import BUDGETS, MARGINS, MIN_PAIRS, MIN_TALKS
 
 DISHONEST = (
     "The held-out questions come from talks that were also trained on, so nothing here shows that anything "
@@ -71,7 +71,7 @@ def missing(told: Evidence) -> Iterator[str]:
         yield "The base was not also told the style by examples; evaluate.prompted_base: true does that."
     if not {"format_gap_closed", "style_closed_teacher"} & card.differences.keys():
         yield "No gap of form or style: too few words, or the base is as near already; see evaluate.metrics."
-    if not {"instructions", "choices", "stays_itself"} & card.differences.keys():
+    if not {"instructions", "choices", "off_topic"} & card.differences.keys():
         yield "Forgetting was not measured; evaluate.suites: true asks for it."
     if card.judge is None and not any("evaluate.judge" in note for note in card.notes):
         yield "No judge compared the answers; evaluate.judge names one, of another family than the teacher."

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from understudy.errors import Refused, SourceError
 from understudy.readers import LIMIT_BYTES, READERS, read
 from understudy.records import Document, Entry, sha256_of
-from understudy.text import slug
+from understudy.text.words import slug
 
 CHECKOUT = Path(__file__).parents[2]
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from understudy import captions
 from understudy.errors import Blocked, Refused, SourceError
+from understudy.readers import captions
 from understudy.records import Document, Entry
 from understudy.sources.youtube_address import addresses, place_of
 from understudy.sources.youtube_pace import Pace

@@ -17,8 +17,8 @@ from yt_dlp.networking.common import Request
 from yt_dlp.networking.exceptions import HTTPError, TransportError
 from yt_dlp.utils import YoutubeDLError
 
-from understudy.captions import Cue
 from understudy.errors import Blocked, Refused, SourceError, Transient
+from understudy.readers.captions import Cue
 from understudy.sources.youtube_tracks import DAY, Empty, Facts, Track, Words, best
 
 log = logging.getLogger("understudy.youtube")

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
-from understudy.captions import Cue
 from understudy.errors import Refused
+from understudy.readers.captions import Cue
 
 WORDS_PER_MINUTE = (60, 260)
 DAY = 86_400.0

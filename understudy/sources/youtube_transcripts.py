@@ -19,8 +19,8 @@ from urllib3.util import Retry
 from youtube_transcript_api import YouTubeTranscriptApi
 from youtube_transcript_api.proxies import ProxyConfig
 
-from understudy.captions import Cue
 from understudy.errors import Blocked, Refused, SourceError, Transient
+from understudy.readers.captions import Cue
 from understudy.sources.youtube_tracks import DAY, Empty, Facts, Track, Words, best, running
 
 HOUR = 3_600.0

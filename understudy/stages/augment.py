@@ -14,18 +14,18 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
 from typing import NamedTuple
 
-from understudy import markdown
 from understudy.calls import prompting
 from understudy.calls.augmenting import KIND, Wish, digest, read, substance, wishes, write
 from understudy.calls.model_teacher import ModelTeacher
+from understudy.calls.parts import parts
 from understudy.errors import DatasetError, TeacherError
-from understudy.interfaces import Gate, Report
-from understudy.parts import parts
+from understudy.interfaces import Gate, Progress
 from understudy.records import ChatExample, Document, Message, Pair, SplitPlan, Variant, VariantKind
 from understudy.sections import AugmentSettings
-from understudy.similarity import near_duplicates
 from understudy.stages.split import example
-from understudy.text import words
+from understudy.text import markdown
+from understudy.text.similarity import near_duplicates
+from understudy.text.words import words
 
 log = logging.getLogger("understudy.dataset")
 
@@ -77,7 +77,7 @@ def taught(
     settings: AugmentSettings,
     seed: int,
     workers: int,
-    report: Report,
+    progress: Progress,
 ) -> Augmented:
     """What the teacher makes of the train side, one call per talk, `workers` talks at once; not yet held apart.
 
@@ -98,13 +98,13 @@ def taught(
         jobs = [pool.submit(_written, talk, own, titles, teacher, settings, seed) for talk, own in asked]
         try:
             for at, (job, (_, own)) in enumerate(zip(jobs, asked, strict=True)):
-                report(at, len(jobs), "variants")
+                progress(at, len(jobs), "variants")
                 written, missing, cost = job.result()
                 taken, refused = _taken(written, own[0], told, refuse, teacher.label)
                 found, dropped, usd = found + taken, dropped + missing + refused, usd + cost
         finally:
             pool.shutdown(cancel_futures=True)
-    report(len(jobs), len(jobs))
+    progress(len(jobs), len(jobs))
     return Augmented(found, dropped, usd)
 
 

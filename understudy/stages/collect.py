@@ -9,9 +9,9 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 
+from understudy.channel.ledger import Ledger, Row
 from understudy.errors import Refused, Transient
 from understudy.interfaces import Source
-from understudy.ledger import Ledger, Row
 from understudy.records import Document, Entry
 
 VERSION = 1

@@ -7,7 +7,7 @@ import logging
 from pathlib import Path
 
 from understudy.errors import ExportError
-from understudy.interfaces import Engine, Exporter, Report
+from understudy.interfaces import Engine, Exporter, Progress
 from understudy.records import ChatExample, GgufCard, LoraFileCard, Pair
 
 VERSION = 2
@@ -23,11 +23,11 @@ def convert(
     out: Path,
     type: str,
     row: tuple[Pair, ChatExample],
-    report: Report,
+    progress: Progress,
 ) -> GgufCard:
     """Write `out` and return what was read back from it. Raises ExportError for a file unlike the model."""
-    exporter.convert(fused, out, type, report)
-    found = exporter.round_trip(fused, out, report)
+    exporter.convert(fused, out, type, progress)
+    found = exporter.round_trip(fused, out, progress)
     if found.differences:
         more = f"\n    and {len(found.differences) - SHOWN} more" if len(found.differences) > SHOWN else ""
         listed = "".join(f"\n    {told}" for told in found.differences[:SHOWN])
@@ -35,9 +35,9 @@ def convert(
     return checked(exporter, engine, out, type, row).model_copy(update={"template": found})
 
 
-def adapter(exporter: Exporter, base: Path, adapter: Path, out: Path, report: Report) -> LoraFileCard:
+def adapter(exporter: Exporter, base: Path, adapter: Path, out: Path, progress: Progress) -> LoraFileCard:
     """Write the adapter as the file `out`, which a program runs beside a file of the base."""
-    exporter.adapter(base, adapter, out, report)
+    exporter.adapter(base, adapter, out, progress)
     tensors, _, _ = exporter.describe(out, "F32")
     return LoraFileCard(tensors=sum(tensors.values()), bytes=out.stat().st_size)
 
@@ -48,7 +48,7 @@ def checked(exporter: Exporter, engine: Engine, file: Path, type: str, row: tupl
     if fallbacks:
         log.warning("the %s file: %s; a base with other sizes would take less room", type, "; ".join(fallbacks))
     [sample] = engine.run(
-        file, None, [row], answers=1, max_tokens=CHECK_TOKENS, report=lambda done, total, note="": None
+        file, None, [row], answers=1, max_tokens=CHECK_TOKENS, progress=lambda done, total, note="": None
     )
     if sample.nll != sample.nll or sample.nll <= 0:
         raise ExportError(f"the {type} file loads but its likelihoods are no numbers: {sample.nll}")

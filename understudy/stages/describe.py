@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from understudy import describe as describing
-from understudy import description as showing
+from understudy.dataset import describe as describing
+from understudy.dataset import description as showing
 from understudy.records import DescriptionCard, Document, Pair, Questions, SplitPlan
 
 VERSION = 2

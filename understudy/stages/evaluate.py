@@ -1,7 +1,7 @@
 """
 Stage `evaluate`: what every candidate did, in numbers with intervals, four words and one decision.
 
-The words and the decision are in `understudy.verdicts`. What is not handed in is not measured, and named.
+The words and the decision are in `understudy.scoring.verdicts`. What is not handed in is not measured, and named.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,22 +16,22 @@ from understudy.records import (
     CandidateScore,
     ChatExample,
     Divergence,
-    HopReport,
     Interval,
     JudgeScore,
     Pair,
+    ParityReport,
     Phrase,
     Sample,
     Scorecard,
     SplitPlan,
     Word,
 )
-from understudy.statistics import mcnemar, ratio_interval, share_difference, wilson
-from understudy.stylometry import phrases
-from understudy.suites.retrieval import Outcome
-from understudy.suites.retrieval import compare as compare_retrieval
-from understudy.suites.retrieval import measure as measure_retrieval
-from understudy.verdicts import BUDGETS, MARGINS, MIN_TALKS, decide, judged, verdict, within
+from understudy.scoring.statistics import mcnemar, ratio_interval, share_difference, wilson
+from understudy.scoring.suites.retrieval import Outcome
+from understudy.scoring.suites.retrieval import compare as compare_retrieval
+from understudy.scoring.suites.retrieval import measure as measure_retrieval
+from understudy.scoring.verdicts import BUDGETS, MARGINS, MIN_TALKS, decide, judged, verdict, within
+from understudy.text.stylometry import phrases
 
 VERSION = 6
 
@@ -51,14 +51,14 @@ class Extras(NamedTuple):
 
     references: References | None = None
     outcomes: Mapping[str, Mapping[str, Outcomes]] = {}
-    """Suite ('instructions', 'choices', 'stays_itself') > candidate > outcomes."""
+    """Suite ('instructions', 'choices', 'off_topic') > candidate > outcomes."""
     retrieval: Mapping[str, Mapping[str, Outcome]] = {}
     """Candidate > item > outcome."""
     drift: Mapping[str, Sequence[tuple[str, Divergence]]] = {}
     """'general', 'domain' > one entry per answer: its talk (or the prompt's own name), KL(tuned || base)."""
     judge: JudgeScore | None = None
     adapter: AdapterCard | None = None
-    hops: HopReport | None = None
+    parity: ParityReport | None = None
 
 
 NOTHING_MORE = Extras()
@@ -120,7 +120,7 @@ def score(
         against=_against(samples, metrics, seed, trusted),
         judge=extras.judge,
         phrases=_phrases(extras.references, samples),
-        decision=decide(words, candidates, extras.adapter, extras.hops),
+        decision=decide(words, candidates, extras.adapter, extras.parity),
         notes=_notes(split, talks, samples, extras, differences),
     )
 
@@ -243,7 +243,7 @@ def _notes(
         found.append("no judge compared the answers; evaluate.judge names one")
     elif extras.judge.errors:
         found.append(f"the judge gave no verdict on {extras.judge.errors} of {extras.judge.pairs} questions")
-    missing = [name for name in ("instructions", "choices", "stays_itself") if name not in differences]
+    missing = [name for name in ("instructions", "choices", "off_topic") if name not in differences]
     if missing:
         found.append(f"forgetting was not measured by {', '.join(missing)}")
     if not _has_to_forget(extras):

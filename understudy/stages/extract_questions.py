@@ -3,13 +3,13 @@
 from collections import Counter
 from typing import NamedTuple
 
+from understudy.calls.parts import Part, parts
 from understudy.calls.replies import standalone_problem
 from understudy.errors import MalformedReply
 from understudy.interfaces import ReplyItem, Teacher, TeacherRequest
-from understudy.parts import Part, parts
 from understudy.records import Document, Question, Questions
 from understudy.sections import QuestionSettings
-from understudy.similarity import near_duplicates
+from understudy.text.similarity import near_duplicates
 
 VERSION = 2
 ROUNDS = 3

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from understudy.interfaces import Exporter, Report, Trainer
+from understudy.interfaces import Exporter, Progress, Trainer
 from understudy.records import FusedCard
 
 VERSION = 3
 
 
-def fuse(trainer: Trainer, exporter: Exporter, base: Path, adapter: Path, out: Path, report: Report) -> FusedCard:
+def fuse(trainer: Trainer, exporter: Exporter, base: Path, adapter: Path, out: Path, progress: Progress) -> FusedCard:
     """Fill `out`. The trainer merges, since it knows how its adapter is applied; the template is then settled."""
-    card = trainer.fuse(base, adapter, out, report)
+    card = trainer.fuse(base, adapter, out, progress)
     return card.model_copy(update={"template_settled": exporter.settle(out)})

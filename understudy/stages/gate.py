@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from understudy.errors import DatasetError
-from understudy.interfaces import Gate, Report
+from understudy.interfaces import Gate, Progress
 from understudy.records import Answers, Document, Pair, Questions, Verdict, Verdicts
 
 VERSION = 2
@@ -41,7 +41,7 @@ def join(document: Document, sha256: str, questions: Questions, answers: Answers
 def judge(
     pairs: Iterable[Pair],
     gates: Sequence[tuple[str, Gate]],
-    report: Report,
+    progress: Progress,
     decide: Callable[[Sequence[Pair]], list[Pair]] = list,
 ) -> list[Pair]:
     """Run the gates in order; the first that refuses a pair names the reason, and people have the last word.
@@ -51,14 +51,14 @@ def judge(
     """
     judged = {pair.pair_id: pair for pair in decide(list(pairs))}
     for at, (name, gate) in enumerate(gates):
-        report(at, len(gates), name)
+        progress(at, len(gates), name)
         left = [pair for pair in judged.values() if pair.kept]
         gate.study(left)
         for pair in left:
             reason = gate.judge(pair)
             if reason is not None:
                 judged[pair.pair_id] = pair.model_copy(update={"kept": False, "gate": name, "reason": reason})
-    report(len(gates), len(gates))
+    progress(len(gates), len(gates))
     decided = decide(list(judged.values()))
     _refuse_empty(decided)
     return decided

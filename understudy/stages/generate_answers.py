@@ -10,8 +10,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from understudy.calls.parts import Part, parts
 from understudy.interfaces import ReplyItem, Teacher, TeacherRequest
-from understudy.parts import Part, parts
 from understudy.records import Answer, Answers, Document, Question, Questions
 from understudy.sections import AnswerSettings
 

@@ -12,10 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 from understudy.calls import judging
 from understudy.calls.model_teacher import ModelTeacher
 from understudy.errors import AssetError
-from understudy.interfaces import Report
+from understudy.interfaces import Progress
 from understudy.records import Interval, Judged, JudgeScore, Pair, Sample, Winner
-from understudy.statistics import kappa, mean_interval, sign_test, wilson
-from understudy.verdicts import MIN_PAIRS
+from understudy.scoring.statistics import kappa, mean_interval, sign_test, wilson
+from understudy.scoring.verdicts import MIN_PAIRS
 
 VERSION = 1
 MATCHED_LOG_RATIO = 0.2
@@ -49,7 +49,7 @@ def questions(
     ]
 
 
-def judge(asked: Sequence[judging.Question], model: ModelTeacher, workers: int, report: Report) -> list[Judged]:
+def judge(asked: Sequence[judging.Question], model: ModelTeacher, workers: int, progress: Progress) -> list[Judged]:
     """A verdict, or an error, for each question, in order; `workers` questions at a time. Raises TeacherStopped.
 
     What was paid before a stop is kept, and not paid again.
@@ -60,7 +60,7 @@ def judge(asked: Sequence[judging.Question], model: ModelTeacher, workers: int, 
         try:
             for done, one in enumerate(waiting, 1):
                 found.append(one.result())
-                report(done, len(asked))
+                progress(done, len(asked))
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from understudy.interfaces import Engine, Exporter, Report
+from understudy.interfaces import Engine, Exporter, Progress
 from understudy.records import ChatExample, GgufCard, Pair
 from understudy.stages.convert import checked
 
@@ -17,8 +17,8 @@ def quantize(
     type: str,
     importance: Path | None,
     row: tuple[Pair, ChatExample],
-    report: Report,
+    progress: Progress,
 ) -> GgufCard:
     """Write `out` and return what was read back from it: the tensor types it holds may differ from `type`."""
-    exporter.quantize(first, out, type, importance, report)
+    exporter.quantize(first, out, type, importance, progress)
     return checked(exporter, engine, out, type, row)

@@ -14,11 +14,11 @@ groups inside the talks are split instead, and the plan says so.
 from collections import Counter
 from collections.abc import Sequence
 
+from understudy.dataset.leakage import Alike, Links, measure
 from understudy.errors import DatasetError
-from understudy.leakage import Alike, Links, measure
 from understudy.records import ChatExample, Dropped, Message, Pair, Side, SplitPlan, sha256_of
 from understudy.sections import SplitSettings
-from understudy.similarity import components, near_duplicates
+from understudy.text.similarity import components, near_duplicates
 
 VERSION = 2
 SIDES: tuple[Side, ...] = ("train", "valid", "test")

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from understudy.errors import DatasetError, Diverged
-from understudy.interfaces import Report, Trainer
+from understudy.interfaces import Progress, Trainer
 from understudy.records import TrialCard
 
 VERSION = 1
@@ -24,12 +24,12 @@ def trial(
     valid_rows: Path,
     out: Path,
     seed: int,
-    report: Report,
+    progress: Progress,
 ) -> TrialCard:
     """Fill `out` with the losses of a short training; a diverged one is a result, too. The weights are not kept."""
     began, dropped = time.monotonic(), None
     try:
-        trainer.train(base, train_rows, valid_rows, out, seed, report)
+        trainer.train(base, train_rows, valid_rows, out, seed, progress)
     except Diverged as error:
         dropped = str(error).split(";")[0]
     rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]

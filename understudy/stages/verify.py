@@ -13,12 +13,12 @@ from typing import NamedTuple
 
 from understudy.calls import verifying
 from understudy.calls.model_teacher import ModelTeacher
+from understudy.calls.parts import parts
 from understudy.errors import DatasetError, TeacherError
-from understudy.parts import parts
 from understudy.records import Document, Interval, Pair, Verification, Verified
+from understudy.scoring.statistics import Z, wilson
 from understudy.sections import VerifySpec
-from understudy.statistics import Z, wilson
-from understudy.text import one_line
+from understudy.text.words import one_line
 
 VERSION = 1
 GATE = "verify"

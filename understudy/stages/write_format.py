@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from understudy import formats
 from understudy.config import Config
+from understudy.dataset import formats
 from understudy.records import Document, FormatCard, Pair, SplitPlan
 
 VERSION = 1

@@ -10,11 +10,11 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from understudy.calls.prompting import estimated_tokens
 from understudy.errors import TeacherError
-from understudy.interfaces import ReplyItem, Report, TeacherReply, TeacherRequest
+from understudy.interfaces import Progress, ReplyItem, TeacherReply, TeacherRequest
 from understudy.records import Document, Question
 from understudy.teachers.extractive_questions import Candidate, candidates, choose, tags
 from understudy.teachers.extractive_reading import Reading, Sentence, is_content, is_empty, read, stem
-from understudy.text import words
+from understudy.text.words import words
 
 USES_PER_SENTENCE = 2
 BOLD_TERMS = 3
@@ -75,7 +75,7 @@ class ExtractiveTeacher:
     def begin(self, folder: Path) -> None:
         """Nothing: its replies cost nothing."""
 
-    def ahead(self, requests: Iterable[TeacherRequest], report: Report) -> int:
+    def ahead(self, requests: Iterable[TeacherRequest], progress: Progress) -> int:
         """Nothing: its replies are cheap."""
         return 0
 

@@ -14,7 +14,7 @@ from understudy.teachers.extractive_reading import (
     is_plural,
     stem,
 )
-from understudy.text import words
+from understudy.text.words import words
 
 MIN_WORDS, MAX_WORDS = 4, 25
 TOO_NEAR = 25  # words between the anchors of two questions

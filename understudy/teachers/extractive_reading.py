@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from understudy.records import Document
-from understudy.text import sentences, words
+from understudy.text.words import sentences, words
 
 # English function words and the verbs so common that they never name a subject.
 STOP_WORDS = frozenset(

@@ -13,7 +13,7 @@ from understudy.calls.chat import ChatWire, Timeouts
 from understudy.calls.model_teacher import ModelOptions, ModelTeacher
 from understudy.calls.prices import Usd, is_local, price_of, window_of
 from understudy.errors import ConfigError
-from understudy.interfaces import Report, TeacherRequest
+from understudy.interfaces import Progress, TeacherRequest
 
 ROOT = Path(__file__).parents[2]
 CONCURRENCY, CONCURRENCY_LOCAL = 20, 4
@@ -140,7 +140,7 @@ class OpenAITeacher(ModelTeacher):
         """True when replies come through the Batch API, all of one pass together."""
         return self.options.mode == "batch"
 
-    def ahead(self, requests: Iterable[TeacherRequest], report: Report) -> int:
+    def ahead(self, requests: Iterable[TeacherRequest], progress: Progress) -> int:
         """Put the replies to `requests` into the ledger, at half price; those that fail are asked directly later."""
         if not self.batches:
             return 0
@@ -151,7 +151,7 @@ class OpenAITeacher(ModelTeacher):
         batch = Batch(
             self._ledger, self.usd(), o.max_usd, o.base_url, self._key, o.api_key_env, o.extra_body, sleep=self.sleep
         )
-        counts = batch.run([self.call(request) for request in requests], report)
+        counts = batch.run([self.call(request) for request in requests], progress)
         self._budget.spent = self._ledger.spent()
         return counts["done"] + counts["already"]
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from understudy import worker
 from understudy.errors import AssetError
-from understudy.interfaces import Report
+from understudy.interfaces import Progress
 from understudy.records import FusedCard
 from understudy.trainers import merge
 from understudy.trainers.plan import base_digest
@@ -25,7 +25,7 @@ LARGER = 5
 log = logging.getLogger("understudy")
 
 
-def fuse(base: Path, adapter: Path, out: Path, report: Report) -> FusedCard:
+def fuse(base: Path, adapter: Path, out: Path, progress: Progress) -> FusedCard:
     """Fill the empty folder `out`. Raises AssetError when the adapter is damaged or another base's, or space lacks."""
     _refuse_another_base(base, adapter)
     weights = original(base)
@@ -35,9 +35,9 @@ def fuse(base: Path, adapter: Path, out: Path, report: Report) -> FusedCard:
     gains = merge.named(weights, merge.deltas(adapter))
     absent = [] if quantized else merge.missing(weights, gains)
     if quantized or absent:
-        changed, parameters = _through_mlx(weights, adapter, out, report, whole=bool(absent))
+        changed, parameters = _through_mlx(weights, adapter, out, progress, whole=bool(absent))
     else:
-        changed, parameters = merge.merge(weights, gains, out, report)
+        changed, parameters = merge.merge(weights, gains, out, progress)
     _copy_companions(base, weights, out)
     return FusedCard(
         architecture=config["model_type"],
@@ -93,11 +93,11 @@ def _copy_companions(base: Path, weights: Path, out: Path) -> None:
                 shutil.copyfile(file, out / file.name)
 
 
-def _through_mlx(base: Path, adapter: Path, out: Path, report: Report, whole: bool) -> tuple[int, int]:
+def _through_mlx(base: Path, adapter: Path, out: Path, progress: Progress, whole: bool) -> tuple[int, int]:
     """Let the worker fill `out`; (weights changed, weights in all)."""
     log = out / "fuse.log"
     job = {"base": str(base), "adapter": str(adapter), "out": str(out), "whole": whole}
-    result = worker.call("understudy.trainers.mlx_fuse_worker", job, log, report)
+    result = worker.call("understudy.trainers.mlx_fuse_worker", job, log, progress)
     if "problem" in result:
         raise AssetError(result["problem"])
     log.unlink()

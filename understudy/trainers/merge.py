@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from understudy.errors import AssetError
-from understudy.interfaces import Report
+from understudy.interfaces import Progress
 
 CHUNK_VALUES = 2**16
 """At a time: what stays in a core's own cache took an eighth of the time of 2 ** 20."""
@@ -102,7 +102,7 @@ def deltas(adapter: Path) -> dict[str, Delta]:
     return found
 
 
-def merge(base: Path, gains: dict[str, Delta], out: Path, report: Report) -> tuple[int, int]:
+def merge(base: Path, gains: dict[str, Delta], out: Path, progress: Progress) -> tuple[int, int]:
     """Write the shards of `base` with `gains` added into `out`; (weights changed, weights in all)."""
     changed = total = done = 0
     for shard in shards(base):
@@ -113,7 +113,7 @@ def merge(base: Path, gains: dict[str, Delta], out: Path, report: Report) -> tup
             if name in gains:
                 changed += _add(copy, tensor, gains[name])
                 done += 1
-                report(done, len(gains), name)
+                progress(done, len(gains), name)
     return changed, total
 
 

@@ -16,38 +16,40 @@ from mlx.utils import tree_flatten, tree_unflatten
 from mlx_lm.utils import load, save
 
 from understudy.errors import AssetError
-from understudy.interfaces import Report
+from understudy.interfaces import Progress
 from understudy.trainers import merge
 from understudy.worker import serve
 
 NAMES = {mx.float32: "F32", mx.float16: "F16", mx.bfloat16: "BF16"}
 
 
-def run(job: dict[str, Any], report: Report) -> dict[str, Any]:
+def run(job: dict[str, Any], progress: Progress) -> dict[str, Any]:
     """Write base plus adapter in full precision into folder `out`."""
     base, adapter, out = (Path(job[name]) for name in ("base", "adapter", "out"))
     try:
-        changed, total = _whole(base, adapter, out, report) if job["whole"] else _streamed(base, adapter, out, report)
+        changed, total = (
+            _whole(base, adapter, out, progress) if job["whole"] else _streamed(base, adapter, out, progress)
+        )
     except (AssetError, ValueError) as error:  # ValueError: mlx-lm's, for weights the model has not
         return {"problem": str(error) if isinstance(error, AssetError) else f"{adapter} does not fit {base}: {error}"}
     return {"parameters": total, "changed": changed}
 
 
-def _whole(base: Path, adapter: Path, out: Path, report: Report) -> tuple[int, int]:
-    report(0, 3, "loading")
+def _whole(base: Path, adapter: Path, out: Path, progress: Progress) -> tuple[int, int]:
+    progress(0, 3, "loading")
     model, tokenizer, config = load(str(base), adapter_path=str(adapter), return_config=True)
     adapted = [(name, module) for name, module in model.named_modules() if hasattr(module, "fuse")]
     merged = [(name, module.fuse()) for name, module in adapted]
     changed = sum(int(mx.sum(new.weight != old.linear.weight).item()) for (_, old), (_, new) in zip(adapted, merged))
     model.update_modules(tree_unflatten(merged))
-    report(1, 3, "writing")
+    progress(1, 3, "writing")
     parameters = sum(weight.size for _, weight in tree_flatten(model.parameters()))
     save(str(out), str(base), model, tokenizer, config)
-    report(3, 3)
+    progress(3, 3)
     return changed, parameters
 
 
-def _streamed(base: Path, adapter: Path, out: Path, report: Report) -> tuple[int, int]:
+def _streamed(base: Path, adapter: Path, out: Path, progress: Progress) -> tuple[int, int]:
     """Dequantize each weight, add its gain, write it: never more than one in full precision."""
     config = json.loads((base / "config.json").read_text(encoding="utf-8"))
     settings = config.get("quantization") or config["quantization_config"]
@@ -74,7 +76,7 @@ def _streamed(base: Path, adapter: Path, out: Path, report: Report) -> tuple[int
                 if name in gains:
                     values, differ = _with(values, str(dtype), gains.pop(name), name)
                     changed, done = changed + differ, done + 1
-                    report(done, done + len(gains), name)
+                    progress(done, done + len(gains), name)
                 values.tofile(file)
         where |= dict.fromkeys(names, shard.name)
     _companions(base, out, config, where)

@@ -18,7 +18,7 @@ import mlx.core as mx
 from mlx import nn
 from mlx_lm.tuner.callbacks import TrainingCallback
 
-from understudy.interfaces import Report
+from understudy.interfaces import Progress
 from understudy.trainers import mlx_checkpoint
 from understudy.trainers.mlx_checkpoint import Checkpoints
 from understudy.trainers.plan import Plan
@@ -39,7 +39,7 @@ class Diverged(Exception):
     """The loss is no longer a number."""
 
 
-class Progress:
+class TrainingState:
     """What the losses so far amount to.
 
     Weights within `tolerance` of the lowest loss replace earlier ones: where the loss is flat, the
@@ -115,14 +115,14 @@ class Journal(TrainingCallback):
         out: Path,
         model: nn.Module,
         plan: Plan,
-        progress: Progress,
+        state: TrainingState,
         checkpoints: Checkpoints,
         patience: int,
-        report: Report,
+        progress: Progress,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.model, self.plan, self.progress, self.checkpoints = model, plan, progress, checkpoints
-        self.patience, self.report, self.clock = patience, report, clock
+        self.model, self.plan, self.state, self.checkpoints = model, plan, state, checkpoints
+        self.patience, self.progress, self.clock = patience, progress, clock
         self.metrics, self.samples = Lines(out / "metrics.jsonl"), Lines(out / "samples.jsonl")
         self.best = out / "best" / "adapters.safetensors"
         self.validate: Callable[[], float] | None = None
@@ -133,7 +133,7 @@ class Journal(TrainingCallback):
     @property
     def finished(self) -> bool:
         """Whether there is nothing left to learn."""
-        return self.progress.worse >= self.patience or self.progress.iteration >= self.plan.iterations
+        return self.state.worse >= self.patience or self.state.iteration >= self.plan.iterations
 
     def resume(self) -> int:
         """Be where the checkpoint is; its iteration, 0 to begin. Raises AssetError."""
@@ -141,8 +141,8 @@ class Journal(TrainingCallback):
         last = self.done or -1  # at iteration 0 nothing is lost by beginning again
         self.samples.until(last)
         for row in self.metrics.until(last):
-            self.progress.take(row)
-        self.began = self.clock() - self.progress.seconds
+            self.state.take(row)
+        self.began = self.clock() - self.state.seconds
         return self.done
 
     def on_train_loss_report(self, train_info: dict[str, Any]) -> None:
@@ -161,8 +161,8 @@ class Journal(TrainingCallback):
             tokens=tokens,
             tokens_per_second=train_info["tokens_per_second"],
         )
-        best = f", valid {self.progress.best:.3f}" if math.isfinite(self.progress.best) else ""
-        self.report(iteration, self.plan.iterations, f"loss {train_info['train_loss']:.3f}{best}")
+        best = f", valid {self.progress.best:.3f}" if math.isfinite(self.state.best) else ""
+        self.progress(iteration, self.plan.iterations, f"loss {train_info['train_loss']:.3f}{best}")
         self.own_seconds += self.clock() - began
         if self.plan.evaluates_after(iteration // self.plan.accumulation):
             self.look(iteration)
@@ -181,7 +181,7 @@ class Journal(TrainingCallback):
         if loss is not None:
             kept = self._note(iteration, valid_loss=loss)
         if kept:
-            self.progress.best_iteration = iteration
+            self.state.best_iteration = iteration
             mlx_checkpoint.write(self.best, mlx_checkpoint.trainable(self.model))
         self.own_seconds += self.clock() - began
         if self._samples_after(iteration):
@@ -224,4 +224,4 @@ class Journal(TrainingCallback):
         }
         row |= known
         self.metrics.add(row)
-        return self.progress.take(row)
+        return self.state.take(row)

@@ -17,7 +17,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from understudy import worker
 from understudy.errors import AssetError, ConfigError, DatasetError, Diverged, UnderstudyError, WorkerFailed
-from understudy.interfaces import Report
+from understudy.interfaces import Progress
 from understudy.records import AdapterCard, FusedCard
 from understudy.trainers import fuse as fusing
 from understudy.trainers import merge, mlx_launch
@@ -117,7 +117,7 @@ class MlxLoraTrainer:
             ]
         return []
 
-    def train(self, base: Path, train: Path, valid: Path, out: Path, seed: int, report: Report) -> AdapterCard:
+    def train(self, base: Path, train: Path, valid: Path, out: Path, seed: int, progress: Progress) -> AdapterCard:
         """Tune `base`: `out` and `out`/best hold the best weights, `out`/last the last and all it takes to go on.
 
         Goes on from what a killed run left in `out`; its losses are those of a run that was left alone.
@@ -143,15 +143,15 @@ class MlxLoraTrainer:
             "base_digest": run["base"],
             "hosts": group.names if group else None,
         }
-        numbers = _until_it_fits(job, out, report, group)
+        numbers = _until_it_fits(job, out, progress, group)
         if "problem" in numbers:
             raise _error(**numbers["problem"])
         self._read_back(out, numbers)
         return self._card(numbers)
 
-    def fuse(self, base: Path, adapter: Path, out: Path, report: Report) -> FusedCard:
+    def fuse(self, base: Path, adapter: Path, out: Path, progress: Progress) -> FusedCard:
         """Merge into full precision; tokenizer and template are the base's own files. Raises AssetError."""
-        return fusing.fuse(base, adapter, out, report)
+        return fusing.fuse(base, adapter, out, progress)
 
     def _read_back(self, out: Path, numbers: dict[str, Any]) -> None:
         """Compare what the files hold with what was asked for. Raises AssetError."""
@@ -191,7 +191,9 @@ class MlxLoraTrainer:
         return AdapterCard(**{name: numbers[name] for name in fields}, settings=settings)
 
 
-def _until_it_fits(job: dict[str, Any], out: Path, report: Report, group: mlx_launch.Hosts | None) -> dict[str, Any]:
+def _until_it_fits(
+    job: dict[str, Any], out: Path, progress: Progress, group: mlx_launch.Hosts | None
+) -> dict[str, Any]:
     """What the worker tells; begun again, further down the ladder, where measuring showed that it needs too much.
 
     A way that was over the limit as it was measured, or that the system ended for its memory while it was measured,
@@ -202,7 +204,7 @@ def _until_it_fits(job: dict[str, Any], out: Path, report: Report, group: mlx_la
         if group:
             module, launch = mlx_launch.__name__, {"launch": mlx_launch.arguments(group, job["options"]["backend"])}
         try:
-            numbers = worker.call(module, job | launch, out / "train.log", report)
+            numbers = worker.call(module, job | launch, out / "train.log", progress)
         except WorkerFailed as error:
             too_much = None if group else _ended_while_measuring(out, str(error))
             if too_much is None:

@@ -21,7 +21,7 @@ from mlx_lm.tuner.trainer import TrainingArgs, evaluate, train
 from mlx_lm.utils import load
 
 from understudy.errors import AssetError, ConfigError, DatasetError
-from understudy.interfaces import Report
+from understudy.interfaces import Progress
 from understudy.trainers import (
     mlx_attention,
     mlx_checkpoint,
@@ -33,7 +33,7 @@ from understudy.trainers import (
     mlx_sides,
 )
 from understudy.trainers.mlx_checkpoint import Checkpoints
-from understudy.trainers.mlx_journal import Diverged, Journal, Progress, Stopped
+from understudy.trainers.mlx_journal import Diverged, Journal, Stopped, TrainingState
 from understudy.trainers.mlx_plugins import Batches, schedule, strict_loss
 from understudy.trainers.mlx_samples import sampler
 from understudy.trainers.mlx_sides import Side
@@ -62,16 +62,16 @@ class Run(NamedTuple):
         return mlx_measure.shares(self.batches, self.ranks)
 
 
-def run(job: dict[str, Any], report: Report) -> dict[str, Any]:
+def run(job: dict[str, Any], progress: Progress) -> dict[str, Any]:
     """Do the job; what the user can mend comes back as a result, the rest as a traceback in the log."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     if mlx_fit.on_cpu():
         # mlx compiles by calling g++ on the CPU: 17 s the first time for 15 % of speed, and g++ may be missing.
         mx.disable_compile()
     if job.get("hosts"):
-        job, report = mlx_measure.own_place(job, report)
+        job, progress = mlx_measure.own_place(job, progress)
     try:
-        return tune(job, report)
+        return tune(job, progress)
     except mlx_measure.TooMuch as error:
         return {"too_much": error.args[0]}
     except DatasetError as error:
@@ -95,18 +95,18 @@ def run(job: dict[str, Any], report: Report) -> dict[str, Any]:
         )
 
 
-def tune(job: dict[str, Any], report: Report) -> dict[str, Any]:
+def tune(job: dict[str, Any], progress: Progress) -> dict[str, Any]:
     """Train, keep the best adapter in `out`, and return the card's numbers."""
     with mlx_fit.limits(mlx_measure.limit_of(job).bytes if job["options"]["memory"] == "auto" else None):
-        this, settled = prepare(job, report)
+        this, settled = prepare(job, progress)
         try:
             _train(this)
         except Stopped:
-            log.info("stopped after iteration %d of %d", this.journal.progress.iteration, this.plan.iterations)
+            log.info("stopped after iteration %d of %d", this.journal.state.iteration, this.plan.iterations)
         return settled | _finish(this)
 
 
-def prepare(job: dict[str, Any], report: Report) -> tuple[Run, dict[str, Any]]:
+def prepare(job: dict[str, Any], progress: Progress) -> tuple[Run, dict[str, Any]]:
     """All that comes before the first update, and what is settled by then; plan.json has what decides the weights."""
     out, ranks = Path(job["out"]), len(job.get("hosts") or [0])
     config = json.loads((Path(job["base"]) / "config.json").read_text(encoding="utf-8"))
@@ -128,15 +128,15 @@ def prepare(job: dict[str, Any], report: Report) -> tuple[Run, dict[str, Any]]:
     mlx_shape.add_lora(model, options, job["seed"])
     if fit.checkpointing:
         mlx_fit.checkpoint(model)
-    fit = mlx_measure.measured(job, model, sides[0], fit, report)
+    fit = mlx_measure.measured(job, model, sides[0], fit, progress)
     ends = mlx_sides.batches_of(sides[0], options)
     plan = plan_for(len(ends), options)
     counted = mlx_sides.counted(sides, ends, plan, options) | fit.over({"base_bits": fit.base_bits})
     counted["trainable_parameters"] = _write_down(job, model, tokenizer, sides[0], counted)
     settled = counted | fit.model_dump() | {"ranks": ranks}
     log.info("settings %s; plan %s", json.dumps(options), json.dumps(settled))
-    report(0, plan.iterations, f"{settled['trainable_parameters']:,} weights, {plan.updates} updates")
-    return _assemble(job, model, tokenizer, sides, plan, fit, report), settled
+    progress(0, plan.iterations, f"{settled['trainable_parameters']:,} weights, {plan.updates} updates")
+    return _assemble(job, model, tokenizer, sides, plan, fit, progress), settled
 
 
 def _load(job: dict[str, Any], config: dict[str, Any]) -> tuple[nn.Module, Any]:
@@ -186,13 +186,13 @@ def _assemble(
     sides: list[Side],
     plan: Plan,
     fit: mlx_fit.Fit,
-    report: Report,
+    progress: Progress,
 ) -> Run:
     options, out, (train_side, valid_side) = job["options"], Path(job["out"]), sides
     rate = schedule(options["learning_rate"], plan.updates, options["warmup"], options["decay"])
     optimizer, ranks = mlx_measure.optimizer_of(options, rate, fit), len(job.get("hosts") or [0])
     checkpoints = Checkpoints(out / "last" / "resume.safetensors", model, optimizer)
-    journal = Journal(out, model, plan, Progress(options["tolerance"]), checkpoints, options["patience"], report)
+    journal = Journal(out, model, plan, TrainingState(options["tolerance"]), checkpoints, options["patience"], progress)
     batches = Batches(job["seed"], options["batch_tokens"], options["accumulation"])
     if valid_side.rows:
         size, limit = options["batch_size"], options["max_seq_length"]
@@ -211,7 +211,7 @@ def _train(this: Run) -> None:
     this.batches.done = journal.resume()
     if journal.done:
         log.info("going on after iteration %d of %d", journal.done, plan.iterations)
-        journal.report(journal.done, plan.iterations, f"going on after iteration {journal.done}")
+        journal.progress(journal.done, plan.iterations, f"going on after iteration {journal.done}")
     else:
         journal.look(0)
     if journal.finished:
@@ -239,23 +239,23 @@ def _train(this: Run) -> None:
 
 def _finish(this: Run) -> dict[str, Any]:
     """Write the last weights, put the best where mlx-lm looks for them, and say what came of it."""
-    progress, out = this.journal.progress, this.out
+    state, out = this.journal.state, this.out
     mlx_checkpoint.write(out / "last" / "adapters.safetensors", mlx_checkpoint.trainable(this.model))
     for name in ("adapters.safetensors", "adapter_config.json"):
         shutil.copyfile(out / "best" / name, out / name)
-    losses = (progress.first, progress.best)
+    losses = (state.first, state.best)
     if not this.valid.rows:
-        progress.best_iteration, losses = progress.iteration, (progress.first_train, progress.last_train)
+        state.best_iteration, losses = state.iteration, (state.first_train, state.last_train)
     elapsed = this.journal.clock() - this.journal.began
     return {
         "updates": int(this.journal.checkpoints.optimizer.step.item()),
-        "iterations": progress.iteration,
-        "best_iteration": progress.best_iteration,
+        "iterations": state.iteration,
+        "best_iteration": state.best_iteration,
         "base_valid_loss": losses[0],
         "best_valid_loss": losses[1],
-        "epochs": progress.iteration / this.plan.iterations_per_epoch,
-        "stopped_early": progress.iteration < this.plan.iterations,
-        "tokens_per_second": progress.answer_tokens / progress.training_seconds,
+        "epochs": state.iteration / this.plan.iterations_per_epoch,
+        "stopped_early": state.iteration < this.plan.iterations,
+        "tokens_per_second": state.answer_tokens / state.training_seconds,
         "overhead_share": (this.journal.own_seconds + this.journal.sample_seconds) / elapsed,
         "samples_share": this.journal.sample_seconds / elapsed,
         "peak_memory_bytes": mx.get_peak_memory(),

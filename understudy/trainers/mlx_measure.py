@@ -13,7 +13,7 @@ from mlx import nn
 
 from understudy import memory
 from understudy.errors import ConfigError
-from understudy.interfaces import Report
+from understudy.interfaces import Progress
 from understudy.trainers import mlx_fit, mlx_group
 from understudy.trainers.mlx_plugins import Batches, ClippedAdamW, strict_loss
 from understudy.trainers.mlx_sides import Side
@@ -39,13 +39,13 @@ def limit_of(job: dict[str, Any]) -> memory.Limit:
     return memory.Limit(least, f"{limit.why}, the part of one of {len(hosts)} ranks")
 
 
-def measured(job: dict[str, Any], model: nn.Module, side: Side, fit: mlx_fit.Fit, report: Report) -> mlx_fit.Fit:
+def measured(job: dict[str, Any], model: nn.Module, side: Side, fit: mlx_fit.Fit, progress: Progress) -> mlx_fit.Fit:
     """`fit` with what two updates on the longest batch took. Raises TooMuch, or ConfigError where no plan is left."""
     options, ranks = job["options"], len(job.get("hosts") or [0])
     if options["memory"] == "off" or fit.measured_memory_bytes is not None:
         return fit
     fit.note(Path(job["out"]))
-    report(0, 1, f"memory: {fit.memory_plan}")
+    progress(0, 1, f"memory: {fit.memory_plan}")
     rows = mlx_fit.longest(side.rows, options["batch_size"], options["batch_tokens"])
     batch = next(shares(Batches(0, options["batch_tokens"]), ranks)(rows, len(rows), options["max_seq_length"]))
     optimizer = optimizer_of(options, lambda update: mx.array(1e-4), fit)
@@ -66,14 +66,14 @@ def measured(job: dict[str, Any], model: nn.Module, side: Side, fit: mlx_fit.Fit
     return fit
 
 
-def own_place(job: dict[str, Any], report: Report) -> tuple[dict[str, Any], Report]:
+def own_place(job: dict[str, Any], progress: Progress) -> tuple[dict[str, Any], Progress]:
     """Join the other ranks; all but the first work in a folder of their own and tell nobody."""
     # Waiting for the others, mlx holds the interpreter: no thread could see that the parent is gone, a signal can.
     signal.alarm(JOIN_SECONDS)
     rank = mx.distributed.init(backend=job["options"]["backend"], strict=True).rank()
     signal.alarm(0)
     if rank == 0:
-        return job, report
+        return job, progress
     shared, out = Path(job["out"]), Path(job["out"]) / ".ranks" / str(rank)
     shutil.rmtree(out, ignore_errors=True)
     (out / "last").mkdir(parents=True)

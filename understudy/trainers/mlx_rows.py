@@ -16,8 +16,8 @@ from pydantic import ValidationError
 
 from understudy.errors import DatasetError
 from understudy.records import ChatExample
-from understudy.text import one_line
-from understudy.thinking import TEMPLATE_ARGUMENTS
+from understudy.text.thinking import TEMPLATE_ARGUMENTS
+from understudy.text.words import one_line
 
 PAD_TO = 8
 

@@ -50,7 +50,7 @@ def test_a_model_does_not_differ_from_itself(folder: Candidate, f16: Candidate, 
         found = compare(one, one, rows, quiet, threads=1)
         assert found.exact and len(found.rows) == len(rows)
         for row in found.rows:
-            assert row.kl == 0 and row.nll == row.reference_nll and row.same_top == row.tokens
+            assert row.kl == 0 and row.nll == row.reference_nll and row.top1_agreement == row.tokens
 
 
 def test_the_same_weights_in_two_formats_agree(folder: Candidate, f16: Candidate, rows: Rows) -> None:
@@ -58,7 +58,7 @@ def test_the_same_weights_in_two_formats_agree(folder: Candidate, f16: Candidate
     for row in found.rows:
         assert row.kl / row.tokens < 1e-3
         assert abs(row.nll - row.reference_nll) / row.tokens < 0.01
-        assert row.same_top >= 0.9 * row.tokens
+        assert row.top1_agreement >= 0.9 * row.tokens
 
 
 def test_the_comparison_finds_the_losses_the_engines_find(folder: Candidate, rows: Rows) -> None:
@@ -76,10 +76,10 @@ def test_one_after_the_other_is_a_lower_bound_and_says_so(folder: Candidate, str
     assert whole.exact and not apart.exact
     for one, other in zip(whole.rows, apart.rows, strict=True):
         assert 0.5 * one.kl < other.kl <= one.kl + 1e-6 and one.kl > 0
-        assert (one.nll, one.reference_nll, one.same_top) == (
+        assert (one.nll, one.reference_nll, one.top1_agreement) == (
             pytest.approx(other.nll),
             pytest.approx(other.reference_nll),
-            other.same_top,
+            other.top1_agreement,
         )
 
 

@@ -9,7 +9,7 @@ from understudy.engines import tokenise
 from understudy.engines.llama_cpp import LlamaCppEngine
 from understudy.engines.mlx import MlxEngine
 from understudy.errors import ConfigError, ExportError
-from understudy.interfaces import Report
+from understudy.interfaces import Progress
 from understudy.records import ChatExample, Pair, Sample
 
 Rows = list[tuple[Pair, ChatExample]]
@@ -22,7 +22,7 @@ def quiet(done: int, total: int, note: str = "") -> None:
     """No one watches."""
 
 
-def watch(engine: str) -> Report:
+def watch(engine: str) -> Progress:
     """Keeps what is reported in PROGRESS."""
     return lambda done, total, note="": PROGRESS[engine].append((done, total))
 

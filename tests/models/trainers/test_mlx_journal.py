@@ -8,7 +8,7 @@ import pytest
 from mlx import nn
 
 from understudy.trainers.mlx_checkpoint import Checkpoints, trainable
-from understudy.trainers.mlx_journal import Diverged, Journal, Lines, Progress
+from understudy.trainers.mlx_journal import Diverged, Journal, Lines, TrainingState
 from understudy.trainers.mlx_plugins import ClippedAdamW
 from understudy.trainers.plan import Plan
 
@@ -33,7 +33,7 @@ def journal(out: Path, tolerance: float = 0.0) -> Journal:
     model = nn.Linear(3, 3, bias=False)
     optimizer = ClippedAdamW(lambda update: mx.array(0.1), 0.0, 1.0)
     checkpoints = Checkpoints(out / "last" / "resume.safetensors", model, optimizer)
-    return Journal(out, model, Plan(10, 1, 1, 10), Progress(tolerance), checkpoints, 9, silent)
+    return Journal(out, model, Plan(10, 1, 1, 10), TrainingState(tolerance), checkpoints, 9, silent)
 
 
 def kept(out: Path, losses: list[float], tolerance: float) -> tuple[int, int]:
@@ -42,10 +42,10 @@ def kept(out: Path, losses: list[float], tolerance: float) -> tuple[int, int]:
         this.model.weight = mx.full((3, 3), float(iteration))
         this.validate = lambda loss=loss: loss
         this.look(iteration)
-    best = this.progress.best_iteration
-    assert this.progress.best == losses[best]
+    best = this.state.best_iteration
+    assert this.state.best == losses[best]
     assert mx.load(str(out / "best" / "adapters.safetensors"))["weight"][0, 0].item() == best
-    return best, this.progress.worse
+    return best, this.state.worse
 
 
 def test_the_lowest_loss_is_kept_and_a_later_one_only_within_the_tolerance(tmp_path: Path) -> None:
@@ -76,8 +76,8 @@ def test_progress_read_from_rows_is_the_progress_that_wrote_them(tmp_path: Path)
     kept(tmp_path, [5.0, 4.0, 4.005, 4.2, 4.009], 0.01)
     other = journal(tmp_path, 0.01)
     assert other.resume() == 4
-    progress = other.progress
-    assert (progress.first, progress.lowest, progress.best, progress.best_iteration) == (5.0, 4.0, 4.009, 4)
+    state = other.state
+    assert (state.first, state.lowest, state.best, state.best_iteration) == (5.0, 4.0, 4.009, 4)
     assert mx.array_equal(other.model.weight, mx.full((3, 3), 4.0))
 
 

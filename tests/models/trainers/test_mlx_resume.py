@@ -14,7 +14,7 @@ from understudy import worker
 from understudy.errors import AssetError, ConfigError, WorkerFailed
 from understudy.trainers.mlx_lora import MlxLoraTrainer
 
-Report = Callable[..., None]
+Progress = Callable[..., None]
 OPTIONS: dict[str, Any] = {
     "rank": 4,
     "learning_rate": 3e-3,
@@ -34,21 +34,21 @@ def silent(done: int, total: int, note: str = "") -> None:
     """A report nobody reads."""
 
 
-def tune(tuned: Any, out: Path, report: Report = silent, seed: int = 5, **options: Any) -> Any:
+def tune(tuned: Any, out: Path, progress: Progress = silent, seed: int = 5, **options: Any) -> Any:
     """Train with dropout and accumulation: both have a state that a checkpoint must bring back."""
     trainer = MlxLoraTrainer(MlxLoraTrainer.Options.model_validate(OPTIONS | options))
-    return trainer.train(tuned.base, tuned.data / "train.jsonl", tuned.data / "valid.jsonl", out, seed, report)
+    return trainer.train(tuned.base, tuned.data / "train.jsonl", tuned.data / "valid.jsonl", out, seed, progress)
 
 
-def killer(at: int) -> Report:
+def killer(at: int) -> Progress:
     """A report that ends the worker, as the system does when memory runs out, once it has done `at` iterations."""
 
-    def report(done: int, total: int, note: str = "") -> None:
+    def progress(done: int, total: int, note: str = "") -> None:
         if done >= at:
             for process in list(worker.running):
                 os.kill(process.pid, signal.SIGKILL)
 
-    return report
+    return progress
 
 
 def losses(out: Path) -> list[tuple[int, float | None, float | None]]:

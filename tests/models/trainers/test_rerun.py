@@ -14,11 +14,13 @@ from typing import Any
 import pytest
 
 from tests.models.trainers.conftest import LIMIT
-from understudy import champion, rerun, run_record, store
+from understudy import store
 from understudy.__main__ import main
+from understudy.cli import rerun
 from understudy.config import Config
 from understudy.errors import AssetError, DatasetError, UnderstudyError
 from understudy.records import AdapterCard, AssetRef, BaseCard, ChatExample, DatasetRefs, RunRecord
+from understudy.runs import champion, run_record
 from understudy.stages import tune as tuning
 from understudy.workspace import Workspace
 

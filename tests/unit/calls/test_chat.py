@@ -17,8 +17,8 @@ import pytest
 from understudy.calls import Call, Finish, RateLimited, Reply, TryAgain, Usage
 from understudy.calls.chat import ChatWire, Timeouts
 from understudy.calls.chat_errors import hider, limits_of, wait_of
+from understudy.channel.ledger import Ledger
 from understudy.errors import ConfigError, TeacherError, TeacherStopped
-from understudy.ledger import Ledger
 
 KEY = "sk-planted-0123456789abcdef"
 SCHEMA = {"type": "object", "properties": {}, "required": [], "additionalProperties": False}

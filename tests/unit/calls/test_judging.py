@@ -18,10 +18,10 @@ from understudy.calls.recording import record
 from understudy.errors import AssetError, MalformedReply, TeacherStopped
 from understudy.records import Judged, JudgeScore, Sample
 from understudy.registry import build
+from understudy.scoring.verdicts import judged as word_of
 from understudy.stages.judge import judge, questions, score
 from understudy.teachers.openai import OpenAITeacher
 from understudy.teachers.replay import ReplayTeacher
-from understudy.verdicts import judged as word_of
 
 Rule = Callable[[dict[str, str]], str]
 

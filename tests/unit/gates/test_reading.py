@@ -12,7 +12,7 @@ from understudy.gates.boilerplate import PHRASES
 from understudy.gates.guarded import Guarded, listed
 from understudy.gates.mentions import MentionsGate
 from understudy.gates.reading import member, quick_words
-from understudy.text import words
+from understudy.text.words import words
 
 SAID = [
     "as an AI", "as a large language model", "I'm an AI", "I cannot answer", "I can’t help you with", "I won’t be able "

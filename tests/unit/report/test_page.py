@@ -13,11 +13,11 @@ from understudy.records import (
     CandidateScore,
     Comparison,
     Decision,
-    Hop,
-    HopReport,
     Interval,
     JudgeScore,
     Pair,
+    ParityCheck,
+    ParityReport,
     Phrase,
     Sample,
     Scorecard,
@@ -107,14 +107,16 @@ def answers(text: str, gain: float = 0.0) -> list[Sample]:
     ]
 
 
-def hop_report(evil: str = "") -> HopReport:
-    measured = {"nll_change": SHARE, "kl": SHARE, "same_top": SHARE, "limits": {"nll_change": 0.01, "kl": 0.02}}
-    hops = [
-        Hop(name="adapter", reference=None, bytes=5),
-        Hop(name="fused", reference="adapter", bytes=10**8, peak_memory_bytes=10**9, **measured),
-        Hop(name=f"Q4_K_M{evil}", reference="F16", bytes=10**7, refused=f"KL 0.6000 (allowed 0.02){evil}", **measured),
+def parity_report(evil: str = "") -> ParityReport:
+    measured = {"nll_change": SHARE, "kl": SHARE, "top1_agreement": SHARE, "limits": {"nll_change": 0.01, "kl": 0.02}}
+    checks = [
+        ParityCheck(name="adapter", reference=None, bytes=5),
+        ParityCheck(name="fused", reference="adapter", bytes=10**8, peak_memory_bytes=10**9, **measured),
+        ParityCheck(
+            name=f"Q4_K_M{evil}", reference="F16", bytes=10**7, refused=f"KL 0.6000 (allowed 0.02){evil}", **measured
+        ),
     ]
-    return HopReport(channel="c", run="r1", hops=hops, recommended=None, notes=[f"Compared on 9.{evil}"])
+    return ParityReport(channel="c", run="r1", checks=checks, recommended=None, notes=[f"Compared on 9.{evil}"])
 
 
 def full_card(evil: str = "") -> Scorecard:
@@ -150,7 +152,7 @@ def evidence(evil: str = "", text: str = "hello") -> Evidence:
         "Run": {evil or "k": {"a": [evil, 1.5, None, True]}},
     }
     data = {f"pairs{evil}": 1709}
-    return Evidence(full_card(evil), CURVE, said, pairs(evil), cards, data, hop_report(evil), [], choices(evil))
+    return Evidence(full_card(evil), CURVE, said, pairs(evil), cards, data, parity_report(evil), [], choices(evil))
 
 
 def whole(evil: str = "", text: str = "hello") -> str:
@@ -248,7 +250,7 @@ def test_what_is_missing_is_said_with_what_to_set() -> None:
     text = page(card(), [], {}, [], {}, {})
     for told in (
         "has format 1", "evaluate.prompted_base", "evaluate.judge", "evaluate.suites", "python -m understudy compare",
-        "hops.json", "metrics.jsonl", "score the run again",
+        "parity.json", "metrics.jsonl", "score the run again",
     ):  # fmt: skip
         assert told in text, told
 
@@ -259,7 +261,7 @@ def test_a_person_and_a_judge_are_on_the_page_when_they_are_there() -> None:
     assert "think of it" in text and "base as" in text
 
 
-def test_the_hop_table_shows_the_limits_that_were_held() -> None:
+def test_the_parity_table_shows_the_limits_that_were_held() -> None:
     text = whole()
     assert "± 0.01 allowed" in text and "up to 0.02 allowed" in text and "is refused: KL 0.6000" in text
 

@@ -9,8 +9,8 @@ import pytest
 from pydantic import ValidationError
 
 from tests.fixtures.youtube_server import Track, Video, YouTube, serve
-from understudy.captions import Cue
 from understudy.errors import Blocked, SourceError, Transient
+from understudy.readers.captions import Cue
 from understudy.records import Entry
 from understudy.sources.youtube import YoutubeSource
 from understudy.sources.youtube_address import Place, addresses, place_of

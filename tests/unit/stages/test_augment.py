@@ -23,12 +23,12 @@ from understudy.interfaces import TeacherRequest
 from understudy.records import Document, Pair, Paragraph, SplitPlan, Variant
 from understudy.registry import build
 from understudy.sections import AugmentSettings, SplitSettings
-from understudy.similarity import near_duplicates
 from understudy.stages.augment import PROMPTS, Augmented, apart, by_gates, merged, problems, replayed, taught
 from understudy.stages.split import example, split
 from understudy.store import encode
 from understudy.teachers.extractive import ExtractiveTeacher
 from understudy.teachers.openai import OpenAITeacher
+from understudy.text.similarity import near_duplicates
 
 SUBJECTS = ("kettles", "violins", "glaciers", "orchids", "beehives", "harbours", "looms", "comets")
 ASPECTS = ("heat", "sound", "weight", "colour")

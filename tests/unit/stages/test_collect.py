@@ -3,8 +3,8 @@
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from understudy.channel.ledger import Ledger, Row
 from understudy.errors import Refused, Transient
-from understudy.ledger import Ledger, Row
 from understudy.readers import read
 from understudy.records import Entry
 from understudy.stages import collect

@@ -21,9 +21,9 @@ from understudy.records import (
     SplitPlan,
 )
 from understudy.registry import PLUGINS, build
+from understudy.scoring.suites.retrieval import Outcome
+from understudy.scoring.verdicts import BUDGETS, MARGINS, verdict
 from understudy.stages.evaluate import NOTHING_MORE, Extras, fair_comparisons, score, tokens_per_second
-from understudy.suites.retrieval import Outcome
-from understudy.verdicts import BUDGETS, MARGINS, verdict
 
 GOOD, BAD = "A **flame** is hot gas.\n\nIt glows.", "hot"
 
@@ -224,7 +224,7 @@ def test_what_cannot_be_measured_is_named(talks: int, text: str | None, note: st
     references = References(train=[pair for pair, _ in rows(6, 5)], held_out=[pair for pair, _ in held])
     card = score("c", "r", honest_split(held), held, told, {}, metrics, 0, "abc", Extras(references=references))
     assert any(said.startswith(note) for said in card.notes), card.notes
-    assert any("instructions, choices, stays_itself" in said for said in card.notes)
+    assert any("instructions, choices, off_topic" in said for said in card.notes)
     if talks == 1:
         assert set(card.verdicts.values()) == {"not enough data"}
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from understudy.errors import MalformedReply
-from understudy.interfaces import ReplyItem, Report, TeacherReply, TeacherRequest
+from understudy.interfaces import Progress, ReplyItem, TeacherReply, TeacherRequest
 from understudy.records import Document, Paragraph, Question, Questions
 from understudy.sections import AnswerSettings, QuestionSettings
 from understudy.stages.extract_questions import extract, wanted
@@ -41,7 +41,7 @@ class ScriptedTeacher:
     def tokens(self, text: str) -> int:
         return len(text.split())
 
-    def ahead(self, requests: Iterable[TeacherRequest], report: Report) -> int:
+    def ahead(self, requests: Iterable[TeacherRequest], progress: Progress) -> int:
         return 0
 
     def close(self) -> None: ...

@@ -11,8 +11,8 @@ from tests.unit.pairs import pair
 from understudy.errors import DatasetError
 from understudy.records import Leakage, Pair, SplitPlan
 from understudy.sections import SplitSettings
-from understudy.similarity import near_duplicates
 from understudy.stages.split import example, split
+from understudy.text.similarity import near_duplicates
 
 NOUNS = "kettle bridge lens bell knife tree battery fridge loaf wheel lever prism magnet spring rope sail".split()
 

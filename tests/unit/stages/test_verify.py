@@ -13,9 +13,9 @@ from understudy.catalog import CATALOG
 from understudy.config import Config, load
 from understudy.errors import ConfigError, DatasetError
 from understudy.records import Pair, Verification, Verified
+from understudy.scoring.statistics import wilson
 from understudy.sections import VerifySpec
 from understudy.stages.verify import apply, approval_rate, sample, summary, verify
-from understudy.statistics import wilson
 
 
 def run(

@@ -8,7 +8,7 @@ from understudy.errors import TeacherError
 from understudy.interfaces import TeacherReply, TeacherRequest
 from understudy.records import Document, Paragraph, Question
 from understudy.registry import build, option_problems
-from understudy.text import words
+from understudy.text.words import words
 
 TALK = [
     "Welcome back, everyone. [Music] Today I have a kettle beside me, and we are going to talk about limescale.",

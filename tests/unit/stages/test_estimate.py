@@ -1,0 +1,31 @@
+"""An estimate prices what the next run would ask for, and nothing else."""
+
+from pathlib import Path
+
+from understudy.channel.ledger import Row
+from understudy.config import load
+from understudy.sources.documents import DocumentsSource
+from understudy.stages.estimate import told
+from understudy.workspace import Workspace
+
+ROOT = Path(__file__).resolve().parents[3]
+SAMPLE = ROOT / "deployments" / "sample_channel"
+
+
+def workspace(home: Path, **teacher: object) -> Workspace:
+    changes = {"name": "tea", "teacher": {"use": "openai", "model": "gpt-5-mini"} | teacher}
+    return Workspace(home=home, config=load(ROOT / "deployments/presets/documents.yaml", changes))
+
+
+def test_it_needs_no_key_and_writes_nothing(tmp_path: Path) -> None:
+    page = told(workspace(tmp_path, api_key_env="NO_SUCH_KEY"))
+    assert "14 talks here, 14 of them to be read" in page
+    assert "batch" in page and "flex" in page
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_forgotten_talk_is_not_priced(tmp_path: Path) -> None:
+    found = workspace(tmp_path)
+    entry = next(DocumentsSource(DocumentsSource.Options(path=SAMPLE)).entries())
+    found.ledger.record(Row(entry.document_id, entry.title, entry.locator, entry.revision, "excluded"))
+    assert "13 talks here, 13 of them to be read" in told(found)

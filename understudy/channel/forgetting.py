@@ -1,0 +1,64 @@
+"""
+Everything that was made of a talk, gone: its words, its pairs, what a teacher said of it, what people decided.
+
+The plan of the split stays, without its rows, so that what is held out of the other talks stays held out.
+"""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from understudy import store
+from understudy.calls.ledger import CallLedger
+from understudy.calls.model_teacher import CALLS
+from understudy.catalog import CATALOG
+from understudy.channel import decisions, imported
+from understudy.channel.ledger import Ledger, Row
+from understudy.mirror import shared
+from understudy.records import SplitPlan
+
+
+def forget(folder: Path, rows: Sequence[Row]) -> None:
+    """Delete the talks of `rows` from the channel in `folder`; the next run builds its dataset without them."""
+    ids = {row.document_id for row in rows}
+    shared.forget(folder, ids)  # first of all: a break leaves them to be forgotten again
+    brought = imported.files(folder)
+    for calls in (folder / CALLS, folder / "verify" / CALLS, folder / "judge" / CALLS):
+        ledger = CallLedger(calls)
+        ledger.forget(ids)
+        ledger.close()
+    for name in ids:
+        shutil.rmtree(folder / "documents" / name, ignore_errors=True)
+        if name in brought:
+            brought[name].unlink()
+    decisions.forget(folder, ids)
+    _forget_rows(folder, ids)
+    ledger = Ledger(folder / "ledger.sqlite")
+    for row in rows:
+        why = {"status": "excluded", "reason": "forgotten on request", "next_try": None, "words": None, "sha256": None}
+        ledger.record(row._replace(**why))
+    ledger.close()
+    shared.refresh(folder)
+
+
+def _forget_rows(folder: Path, ids: set[str]) -> None:
+    """Leave of the dataset only who is on which side, without the forgotten."""
+    home, path = folder.parents[1], CATALOG["split"].path.format(channel=folder.name)
+    ref = store.current(home, path)
+    plan: SplitPlan | None = store.read_record(home, ref, SplitPlan) if ref else None
+    shutil.rmtree(folder / "dataset", ignore_errors=True)
+    if plan:
+        left = plan.model_copy(
+            update={
+                "sides": {side: [n for n in names if _talk(n) not in ids] for side, names in plan.sides.items()},
+                "documents": {side: [n for n in names if n not in ids] for side, names in plan.documents.items()},
+                "dropped": [row for row in plan.dropped if _talk(row.pair_id) not in ids],
+                "leakage": plan.leakage.model_copy(update={"shared_words": []}),
+            }
+        )
+        data, count = store.encode(path, [left])
+        store.write_file(home, "split", path, data, count, "left after forgetting")
+
+
+def _talk(pair_id: str) -> str:
+    return pair_id.rsplit("#", 1)[0]

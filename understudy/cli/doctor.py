@@ -1,0 +1,302 @@
+"""
+What this machine can do: what it trains on and how fast, which bases fit, what to install, which servers answer.
+
+Nothing is written and nothing is downloaded. Run as a module it is the worker that measures speed:
+job {seconds}, result {device, name, gflops, tokens_per_second, limit_bytes, limit_why}.
+"""
+
+import json
+import os
+import platform
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+from urllib.error import HTTPError
+from urllib.parse import urlsplit
+from urllib.request import ProxyHandler, build_opener
+
+from understudy import memory, worker
+from understudy.bases.known import KNOWN, KnownBase
+from understudy.errors import WorkerFailed
+from understudy.interfaces import Progress
+
+PACKAGES = ("mlx", "mlx-lm", "transformers", "llama-cpp-python", "prefect", "openai", "pydantic")
+PROBE_SECONDS = 5.0
+SERVER_SECONDS = 2.0
+FREE_BYTES = 10_000_000_000
+ROW_TOKENS, RANK = 512, 8
+OLLAMA = "http://127.0.0.1:11434"
+TINY_BLOCKS, TINY_HIDDEN, TINY_VOCABULARY, TINY_ROWS, TINY_TOKENS = 4, 256, 1000, 4, 128
+State = Literal["ok", "note", "problem"]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line: what was looked at, and what to do where the state is not 'ok'."""
+
+    name: str
+    state: State
+    text: str
+
+
+@dataclass(frozen=True)
+class Speed:
+    """What the worker measured."""
+
+    device: Literal["metal", "cuda", "cpu"]
+    name: str
+    gflops: float
+    tokens_per_second: float
+    limit_bytes: int
+    limit_why: str
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How one base trains here. `row_tokens` is None when it does not fit at all."""
+
+    base: str
+    parameters: int
+    row_tokens: int | None
+    rows_of_512: int
+    tokens_per_second_at_best: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Health:
+    """Everything the doctor found."""
+
+    checks: list[Check]
+    bases: list[Fit]
+    speed: Speed | None
+
+
+def doctor(home: Path) -> str:
+    """All findings as a page of plain text."""
+    return as_text(examine(home))
+
+
+def as_json(home: Path) -> str:
+    """All findings as one JSON object."""
+    return json.dumps(asdict(examine(home)))
+
+
+def examine(home: Path, environment: Mapping[str, str] = os.environ, seconds: float = PROBE_SECONDS) -> Health:
+    """Look at everything; what cannot be looked at is one more line. Takes about `seconds` and five more."""
+    speed, checks = None, [_check("python", _python), _check("packages", _packages)]
+    try:
+        speed = measured(seconds)
+        checks += [_trains_on(speed), _check("speed", lambda: _speed(speed))]
+    except Exception as error:
+        checks.append(Check("trains on", "problem", f"nothing here: {_reason(error)}; run `make setup`"))
+    checks += [
+        _check("memory", lambda: _memory(speed)),
+        _check("disk", lambda: _disk(home)),
+        _check("Prefect", lambda: _prefect(environment)),
+        _check("Ollama", lambda: _ollama(environment)),
+    ]
+    return Health(checks, [fit(base, speed) for base in KNOWN if base.thinking != "always"] if speed else [], speed)
+
+
+def as_text(health: Health) -> str:
+    """The checks, one line each, then the table of bases."""
+    wide = max(len(check.name) for check in health.checks)
+    lines = [f"{check.state:8}{check.name:{wide + 2}}{check.text}" for check in health.checks]
+    if health.bases:
+        head = ("base", "parameters", "longest row", f"rows of {ROW_TOKENS}", "tokens/s at best", "how")
+        lines += ["", "{:24}{:>11}{:>13}{:>13}{:>18}  {}".format(*head)]
+        lines += [
+            f"{fit.base:24}{fit.parameters / 1e9:>9.1f} B{fit.row_tokens or '-':>13}{fit.rows_of_512 or '-':>13}"
+            f"{fit.tokens_per_second_at_best:>18.0f}  {fit.text}"
+            for fit in health.bases
+        ]
+        lines.append("Longest row: tokens of one chat alone in its batch. The scratch base fits everywhere.")
+    return "\n".join(lines)
+
+
+def fit(base: KnownBase, speed: Speed) -> Fit:
+    """Whether rank-8 LoRA on all blocks of `base` fits, with what remedies, and the largest row and batch then."""
+    cpu = speed.device == "cpu"
+    model, limit = memory.model_of(base.config), memory.Limit(speed.limit_bytes, speed.limit_why)
+    size = 4 if cpu else 2
+    asked = memory.Shape(model, RANK, model.layers, ROW_TOKENS, ROW_TOKENS, size * 8, size, compiled=not cpu)
+    plan = memory.plan(asked, limit)
+    # Two operations per weight forward and two back, for frozen weights need no gradients; two more to do it again.
+    best = speed.gflops * 1e9 / ((6 if plan.shape.checkpointing else 4) * model.parameters)
+    if plan.problem:
+        too_much = f"does not fit: {plan.bytes / 1e9:.1f} GB with everything reduced"
+        return Fit(base.name, model.parameters, None, 0, best, too_much)
+    row, rows = memory.longest_row(plan.shape, limit, base.context), 1
+    while rows < 64 and memory.fits(replace(plan.shape, batch_tokens=(rows + 1) * ROW_TOKENS), limit):
+        rows += 1
+    with_what = "; ".join(remedy.split(" (")[0] for remedy in plan.remedies) or "as it is"
+    return Fit(base.name, model.parameters, row, rows, best, with_what)
+
+
+def measured(seconds: float = PROBE_SECONDS) -> Speed:
+    """How fast this machine computes, measured in a worker. Raises WorkerFailed."""
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder) / "doctor.log"
+        return Speed(
+            **worker.call("understudy.cli.doctor", {"seconds": seconds}, log, lambda done, total, note="": None)
+        )
+
+
+def _check(name: str, look: Callable[[], tuple[State, str]]) -> Check:
+    try:
+        return Check(name, *look())
+    except Exception as error:
+        return Check(name, "problem", f"could not be found out: {_reason(error)}")
+
+
+def _reason(error: Exception) -> str:
+    """The one line of an error that says why."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return lines[-1] if isinstance(error, WorkerFailed) else lines[0]
+
+
+def _python() -> tuple[State, str]:
+    return "ok", f"{platform.python_version()} on {platform.system()} {platform.machine()}"
+
+
+def _packages() -> tuple[State, str]:
+    found, missing = [], []
+    for name in PACKAGES:
+        try:
+            found.append(f"{name} {metadata.version(name)}")
+        except metadata.PackageNotFoundError:
+            missing.append(name)
+    gone = f"not installed: {', '.join(missing)}; run `make setup`"
+    return ("problem", gone) if missing else ("ok", ", ".join(found))
+
+
+def _trains_on(speed: Speed) -> Check:
+    if speed.device != "cpu":
+        return Check("trains on", "ok", f"{speed.device.capitalize()}: {speed.name}")
+    blas, cpu = worker.blas_to_preload(), f"the CPU ({speed.name})"
+    if blas is None and sys.platform == "linux":
+        way_out = "install OpenBLAS (Debian, Ubuntu: apt install libopenblas0-pthread): some 5 to 40 times faster"
+        return Check("trains on", "problem", f"{cpu} with the reference BLAS; {way_out}")
+    if shutil.which("nvidia-smi"):
+        return Check("trains on", "problem", f"{cpu}, though there is an NVIDIA GPU: pip install 'mlx[cuda13]'")
+    which = f" with OpenBLAS ({Path(blas).name})" if blas else ""
+    return Check("trains on", "note", f"{cpu}{which}, in float32: enough for small bases")
+
+
+def _speed(speed: Speed) -> tuple[State, str]:
+    tiny = f"a tiny model ({TINY_BLOCKS} blocks of {TINY_HIDDEN})"
+    return "ok", f"{speed.gflops:.0f} GFLOP/s; LoRA on {tiny}: {speed.tokens_per_second:,.0f} tokens/s"
+
+
+def _memory(speed: Speed | None) -> tuple[State, str]:
+    text = f"{memory.physical_bytes() / 1e9:.1f} GB, {memory.free_bytes() / 1e9:.1f} GB of it free"
+    return "ok", text + (f"; a run may take {speed.limit_bytes / 1e9:.1f} GB ({speed.limit_why})" if speed else "")
+
+
+def _disk(home: Path) -> tuple[State, str]:
+    folder = next(f for f in (home.resolve(), *home.resolve().parents) if f.is_dir())
+    free = shutil.disk_usage(folder).free
+    text = f"{free / 1e9:.1f} GB free at {folder}"
+    little = f"{text}; a base of 1 B parameters with its exports takes {FREE_BYTES / 1e9:.0f} GB"
+    return ("note", little) if free < FREE_BYTES else ("ok", text)
+
+
+def _prefect(environment: Mapping[str, str]) -> tuple[State, str]:
+    address = environment.get("PREFECT_API_URL")
+    if not address:
+        return "note", "PREFECT_API_URL is not set: a run starts a server of its own; `make ui` starts one to look at"
+    answer = _ask(f"{address.rstrip('/')}/health")
+    if answer is not None:
+        return (
+            "problem",
+            f"no Prefect server at {address} ({answer}); start one with `make ui`, or unset PREFECT_API_URL",
+        )
+    return "ok", f"a server answers at {address}"
+
+
+def _ollama(environment: Mapping[str, str]) -> tuple[State, str]:
+    address = environment.get("OLLAMA_HOST") or OLLAMA
+    address = (address if "://" in address else f"http://{address}").rstrip("/")
+    if _ask(f"{address}/api/version") is None:
+        return "ok", f"answers at {address}"
+    if shutil.which("ollama"):
+        return "note", f"installed, but nothing answers at {address}; start it with `ollama serve`"
+    return "note", "not here; needed only to serve the model with it, or to use it as the teacher"
+
+
+def _ask(address: str) -> str | None:
+    """Why `address` does not answer; None when it does."""
+    try:
+        local = urlsplit(address).hostname in ("127.0.0.1", "localhost", "::1")
+        opener = build_opener(ProxyHandler({})) if local else build_opener()
+        with opener.open(address, timeout=SERVER_SECONDS):
+            return None
+    except HTTPError as error:
+        return f"it answers {error.code}"
+    except (OSError, ValueError) as error:
+        return str(getattr(error, "reason", error)) or type(error).__name__
+
+
+def run(job: dict[str, Any], progress: Progress) -> dict[str, Any]:
+    """The worker's side: measure for about `seconds`, a third on multiplying, the rest on training."""
+    import mlx.core as mx
+
+    device = "cpu"
+    if mx.default_device().type == mx.DeviceType.gpu:
+        device = "metal" if mx.metal.is_available() else "cuda"
+    else:
+        mx.disable_compile()  # as training does there
+    side, kind = (1024, mx.float32) if device == "cpu" else (4096, mx.bfloat16)
+    square, limit = mx.random.normal((side, side)).astype(kind), memory.machine_limit()
+    multiplications = _rate(lambda: mx.eval(square @ square), job["seconds"] / 3)
+    return {
+        "device": device,
+        "name": str(mx.device_info().get("device_name", device)),
+        "gflops": multiplications * 2 * side**3 / 1e9,
+        "tokens_per_second": _tokens_per_second(job["seconds"] * 2 / 3),
+        "limit_bytes": limit.bytes,
+        "limit_why": limit.why,
+    }
+
+
+def _tokens_per_second(seconds: float) -> float:
+    import mlx.core as mx
+    from mlx import nn, optimizers
+    from mlx_lm.models import llama
+    from mlx_lm.tuner.utils import linear_to_lora_layers
+
+    model = llama.Model(llama.ModelArgs("llama", TINY_HIDDEN, TINY_BLOCKS, 2 * TINY_HIDDEN, 4, 1e-5, TINY_VOCABULARY))
+    model.freeze()
+    linear_to_lora_layers(model, -1, {"rank": RANK, "scale": 2.0, "dropout": 0.0})
+    batch = mx.random.randint(0, TINY_VOCABULARY, (TINY_ROWS, TINY_TOKENS + 1))
+    optimizer = optimizers.AdamW(1e-4)
+
+    def loss(model: nn.Module) -> mx.array:
+        return nn.losses.cross_entropy(model(batch[:, :-1]), batch[:, 1:], reduction="mean")
+
+    def update() -> None:
+        optimizer.update(model, nn.value_and_grad(model, loss)(model)[1])
+        mx.eval(model.trainable_parameters(), optimizer.state)
+
+    return _rate(update, seconds) * TINY_ROWS * TINY_TOKENS
+
+
+def _rate(work: Callable[[], None], seconds: float) -> float:
+    """How often a second `work` gets done, after once to warm up."""
+    work()
+    began, times = time.perf_counter(), 0
+    while times == 0 or time.perf_counter() - began < seconds:
+        work()
+        times += 1
+    return times / (time.perf_counter() - began)
+
+
+if __name__ == "__main__":
+    worker.serve(run)

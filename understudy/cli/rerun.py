@@ -1,0 +1,194 @@
+"""`python -m understudy rerun`: a training made once more from its record, and how near its losses come."""
+
+import json
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic import ValidationError
+
+from understudy import locks, registry, store
+from understudy.cli import display
+from understudy.errors import AssetError, ConfigError
+from understudy.progress import track
+from understudy.records import AdapterCard, AssetRef, RunRecord, sha256_of
+from understudy.report.training import lines
+from understudy.stages import train as training
+from understudy.text.words import one_line, slug
+
+FORMAT = 1
+NAME = "rerun"
+log = logging.getLogger("understudy.cli.rerun")
+
+
+class Comparison(NamedTuple):
+    """The losses of a second run beside those of the first."""
+
+    losses: int
+    largest: float
+    """Nats between two losses that should be the same."""
+    where: str
+    alone: int
+    """Losses that only one of the two has."""
+
+    def __str__(self) -> str:
+        only = f"; {self.alone} more are in one of the two runs only" if self.alone else ""
+        if not self.largest:
+            return f"equal: {self.losses} losses, the same to the last digit{only}"
+        return f"the largest difference of {self.losses} losses is {self.largest:.3g} nats ({self.where}){only}"
+
+
+def rerun(home: Path, run: str, channel: str | None = None, out: Path | None = None) -> str:
+    """Train again what `run` trained and tell how near it came, in a few lines.
+
+    The adapter goes to models/<channel>/<run>-rerun-N/, or into the folder `out`. A rerun that was killed goes on.
+    Raises AssetError when the record, its dataset or its base is not what it was; ConfigError, Busy, DatasetError and
+    WorkerFailed as a training does.
+    """
+    if channel is None and run.count("/") == 1:
+        channel, run = run.split("/")
+    record = read(find(home / "models", run, channel))
+    if wrong := changed(home, record):
+        raise AssetError(f"{record.channel}/{run} cannot be made again: {'; '.join(wrong)}")
+    with display.shown(home / "logs" / f"{record.channel}-{run}-{NAME}.log"):
+        for note in differences(record):
+            log.warning("not as it was then: %s", note)
+        folder = _train(home, record, out)
+    compared = compare(_losses(home, record), lines(folder / "metrics.jsonl"))
+    weights = (
+        "the same, byte for byte" if record.weights_digest(folder) == record.weights_sha256 else "not the same bytes"
+    )
+    return f"{record.channel}/{run}, trained again: {folder}\n  losses   {compared}\n  weights  {weights}"
+
+
+def find(models: Path, run: str, channel: str | None = None) -> Path:
+    """The record of `run`. Raises AssetError with what there is."""
+    if slug(run) != run or (channel and slug(channel) != channel):
+        raise AssetError(f"{run if slug(run) != run else channel!r} is no name of a run: letters, digits and hyphens")
+    found = _records(models, f"{channel or '*'}/{run}")
+    if len(found) > 1:
+        names = ", ".join(file.parents[1].name for file in found)
+        raise AssetError(f"{run!r} is a run of several channels; say which with --channel: {names}")
+    if not found:
+        known = ", ".join(f"{file.parents[1].name}/{file.parent.name}" for file in _records(models, "*/*"))
+        raise AssetError(f"no record of a run {run!r} under {models}; there are: {known or 'none yet'}")
+    return found[0]
+
+
+def _records(models: Path, runs: str) -> list[Path]:
+    """The records of `runs`, a pattern; not once more through the link to the champion."""
+    return sorted(file for file in models.glob(f"{runs}/run.json") if not file.parent.is_symlink())
+
+
+def read(file: Path) -> RunRecord:
+    """The record in `file`. Raises AssetError when it cannot be read, or only by a newer version of this program."""
+    try:
+        raw = json.loads(file.read_text(encoding="utf-8"))
+        version = raw.get("format") if isinstance(raw, dict) else None
+        if isinstance(version, int) and version > FORMAT:
+            raise AssetError(
+                f"{file} was written by a newer version (format {version}, this one knows {FORMAT}): update"
+            )
+        return RunRecord.model_validate(raw)
+    except (OSError, ValueError) as error:
+        why = error.errors()[0]["loc"] if isinstance(error, ValidationError) else error
+        raise AssetError(
+            f"{file} is no record of a run ({one_line(str(why), 120)}); train once more to write it"
+        ) from None
+
+
+def changed(home: Path, record: RunRecord) -> list[str]:
+    """What is not on disk as it was when the run was made: the sides it looked at, and the base."""
+    found = []
+    for side, ref in (("train", record.dataset.train), ("valid", record.dataset.valid)):
+        file = home / ref.path
+        found += _differs(f"the {side} side", ref, sha256_of(file.read_bytes()) if file.is_file() else None)
+    base = home / record.base.path
+    found += _differs(
+        f"the base {record.base_name}", record.base, store.folder_digest(base)[0] if base.is_dir() else None
+    )
+    return found
+
+
+def differences(record: RunRecord) -> list[str]:
+    """What else may move a loss by a little: another version of a package, of the trainer, another machine."""
+    now, around = record.packages(), record.surroundings([NAME])
+    found = [
+        f"{name} {record.packages.get(name, 'not there')}, now {now.get(name, 'not there')}"
+        for name in sorted({*record.packages, *now})
+        if record.packages.get(name) != now.get(name)
+    ]
+    version = registry.resolve("trainer", record.settings["trainer"]["use"]).VERSION
+    if version != record.trainer_version:
+        found.append(f"version {record.trainer_version} of the trainer, now {version}")
+    if around.host.chip != record.host.chip:
+        found.append(f"chip {record.host.chip}, now {around.host.chip}")
+    return found
+
+
+def compare(first: Sequence[Mapping[str, Any]], second: Sequence[Mapping[str, Any]]) -> Comparison:
+    """The losses of two runs, by iteration; rows as in metrics.jsonl."""
+    one, two = _by_place(first), _by_place(second)
+    both = sorted(one.keys() & two.keys())
+    largest, where = 0.0, ""
+    for place in both:
+        away = abs(one[place] - two[place])
+        if away > largest:
+            iteration, kind = place
+            largest, where = away, f"{kind} loss at iteration {iteration}: {one[place]:.4f} then, {two[place]:.4f} now"
+    return Comparison(len(both), largest, where, len(one.keys() ^ two.keys()))
+
+
+def _train(home: Path, record: RunRecord, out: Path | None) -> Path:
+    asked = dict(record.settings["trainer"])
+    use = asked.pop("use")
+    if problems := registry.option_problems("trainer", use, asked):
+        raise ConfigError([f"trainer.{problem}" for problem in problems])
+    trainer = registry.build("trainer", use, asked)
+    if problems := trainer.problems():
+        raise ConfigError(problems)
+
+    def make(folder: Path) -> AdapterCard:
+        train, valid = (home / ref.path for ref in (record.dataset.train, record.dataset.valid))
+        with locks.only_training(), track("train") as progress:
+            return training.train(trainer, home / record.base.path, train, valid, folder, record.seed, progress)
+
+    top, path = _place(home, record, out)
+    made_from = store.fingerprint(NAME, record.fingerprint, trainer.VERSION)
+    store.build_folder(top, "adapter", path, make, made_from)
+    return top / path
+
+
+def _place(home: Path, record: RunRecord, out: Path | None) -> tuple[Path, str]:
+    """Where the adapter goes: the first rerun that is not finished, or `out`."""
+    if out is not None:
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise AssetError(f"{out} is there already and not an empty folder; choose another --out")
+        return out.resolve().parent, f"{out.resolve().name}/"
+    number = 1
+    while store.current(home, path := f"models/{record.channel}/{record.run}-{NAME}-{number}/adapter/"):
+        number += 1
+    return home, path
+
+
+def _losses(home: Path, record: RunRecord) -> list[dict[str, Any]]:
+    """Those of the first run; the two its record holds where its folder is gone."""
+    first, result = home / "models" / record.channel / record.run / "adapter" / "metrics.jsonl", record.result
+    kept = {"iteration": result.best_iteration, "valid_loss": result.best_valid_loss}
+    return lines(first) or [{"iteration": 0, "valid_loss": result.base_valid_loss}, kept]
+
+
+def _by_place(rows: Sequence[Mapping[str, Any]]) -> dict[tuple[int, str], float]:
+    kinds = ("train", "valid")
+    known = [((row["iteration"], kind), row.get(f"{kind}_loss")) for row in rows for kind in kinds]
+    return {place: loss for place, loss in known if loss is not None and math.isfinite(loss)}
+
+
+def _differs(what: str, ref: AssetRef, now: str | None) -> list[str]:
+    if now is None:
+        return [f"{what} is gone ({ref.path})"]
+    if now != ref.sha256:
+        return [f"{what} is not what it was ({ref.path}: {ref.sha256[:8]} then, {now[:8]} now)"]
+    return []

@@ -1,0 +1,34 @@
+"""
+LLaMA-Factory: the alpaca and the sharegpt files in one folder, and the dataset_info.json that names them.
+
+The keys are those of its data/README.md: `dataset_dir` is this folder, `dataset` a name in that file.
+"""
+
+import json
+from typing import Any
+
+from understudy.dataset.formats import Dataset, alpaca, sharegpt
+
+COLUMNS: dict[str, dict[str, Any]] = {
+    "alpaca": {
+        "formatting": "alpaca",
+        "columns": {"prompt": "instruction", "query": "input", "response": "output"},
+    },
+    "sharegpt": {
+        "formatting": "sharegpt",
+        "columns": {"messages": "conversations"},
+        "tags": {"role_tag": "from", "content_tag": "value", "user_tag": "human", "assistant_tag": "gpt"},
+    },
+}
+
+
+def files(dataset: Dataset) -> dict[str, bytes]:
+    """dataset_info.json with a name per format and side, e.g. 'candle-lectures_alpaca_train', and their files."""
+    made = {"alpaca": alpaca.files(dataset), "sharegpt": sharegpt.files(dataset)}
+    inside = {f"{kind}/{name}": data for kind, found in made.items() for name, data in found.items()}
+    info = {
+        f"{dataset.name}_{kind}_{name.split('.')[0]}": {"file_name": f"{kind}/{name}", **COLUMNS[kind]}
+        for kind, found in made.items()
+        for name in found
+    }
+    return {"dataset_info.json": json.dumps(info, ensure_ascii=False, indent=1).encode() + b"\n", **inside}

@@ -1,0 +1,1 @@
+"""Recipes: what a teacher is asked for, prompts included."""

@@ -1,0 +1,1 @@
+"""From measurements to words: statistics, verdicts, preferences of people, refused files, suites."""

@@ -1,0 +1,173 @@
+"""
+The words of the scorecard and what to do with a run; both follow from intervals and margins alone.
+
+No number is mixed with another into one grade. 'better' and 'worse' mean that the whole 95 % interval lies on one
+side of no difference, 'no worse' that it does not reach the margin, and everything else is 'not enough data'.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from understudy.records import AdapterCard, CandidateScore, Decision, Interval, JudgeScore, ParityReport, Word
+
+MIN_TALKS, MIN_PAIRS = 2, 5
+"""With fewer, no verdict but 'not enough data'."""
+
+MARGINS = {
+    "nll_per_token": 0.05,
+    "nll_end": 0.2,
+    "well_formatted": 0.05,
+    "format_gap_closed": 0.1,
+    "style_closed_teacher": 0.1,
+    "style_closed_talks": 0.1,
+    "broken": 0.05,
+    "instructions": 0.1,
+    "choices": 0.05,
+    "off_topic": 0.2,
+    "keyword_coverage": 0.05,
+    "declines_rightly": 0.1,
+    "cites": 0.1,
+}
+"""How much worse is still 'no worse': nats per token for the loss, else a share.
+
+No margin is below what its suite can show: 100 unchanged answers leave 3.7 points open, 60 leave 6, 20 leave 16.
+"""
+
+BUDGETS = {"kl_general": 0.05, "copied": 0.05}
+"""What a number that a base hardly has may come to, before it is harm.
+
+Nats per token that tuned strays from base on general prompts (a first guess, to be calibrated); a share of answers.
+"""
+
+BROKEN_AT_MOST = 0.02
+"""More broken answers than this, beyond doubt, are never shipped, however broken the base is."""
+
+NEARLY_EXACT = ("Q8_0", "Q6_K")
+"""Quantizations that lose next to nothing: one that strays was made wrong. A smaller one may simply be too small."""
+
+LEARNED = ("nll_per_token", "format_gap_closed", "style_closed_teacher", "well_formatted", "judge_voice")
+FORGOT = ("instructions", "choices", "off_topic", "kl_general")
+
+_HARMS = {
+    "broken": "more answers are broken than the base's",
+    "copied": "answers repeat passages of the training answers word for word",
+    "instructions": "it follows plain instructions less often than the base",
+    "choices": "it knows less of what the base knows",
+    "off_topic": "the teacher's style shows where nobody asked for it",
+    "kl_general": f"on general prompts it strays more than {BUDGETS['kl_general']} nats per token from the base",
+    "keyword_coverage": "given texts to answer from, it uses less of them than the base",
+    "declines_rightly": "it is worse at declining what the given texts do not answer",
+}
+
+
+def verdict(
+    difference: Interval, better: Literal["lower", "higher"], margin: float | None, trusted: bool = True
+) -> Word:
+    """What a tuned-minus-base interval allows to say; `trusted` is False where the split allows nothing."""
+    if not trusted or difference.n < MIN_PAIRS:
+        return "not enough data"
+    worst, best = (difference.high, difference.low) if better == "lower" else (-difference.low, -difference.high)
+    # Both ends now read as badness: `worst` is the most harm the data allows, `best` the least.
+    if worst < 0:
+        return "better"
+    if best > 0:
+        return "worse"
+    return "no worse" if margin is not None and worst <= margin else "not enough data"
+
+
+def within(value: Interval, budget: float, trusted: bool = True) -> Word:
+    """What may be said of a number that has a budget, such as a divergence: never 'better'."""
+    if not trusted or value.n < MIN_PAIRS:
+        return "not enough data"
+    if value.low > budget:
+        return "worse"
+    return "no worse" if value.high <= budget else "not enough data"
+
+
+def judged(score: JudgeScore, trusted: bool = True) -> Word:
+    """What a judge's comparison allows to say.
+
+    Only what also holds among answers of about one length counts: a judge that likes long answers is no judge of
+    manner. One that mostly changes its mind with the order finds ties, and ties are no proof of anything.
+    """
+    if score.difference is None or score.matched is None or score.matched.n < MIN_PAIRS:
+        return "not enough data"
+    word = verdict(score.difference, "higher", None, trusted)
+    agrees = {"better": score.matched.value > 0, "worse": score.matched.value < 0}.get(word, False)
+    return word if agrees else "not enough data"
+
+
+def astray(report: ParityReport) -> list[tuple[str, str]]:
+    """(file and why it is refused, where the defect is) of each check that cannot be blamed on too few bits."""
+    found = []
+    for check in report.checks:
+        exact = check.reference in (None, "adapter", "fused") or check.name in NEARLY_EXACT
+        if check.refused and exact:
+            where = {None: "data or template", "adapter": "fuse", "fused": "conversion or template"}
+            place = where.get(check.reference, f"quantization {check.name}")
+            found.append((f"{check.name} is refused: {check.refused}", place))
+    return found
+
+
+def decide(
+    verdicts: Mapping[str, Word],
+    candidates: Sequence[CandidateScore],
+    adapter: AdapterCard | None = None,
+    parity: ParityReport | None = None,
+) -> Decision:
+    """What to do with the run. Pure: the same scorecard always brings the same decision.
+
+    In this order: a file that is not what was trained, a training that cannot have worked, harm, too little
+    data, success. `adapter` tells whether the valid loss was still falling, `parity` which files are refused.
+    """
+    scored = {candidate.name: candidate.metrics for candidate in candidates}
+    if parity and (wrong := astray(parity)):
+        return Decision(action="bug upstream of training", where=wrong[0][1], reasons=[why for why, _ in wrong])
+    if reason := _never_worked(verdicts, adapter):
+        return Decision(action="bug upstream of training", where="data or template", reasons=[reason])
+    harms = [why for name, why in _HARMS.items() if verdicts.get(name) == "worse"]
+    if verdicts.get("copied") == "worse" and verdicts.get("nll_per_token") != "better":
+        return Decision(
+            action="more data", reasons=[f"it learnt by heart: {_HARMS['copied']}, and no less loss elsewhere"]
+        )
+    if harms:
+        return Decision(action="lower the learning rate", reasons=harms)
+    broken = [scored.get(name, {}).get("broken") for name in ("base", "adapter")]
+    return _without_harm(verdicts, broken[0], broken[1], adapter)
+
+
+def _never_worked(verdicts: Mapping[str, Word], adapter: AdapterCard | None) -> str | None:
+    """Why the defect must be before or around training: in the rows, their mask or their template."""
+    if verdicts.get("nll_end") == "worse" and verdicts.get("broken") == "worse":
+        return "it no longer expects the end of an answer and does not stop: the end token was not among what it learnt"
+    rose = adapter is not None and adapter.best_iteration == 0 and adapter.updates > 0
+    if rose and verdicts.get("nll_per_token") != "better":
+        return "the valid loss rose from the first update on: look at the rows as the model sees them"
+    if verdicts.get("nll_per_token") == "worse" and verdicts.get("copied") != "worse":
+        if adapter is not None and adapter.best_valid_loss < adapter.base_valid_loss:
+            return None  # it did fall on the valid side: too few talks, not a defect
+        return "the loss on held-out answers rose: the rows, their mask or their template are not what is scored"
+    return None
+
+
+def _without_harm(
+    verdicts: Mapping[str, Word], base: Interval | None, broken: Interval | None, adapter: AdapterCard | None
+) -> Decision:
+    """The decision where nothing is worse; `base` and `broken` are the shares of broken answers of base and tuned."""
+    words = {name: verdicts[name] for name in LEARNED if name in verdicts}
+    gained = [name for name, word in words.items() if word == "better"]
+    unsure = [name for name in FORGOT if verdicts.get(name) == "not enough data"]
+    if verdicts.get("nll_per_token") == "better" or (gained and "nll_per_token" not in words):
+        if broken and broken.low > BROKEN_AT_MOST:
+            why = f"it learnt, and still at least {broken.low:.0%} of its answers are broken"
+            if base and base.low > BROKEN_AT_MOST:
+                why += f", as at least {base.low:.0%} of its base's"
+                return Decision(action="take a better base", reasons=[why])
+            return Decision(action="lower the learning rate", reasons=[why])
+        reasons = [f"better in {', '.join(gained)}, worse in nothing that was measured"]
+        return Decision(action="ship", reasons=reasons + [f"not enough data on {', '.join(unsure)}"] * bool(unsure))
+    last = adapter is not None and not adapter.stopped_early and adapter.best_iteration >= 0.9 * adapter.iterations > 0
+    if last and adapter is not None and adapter.best_valid_loss < adapter.base_valid_loss:
+        return Decision(action="train longer", reasons=["the valid loss was still falling at the last update"])
+    said = ", ".join(f"{name}: {word}" for name, word in words.items()) or "nothing could be compared"
+    return Decision(action="more data", reasons=[f"nothing shows that it learnt ({said})"])

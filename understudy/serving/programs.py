@@ -1,0 +1,110 @@
+"""
+Where a finished file goes: a Modelfile beside each, Ollama and LM Studio where the preset asks for it.
+
+What other programs say or refuse never ends a run that has trained for hours: it is told, with the
+line to type instead.
+"""
+
+import json
+import logging
+import os
+import shlex
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from understudy.errors import UnderstudyError
+from understudy.exporters import templates
+from understudy.records import AssetRef, ChatExample, GgufCard, ModelRefs
+from understudy.serving import Asked, lmstudio, ollama
+from understudy.workspace import Workspace
+
+log = logging.getLogger("understudy.serving.programs")
+
+VERSION = 1
+CONTEXT_TOKENS = 8192
+"""At most; a longer context takes memory from the first word on, whether it is used or not."""
+PUBLISHER = "understudy"
+"""The folder LM Studio shows our models under."""
+
+
+def modelfiles(workspace: Workspace, model: ModelRefs, train: AssetRef | None = None) -> dict[str, AssetRef]:
+    """Type > Modelfile beside each exported file. A system message is in it only when `train` begins with one."""
+    first: GgufCard = workspace.read(next(iter(model.files.values())))
+    if first.template is None:
+        log.warning("no Modelfile: nothing is known of the template in the exported files; export them again")
+        return {}
+    template = templates.family(first.template.family).go() if first.template.family else None
+    system, context = _system(workspace, train), _context(workspace.file(model.fused))
+    written = {}
+    for kind, ref in model.files.items():
+        name = workspace.file(ref).name
+        text = ollama.modelfile(
+            name, template, first.template.stops, {"temperature": Asked().temperature}, context, system
+        )
+        made_from = workspace.fingerprint("modelfile", [ref], extra=[VERSION, text])
+        keys = {"run": model.run, "type": kind}
+        written[kind] = workspace.fresh("modelfile", made_from, **keys) or workspace.save_text(
+            "modelfile", text, made_from, **keys
+        )
+    return written
+
+
+def how_to_run(workspace: Workspace, model: ModelRefs, refused: Mapping[str, str]) -> list[str]:
+    """What to type, or where the model is now, a line each; done first where the preset asks for it."""
+    offered = {kind: workspace.file(ref) for kind, ref in model.files.items() if kind not in refused}
+    if not offered:
+        return ["no file is offered: the parity check refused all of them, see the report"]
+    file = min(offered.values(), key=lambda path: path.stat().st_size)
+    here = workspace.home == Path(__file__).resolve().parents[2]
+    home = "" if here else f" --home {shlex.quote(str(workspace.home))}"
+    lines = [f"{_python()} -m understudy{home} chat {workspace.config.name}/{model.run}"]
+    return [*lines, *_in_ollama(workspace, file), *_in_lm_studio(workspace, file)]
+
+
+def _python() -> str:
+    """This interpreter as it is typed from here."""
+    near = os.path.relpath(sys.executable, os.environ.get("PWD", os.getcwd()))  # a run goes to the checkout first
+    return shlex.quote(sys.executable if near.startswith("..") else near)
+
+
+def _in_ollama(workspace: Workspace, gguf: Path) -> list[str]:
+    file, name = gguf.with_suffix(".Modelfile"), workspace.config.name
+    if not file.is_file():
+        return []
+    try:
+        return ollama.create(file, name) if workspace.config.export.ollama == "auto" else ollama.lines(file, name)
+    except UnderstudyError as error:
+        log.warning("%s", error)
+        return ollama.lines(file, name)
+
+
+def _in_lm_studio(workspace: Workspace, gguf: Path) -> list[str]:
+    by_hand, folder = f"lms import {shlex.quote(str(gguf))}", lmstudio.models_folder()
+    if workspace.config.export.lm_studio == "off":
+        return [by_hand]
+    if not folder.parent.is_dir():
+        log.info("LM Studio is not installed (no %s); nothing was placed there", folder.parent)
+        return [by_hand]
+    try:
+        placed = lmstudio.place(gguf, PUBLISHER, workspace.config.name, folder)
+    except UnderstudyError as error:
+        log.warning("%s", error)
+        return [by_hand]
+    return [f"LM Studio lists it as {PUBLISHER}/{workspace.config.name} ({placed})"]
+
+
+def _system(workspace: Workspace, train: AssetRef | None) -> str | None:
+    if train is None:
+        return None
+    with workspace.file(train).open(encoding="utf-8") as lines:
+        row = next(lines, None)
+    messages = ChatExample.model_validate_json(row).messages if row else []
+    return messages[0].content if messages and messages[0].role == "system" else None
+
+
+def _context(fused: Path) -> int:
+    """Tokens of the model's context, as far as it is worth its memory."""
+    config = json.loads((fused / "config.json").read_text(encoding="utf-8"))
+    inside = config.get("text_config") or config
+    return min(int(inside.get("max_position_embeddings", CONTEXT_TOKENS)), CONTEXT_TOKENS)

@@ -1,0 +1,1 @@
+"""Words, sentences, markdown, similarity and style of texts, without a model."""

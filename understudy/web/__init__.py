@@ -1,0 +1,1 @@
+"""Pages on this machine only: the loopback server, review and compare."""
