@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gguf_models import make_model, silent
 
+from tests.models.exporters.gguf_models import make_model, silent
 from understudy.exporters.gguf_convert import convert
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from gguf_models import silent
 
+from tests.models.exporters.gguf_models import silent
 from understudy.bases.scratch import ScratchBase
 from understudy.engines.llama_cpp import LlamaCppEngine
 from understudy.errors import ExportError

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gguf_models import silent
-from test_gguf_types import STAND_IN
 
+from tests.models.exporters.gguf_models import silent
+from tests.models.exporters.test_gguf_types import STAND_IN
 from understudy.config import load
 from understudy.errors import ConfigError, ExportError
 from understudy.exporters.gguf import CONVERTER, GgufExporter

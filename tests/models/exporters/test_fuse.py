@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gguf_models import make_model, mlx_model, save, silent
-from test_gguf_adapter import LINEARS, OTHERS, make_adapter
 
+from tests.models.exporters.gguf_models import make_model, mlx_model, save, silent
+from tests.models.exporters.test_gguf_adapter import LINEARS, OTHERS, make_adapter
 from understudy.bases.hub import HubBase
 from understudy.errors import AssetError
 from understudy.exporters import gguf_header

@@ -10,8 +10,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gguf_models import LLAMA_3_ROPE, NASTY, TEMPLATE, make_model, make_tokenizer, mlx_logits, silent
 
+from tests.models.exporters.gguf_models import (
+    LLAMA_3_ROPE,
+    NASTY,
+    TEMPLATE,
+    make_model,
+    make_tokenizer,
+    mlx_logits,
+    silent,
+)
 from understudy.errors import ConfigError, ExportError
 from understudy.exporters import gguf_families, gguf_header, gguf_tokenizer, gguf_weights
 from understudy.exporters.gguf import GgufExporter, known_types

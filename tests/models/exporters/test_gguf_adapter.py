@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gguf_models import NASTY, make_model, save, silent
 
+from tests.models.exporters.gguf_models import NASTY, make_model, save, silent
 from understudy.errors import ExportError
 from understudy.exporters.gguf_convert import adapter, convert
 

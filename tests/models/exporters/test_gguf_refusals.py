@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gguf_models import save, silent
 
+from tests.models.exporters.gguf_models import save, silent
 from understudy.errors import ExportError
 from understudy.exporters import gguf_header, gguf_quantize
 from understudy.exporters.gguf_convert import convert

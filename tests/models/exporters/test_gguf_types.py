@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gguf_models import (
+
+from tests.models.exporters.gguf_models import (
     BOS,
     END,
     NASTY,
@@ -17,7 +18,6 @@ from gguf_models import (
     silent,
     write_sentencepiece,
 )
-
 from understudy.errors import ExportError
 from understudy.exporters import gguf_header
 from understudy.exporters.gguf_convert import TYPES, convert

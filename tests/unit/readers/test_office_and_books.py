@@ -4,8 +4,8 @@ import io
 import zipfile
 
 import pytest
-from files import CONTAINER, RELATIONS, XHTML, archive, book, page, word, word_paragraphs
 
+from tests.unit.readers.files import CONTAINER, RELATIONS, XHTML, archive, book, page, word, word_paragraphs
 from understudy.errors import Refused
 from understudy.readers import docx, epub
 from understudy.records import Document, Entry

@@ -1,8 +1,8 @@
 """A PDF gives its sentences as they were written, without what the printing added."""
 
 import pytest
-from files import locked, pdf
 
+from tests.unit.readers.files import locked, pdf
 from understudy.errors import Refused
 from understudy.readers import pdf as reader
 from understudy.readers.lines import joined, without_running_lines

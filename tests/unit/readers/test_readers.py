@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from files import archive, book, page, pdf, word, word_paragraphs
 
+from tests.unit.readers.files import archive, book, page, pdf, word, word_paragraphs
 from understudy import readers
 from understudy.errors import Refused
 from understudy.records import Document, Entry
