@@ -161,7 +161,7 @@ class Journal(TrainingCallback):
             tokens=tokens,
             tokens_per_second=train_info["tokens_per_second"],
         )
-        best = f", valid {self.progress.best:.3f}" if math.isfinite(self.state.best) else ""
+        best = f", valid {self.state.best:.3f}" if math.isfinite(self.state.best) else ""
         self.progress(iteration, self.plan.iterations, f"loss {train_info['train_loss']:.3f}{best}")
         self.own_seconds += self.clock() - began
         if self.plan.evaluates_after(iteration // self.plan.accumulation):

@@ -15,7 +15,7 @@ import openai
 import pytest
 
 from tests.models.serving.test_chat import _hear_ctrl_c
-from tests.unit.test_using import refuse
+from tests.unit.runs.test_find import refuse
 from understudy.serving import NOTICE
 
 QUESTION: Any = [{"role": "user", "content": "Why does a candle burn?"}]
