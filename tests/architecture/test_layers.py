@@ -7,7 +7,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 LAYERS = (
-    ("errors",),
+    ("errors", "seams"),
     ("records",),
     ("interfaces", "registry", "sections", "text", "locks", "memory"),
     ("store", "progress", "worker", "catalog"),
