@@ -13,6 +13,7 @@ from understudy.tasks.entry import entry
 from understudy import preflight
 from understudy.config import Config
 from understudy.records import DatasetRefs, ModelRefs, Record, ScoreRefs
+from understudy.runs.finished import finished_model
 from understudy.workspace import Workspace
 
 
@@ -43,7 +44,8 @@ def pipeline(config: Config, home: Path, only: Literal["dataset", "model", "scor
         if only == "dataset":
             return Outcome(dataset=dataset)
         wanted = only in (None, "model")
-        model = build_model.with_options(task_runner=local)(workspace, dataset) if wanted else workspace.model(dataset)
+        build = build_model.with_options(task_runner=local) if wanted else finished_model
+        model = build(workspace, dataset)
         if only == "model":
             return Outcome(dataset=dataset, model=model)
         return Outcome(dataset=dataset, model=model, score=score_model(workspace, dataset, model))

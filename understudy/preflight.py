@@ -10,6 +10,7 @@ from understudy import locks, memory
 from understudy.bases.known import known
 from understudy.calls import judging, verifying
 from understudy.errors import AssetError, ConfigError
+from understudy.runs.finished import finished_model
 from understudy.scoring.suites import retrieval
 from understudy.stages import augment
 from understudy.workspace import Workspace
@@ -140,7 +141,7 @@ def _parts_before(workspace: Workspace, only: Only | None) -> list[str]:
             workspace.meet()
             dataset = workspace.dataset()
             if only == "score":
-                workspace.model(dataset)
+                finished_model(workspace, dataset)
     except ConfigError as error:
         return error.problems
     return []

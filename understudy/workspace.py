@@ -22,8 +22,7 @@ from understudy.config import Config
 from understudy.errors import ConfigError, Unreachable
 from understudy.interfaces import Engine, Exporter
 from understudy.mirror import shared as shares
-from understudy.records import AssetRef, DatasetRefs, Entry, ModelRefs, Record
-from understudy.runs import trials
+from understudy.records import AssetRef, DatasetRefs, Entry, Record
 from understudy.sections import PluginSpec, VerifySpec
 from understudy.text.words import slug
 
@@ -235,27 +234,6 @@ class Workspace(BaseModel):
             raise ConfigError([f"there is no dataset of {self.config.name!r} yet; run without --only first"])
         return DatasetRefs.model_validate(found)
 
-    def model(self, dataset: DatasetRefs) -> ModelRefs:
-        """The finished model of this preset on `dataset`. Raises ConfigError when there is none."""
-        inputs, base_keys = self.base_recipe(dataset.pairs, dataset.split)
-        base = self._finished("base", self.fingerprint("base", inputs), **base_keys)
-        if self.config.tune.trials:
-            return trials.settled_before(self, base, dataset).model(dataset)
-        keys = self.run_keys(base, dataset)
-        adapter = self._finished("adapter", self.fingerprint("adapter", [base, dataset.train, dataset.valid]), **keys)
-        fused = self._finished("fused", self.fingerprint("fused", [base, adapter]), **keys)
-        export = self.config.export
-        f16 = self._finished("f16", self.fingerprint("f16", [fused]), type=export.first, **keys)
-        weighed = []
-        if export.importance:
-            weighed.append(self._finished("importance", self.fingerprint("importance", [fused, dataset.train]), **keys))
-        files = {export.first: f16} | {
-            kind: self._finished("gguf", self.fingerprint("gguf", [f16, *weighed], kind), type=kind, **keys)
-            for kind in export.types
-        }
-        alone = self.fresh("adapter_file", self.fingerprint("adapter_file", [base, adapter]), **keys)
-        return ModelRefs(base=base, adapter=adapter, fused=fused, files=files, adapter_file=alone, **keys)
-
     def _kept(self, ref: AssetRef) -> AssetRef:
         if self.config.data_root:
             try:
@@ -274,7 +252,7 @@ class Workspace(BaseModel):
             shares.mark(self.home, path, made_from)
         return path
 
-    def _finished(self, name: str, made_from: str, **keys: str) -> AssetRef:
+    def finished(self, name: str, made_from: str, **keys: str) -> AssetRef:
         ref = self.fresh(name, made_from, **keys)
         if ref is None:
             raise ConfigError([f"{name} of {self.config.name!r} is not there for these settings; run without --only"])

@@ -10,6 +10,7 @@ from tests.flows.conftest import ROOT, TINY, files_under
 from understudy.config import load
 from understudy.errors import ConfigError
 from understudy.records import Scorecard
+from understudy.runs.finished import finished_model
 from understudy.workspace import Workspace
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -152,10 +153,10 @@ def test_importance_makes_the_quantizations_again_and_nothing_before_them(first:
     made = pipeline(config=changed, home=workspace.home, only="model").model
     card = other.read(other.current("importance", run=made.run))
     assert card.rows <= outcome.dataset.train.rows and card.tensors == 7
-    assert made == other.model(outcome.dataset)
+    assert made == finished_model(other, outcome.dataset)
     assert made.files["F16"] == outcome.model.files["F16"] and made.fused == outcome.model.fused
     with pytest.raises(ConfigError, match="gguf of 'sample' is not there for these settings"):
-        workspace.model(outcome.dataset)
+        finished_model(workspace, outcome.dataset)
 
 
 @pytest.mark.parametrize(("error", "attempts"), [("ValueError", 1), ("Transient", 4)])

@@ -10,6 +10,7 @@ from tests.flows.conftest import ROOT, TINY, files_under
 from understudy.config import load
 from understudy.errors import ConfigError
 from understudy.records import RunRecord, TrialCard
+from understudy.runs.finished import finished_model
 from understudy.workspace import Workspace
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -107,13 +108,13 @@ def test_trials_come_first_are_kept_and_their_winner_has_a_run_of_its_own(home: 
     for folder in (home / "models/sample/tune").iterdir():
         TrialCard.model_validate_json((folder / "card.json").read_bytes())
     with pytest.raises(ConfigError, match="^- fused of 'sample' is not there"):  # the adapter was found by its trials
-        where.model(where.dataset())
+        finished_model(where, where.dataset())
 
 
 def test_a_tuned_model_whose_trials_are_not_there_is_said_to_be_missing(home: Path, plain: str) -> None:
     other = workspace(home, **{"tune.trials": 3, "trainer.rank": 2})
     with pytest.raises(ConfigError, match="trials of 'sample' are not there .* run without --only"):
-        other.model(other.dataset())
+        finished_model(other, other.dataset())
 
 
 def test_trials_that_all_diverge_end_the_run_with_what_to_do(home: Path) -> None:
