@@ -68,7 +68,7 @@ def challenge(
     workspace: Workspace,
     made_from: str,
     run: str,
-    reigning: str,
+    champion_run: str,
     dataset: DatasetRefs,
     samples: tuple[AssetRef, AssetRef],
     rows: candidates.Rows,
@@ -88,7 +88,7 @@ def challenge(
         dataset.test.sha256,
         evaluating.Extras(references=scoring.references(workspace, dataset, rows)),
     )
-    return workspace.save("challenge", [promoting.against_champion(card, reigning)], made_from, run=run)
+    return workspace.save("challenge", [promoting.against_champion(card, champion_run)], made_from, run=run)
 
 
 def forget_removed(workspace: Workspace) -> list[str]:
@@ -126,18 +126,18 @@ def show(workspace: Workspace, found: Challenge | None, why_not: str, forgotten:
     )
 
 
-def _challenged(workspace: Workspace, dataset: DatasetRefs, run: str, reigning: str) -> AssetRef:
+def _challenged(workspace: Workspace, dataset: DatasetRefs, run: str, champion_run: str) -> AssetRef:
     """The comparison of `run` with the champion; the champion answers again where the held-out rows changed."""
     rows, engine = quote(candidates.test_rows(workspace, dataset)), workspace.engine_identity("mlx")
-    weights = workspace.current("fused", run=reigning)
+    weights = workspace.current("fused", run=champion_run)
     if weights is None:
         raise AssetError(
-            f"the champion {reigning} of {workspace.config.name} has no fused model any more; choose another run: "
+            f"the champion {champion_run} of {workspace.config.name} has no fused model any more; choose another run: "
             f"python -m understudy rollback {workspace.config.name}"
         )
     inputs = [weights, dataset.test]
     theirs = workspace.fresh(
-        "samples", workspace.fingerprint("samples", inputs, engine), run=reigning, candidate=COMPARED
+        "samples", workspace.fingerprint("samples", inputs, engine), run=champion_run, candidate=COMPARED
     )
     theirs = theirs or policies.made(
         candidates.answer,
@@ -158,9 +158,9 @@ def _challenged(workspace: Workspace, dataset: DatasetRefs, run: str, reigning: 
         "challenge",
         workspace,
         [dataset.pairs, dataset.split, theirs, ours],
-        reigning,
+        champion_run,
         {"run": run},
-        reigning=reigning,
+        champion_run=champion_run,
         dataset=dataset,
         samples=(theirs, ours),
         rows=rows,

@@ -268,8 +268,8 @@ def rollback(models: Path, channel: str, to: str | None) -> int:
     """Make an earlier champion the champion again."""
     if words.slug(channel) != channel:
         raise UnderstudyError(f"{channel!r} is no channel name: lower-case letters, digits and hyphens")
-    reign = champion.rollback(models / channel, to)
-    print(f"{channel} uses {reign.run} from now on, no longer {reign.before or 'the newest run'}")
+    event = champion.rollback(models / channel, to)
+    print(f"{channel} uses {event.run} from now on, no longer {event.before or 'the newest run'}")
     return 0
 
 

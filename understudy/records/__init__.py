@@ -20,7 +20,7 @@ from understudy.records.base import (
 )
 from understudy.records.champions import (
     Challenge,
-    Reign,
+    ChampionEvent,
     TrainedOn,
 )
 from understudy.records.dataset import (
@@ -94,6 +94,7 @@ __all__ = [
     "BaseCard",
     "CandidateScore",
     "Challenge",
+    "ChampionEvent",
     "ChatExample",
     "Comparison",
     "Completion",
@@ -126,7 +127,6 @@ __all__ = [
     "Question",
     "Questions",
     "Record",
-    "Reign",
     "RunRecord",
     "Sample",
     "ScoreRefs",

@@ -26,7 +26,7 @@ class Challenge(Record):
     reasons: list[str] = Field(description="one sentence each")
 
 
-class Reign(Record):
+class ChampionEvent(Record):
     """One line of champion.jsonl: what became of a run, and when."""
 
     action: Literal["promoted", "refused", "rolled back", "chosen"]

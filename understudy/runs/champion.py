@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from understudy import locks
 from understudy.errors import AssetError, UnderstudyError
-from understudy.records import Reign
+from understudy.records import ChampionEvent
 
 log = logging.getLogger("understudy.runs.champion")
 
@@ -40,8 +40,8 @@ def runs(models: Path) -> list[Path]:
     return sorted(f.parent for f in models.glob("*/adapter") if f.parent.name != LINK)
 
 
-def history(models: Path) -> list[Reign]:
-    """What became of each run, oldest first. Raises AssetError for a line that is none.
+def history(models: Path) -> list[ChampionEvent]:
+    """What became of each run, oldest first. Raises AssetError for a damaged line.
 
     A last line that a crash cut off is left out: the link had not moved yet.
     """
@@ -52,14 +52,14 @@ def history(models: Path) -> list[Reign]:
     return [_parsed(file, at, line) for at, line in enumerate(lines, 1) if line.strip()]
 
 
-def reigning(reigns: Sequence[Reign]) -> list[str]:
+def succession(events: Sequence[ChampionEvent]) -> list[str]:
     """The runs that a rollback can go back to, oldest first; the last one is the champion."""
     stack: list[str] = []
-    for reign in reigns:
-        if reign.action in ("promoted", "chosen"):
-            stack.append(reign.run)
-        elif reign.action == "rolled back" and reign.run in stack:
-            stack = stack[: _last(stack, reign.run) + 1]
+    for event in events:
+        if event.action in ("promoted", "chosen"):
+            stack.append(event.run)
+        elif event.action == "rolled back" and event.run in stack:
+            stack = stack[: _last(stack, event.run) + 1]
     return stack
 
 
@@ -70,62 +70,62 @@ def considered(models: Path) -> str | None:
 
 def rolled_back(models: Path, run: str) -> str | None:
     """When somebody rolled back from `run`, unless it was chosen again since."""
-    for reign in reversed(history(models)):
-        if reign.run == run and reign.action == "chosen":
+    for event in reversed(history(models)):
+        if event.run == run and event.action == "chosen":
             return None
-        if reign.before == run and reign.action == "rolled back":
-            return reign.at
+        if event.before == run and event.action == "rolled back":
+            return event.at
     return None
 
 
 def restore(models: Path) -> None:
     """Link the champion that the history names, on a machine that was given history and runs."""
-    stack, now = reigning(history(models)), current(models)
+    stack, now = succession(history(models)), current(models)
     if stack and not (now and now.name == stack[-1]) and stack[-1] in [run.name for run in runs(models)]:
-        with _alone(models):
+        with _lock(models):
             _link(models, stack[-1])
 
 
-def refuse(models: Path, run: str, reasons: Sequence[str]) -> Reign:
+def refuse(models: Path, run: str, reasons: Sequence[str]) -> ChampionEvent:
     """Note that `run` was considered and does not become the champion."""
-    with _alone(models):
-        return _note(models, "refused", run, reasons)
+    with _lock(models):
+        return _record(models, "refused", run, reasons)
 
 
-def promote(models: Path, run: str, reasons: Sequence[str]) -> Reign:
+def promote(models: Path, run: str, reasons: Sequence[str]) -> ChampionEvent:
     """Make `run` the champion."""
-    with _alone(models):
-        return _crown(models, "promoted", run, reasons)
+    with _lock(models):
+        return _set_champion(models, "promoted", run, reasons)
 
 
-def rollback(models: Path, to: str | None = None) -> Reign:
+def rollback(models: Path, to: str | None = None) -> ChampionEvent:
     """Make the champion before this one the champion again, or the run `to`. Raises UnderstudyError."""
     if not models.is_dir():
         raise UnderstudyError(f"there is no channel {models.name!r} under {models.parent}; name one that has models")
-    with _alone(models):
+    with _lock(models):
         if to:
             known = [run.name for run in runs(models) if AGAIN not in run.name]
             if to not in known:
                 names = ", ".join(known) or "none yet"
                 raise UnderstudyError(f"there is no run {to!r} of {models.name}; there are: {names}")
-            return _crown(models, "chosen", to, [])
-        now, stack = current(models), reigning(history(models))
+            return _set_champion(models, "chosen", to, [])
+        now, stack = current(models), succession(history(models))
         earlier = [run for run in stack[:-1] if (models / run).is_dir() and not (now and now.name == run)]
         if not earlier:
             raise UnderstudyError(
                 f"{models.name} has no champion before {now.name if now else 'any'} that is still there; "
                 "choose a run yourself: --to RUN"
             )
-        return _crown(models, "rolled back", earlier[-1], [])
+        return _set_champion(models, "rolled back", earlier[-1], [])
 
 
-def _crown(models: Path, action: str, run: str, reasons: Sequence[str]) -> Reign:
+def _set_champion(models: Path, action: str, run: str, reasons: Sequence[str]) -> ChampionEvent:
     link = models / LINK
     if link.exists() and not link.is_symlink():
         raise AssetError(f"{link} is a file or folder of its own, where a link to a run is needed; move it away")
-    reign = _note(models, action, run, reasons)
+    event = _record(models, action, run, reasons)
     _link(models, run)
-    return reign
+    return event
 
 
 def _link(models: Path, run: str) -> None:
@@ -136,10 +136,10 @@ def _link(models: Path, run: str) -> None:
     os.replace(beside, link)
 
 
-def _note(models: Path, action: str, run: str, reasons: Sequence[str]) -> Reign:
+def _record(models: Path, action: str, run: str, reasons: Sequence[str]) -> ChampionEvent:
     """Add one line; it is on disk when this returns."""
     before = current(models)
-    reign = Reign.model_validate(
+    event = ChampionEvent.model_validate(
         {
             "action": action,
             "run": run,
@@ -152,22 +152,22 @@ def _note(models: Path, action: str, run: str, reasons: Sequence[str]) -> Reign:
         file.seek(0)
         data = file.read()
         file.truncate(data.rfind(b"\n") + 1)  # what a crash left of a line
-        file.write(reign.model_dump_json().encode() + b"\n")
+        file.write(event.model_dump_json().encode() + b"\n")
         file.flush()
         os.fsync(file.fileno())
-    return reign
+    return event
 
 
-def _alone(models: Path) -> AbstractContextManager[None]:
+def _lock(models: Path) -> AbstractContextManager[None]:
     return locks.held(models / ".champion.lock", f"the champion of {models.name}", wait_seconds=WAIT_SECONDS)
 
 
-def _parsed(file: Path, at: int, line: bytes) -> Reign:
+def _parsed(file: Path, at: int, line: bytes) -> ChampionEvent:
     try:
-        return Reign.model_validate_json(line)
+        return ChampionEvent.model_validate_json(line)
     except ValidationError as error:
         why = error.errors()[0]["msg"]
-        raise AssetError(f"line {at} of {file} is no entry ({why}); correct that line or delete it") from error
+        raise AssetError(f"line {at} of {file} is not a valid entry ({why}); correct that line or delete it") from error
 
 
 def _last(stack: Sequence[str], run: str) -> int:

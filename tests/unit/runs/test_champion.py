@@ -30,8 +30,8 @@ def test_without_a_promotion_there_is_no_champion(models: Path) -> None:
 
 def test_the_one_promoted_last_is_the_champion_and_the_one_before_stays(models: Path) -> None:
     champion.promote(models, "aaaaaaaa", ["first"])
-    reign = champion.promote(models, "bbbbbbbb", ["better"])
-    assert champion.current(models) == models / "bbbbbbbb" and reign.before == "aaaaaaaa"
+    event = champion.promote(models, "bbbbbbbb", ["better"])
+    assert champion.current(models) == models / "bbbbbbbb" and event.before == "aaaaaaaa"
     assert (models / "aaaaaaaa").is_dir()
 
 
@@ -66,7 +66,7 @@ def test_the_history_only_grows(models: Path) -> None:
     champion.rollback(models)
     champion.rollback(models, to="cccccccc")
     assert (models / champion.HISTORY).read_bytes().startswith(before)
-    actions = [reign.action for reign in champion.history(models)]
+    actions = [event.action for event in champion.history(models)]
     assert actions == ["promoted", "promoted", "rolled back", "chosen"]
 
 
@@ -74,9 +74,9 @@ def test_a_line_cut_off_by_a_crash_is_left_out_and_then_replaced(models: Path) -
     champion.promote(models, "aaaaaaaa", [])
     file = models / champion.HISTORY
     file.write_bytes(file.read_bytes() + b'{"action": "promo')
-    assert [reign.run for reign in champion.history(models)] == ["aaaaaaaa"]
+    assert [event.run for event in champion.history(models)] == ["aaaaaaaa"]
     champion.promote(models, "bbbbbbbb", [])
-    assert [reign.run for reign in champion.history(models)] == ["aaaaaaaa", "bbbbbbbb"]
+    assert [event.run for event in champion.history(models)] == ["aaaaaaaa", "bbbbbbbb"]
 
 
 def test_a_line_that_is_no_entry_is_told_with_its_number(models: Path) -> None:
