@@ -66,7 +66,7 @@ EFFECTS = {
     "large": Effect(
         gain=0.5,
         styled=0.9,
-        words={"nll_per_token": "better", "format_gap_closed": "better", "style_closed_teacher": "better"},
+        words={"nll_per_token": "better", "format_gap_closed": "better", "style_gap_closed_teacher": "better"},
         action="ship",
     ),
     "broken_stop": Effect(

@@ -9,7 +9,7 @@ from understudy.tasks.candidates import Rows, train_rows
 
 from understudy.errors import TeacherStopped
 from understudy.progress import track
-from understudy.records import AssetRef, DatasetRefs, Judged, JudgeScore, ModelRefs, Winner
+from understudy.records import AssetRef, DatasetRefs, Judgement, JudgeScore, ModelRefs, Winner
 from understudy.stages import judge as judging
 from understudy.stages.evaluate import BASE, TUNED
 from understudy.workspace import Workspace
@@ -67,5 +67,5 @@ def scored(workspace: Workspace, judged: AssetRef | None, rows: Rows, human: Map
     """Wins, ties and losses, and how often `human` agrees (pair id > whom a person chose); None without a judge."""
     if judged is None:
         return None
-    told: list[Judged] = workspace.rows(judged)
+    told: list[Judgement] = workspace.rows(judged)
     return judging.score(told, workspace.judge.label, rows[0][0].teacher, workspace.config.seed, human)

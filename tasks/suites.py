@@ -83,7 +83,7 @@ def ask(
         )
         log_p = engine.likelihoods(*files, [(choice.conversation, choice.answers) for choice in choices], progress)
     answers = SuiteAnswers(
-        said={prompt.id: one.text for prompt, one in zip(prompts, said, strict=True)},
+        answers={prompt.id: one.text for prompt, one in zip(prompts, said, strict=True)},
         retrieved={item.item_id: one.text for item, one in zip(given, texts, strict=True)},
         log_p={choice.id: one for choice, one in zip(choices, log_p, strict=True)},
     )
@@ -105,7 +105,7 @@ def drift(
         return found
     said: SuiteAnswers = workspace.read(base_said)
     own: list[Sample] = workspace.rows(tuned_said)
-    answered = [("general", p.id, p.conversation, said.said[p.id]) for p in _prompts(workspace)]
+    answered = [("general", p.id, p.conversation, said.answers[p.id]) for p in _prompts(workspace)]
     answered += [
         ("domain", s.document_id, conversations.question(row), s.text or "")
         for s, (_, row) in zip(own, rows, strict=True)
@@ -131,8 +131,8 @@ def outcomes(workspace: Workspace, found: dict[str, AssetRef]) -> dict[str, dict
     told: dict[str, dict[str, Outcomes]] = {}
     for name, answers in said.items():
         marks = {
-            "instructions": suites.passed(_few(workspace, suites.instructions()), answers.said),
-            "off_topic": suites.passed(_few(workspace, suites.off_topic()), answers.said),
+            "instructions": suites.passed(_few(workspace, suites.instructions()), answers.answers),
+            "off_topic": suites.passed(_few(workspace, suites.off_topic()), answers.answers),
             "choices": suites.chosen(_choices(workspace), answers.log_p),
         }
         for suite, passed in marks.items():

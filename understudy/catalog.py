@@ -67,7 +67,7 @@ CATALOG: dict[str, Asset] = {
     "base_file": Asset(records.GgufCard, "models/bases/{base}.scoring/{type}.gguf", "convert_base", ("export",)),
     "suites": Asset(records.SuiteAnswers, "models/{place}/suites.json", "evaluate"),
     "drift": Asset(records.Drift, "models/{channel}/{run}/drift.jsonl", "evaluate"),
-    "judgements": Asset(records.Judged, "models/{channel}/{run}/judgements.jsonl", "judge"),
+    "judgements": Asset(records.Judgement, "models/{channel}/{run}/judgements.jsonl", "judge"),
     "parity": Asset(records.ParityReport, "models/{channel}/{run}/parity.json", "parity", ("seed",)),
     "scorecard": Asset(records.Scorecard, "models/{channel}/{run}/scorecard.json", "evaluate", ("evaluate", "seed")),
     "report": Asset(None, "models/{channel}/{run}/report.html", "evaluate"),

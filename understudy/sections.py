@@ -99,7 +99,7 @@ class ParityLimit(Settings):
 
     nll_change: float = Field(gt=0, description="nats per answer token, either way")
     kl: float = Field(gt=0, description="mean KL divergence per answer token, in nats")
-    top1_agreement: float = Field(ge=0, le=1, description="least share of tokens with the same likeliest one")
+    top1_agreement: float = Field(ge=0, le=1, description="least share of tokens whose most probable one is the same")
 
 
 class LimitSettings(Settings):

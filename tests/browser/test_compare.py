@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.browser.chromium import Browser, browser, needs_chromium
-from understudy.records import Judged
+from understudy.records import Judgement
 from understudy.scoring import preferences
 from understudy.web.compare import Duel, Sitting, draw
 from understudy.web.loopback import PageServer
@@ -29,7 +29,7 @@ DUELS = [
 
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[PageServer]:
-    judged = [Judged(pair_id=duel.pair_id, document_id="t", voice="tuned") for duel in DUELS]
+    judged = [Judgement(pair_id=duel.pair_id, document_id="t", voice="tuned") for duel in DUELS]
     server = PageServer(Sitting(tmp_path, draw(DUELS, 20, "s"), "tuned", "base", judged).page())
     yield server
     server.close()

@@ -147,7 +147,7 @@ def judged_by(rule: Rule, home: Path, **changes: Any) -> tuple[list[Scorecard], 
 
 def test_the_scorecard_knows_the_teacher_and_the_adapter(tmp_path: Path) -> None:
     card = scored(made(tmp_path))
-    assert {"format_gap_closed", "style_closed_teacher", "copied"} <= set(card.differences)
+    assert {"format_gap_closed", "style_gap_closed_teacher", "copied"} <= set(card.differences)
     assert card.phrases and card.decision is not None and card.judge is None
     assert "no judge" in " ".join(card.notes) and "forgetting was not measured" in " ".join(card.notes)
 
@@ -266,7 +266,7 @@ def test_a_base_that_says_nothing_is_told_and_harms_no_number(tmp_path: Path) ->
     notes = " ".join(card.notes)
     assert "base said nothing" in notes and "how far tuned strays" in notes
     assert "kl_general" not in card.verdicts and not card.phrases
-    assert "style_closed_teacher" not in card.differences
+    assert "style_gap_closed_teacher" not in card.differences
 
 
 def test_one_held_out_talk_proves_nothing(tmp_path: Path) -> None:
@@ -333,7 +333,7 @@ def _asked(what: Made, drift: bool, retrieved: dict[str, dict[str, str]] | None 
     choices = suites.choices()[::4]
     said = {
         name: SuiteAnswers(
-            said={prompt.id: "" if name == "adapter" else "yes" for prompt in prompts},
+            answers={prompt.id: "" if name == "adapter" else "yes" for prompt in prompts},
             log_p={choice.id: [worst, -20.0, -20.0, -20.0] for choice in choices},
             retrieved=(retrieved or {}).get(name, {}),
         )

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, StrictBool, ValidationError
 from understudy.calls import Call, Reply, kinship, prompting
 from understudy.calls.model_teacher import ENVELOPE, ModelTeacher
 from understudy.errors import MalformedReply, TeacherError
-from understudy.records import Judged, Winner
+from understudy.records import Judgement, Winner
 from understudy.text.words import one_line
 
 KIND = "judge"
@@ -69,7 +69,7 @@ class _Heard(NamedTuple):
     usd: float
 
 
-def ask(judge: ModelTeacher, question: Question) -> Judged:
+def ask(judge: ModelTeacher, question: Question) -> Judgement:
     """The verdict of both orders. Blocks; for any thread. Raises TeacherStopped.
 
     Two answers that are the same words are a tie that nobody is asked about. A reply that is no verdict is asked
@@ -77,14 +77,14 @@ def ask(judge: ModelTeacher, question: Question) -> Judged:
     """
     told = {"pair_id": question.pair_id, "document_id": question.document_id, "length_ratio": _ratio(question)}
     if question.tuned.split() == question.base.split():
-        return Judged(**told, voice="tie", answer="tie", consistent=True)
+        return Judgement(**told, voice="tie", answer="tie", consistent=True)
     orders: tuple[tuple[Winner, Winner], ...] = (("tuned", "base"), ("base", "tuned"))
     heard: list[_Heard] = []
     for order in orders:
         try:
             heard.append(_hear(judge, question, order))
         except TeacherError as error:
-            return Judged(**told, voice=None, error=one_line(str(error), 200), usd=sum(h.usd for h in heard))
+            return Judgement(**told, voice=None, error=one_line(str(error), 200), usd=sum(h.usd for h in heard))
     return _combined(told, orders, heard)
 
 
@@ -174,14 +174,14 @@ def _usable(reply: Reply) -> bool:
     return True
 
 
-def _combined(told: Mapping[str, Any], orders: tuple[tuple[Winner, Winner], ...], heard: list[_Heard]) -> Judged:
+def _combined(told: Mapping[str, Any], orders: tuple[tuple[Winner, Winner], ...], heard: list[_Heard]) -> Judgement:
     voices = [_winner(h.said.voice, order) for h, order in zip(heard, orders, strict=True)]
     answers = [_winner(h.said.answer, order) for h, order in zip(heard, orders, strict=True)]
     against = [
         {whose for whose, flag in zip(order, (h.said.a_contradicts, h.said.b_contradicts), strict=True) if flag}
         for h, order in zip(heard, orders, strict=True)
     ]
-    return Judged(
+    return Judgement(
         **told,
         voice=voices[0] if voices[0] == voices[1] else "tie",
         answer=answers[0] if answers[0] == answers[1] else "tie",

@@ -16,7 +16,7 @@ from understudy import registry, store
 from understudy.catalog import CATALOG
 from understudy.errors import AssetError, UnderstudyError
 from understudy.interfaces import Candidate, Engine
-from understudy.records import Judged, Manifest, Message, Pair, RunRecord, Scorecard, SplitPlan
+from understudy.records import Judgement, Manifest, Message, Pair, RunRecord, Scorecard, SplitPlan
 from understudy.report import compare_runs as runs
 from understudy.report import evidence, page
 from understudy.runs import find
@@ -36,7 +36,7 @@ class Meant(NamedTuple):
     base: str
     run: tuple[str, str] | None
     """Channel and run whose page shows the result; None for two files."""
-    judged: Sequence[Judged] = ()
+    judged: Sequence[Judgement] = ()
     """What a judge said of the same answers."""
 
 
@@ -132,7 +132,7 @@ def _run(home: Path, named: str, count: int) -> Meant:
     if not both:
         both = _asked(_drawn(told, count, run), _candidates(home, folder))
     ref = store.current(home, CATALOG["judgements"].path.format(channel=channel, run=run))
-    judged = list(store.read_rows(home, ref, Judged)) if ref else []
+    judged = list(store.read_rows(home, ref, Judgement)) if ref else []
     return Meant(folder, draw(both, count, run), "adapter", "base", (channel, run), judged)
 
 

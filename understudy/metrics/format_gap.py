@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from understudy.interfaces import References
-from understudy.metrics.closing import answered_by_both, apart, by_talk, closed
+from understudy.metrics.gaps import answered_by_both, by_talk, distance_intervals, gap_closed
 from understudy.records import Interval, Sample
 from understudy.text.markdown import Profile, profile
 from understudy.text.words import sentences
@@ -77,7 +77,7 @@ class FormatGapMetric:
         if not said or not self._train.size:
             return {}
         counts = self._counts(list(by_talk(said).values()))
-        return {"format_gap": apart(counts, self._gaps, seed, len(said))[0]}
+        return {"format_gap": distance_intervals(counts, self._gaps, seed, len(said))[0]}
 
     def compare(self, tuned: Sequence[Sample], base: Sequence[Sample], seed: int) -> dict[str, Interval]:
         """`format_gap_closed`: 1 is the form of the teacher's held-out answers; {} where the base has it already."""
@@ -87,7 +87,7 @@ class FormatGapMetric:
         after, before = (by_talk([(s.document_id, s.text or "") for s in side]) for side in zip(*both, strict=True))
         floor = self._counts([self._floor[talk] for talk in after])
         counts = [self._counts(list(side.values())) for side in (before, after)]
-        share = closed(*counts, floor, self._gaps, seed, len(both))
+        share = gap_closed(*counts, floor, self._gaps, seed, len(both))
         return {"format_gap_closed": share} if share else {}
 
     def _counts(self, talks: Sequence[Sequence[str]]) -> np.ndarray:

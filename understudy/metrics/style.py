@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from understudy.interfaces import References
-from understudy.metrics.closing import answered_by_both, apart, by_talk, closed
+from understudy.metrics.gaps import answered_by_both, by_talk, distance_intervals, gap_closed
 from understudy.records import Interval, Sample
 from understudy.text.stylometry import Ruler
 from understudy.text.words import words
@@ -24,8 +24,8 @@ class StyleMetric:
 
     VERSION = 1
     better: dict[str, Literal["lower", "higher"]] = {
-        "style_closed_teacher": "higher",
-        "style_closed_talks": "higher",
+        "style_gap_closed_teacher": "higher",
+        "style_gap_closed_talks": "higher",
     }
 
     class Options(BaseModel):
@@ -73,12 +73,12 @@ class StyleMetric:
         for name, (ruler, author) in self._rulers.items():
             counts = ruler.counts(["\n".join(texts) for texts in talks.values()])
             distances = partial(ruler.distances, author=author)
-            intervals = apart(counts, distances, seed, len(said))
+            intervals = distance_intervals(counts, distances, seed, len(said))
             found |= {f"{measure}_{name}": told for measure, told in zip(MEASURES, intervals, strict=True)}
         return found
 
     def compare(self, tuned: Sequence[Sample], base: Sequence[Sample], seed: int) -> dict[str, Interval]:
-        """`style_closed_teacher` and `style_closed_talks`: 1 means as near as the teacher's own held-out text.
+        """`style_gap_closed_teacher` and `style_gap_closed_talks`: 1 means as near as the teacher's own held-out text.
 
         Without an entry: too few words, or the base is as near already.
         """
@@ -96,7 +96,7 @@ class StyleMetric:
                 continue
             after, before = (ruler.counts(["\n".join(side[talk]) for talk in talks]) for side in sides)
             floor = ruler.counts([self._floors[name][talk] for talk in talks])
-            share = closed(before, after, floor, partial(ruler.distances, author=author), seed, len(both))
+            share = gap_closed(before, after, floor, partial(ruler.distances, author=author), seed, len(both))
             if share:
-                found[f"style_closed_{name}"] = share
+                found[f"style_gap_closed_{name}"] = share
         return found

@@ -61,7 +61,7 @@ class Divergence(Record):
 class SuiteAnswers(Record):
     """What one model said to the suites, before anybody marks it. Written by `evaluate`."""
 
-    said: dict[str, str] = Field(description="prompt > answer")
+    answers: dict[str, str] = Field(description="prompt > answer")
     log_p: dict[str, list[float]] = Field(description="question > sum of log p of each of its answers, in their order")
     retrieved: dict[str, str] = Field(default={}, description="question with texts > answer; the user's own items")
 
@@ -132,7 +132,7 @@ class CandidateScore(Record):
     tokens_per_second: float | None = Field(default=None, description="generated tokens over generation time")
 
 
-class Judged(Record):
+class Judgement(Record):
     """What a judge said of one held-out question, asked twice with the two answers in both orders."""
 
     pair_id: str
@@ -193,7 +193,7 @@ class Phrase(Record):
     tuned: float
 
 
-class Against(Record):
+class BaselineComparison(Record):
     """Another fair comparison on the same held-out pairs than adapter against base."""
 
     tuned: str
@@ -229,7 +229,7 @@ class Scorecard(Record):
     verdicts: dict[str, Word]
     honest: bool = Field(description="copied from the split: False when the test talks were also trained on")
     p_values: dict[str, float] = Field(default={}, description="exact, of the paired yes-or-no differences (McNemar)")
-    against: list[Against] = Field(
+    baselines: list[BaselineComparison] = Field(
         default=[], description="tuned against the base told by examples; each file against the base's at its type"
     )
     judge: JudgeScore | None = None

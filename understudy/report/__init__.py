@@ -40,8 +40,8 @@ LABELS = {
     "perplexity": Label("Perplexity", "number"),
     "format_gap_closed": Label("Format gap closed", "share"),
     "format_gap": Label("Gap to the training answers' form", "number"),
-    "style_closed_teacher": Label("Style gap closed: teacher", "share"),
-    "style_closed_talks": Label("Style gap closed: talks", "share"),
+    "style_gap_closed_teacher": Label("Style gap closed: teacher", "share"),
+    "style_gap_closed_talks": Label("Style gap closed: talks", "share"),
     "delta_teacher": Label("Burrows' Delta to the teacher's answers", "number"),
     "characters_teacher": Label("Character distance to the teacher's answers", "number"),
     "delta_talks": Label("Burrows' Delta to the talks", "number"),
@@ -63,7 +63,7 @@ LABELS = {
     "copied": Label("Answers with copied passages", "share"),
     "instructions": Label("Instructions followed", "share"),
     "choices": Label("Common knowledge questions", "share"),
-    "off_topic": Label("Stays itself off topic", "share"),
+    "off_topic": Label("Off-topic prompts answered plainly", "share"),
     "kl_general": Label("Drift, general prompts (KL)", "nats"),
     "kl_domain": Label("Drift, held-out questions (KL)", "nats"),
     "keyword_coverage": Label("Uses the texts it is given", "share"),
@@ -74,7 +74,8 @@ LABELS = {
 }
 
 LEARNED = (
-    "nll_per_token", "format_gap_closed", "style_closed_teacher", "style_closed_talks", "judge_voice", "well_formatted"
+    "nll_per_token", "format_gap_closed", "style_gap_closed_teacher", "style_gap_closed_talks", "judge_voice",
+    "well_formatted",
 )  # fmt: skip
 """What answers 'did it learn?'; every other verdict answers 'did it break?'."""
 

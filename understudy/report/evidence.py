@@ -11,7 +11,7 @@ from understudy.records import (
     AdapterCard,
     AssetRef,
     Comparison,
-    Judged,
+    Judgement,
     Pair,
     ParityReport,
     RunRecord,
@@ -82,7 +82,7 @@ def _calibrated(home: Path, card: Scorecard, people: Sequence[Comparison]) -> Sc
     ref = _current(home, "judgements", card.channel, run=card.run)
     if card.judge is None or ref is None:
         return card
-    found = preferences.agreement(preferences.by_pair(people, "adapter", "base"), store.read_rows(home, ref, Judged))
+    found = preferences.agreement(preferences.by_pair(people, "adapter", "base"), store.read_rows(home, ref, Judgement))
     if found is None:
         return card
     judge = card.judge.model_copy(update={"agreement": found[0], "kappa": found[1]})

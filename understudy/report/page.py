@@ -128,7 +128,7 @@ def _learned(told: Evidence) -> str:
         _charts(forests(main)) or "<p>Nothing could be compared.</p>",
         _titled("Length and form of the answers", _charts(shapes), _NO_SHAPES),
         _titled("Signature phrases", tables.phrases(card.phrases), _NO_PHRASES),
-        tables.against(card.against),
+        tables.baselines(card.baselines),
         tables.judge(card.judge) if card.judge else "",
         tables.people(human) if human else "",
         "".join(f'<p class="missing">{escape(line)}</p>' for line in words.missing(told)),

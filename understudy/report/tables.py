@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from understudy.records import (
-    Against,
+    BaselineComparison,
     CandidateScore,
     Interval,
     JudgeScore,
@@ -71,7 +71,7 @@ def parity(report: ParityReport) -> str:
         if report.recommended
         else "<strong>Every file is refused.</strong>"
     )
-    head = ("file", "made of", "change of loss", "KL", "same likeliest token", "ends by itself", "")
+    head = ("file", "made of", "change of loss", "KL", "top-1 agreement", "ends by itself", "")
     return f"<p>{said}</p>{table(head, map(_parity_row, report.checks), 'File by file')}<ul>{reasons}{notes}</ul>"
 
 
@@ -95,7 +95,7 @@ def costs(card: Scorecard, report: ParityReport | None) -> str:
     return table(head, rows, "What each file costs to run")
 
 
-def against(rows: Sequence[Against]) -> str:
+def baselines(rows: Sequence[BaselineComparison]) -> str:
     """Further fair comparisons, a table each, what has a word only."""
     return "".join(
         table(

@@ -69,7 +69,7 @@ def missing(told: Evidence) -> Iterator[str]:
         yield f"The scorecard has format {card.version}, from before judge, phrases and decision; score the run again."
     if "base-prompted" not in names:
         yield "The base was not also told the style by examples; evaluate.prompted_base: true does that."
-    if not {"format_gap_closed", "style_closed_teacher"} & card.differences.keys():
+    if not {"format_gap_closed", "style_gap_closed_teacher"} & card.differences.keys():
         yield "No gap of form or style: too few words, or the base is as near already; see evaluate.metrics."
     if not {"instructions", "choices", "off_topic"} & card.differences.keys():
         yield "Forgetting was not measured; evaluate.suites: true asks for it."

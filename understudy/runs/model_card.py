@@ -219,7 +219,7 @@ def _parity(about: About) -> str:
         if check.reference
     ]
     return "### Is each file what was trained?\n\n" + table(
-        ["from > to", "change of loss, nats per token", "KL, nats per token", "same likeliest token", ""], rows
+        ["from > to", "change of loss, nats per token", "KL, nats per token", "top-1 agreement", ""], rows
     )
 
 

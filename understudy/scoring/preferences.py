@@ -11,7 +11,7 @@ from pathlib import Path
 from pydantic import Field, ValidationError
 
 from understudy.errors import AssetError
-from understudy.records import Comparison, Interval, Judged, Record, Winner, sha256_of
+from understudy.records import Comparison, Interval, Judgement, Record, Winner, sha256_of
 from understudy.scoring.statistics import kappa, sign_test, wilson
 
 FILE = "comparison.jsonl"
@@ -96,7 +96,7 @@ def by_pair(choices: Iterable[Comparison], tuned: str, base: str) -> dict[str, W
     return {c.pair_id: c.chosen for c in choices if c.chosen is not None and (c.tuned, c.base) == (tuned, base)}
 
 
-def agreement(human: Mapping[str, Winner], judged: Iterable[Judged]) -> tuple[Interval, float | None] | None:
+def agreement(human: Mapping[str, Winner], judged: Iterable[Judgement]) -> tuple[Interval, float | None] | None:
     """Share of the questions on which judge and person agree, and Cohen's kappa; None without a common question."""
     both = [(human[one.pair_id], one.voice) for one in judged if one.voice is not None and one.pair_id in human]
     if not both:

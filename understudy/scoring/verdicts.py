@@ -18,8 +18,8 @@ MARGINS = {
     "nll_end": 0.2,
     "well_formatted": 0.05,
     "format_gap_closed": 0.1,
-    "style_closed_teacher": 0.1,
-    "style_closed_talks": 0.1,
+    "style_gap_closed_teacher": 0.1,
+    "style_gap_closed_talks": 0.1,
     "broken": 0.05,
     "instructions": 0.1,
     "choices": 0.05,
@@ -45,7 +45,7 @@ BROKEN_AT_MOST = 0.02
 NEARLY_EXACT = ("Q8_0", "Q6_K")
 """Quantizations that lose next to nothing: one that strays was made wrong. A smaller one may simply be too small."""
 
-LEARNED = ("nll_per_token", "format_gap_closed", "style_closed_teacher", "well_formatted", "judge_voice")
+LEARNED = ("nll_per_token", "format_gap_closed", "style_gap_closed_teacher", "well_formatted", "judge_voice")
 FORGOT = ("instructions", "choices", "off_topic", "kl_general")
 
 _HARMS = {
@@ -97,7 +97,7 @@ def judged(score: JudgeScore, trusted: bool = True) -> Word:
     return word if agrees else "not enough data"
 
 
-def astray(report: ParityReport) -> list[tuple[str, str]]:
+def export_defects(report: ParityReport) -> list[tuple[str, str]]:
     """(file and why it is refused, where the defect is) of each check that cannot be blamed on too few bits."""
     found = []
     for check in report.checks:
@@ -121,7 +121,7 @@ def decide(
     data, success. `adapter` tells whether the valid loss was still falling, `parity` which files are refused.
     """
     scored = {candidate.name: candidate.metrics for candidate in candidates}
-    if parity and (wrong := astray(parity)):
+    if parity and (wrong := export_defects(parity)):
         return Decision(action="bug upstream of training", where=wrong[0][1], reasons=[why for why, _ in wrong])
     if reason := _never_worked(verdicts, adapter):
         return Decision(action="bug upstream of training", where="data or template", reasons=[reason])

@@ -12,7 +12,7 @@ from understudy.interfaces import Metric, References
 from understudy.records import (
     SCORECARD_VERSION,
     AdapterCard,
-    Against,
+    BaselineComparison,
     CandidateScore,
     ChatExample,
     Divergence,
@@ -117,7 +117,7 @@ def score(
         verdicts=words,
         honest=split.honest,
         p_values=p_values,
-        against=_against(samples, metrics, seed, trusted),
+        baselines=_baselines(samples, metrics, seed, trusted),
         judge=extras.judge,
         phrases=_phrases(extras.references, samples),
         decision=decide(words, candidates, extras.adapter, extras.parity),
@@ -203,13 +203,15 @@ def _candidate(
     return CandidateScore(name=name, metrics=values, bytes=size, tokens_per_second=tokens_per_second(samples))
 
 
-def _against(
+def _baselines(
     samples: Mapping[str, Sequence[Sample]], metrics: Mapping[str, Metric], seed: int, trusted: bool
-) -> list[Against]:
+) -> list[BaselineComparison]:
     found = []
     for tuned, base in fair_comparisons(list(samples)):
         told = _compared(samples[tuned], samples[base], metrics, seed)
-        found.append(Against(tuned=tuned, base=base, differences=told.differences, verdicts=_words(told, trusted)))
+        found.append(
+            BaselineComparison(tuned=tuned, base=base, differences=told.differences, verdicts=_words(told, trusted))
+        )
     return found
 
 

@@ -13,7 +13,7 @@ from understudy.calls import judging
 from understudy.calls.model_teacher import ModelTeacher
 from understudy.errors import AssetError
 from understudy.interfaces import Progress
-from understudy.records import Interval, Judged, JudgeScore, Pair, Sample, Winner
+from understudy.records import Interval, Judgement, JudgeScore, Pair, Sample, Winner
 from understudy.scoring.statistics import kappa, mean_interval, sign_test, wilson
 from understudy.scoring.verdicts import MIN_PAIRS
 
@@ -49,12 +49,12 @@ def questions(
     ]
 
 
-def judge(asked: Sequence[judging.Question], model: ModelTeacher, workers: int, progress: Progress) -> list[Judged]:
+def judge(asked: Sequence[judging.Question], model: ModelTeacher, workers: int, progress: Progress) -> list[Judgement]:
     """A verdict, or an error, for each question, in order; `workers` questions at a time. Raises TeacherStopped.
 
     What was paid before a stop is kept, and not paid again.
     """
-    found: list[Judged] = []
+    found: list[Judgement] = []
     with ThreadPoolExecutor(max_workers=workers) as pool:
         waiting = [pool.submit(judging.ask, model, question) for question in asked]
         try:
@@ -68,7 +68,7 @@ def judge(asked: Sequence[judging.Question], model: ModelTeacher, workers: int, 
 
 
 def score(
-    judged: Sequence[Judged], judge: str, teacher: str, seed: int, human: Mapping[str, Winner] | None = None
+    judged: Sequence[Judgement], judge: str, teacher: str, seed: int, human: Mapping[str, Winner] | None = None
 ) -> JudgeScore:
     """Wins, ties and losses with their interval, and how far this judge can be trusted.
 
@@ -102,7 +102,7 @@ def score(
     )
 
 
-def _difference(told: Sequence[Judged], seed: int) -> Interval | None:
+def _difference(told: Sequence[Judgement], seed: int) -> Interval | None:
     """Wins minus losses per question, over talks; with one and the same verdict, as open as so few leave it."""
     if not told:
         return None

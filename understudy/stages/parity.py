@@ -2,7 +2,7 @@
 Stage `parity`: whether each file is the model that was trained.
 
 The way is adapter > fused > first file > each quantization. Every check is measured over the same held-out
-answers (likelihood, divergence, the likeliest token), and every candidate's own answers are read: whether
+answers (likelihood, divergence, top-1 agreement), and every candidate's own answers are read: whether
 they end by themselves about as often as the adapter's, and whether control tokens leak into them. What is
 over a limit is refused with the number and the limit; the file stays on disk and is not offered.
 """
@@ -151,9 +151,7 @@ def reasons(check: ParityCheck, limit: ParityLimit) -> list[str]:
     if check.kl.value > limit.kl:
         why.append(f"KL divergence {check.kl.value:.4f} per token (allowed {limit.kl:g})")
     if check.top1_agreement.value < limit.top1_agreement:
-        why.append(
-            f"the same likeliest token in {check.top1_agreement.value:.1%} (at least {limit.top1_agreement:.0%})"
-        )
+        why.append(f"top-1 agreement {check.top1_agreement.value:.1%} (at least {limit.top1_agreement:.0%})")
     return [f"against {check.reference}: {one}" for one in why]
 
 
@@ -224,7 +222,7 @@ def _notes(checks: Sequence[ParityCheck], drawn: Rows, rows: Rows) -> list[str]:
     if len(drawn) < len(rows):
         notes.append(f"Compared on {len(drawn)} of {len(rows)} held-out pairs, spread over the talks.")
     if any(not check.kl_exact for check in checks):
-        notes.append("Not both models fit the memory: KL is a lower bound, from the likeliest 256 tokens.")
+        notes.append("Not both models fit the memory: KL is a lower bound, from the 256 most probable tokens.")
     if all(check.stopping is None for check in checks):
         notes.append("No candidate was asked for an answer, so nothing is known of how answers end.")
     elif any(check.stopping and check.stopping.ended is None for check in checks):

@@ -16,7 +16,7 @@ from understudy.calls.ledger import CallLedger
 from understudy.calls.model_teacher import CALLS
 from understudy.calls.recording import record
 from understudy.errors import AssetError, MalformedReply, TeacherStopped
-from understudy.records import Judged, JudgeScore, Sample
+from understudy.records import Judgement, JudgeScore, Sample
 from understudy.registry import build
 from understudy.scoring.verdicts import judged as word_of
 from understudy.stages.judge import judge, questions, score
@@ -109,7 +109,7 @@ def asked(count: int = 24, tuned_words: int = 20, base_words: int = 20) -> list[
     ]
 
 
-def run(rule: Rule, folder: Path, told: list[judging.Question]) -> tuple[list[Judged], JudgeScore, JudgeServer]:
+def run(rule: Rule, folder: Path, told: list[judging.Question]) -> tuple[list[Judgement], JudgeScore, JudgeServer]:
     with server_and_judge(rule, folder) as (model, server):
         found = judge(told, model, 4, lambda done, total, note="": None)
     return found, score(found, "loopback/judge-1", "openai/gpt-5-mini", 0), server
@@ -245,7 +245,7 @@ def test_a_refusal_is_an_error_with_its_words() -> None:
 
 
 def test_agreement_and_kappa_are_taken_over_what_a_person_rated_too() -> None:
-    told = [Judged(pair_id=str(n), document_id=str(n), voice="tuned" if n < 6 else "base") for n in range(10)]
+    told = [Judgement(pair_id=str(n), document_id=str(n), voice="tuned" if n < 6 else "base") for n in range(10)]
     human = {str(n): "tuned" if n < 5 else "base" for n in range(8)}
     found = score(told, "j", "t", 0, human)  # type: ignore[arg-type]
     assert found.agreement and (found.agreement.value, found.agreement.n) == (7 / 8, 8)

@@ -191,7 +191,7 @@ def test_a_base_that_is_the_teacher_already_leaves_nothing_to_close(metric: Form
     metric.study(references())
     both = planted_samples(0, styled=1.0)
     teacher = [s.model_copy(update={"text": p.answer}) for s, p in zip(both, references().held_out, strict=True)]
-    assert "style_closed_teacher" not in metric.compare(both, teacher, 0)
+    assert "style_gap_closed_teacher" not in metric.compare(both, teacher, 0)
     assert "format_gap_closed" not in metric.compare(both, teacher, 0)
 
 

@@ -8,8 +8,8 @@ import pytest
 
 from understudy.records import (
     SCORECARD_VERSION,
-    Against,
     BaseCard,
+    BaselineComparison,
     CandidateScore,
     Comparison,
     Decision,
@@ -131,7 +131,9 @@ def full_card(evil: str = "") -> Scorecard:
             "version": SCORECARD_VERSION,
             "differences": card(evil).differences | more,
             "verdicts": card().verdicts | {"copied": "worse", "kl_general": "worse", "instructions": "no worse"},
-            "against": [Against(tuned="adapter", base=f"base-{evil}", differences=more, verdicts={"copied": "worse"})],
+            "baselines": [
+                BaselineComparison(tuned="adapter", base=f"base-{evil}", differences=more, verdicts={"copied": "worse"})
+            ],
             "judge": judge,
             "phrases": [Phrase(phrase=f"think of it{evil}", talks=3, teacher=4.0, base=0.0, tuned=3.0)],
             "decision": Decision(action="ship", where=None, reasons=[f"better in nll_per_token{evil}"]),

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from understudy.errors import AssetError
-from understudy.records import Comparison, Judged, Winner
+from understudy.records import Comparison, Judgement, Winner
 from understudy.scoring import preferences
 
 
@@ -67,7 +67,8 @@ def test_nothing_chosen_is_no_verdict(tmp_path: Path) -> None:
 
 def test_judge_and_person_are_compared_on_what_both_decided() -> None:
     judged = [
-        Judged(pair_id=f"t#{n}", document_id="t", voice=voice) for n, voice in enumerate(["tuned", "base", None, "tie"])
+        Judgement(pair_id=f"t#{n}", document_id="t", voice=voice)
+        for n, voice in enumerate(["tuned", "base", None, "tie"])
     ]
     human: dict[str, Winner] = {"t#0": "tuned", "t#1": "tuned", "t#2": "base", "t#9": "base"}
     found = preferences.agreement(human, judged)

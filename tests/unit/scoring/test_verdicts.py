@@ -5,7 +5,7 @@ from itertools import product
 import pytest
 
 from understudy.records import AdapterCard, CandidateScore, Interval, JudgeScore, ParityCheck, ParityReport, Word
-from understudy.scoring.verdicts import BUDGETS, astray, decide, judged, within
+from understudy.scoring.verdicts import BUDGETS, decide, export_defects, judged, within
 
 
 def at(value: float, half: float = 0.01, n: int = 100) -> Interval:
@@ -92,7 +92,7 @@ def test_a_refused_file_that_should_be_exact_is_a_bug_and_says_where(file: str, 
 
 def test_a_small_quantization_that_is_refused_is_no_bug() -> None:
     assert decide(BETTER, candidates(), None, parity(Q4_K_M="KL 0.3 over 0.15")).action == "ship"
-    assert astray(parity()) == []
+    assert export_defects(parity()) == []
 
 
 @pytest.mark.parametrize(("value", "word"), [(0.01, "no worse"), (0.055, "not enough data"), (0.2, "worse")])

@@ -201,7 +201,7 @@ def test_base_and_tuned_are_also_compared_at_one_quantization_and_with_the_promp
     better = {"adapter", "Q8_0"}
     told = {n: samples(held, rng.normal(1.5 if n in better else 2.5, 0.1, 60), rng.random(60) < 0.5) for n in names}
     card = score("c", "r", honest_split(held), held, told, {}, {"nll": build("metric", "nll", {})}, 0, "abc")
-    assert [(one.tuned, one.base, one.verdicts["nll_per_token"]) for one in card.against] == [
+    assert [(one.tuned, one.base, one.verdicts["nll_per_token"]) for one in card.baselines] == [
         ("adapter", "base-prompted", "better"),
         ("Q8_0", "base-Q8_0", "better"),
     ]
@@ -231,7 +231,7 @@ def test_what_cannot_be_measured_is_named(talks: int, text: str | None, note: st
 
 def test_a_scorecard_of_the_first_format_is_read_and_a_future_one_refused() -> None:
     card = planted(0)
-    old = card.model_dump(exclude={"version", "judge", "phrases", "p_values", "against", "decision", "notes"})
+    old = card.model_dump(exclude={"version", "judge", "phrases", "p_values", "baselines", "decision", "notes"})
     assert Scorecard.model_validate(old).version == 1
     with pytest.raises(ValidationError, match="format 99, this program reads up to 2"):
         Scorecard.model_validate(card.model_dump() | {"version": 99})

@@ -105,7 +105,7 @@ def test_what_stays_within_its_limits_is_offered_and_the_smallest_recommended() 
         ((0.06, 0.001, 0.99), r"loss changes by \+0.0600 nats per token \(allowed 0.05\)"),
         ((-0.06, 0.001, 0.99), r"loss changes by -0.0600"),
         ((0.0, 0.2, 0.99), r"KL divergence 0.2000 per token \(allowed 0.15\)"),
-        ((0.0, 0.001, 0.8), r"same likeliest token in 80.0% \(at least 85%\)"),
+        ((0.0, 0.001, 0.8), r"top-1 agreement 80.0% \(at least 85%\)"),
     ],
 )
 def test_a_number_over_its_limit_refuses_that_file_alone(numbers: tuple[float, float, float], words: str) -> None:

@@ -27,7 +27,7 @@ def card(**verdicts: Any) -> Scorecard:
         ({"nll": "no worse", "form": "no worse"}, False, "better in nothing"),
         ({"nll": "better", "form": "worse"}, False, "form: worse"),
         ({"nll": "better", "broken": "not enough data"}, False, "broken: not enough data"),
-        ({"nll": "better", "style_closed_talks": "not enough data"}, True, "nll: better"),
+        ({"nll": "better", "style_gap_closed_talks": "not enough data"}, True, "nll: better"),
         ({}, False, "no number could be compared"),
     ],
 )

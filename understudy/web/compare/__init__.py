@@ -17,7 +17,7 @@ from typing import Literal, NamedTuple
 from pydantic import Field
 
 from understudy.errors import UnderstudyError
-from understudy.records import Comparison, Judged, Record, Winner, sha256_of
+from understudy.records import Comparison, Judgement, Record, Winner, sha256_of
 from understudy.scoring import preferences
 from understudy.scoring.preferences import Verdict
 from understudy.web.loopback import Page, rendered
@@ -91,7 +91,7 @@ class Sitting:
         duels: Sequence[Duel],
         tuned: str,
         base: str,
-        judged: Sequence[Judged] = (),
+        judged: Sequence[Judgement] = (),
         ended: Callable[[], None] = lambda: None,
     ) -> None:
         """Go on in the file of folder `run`; `ended` is called after the last pair. Raises UnderstudyError."""

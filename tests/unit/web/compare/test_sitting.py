@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from understudy.errors import UnderstudyError
-from understudy.records import Judged
+from understudy.records import Judgement
 from understudy.scoring import preferences
 from understudy.web.compare import Choice, Duel, Sitting, View, draw
 from understudy.web.loopback import PageServer
@@ -95,7 +95,7 @@ def test_a_key_pressed_twice_decides_one_pair(tmp_path: Path) -> None:
 
 def test_the_end_is_told_once_and_the_judge_is_held_against_it(tmp_path: Path) -> None:
     ends: list[int] = []
-    judged = [Judged(pair_id=duel.pair_id, document_id="t", voice="tie") for duel in DUELS]
+    judged = [Judgement(pair_id=duel.pair_id, document_id="t", voice="tie") for duel in DUELS]
     asked = sitting(tmp_path, judged=judged, ended=lambda: ends.append(1))
     for _ in range(6):
         last = pressed(asked, "tie")

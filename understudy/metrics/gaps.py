@@ -15,7 +15,7 @@ Distances = Callable[[np.ndarray], np.ndarray]
 """Summed rows of counts, one per draw > distances, shape (draws, measures)."""
 
 
-def closed(
+def gap_closed(
     base: np.ndarray, tuned: np.ndarray, floor: np.ndarray, distances: Distances, seed: int, answers: int
 ) -> Interval | None:
     """The share of base's distance beyond the floor that tuned closed: 1 is all of it, below 0 it went away.
@@ -37,7 +37,7 @@ def closed(
     return drawn_interval(value, shares[:, usable].mean(axis=1), len(base), answers)
 
 
-def apart(counts: np.ndarray, distances: Distances, seed: int, answers: int) -> list[Interval]:
+def distance_intervals(counts: np.ndarray, distances: Distances, seed: int, answers: int) -> list[Interval]:
     """Each distance of a candidate with its interval, over talks; a distance is never below 0."""
     drawn = distances(multiplicities(len(counts), seed, DRAWS).astype(np.float64) @ counts)
     whole = distances(counts.sum(axis=0, keepdims=True))[0]
