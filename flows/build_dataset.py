@@ -88,7 +88,7 @@ def _read_in_batches(workspace: Workspace, due: list[Entry]) -> None:
     """Pass after pass, for a teacher that is cheaper when it may answer a whole pass at once."""
     for until in reading.PASSES:
         if until != "document":
-            reading.ask_ahead(workspace, due, until)
+            reading.submit_batch(workspace, due, until)
         _wait([[reading.read_talks.submit(workspace, batch, until)] for batch in policies.batches(due)], until)
 
 

@@ -102,8 +102,8 @@ def read_talks(workspace: Workspace, entries: list[Entry], until: Pass = "answer
     return done
 
 
-@task(name="ask-ahead", **policies.DOCUMENTS)
-def ask_ahead(workspace: Workspace, entries: list[Entry], until: Pass) -> int:
+@task(name="submit-batch", **policies.DOCUMENTS)
+def submit_batch(workspace: Workspace, entries: list[Entry], until: Pass) -> int:
     """Have a teacher that works in batches answer one pass over all talks at once. Returns how many replies came."""
     teacher, wanted = policies.shared_teacher(workspace), []
     for chain in map(workspace.chain, entries):
@@ -113,7 +113,7 @@ def ask_ahead(workspace: Workspace, entries: list[Entry], until: Pass) -> int:
             document, questions = workspace.read(chain["document"]), workspace.read(chain["questions"])
             wanted += generating.requests(document, questions, teacher)
     with track(f"batch of {until}") as progress:
-        return teacher.ahead(wanted, progress)
+        return teacher.submit_batch(wanted, progress)
 
 
 def _collected(workspace: Workspace, entry: Entry) -> bool:

@@ -106,7 +106,7 @@ class Teacher(Protocol):
     """True when the same request always brings the same reply, so that asking again is of no use."""
 
     batches: bool
-    """True when one pass over all talks is asked at once with `ahead`, because that is cheaper."""
+    """True when one pass over all talks is asked at once with `submit_batch`, because that is cheaper."""
 
     def problems(self) -> list[str]:
         """What makes this teacher unusable, one sentence each; makes no paid call."""
@@ -118,7 +118,7 @@ class Teacher(Protocol):
     def begin(self, folder: Path) -> None:
         """Keep replies and what they cost in `folder` (the channel's) from now on. Raises TeacherStopped."""
 
-    def ahead(self, requests: Iterable[TeacherRequest], progress: Progress) -> int:
+    def submit_batch(self, requests: Iterable[TeacherRequest], progress: Progress) -> int:
         """Have the replies to `requests` ready, where it `batches`; returns how many are. May take a day."""
 
     def window(self) -> int | None:

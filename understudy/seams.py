@@ -101,7 +101,7 @@ class Disk:
             shutil.rmtree(folder)
 
 
-class Transport(Protocol):
+class HttpTransport(Protocol):
     """How the OpenAI clients reach a server."""
 
     def asynchronous(self) -> "httpx2.AsyncBaseTransport | None":
@@ -123,4 +123,4 @@ class Network:
 
 CLOCK: Clock = SystemClock()
 DISK: FileSystem = Disk()
-NETWORK: Transport = Network()
+NETWORK: HttpTransport = Network()

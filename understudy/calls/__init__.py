@@ -102,7 +102,7 @@ class Reply:
     limits: Limits = field(default_factory=Limits)
 
 
-class Wire(Protocol):
+class Transport(Protocol):
     """What carries one call to a model and its reply back."""
 
     async def send(self, call: Call) -> Reply:
@@ -113,7 +113,7 @@ class Wire(Protocol):
 
 
 class RateLimited(Exception):
-    """The server said 'too many': costs nothing, and no attempt."""
+    """The server limits the rate of calls (429): costs nothing, and no attempt."""
 
     def __init__(self, reason: str, retry_seconds: float | None = None, limits: Limits | None = None) -> None:
         """`retry_seconds` is the server's own Retry-After, None when it gave none."""

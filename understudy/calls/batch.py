@@ -78,7 +78,7 @@ class Batch:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], object] | None = None,
     ) -> None:
-        """The options of a `ChatWire`, in its words; `max_usd` as for a `Budget`, what the ledger holds included."""
+        """The options of a `ChatTransport`; `max_usd` as for a `Budget`, what the ledger holds included."""
         self._ledger, self._usd, self._max_usd = ledger, usd, max_usd
         self.address, self._key, self._env = base_url or OPENAI, (api_key or "").strip(), api_key_env
         self._hide, self._extra_body = hider(self._key), extra_body or {}
@@ -369,7 +369,7 @@ class Batch:
 
 
 def body_of(call: Call, abilities: Abilities, openai: bool, extra_body: dict[str, Any]) -> dict[str, Any]:
-    """What `ChatWire` sends for `call`, but for what only concerns streams and tiers."""
+    """What `ChatTransport` sends for `call`, but for what only concerns streams and tiers."""
     body: dict[str, Any] = {"model": call.model, "messages": call.messages}
     body |= {name: value for name, value in call.settings.items() if value is not None}
     body[abilities.cap] = call.max_tokens

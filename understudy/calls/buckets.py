@@ -1,5 +1,5 @@
 """
-Requests per minute, tokens per minute, calls at once: how long to wait so that the provider need not say 'too many'.
+Requests per minute, tokens per minute, calls at once: how long to wait so that the provider does not answer 429.
 
 A bucket is full at first, holds one minute's worth, and refills continuously. Its size comes
 from the preset or from the headers of the first reply; until one of them tells, nothing waits.
@@ -131,7 +131,7 @@ class Pace:
             if self.limited >= LIMITED_IN_A_ROW:
                 self.width, self.limited, self.shrunk_at = max(1.0, self.width * SHRINK), 0, now
                 self.resume_at = max(self.resume_at, now + wait)
-                _log.info("the provider says 'too many': pausing %.1f s, then %d at once", wait, int(self.width))
+                _log.info("rate-limited by the provider: pausing %.1f s, then %d at once", wait, int(self.width))
         return now - self.last_reply_at > LIMITED_AT_MOST_SECONDS
 
 

@@ -65,7 +65,7 @@ class Timeouts(NamedTuple):
     """Until the first token at the flex tier."""
 
 
-class ChatWire:
+class ChatTransport:
     """Carries calls to one model at one address; meant for one event loop, for as long as it lives."""
 
     def __init__(
@@ -105,7 +105,7 @@ class ChatWire:
         self._flex_refusals: dict[str, int] = {}
 
     def __repr__(self) -> str:
-        return f"ChatWire({self.model!r} at {self.address})"
+        return f"ChatTransport({self.model!r} at {self.address})"
 
     async def send(self, call: Call) -> Reply:
         """The reply to one attempt, whole or cut. Raises RateLimited, TryAgain, TeacherError, TeacherStopped."""

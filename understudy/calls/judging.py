@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, StrictBool, ValidationError
 
-from understudy.calls import Call, Reply, kinship, prompting
+from understudy.calls import Call, Reply, model_family, prompting
 from understudy.calls.model_teacher import ENVELOPE, ModelTeacher
 from understudy.errors import MalformedReply, TeacherError
 from understudy.records import Judgement, Winner
@@ -134,22 +134,22 @@ def prompt_sha256() -> str:
 
 def family(label: str) -> str:
     """Who made the model with this label, as far as its name tells."""
-    return " and ".join(sorted(kinship.families(label))) or "unknown"
+    return " and ".join(sorted(model_family.families(label))) or "unknown"
 
 
 def warning(teacher: str, judge: str) -> str | None:
-    """What to know when teacher and judge are kin, None when they are not or nobody can tell."""
-    if (kin := kinship.kin(teacher, judge)) is None:
+    """What to know when teacher and judge are of one family; None when they are not, or it is not known."""
+    if (shared := model_family.shared(teacher, judge)) is None:
         return None
     return (
-        f"{teacher} wrote what the tuned model learnt from, and {judge} judges: {kin}. A model prefers words like its "
-        "own, so the wins run high; take a judge of another family where you can"
+        f"{teacher} wrote what the tuned model learnt from, and {judge} judges: {shared}. A model prefers words like "
+        "its own, so the wins run high; take a judge of another family where you can"
     )
 
 
 def problems(judge: object) -> list[str]:
     """What makes a teacher plugin unusable as a judge, one sentence each."""
-    return kinship.problems(judge, "evaluate.judge")
+    return model_family.problems(judge, "evaluate.judge")
 
 
 def _hear(judge: ModelTeacher, question: Question, order: tuple[Winner, Winner]) -> _Heard:

@@ -1,7 +1,7 @@
 """
 A teacher that is a model, wherever it runs: a request becomes one call, its reply numbered items.
 
-What differs between models (the wire, the price, the window) is in the plugins under
+What differs between models (the transport, the price, the window) is in the plugins under
 `understudy/teachers`. Answers are kept under an identity of their own, which neither the cap nor
 the timeout nor the other questions are part of, so that none of them makes an answer be paid again.
 """
@@ -18,7 +18,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from understudy.calls import Call, Reply, Usage, Wire, prompting
+from understudy.calls import Call, Reply, Transport, Usage, prompting
 from understudy.calls.budget import Budget
 from understudy.calls.ledger import CallLedger
 from understudy.calls.prices import Usd
@@ -51,7 +51,7 @@ class ModelOptions(BaseModel):
 
 
 class ModelTeacher:
-    """What the plugins share: prompt, call, ledger, parse. A plugin gives `_wire`, `usd` and the label."""
+    """What the plugins share: prompt, call, ledger, parse. A plugin gives `_transport`, `usd` and the label."""
 
     deterministic = False
     label: str
@@ -70,7 +70,7 @@ class ModelTeacher:
         """Digest of the prompt files that this pass is made of."""
         return prompting.sha256(kind)
 
-    def _wire(self) -> Wire:
+    def _transport(self) -> Transport:
         raise NotImplementedError
 
     def usd(self) -> Usd:
@@ -94,12 +94,12 @@ class ModelTeacher:
         """Keep every call and reply in `folder`/calls.sqlite from now on."""
         self._ledger = CallLedger(folder / CALLS)
         self._budget = Budget(self.common.max_usd, self._ledger.spent())
-        wire = self._wire()
-        self._scheduler = Scheduler(_Guarded(wire, self), self._ledger, self._budget, self.usd(), **self._pace())
+        transport = self._transport()
+        self._scheduler = Scheduler(_Guarded(transport, self), self._ledger, self._budget, self.usd(), **self._pace())
         told = {"label": self.label, "settings": self._told(), "answer_tokens": self.common.answer_tokens}
         told |= {"thinking_tokens": self.common.thinking_tokens, "window": self.window()}
         self._ledger.set_note(RECORDING, json.dumps(told))
-        if probe := getattr(wire, "probe", None):
+        if probe := getattr(transport, "probe", None):
             self._scheduler.run(probe())
 
     def close(self) -> None:
@@ -109,7 +109,7 @@ class ModelTeacher:
             self._ledger.close()
         self._scheduler = self._ledger = None
 
-    def ahead(self, requests: Iterable[TeacherRequest], progress: Progress) -> int:
+    def submit_batch(self, requests: Iterable[TeacherRequest], progress: Progress) -> int:
         """Nothing: every request is asked when it comes."""
         return 0
 
@@ -197,20 +197,20 @@ class ModelTeacher:
 
 
 class _Guarded:
-    """A wire whose replies count only when the server has read the whole prompt."""
+    """A transport whose replies count only when the server has read the whole prompt."""
 
-    def __init__(self, wire: Wire, teacher: ModelTeacher) -> None:
-        self.wire, self.teacher = wire, teacher
+    def __init__(self, transport: Transport, teacher: ModelTeacher) -> None:
+        self.transport, self.teacher = transport, teacher
 
     async def send(self, call: Call) -> Reply:
-        """The reply, when it may be one to the whole talk. Raises what the wire raises, and TeacherStopped."""
-        reply = await self.wire.send(call)
+        """The reply, when it may be one to the whole talk. Raises what the transport raises, and TeacherStopped."""
+        reply = await self.transport.send(call)
         if reply.usage:
             self.teacher.check_read(call, reply.usage)
         return reply
 
     async def close(self) -> None:
-        """Close the wire's connections."""
-        closed = self.wire.close() if hasattr(self.wire, "close") else None
+        """Close the transport's connections."""
+        closed = self.transport.close() if hasattr(self.transport, "close") else None
         if inspect.isawaitable(closed):
             await closed

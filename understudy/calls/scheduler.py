@@ -16,7 +16,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from understudy.calls import Call, Limits, RateLimited, Reply, TryAgain, Unreachable, Usage, Wire
+from understudy.calls import Call, Limits, RateLimited, Reply, Transport, TryAgain, Unreachable, Usage
 from understudy.calls.buckets import Buckets, Mark, Pace
 from understudy.calls.budget import Budget
 from understudy.calls.ledger import CallLedger
@@ -53,11 +53,11 @@ class _Ask:
 
 
 class Scheduler:
-    """Sends calls through `wire`, within budget and limits, and keeps every reply."""
+    """Sends calls through `transport`, within budget and limits, and keeps every reply."""
 
     def __init__(
         self,
-        wire: Wire,
+        transport: Transport,
         ledger: CallLedger,
         budget: Budget,
         usd: Callable[[Usage, str | None], float],
@@ -76,7 +76,7 @@ class Scheduler:
         model that keeps one talk in mind at a time, and for one call at a time.
         """
         self._linger, self._talk, self._linger_until = linger_seconds, "", 0.0
-        self._wire, self._ledger, self._budget, self.usd = wire, ledger, budget, usd
+        self._transport, self._ledger, self._budget, self.usd = transport, ledger, budget, usd
         self._attempts, self._new_loop = attempts, clock
         self._buckets = Buckets(requests_per_minute, tokens_per_minute)
         self._pace, self._outage = Pace(float(concurrency)), Outage()
@@ -114,7 +114,7 @@ class Scheduler:
         return future
 
     def run(self, work: Coroutine[Any, Any, _T]) -> _T:
-        """The result of `work`, done on the scheduler's own loop: what a wire's connections belong to."""
+        """The result of `work`, done on the scheduler's own loop: what a transport's connections belong to."""
         with self._lock:
             loop = self._loop()
         return asyncio.run_coroutine_threadsafe(work, loop).result()
@@ -125,7 +125,7 @@ class Scheduler:
         return len(self._asks)
 
     def close(self) -> None:
-        """Make no new call, wait until every reply on its way is kept, and close the wire."""
+        """Make no new call, wait until every reply on its way is kept, and close the transport."""
         with self._lock:
             self._closed, running, self._running = True, self._running, None
         if running:
@@ -148,7 +148,7 @@ class Scheduler:
         self._stop(_CLOSED)
         while self._tasks:
             await asyncio.wait(self._tasks)
-        if close := getattr(self._wire, "close", None):
+        if close := getattr(self._transport, "close", None):
             await close()
 
     # From here on everything runs on the loop's thread.
@@ -219,7 +219,7 @@ class Scheduler:
         try:
             attempt = self._ledger.intend(call, ask.worst_usd)
             try:
-                reply = await self._wire.send(call)
+                reply = await self._transport.send(call)
                 limits, known_usd = reply.limits, self.usd(reply.usage, reply.tier) if reply.usage else None
                 paid_usd = paid_usd if known_usd is None else known_usd
                 self._ledger.keep(call, attempt, reply, known_usd)
@@ -269,7 +269,7 @@ class Scheduler:
         wait = self._backoff(ask.limited) if error.retry_seconds is None else error.retry_seconds
         ask.limited += 1
         if self._pace.rate_limited(sent_at, now, wait):
-            self._stop(f"the provider has said 'too many' for half an hour, and nothing else ({error}); go on later")
+            self._stop(f"rate-limited by the provider for half an hour without one reply ({error}); run again later")
         self._later(ask, wait)
 
     def _unreachable(self, ask: _Ask, error: Unreachable, sent_at: float) -> None:

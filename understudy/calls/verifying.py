@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError
 
-from understudy.calls import Call, Reply, kinship, prompting
+from understudy.calls import Call, Reply, model_family, prompting
 from understudy.calls.model_teacher import ENVELOPE, TALK_SHARE, ModelTeacher
 from understudy.calls.replies import _entries  # how a reply in any state is read is one thing for every kind of call
 from understudy.errors import TeacherError
@@ -146,18 +146,18 @@ class Talk:
 
 
 def same_family(teacher: str, verifier: str) -> str | None:
-    """What to know when two labels name models of one family, None when they do not or nobody can tell."""
-    if (kin := kinship.kin(teacher, verifier)) is None:
+    """What to know when two labels name models of one family, None when they do not, or it is not known."""
+    if (shared := model_family.shared(teacher, verifier)) is None:
         return None
     return (
-        f"{teacher} writes and {verifier} verifies: {kin}. A model is kind to words like its own, "
+        f"{teacher} writes and {verifier} verifies: {shared}. A model is kind to words like its own, "
         "so approval rates run high; take a verifier of another family where you can"
     )
 
 
 def problems(verifier: object) -> list[str]:
     """What makes a teacher plugin unusable as a verifier, one sentence each."""
-    return kinship.problems(verifier, "verify")
+    return model_family.problems(verifier, "verify")
 
 
 def drawn(seed: int, what: str, name: str) -> float:

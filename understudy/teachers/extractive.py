@@ -75,7 +75,7 @@ class ExtractiveTeacher:
     def begin(self, folder: Path) -> None:
         """Nothing: its replies cost nothing."""
 
-    def ahead(self, requests: Iterable[TeacherRequest], progress: Progress) -> int:
+    def submit_batch(self, requests: Iterable[TeacherRequest], progress: Progress) -> int:
         """Nothing: its replies are cheap."""
         return 0
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import Field
 
-from understudy.calls import Wire, prompting
+from understudy.calls import Transport, prompting
 from understudy.calls.local import LocalWire
 from understudy.calls.model_teacher import ModelOptions, ModelTeacher
 from understudy.calls.prices import Usd, price_of
@@ -65,7 +65,7 @@ class LlamaCppTeacher(ModelTeacher):
         o = self.options
         return LocalWire(o.model, self._log, o.file, o.context_window, o.threads, o.gpu_layers, o.idle_seconds)
 
-    def _wire(self) -> Wire:
+    def _transport(self) -> Transport:
         return self._local
 
     def usd(self) -> Usd:

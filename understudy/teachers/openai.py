@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from understudy.calls import Wire, prompting
-from understudy.calls.chat import ChatWire, Timeouts
+from understudy.calls import Transport, prompting
+from understudy.calls.chat import ChatTransport, Timeouts
 from understudy.calls.model_teacher import ModelOptions, ModelTeacher
 from understudy.calls.prices import Usd, is_local, price_of, window_of
 from understudy.errors import ConfigError
@@ -88,7 +88,7 @@ class OpenAITeacher(ModelTeacher):
             )
         try:
             self.usd()
-            self._wire()
+            self._transport()
         except ConfigError as error:
             found += error.problems
         return found
@@ -110,9 +110,9 @@ class OpenAITeacher(ModelTeacher):
         name = self.options.api_key_env
         return os.environ.get(name) or dotenv_values(ROOT / ".env").get(name)
 
-    def _wire(self) -> Wire:
+    def _transport(self) -> Transport:
         o = self.options
-        return ChatWire(
+        return ChatTransport(
             o.model,
             o.base_url,
             self._key,
@@ -140,7 +140,7 @@ class OpenAITeacher(ModelTeacher):
         """True when replies come through the Batch API, all of one pass together."""
         return self.options.mode == "batch"
 
-    def ahead(self, requests: Iterable[TeacherRequest], progress: Progress) -> int:
+    def submit_batch(self, requests: Iterable[TeacherRequest], progress: Progress) -> int:
         """Put the replies to `requests` into the ledger, at half price; those that fail are asked directly later."""
         if not self.batches:
             return 0

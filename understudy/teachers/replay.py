@@ -5,8 +5,8 @@ from typing import Any
 
 from pydantic import Field
 
-from understudy.calls import Wire, prompting
-from understudy.calls.chat import ChatWire
+from understudy.calls import Transport, prompting
+from understudy.calls.chat import ChatTransport
 from understudy.calls.model_teacher import ModelOptions, ModelTeacher
 from understudy.calls.prices import FREE, Usd
 from understudy.calls.recording import PASSES, Header, ReplayServer, read_header
@@ -83,9 +83,9 @@ class ReplayTeacher(ModelTeacher):
             count += 1
         return count
 
-    def _wire(self) -> Wire:
+    def _transport(self) -> Transport:
         assert self._server, "begin() comes first"
-        return ChatWire(self.model, self._server.url, openai=False)
+        return ChatTransport(self.model, self._server.url, openai=False)
 
     def usd(self) -> Usd:
         """Nothing: the words were paid for when they were recorded."""

@@ -13,7 +13,7 @@ from tests.fixtures.teacher_faults import Plan
 from tests.fixtures.teacher_server import TeacherServer
 from understudy.calls import Call, Usage, prompting
 from understudy.calls.batch import Batch, body_of
-from understudy.calls.chat import ChatWire
+from understudy.calls.chat import ChatTransport
 from understudy.calls.chat_errors import Abilities
 from understudy.calls.ledger import CallLedger
 from understudy.calls.prices import price_of
@@ -339,9 +339,9 @@ def test_closing_ends_the_wait_and_the_batch_goes_on(server: TeacherServer, ledg
 @pytest.mark.parametrize("openai", [False, True])
 def test_a_line_asks_what_the_direct_call_asks(server: TeacherServer, ledger: CallLedger, openai: bool) -> None:
     async def direct() -> None:
-        wire = ChatWire("gpt-5-mini", server.url, KEY, openai=openai, extra_body={"verbosity": "low"})
-        await wire.send(CALLS[0])
-        await wire.close()
+        transport = ChatTransport("gpt-5-mini", server.url, KEY, openai=openai, extra_body={"verbosity": "low"})
+        await transport.send(CALLS[0])
+        await transport.close()
 
     asyncio.run(direct())
     batch(server, ledger, openai=openai, extra_body={"verbosity": "low"}).run(CALLS[:1], quiet)
@@ -352,9 +352,9 @@ def test_what_direct_calls_learnt_of_the_server_holds_here(server: TeacherServer
     server.change(refused_parameters=("seed",))
 
     async def direct() -> None:
-        wire = ChatWire("gpt-5-mini", server.url, KEY, openai=False, memory=ledger)
-        await wire.send(CALLS[0])
-        await wire.close()
+        transport = ChatTransport("gpt-5-mini", server.url, KEY, openai=False, memory=ledger)
+        await transport.send(CALLS[0])
+        await transport.close()
 
     asyncio.run(direct())
     assert batch(server, ledger).run(CALLS[:5], quiet) == {"done": 5, "failed": 0, "already": 0}

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from understudy.calls import Call, Finish, RateLimited, Reply, TryAgain, Usage
-from understudy.calls.chat import ChatWire, Timeouts
+from understudy.calls.chat import ChatTransport, Timeouts
 from understudy.calls.chat_errors import hider, limits_of, wait_of
 from understudy.channel.ledger import Ledger
 from understudy.errors import ConfigError, TeacherError, TeacherStopped
@@ -168,29 +168,29 @@ def send(server: Server, *calls: Call, **options: Any) -> Any:
     """What the last of `calls` came to: a reply, or the exception it raised."""
 
     async def go() -> Any:
-        wire = ChatWire("toy", server.address, KEY, **{"timeouts": QUICK} | options)
+        transport = ChatTransport("toy", server.address, KEY, **{"timeouts": QUICK} | options)
         try:
             for one in calls or (call(),):
                 try:
-                    got: Any = await wire.send(one)
+                    got: Any = await transport.send(one)
                 except (RateLimited, TryAgain, TeacherError, TeacherStopped) as raised:
                     got = raised
             return got
         finally:
-            await wire.close()
+            await transport.close()
 
     return asyncio.run(go())
 
 
 def probe(address: str) -> Exception | None:
     async def go() -> Exception | None:
-        wire = ChatWire("toy", address, KEY, "TEACHER_KEY", timeouts=QUICK)
+        transport = ChatTransport("toy", address, KEY, "TEACHER_KEY", timeouts=QUICK)
         try:
-            await wire.probe()
+            await transport.probe()
         except TeacherStopped as raised:
             return raised
         finally:
-            await wire.close()
+            await transport.close()
         return None
 
     return asyncio.run(go())
@@ -310,11 +310,11 @@ def test_calls_at_the_same_time_do_not_unlearn_what_one_of_them_learnt(server: S
     server.script = [no_schema]
 
     async def go() -> None:
-        wire = ChatWire("toy", server.address, KEY, timeouts=QUICK)
+        transport = ChatTransport("toy", server.address, KEY, timeouts=QUICK)
         bare = Call("answers", "d", "l", "toy", call().messages, None, {"seed": 1}, 9)
-        await asyncio.gather(wire.send(bare), wire.send(call()))
-        await wire.send(call())
-        await wire.close()
+        await asyncio.gather(transport.send(bare), transport.send(call()))
+        await transport.send(call())
+        await transport.close()
 
     asyncio.run(go())
     assert len(server.asked) == 4
@@ -436,11 +436,11 @@ def test_a_connection_that_never_stood_was_not_paid() -> None:
         port = free.getsockname()[1]
 
     async def go() -> None:
-        wire = ChatWire("toy", f"http://127.0.0.1:{port}/v1")
+        transport = ChatTransport("toy", f"http://127.0.0.1:{port}/v1")
         with pytest.raises(TryAgain) as raised:
-            await wire.send(call())
+            await transport.send(call())
         assert not raised.value.paid
-        await wire.close()
+        await transport.close()
 
     asyncio.run(go())
     assert f"127.0.0.1:{port}" in str(probe(f"http://127.0.0.1:{port}/v1"))
@@ -521,7 +521,7 @@ def test_the_probe_is_free_and_finds_what_no_call_can_pass(server: Server) -> No
 def test_no_secret_is_in_any_error_log_or_repr(server: Server, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     echo = f"Incorrect API key provided: {KEY}. Bearer {KEY}; {KEY[:10]}*******cdef"
-    told: list[str] = [repr(ChatWire("toy", server.address, KEY))]
+    told: list[str] = [repr(ChatTransport("toy", server.address, KEY))]
     for status in (400, 401, 403, 404, 408, 413, 422, 429, 500):
         for answer in (refusal(status, echo, code=KEY), error(status, echo.encode()), error(status, {"detail": echo})):
             server.script, server.models = [answer], answer
@@ -543,7 +543,7 @@ def test_a_key_or_address_that_cannot_work_is_a_problem_of_the_preset() -> None:
         *({"base_url": address} for address in addresses),
     ):
         with pytest.raises(ConfigError) as raised:
-            ChatWire("toy", **options)
+            ChatTransport("toy", **options)
         assert KEY not in str(raised.value)
 
 

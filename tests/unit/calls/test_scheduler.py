@@ -1,4 +1,4 @@
-"""Every wanted reply comes, is paid once, and is kept, whatever the wire does; time is the loop's own."""
+"""Every wanted reply comes, is paid once, and is kept, whatever the transport does; time is the loop's own."""
 
 import asyncio
 import selectors
@@ -61,7 +61,7 @@ class _Leaps(selectors.DefaultSelector):  # type: ignore[misc, valid-type]
         return found
 
 
-class PlannedWire:
+class PlannedTransport:
     """Does for each call what its plan says, attempt by attempt; then a plain reply after half a second."""
 
     def __init__(self, plan: Callable[[Call, int], Any] = lambda call, attempt: None) -> None:
@@ -91,11 +91,13 @@ class PlannedWire:
 class Bench:
     """A scheduler on leaping time, and its parts."""
 
-    def __init__(self, tmp_path: Path, wire: PlannedWire, max_usd: float | None = None, **options: Any) -> None:
-        self.wire, self.loop = wire, FastLoop()
+    def __init__(
+        self, tmp_path: Path, transport: PlannedTransport, max_usd: float | None = None, **options: Any
+    ) -> None:
+        self.transport, self.loop = transport, FastLoop()
         self.ledger = CallLedger(tmp_path / "calls.sqlite")
         self.budget = Budget(max_usd, self.ledger.spent())
-        self.scheduler = Scheduler(wire, self.ledger, self.budget, price, clock=lambda: self.loop, **options)
+        self.scheduler = Scheduler(transport, self.ledger, self.budget, price, clock=lambda: self.loop, **options)
 
     def all(self, calls: list[Call], **options: Any) -> list[Reply | BaseException]:
         futures = [self.scheduler.submit(call, **options) for call in calls]
@@ -115,7 +117,7 @@ def bench(tmp_path: Path) -> Iterator[Callable[..., Bench]]:
     made: list[Bench] = []
 
     def make(plan: Callable[[Call, int], Any] = lambda call, attempt: None, **options: Any) -> Bench:
-        made.append(Bench(tmp_path, PlannedWire(plan), **options))
+        made.append(Bench(tmp_path, PlannedTransport(plan), **options))
         return made[-1]
 
     yield make
@@ -130,7 +132,7 @@ def texts(replies: list[Reply | BaseException]) -> list[str]:
 def test_slots_are_never_idle_nor_overfull(bench: Callable[..., Bench]) -> None:
     b = bench()
     assert texts(b.all([call(i) for i in range(300)])) == [f"re: {i}" for i in range(300)]
-    assert b.wire.most == 20 and b.loop.now == pytest.approx(7.5)
+    assert b.transport.most == 20 and b.loop.now == pytest.approx(7.5)
 
 
 def test_a_stored_reply_is_never_paid_again(bench: Callable[..., Bench]) -> None:
@@ -139,13 +141,13 @@ def test_a_stored_reply_is_never_paid_again(bench: Callable[..., Bench]) -> None
     first.close()
     again = bench()
     assert texts(again.all([call(i) for i in range(11)])) == [f"re: {i}" for i in range(11)]
-    assert list(again.wire.sent) == ["10"]
+    assert list(again.transport.sent) == ["10"]
 
 
 def test_two_who_ask_the_same_cause_one_call(bench: Callable[..., Bench]) -> None:
     b = bench()
     assert texts(b.all([call("a")] * 5)) == ["re: a"] * 5
-    assert b.wire.sent["a"] == 1
+    assert b.transport.sent["a"] == 1
 
 
 def test_a_later_round_is_a_new_call_and_comes_back_in_its_order(bench: Callable[..., Bench]) -> None:
@@ -153,7 +155,7 @@ def test_a_later_round_is_a_new_call_and_comes_back_in_its_order(bench: Callable
     assert texts(b.all([call("a")])) == ["try 1"]
     assert texts(b.all([call("a")], round=1)) == ["try 2"]
     assert texts(b.all([call("a")]) + b.all([call("a")], round=1)) == ["try 1", "try 2"]
-    assert b.wire.sent["a"] == 2
+    assert b.transport.sent["a"] == 2
 
 
 def test_answers_go_before_questions_and_retries_before_both(bench: Callable[..., Bench]) -> None:
@@ -162,13 +164,13 @@ def test_answers_go_before_questions_and_retries_before_both(bench: Callable[...
     failed = (0.5, TryAgain("503"))
     b = bench(lambda call, n: failed if n <= fails_once.get(call.document_id, 0) else None, concurrency=1)
     b.all([call("q0", "questions"), *(call(f"q{i}", "questions") for i in (1, 2)), *(call(f"a{i}") for i in (1, 2))])
-    assert b.wire.order == ["q0", "a1", "q0", "a2", "q1", "q2"]
+    assert b.transport.order == ["q0", "a1", "q0", "a2", "q1", "q2"]
 
 
 def test_a_waiting_retry_holds_no_slot(bench: Callable[..., Bench]) -> None:
     b = bench(lambda call, n: RateLimited("slow", 60) if call.document_id == "a" and n == 1 else None, concurrency=1)
     b.all([call("a"), *(call(i) for i in range(10))])
-    assert b.wire.order == ["a", *map(str, range(10)), "a"] and b.loop.now == pytest.approx(60.5)
+    assert b.transport.order == ["a", *map(str, range(10)), "a"] and b.loop.now == pytest.approx(60.5)
 
 
 def test_rate_limits_use_up_no_attempt_and_faults_lose_nothing(bench: Callable[..., Bench]) -> None:
@@ -180,7 +182,7 @@ def test_rate_limits_use_up_no_attempt_and_faults_lose_nothing(bench: Callable[.
 
     b = bench(plan, attempts=2)
     assert texts(b.all([call(i) for i in range(200)])) == [f"re: {i}" for i in range(200)]
-    assert b.wire.sent["0"] == 10 and b.budget.reserved == pytest.approx(0, abs=1e-9)
+    assert b.transport.sent["0"] == 10 and b.budget.reserved == pytest.approx(0, abs=1e-9)
     assert b.ledger.spent() == pytest.approx(200 * price(USAGE, None)) == b.budget.spent
 
 
@@ -188,7 +190,7 @@ def test_a_call_that_always_fails_fails_alone(bench: Callable[..., Bench]) -> No
     b = bench(lambda call, n: TryAgain("503 from upstream") if call.document_id == "a" else None)
     replies = b.all([call(name) for name in "abc"])
     assert isinstance(replies[0], TeacherError) and "8 times, at last with: 503 from upstream" in str(replies[0])
-    assert texts(replies[1:]) == ["re: b", "re: c"] and b.wire.sent["a"] == 8
+    assert texts(replies[1:]) == ["re: b", "re: c"] and b.transport.sent["a"] == 8
 
 
 def test_a_learnt_limit_is_kept_without_a_429(bench: Callable[..., Bench]) -> None:
@@ -218,7 +220,7 @@ def test_the_budget_is_never_passed_and_more_of_it_goes_on(bench: Callable[..., 
     first.close()
     second = bench(max_usd=10.0)
     assert texts(second.all([call(i) for i in range(40)])) == [f"re: {i}" for i in range(40)]
-    assert second.wire.sent.total() == len(stopped)
+    assert second.transport.sent.total() == len(stopped)
 
 
 def test_a_stop_lets_calls_in_flight_finish_and_keeps_them(bench: Callable[..., Bench]) -> None:
@@ -226,14 +228,14 @@ def test_a_stop_lets_calls_in_flight_finish_and_keeps_them(bench: Callable[..., 
     replies = b.all([call(i) for i in range(30)])
     assert texts(replies[:5] + replies[6:10]) == [f"re: {i}" for i in range(10) if i != 5]
     assert all(isinstance(reply, TeacherStopped) and str(reply) == "quota" for reply in [replies[5], *replies[10:]])
-    assert isinstance(b.all([call("later")])[0], TeacherStopped) and b.wire.sent.total() == 10
+    assert isinstance(b.all([call("later")])[0], TeacherStopped) and b.transport.sent.total() == 10
     assert b.ledger.reply(call(9).key, 0) and texts(b.all([call(9)])) == ["re: 9"]
 
 
 def test_a_run_of_bad_replies_stops_everything(bench: Callable[..., Bench]) -> None:
     b = bench(concurrency=1)
     replies = b.all([call(i) for i in range(100)], usable=lambda reply: False)
-    assert b.wire.sent.total() == 10
+    assert b.transport.sent.total() == 10
     assert "10 of the last 10 calls went wrong: 10 x a reply without a usable item" in str(replies[-1])
 
 
@@ -258,7 +260,7 @@ def test_a_network_that_is_gone_for_a_minute_costs_nothing_but_time(bench: Calla
     b = bench(plan, attempts=2)
     assert texts(b.all([call(i) for i in range(300)])) == [f"re: {i}" for i in range(300)]
     assert 67 <= b.loop.now < 84
-    assert sum(5.0 <= at < 65.0 for at in b.wire.at) <= 20 + 10, "one call at a time looks"
+    assert sum(5.0 <= at < 65.0 for at in b.transport.at) <= 20 + 10, "one call at a time looks"
     assert b.ledger.spent() == pytest.approx(300 * price(USAGE, None), rel=0.3)
 
 
@@ -282,14 +284,14 @@ def test_a_judge_that_raises_loses_no_paid_reply(bench: Callable[..., Bench]) ->
 
     b = bench()
     assert isinstance(b.all([call("a")], usable=usable)[0], TeacherError)
-    assert texts(b.all([call("a")])) == ["re: a"] and b.wire.sent["a"] == 1
+    assert texts(b.all([call("a")])) == ["re: a"] and b.transport.sent["a"] == 1
     assert b.budget.spent == pytest.approx(price(USAGE, None))
 
 
 def test_closing_keeps_what_is_on_its_way(bench: Callable[..., Bench]) -> None:
     b = bench(concurrency=3)
     futures = [b.scheduler.submit(call(i)) for i in range(9)]
-    while b.wire.flying < 3:
+    while b.transport.flying < 3:
         time.sleep(0.001)
     b.close()
     assert texts([future.exception() or future.result() for future in futures[:3]]) == ["re: 0", "re: 1", "re: 2"]
@@ -321,14 +323,14 @@ from understudy.calls.budget import Budget
 from understudy.calls.ledger import CallLedger
 from understudy.calls.scheduler import Scheduler
 
-class Wire:
+class Transport:
     async def send(self, call):
         print("sent", call.document_id, flush=True)
         await asyncio.sleep(0.05)
         return Reply("re: " + call.document_id, "stop", None, USAGE)
 
 ledger = CallLedger(Path(sys.argv[1]))
-scheduler = Scheduler(Wire(), ledger, Budget(None, ledger.spent()), price, concurrency=5)
+scheduler = Scheduler(Transport(), ledger, Budget(None, ledger.spent()), price, concurrency=5)
 futures = [scheduler.submit(call(i)) for i in range(60)]
 assert [future.result().text for future in futures] == [f"re: {i}" for i in range(60)]
 """
@@ -350,7 +352,7 @@ def test_a_kill_pays_again_at_most_what_was_in_flight(tmp_path: Path) -> None:
 
 
 def test_a_talk_is_read_to_its_end_before_another_where_one_is_kept_in_mind(tmp_path: Path) -> None:
-    class Wire:
+    class Transport:
         order: list[tuple[str, str]] = []
 
         async def send(self, call: Call) -> Reply:
@@ -360,9 +362,9 @@ def test_a_talk_is_read_to_its_end_before_another_where_one_is_kept_in_mind(tmp_
     def asked(talk: str, kind: str) -> Call:
         return Call(kind, talk, "l", "m", ({"role": "user", "content": talk + kind},), None, {}, 100)
 
-    wire = Wire()
+    transport = Transport()
     scheduler = Scheduler(
-        wire, CallLedger(tmp_path / "calls.sqlite"), Budget(None), price, concurrency=1, linger_seconds=2.0
+        transport, CallLedger(tmp_path / "calls.sqlite"), Budget(None), price, concurrency=1, linger_seconds=2.0
     )
     try:
         first = [scheduler.submit(asked(talk, "questions")) for talk in "ABC"]
@@ -371,4 +373,4 @@ def test_a_talk_is_read_to_its_end_before_another_where_one_is_kept_in_mind(tmp_
             scheduler.submit(asked(talk, "answers")).result(30)
     finally:
         scheduler.close()
-    assert wire.order == [(talk, kind) for talk in "ABC" for kind in ("questions", "answers")]
+    assert transport.order == [(talk, kind) for talk in "ABC" for kind in ("questions", "answers")]

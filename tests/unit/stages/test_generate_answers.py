@@ -41,7 +41,7 @@ class ScriptedTeacher:
     def tokens(self, text: str) -> int:
         return len(text.split())
 
-    def ahead(self, requests: Iterable[TeacherRequest], progress: Progress) -> int:
+    def submit_batch(self, requests: Iterable[TeacherRequest], progress: Progress) -> int:
         return 0
 
     def close(self) -> None: ...

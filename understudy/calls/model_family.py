@@ -1,4 +1,4 @@
-"""Whether two models are kin, by their names, and whether a teacher plugin is a model that can judge at all."""
+"""Whether two models are of one family, by their names, and whether a teacher plugin can judge at all."""
 
 import re
 
@@ -27,12 +27,12 @@ def families(label: str) -> set[str]:
     return {maker for maker, pattern in _FAMILIES.items() if re.search(pattern, name.lower())}
 
 
-def kin(one: str, other: str) -> str | None:
-    """What two labels have in common, in words; None where they have nothing or nobody can tell."""
-    shared = sorted(families(one) & families(other))
+def shared(one: str, other: str) -> str | None:
+    """What two labels have in common, in words; None where they have nothing or it is not known."""
     if one == other:
         return "the same model"
-    return f"both {' and '.join(shared)} models" if shared else None
+    makers = sorted(families(one) & families(other))
+    return f"both {' and '.join(makers)} models" if makers else None
 
 
 def problems(model: object, section: str) -> list[str]:
