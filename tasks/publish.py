@@ -20,8 +20,8 @@ from understudy.calls.model_teacher import CALLS, ModelTeacher
 from understudy.dataset import card
 from understudy.records import AssetRef, DatasetRefs, ModelRefs, Scorecard, ScoreRefs, Talk, TrialCard
 from understudy.report import evidence, parity_table, short, training
-from understudy.serving import programs
 from understudy.stages import estimate as estimates
+from understudy.stages import install
 from understudy.stages.describe import SUMMARY
 from understudy.workspace import Workspace
 
@@ -81,7 +81,7 @@ def tuning(workspace: Workspace, tried: Sequence[TrialCard], learning_rate: floa
 
 def files(workspace: Workspace, model: ModelRefs) -> ModelRefs:
     """Where the model's files are, with a Modelfile beside each."""
-    programs.modelfiles(workspace, model, workspace.current("train"))
+    install.modelfiles(workspace, model, workspace.current("train"))
     for kind, ref in model.files.items():
         create_link_artifact(
             key=_key(workspace, f"file-{kind}"),

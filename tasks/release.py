@@ -8,7 +8,7 @@ from understudy.tasks import live, scoring
 from understudy.records import AssetRef, DatasetRefs, DescriptionCard, ModelRefs, Scorecard, SplitPlan
 from understudy.runs import model_card
 from understudy.scoring.refusals import report
-from understudy.serving import programs
+from understudy.stages import install
 from understudy.workspace import Workspace
 
 TALKS_ASKED = 20
@@ -25,7 +25,7 @@ def release(
     folder = workspace.file(model.adapter).parent
     found = report(folder)
     refused = {check.name: check.refused for check in found.checks if check.refused} if found else {}
-    programs.modelfiles(workspace, model, dataset.train)
+    install.modelfiles(workspace, model, dataset.train)
     about = model_card.About(
         config=workspace.config,
         scorecard=card,
@@ -39,7 +39,7 @@ def release(
         parity=found,
     )
     workspace.save_card("model_card", model_card.write(about), run=model.run)
-    lines = programs.how_to_run(workspace, model, refused)
+    lines = install.how_to_run(workspace, model, refused)
     with live.unharmed("how to run it"):
         create_markdown_artifact(
             key=live.key(workspace, "run"),

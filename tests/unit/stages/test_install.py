@@ -11,7 +11,7 @@ import pytest
 from understudy import config
 from understudy.exporters import templates
 from understudy.records import AssetRef, ChatExample, FusedCard, GgufCard, Message, ModelRefs, TemplateCheck
-from understudy.serving import programs
+from understudy.stages import install
 from understudy.workspace import Workspace
 
 RUN = "0a1b2c3d"
@@ -81,7 +81,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_beside_every_file_lies_a_modelfile_that_names_it(workspace: Workspace) -> None:
-    written = programs.modelfiles(workspace, exported(workspace), train(workspace, "user", "assistant"))
+    written = install.modelfiles(workspace, exported(workspace), train(workspace, "user", "assistant"))
     for kind, ref in written.items():
         lines = workspace.file(ref).read_text().splitlines()
         assert lines[0] == f"FROM ./candles-{kind}.gguf" and (workspace.file(ref).parent / lines[0][7:]).is_file()
@@ -93,32 +93,32 @@ def test_beside_every_file_lies_a_modelfile_that_names_it(workspace: Workspace) 
 
 
 def test_a_system_message_of_training_is_in_it_and_no_other(workspace: Workspace) -> None:
-    ref = programs.modelfiles(workspace, exported(workspace), train(workspace, "system", "user", "assistant"))["Q8_0"]
+    ref = install.modelfiles(workspace, exported(workspace), train(workspace, "system", "user", "assistant"))["Q8_0"]
     assert 'SYSTEM """the system"""' in workspace.file(ref).read_text()
 
 
 def test_a_template_that_is_no_known_family_is_left_to_the_file(workspace: Workspace) -> None:
-    ref = programs.modelfiles(workspace, exported(workspace, family=None))["Q8_0"]
+    ref = install.modelfiles(workspace, exported(workspace, family=None))["Q8_0"]
     assert 'TEMPLATE "' not in workspace.file(ref).read_text() and "0.30" in workspace.file(ref).read_text()
 
 
 def test_a_long_context_is_not_paid_for_from_the_first_word(workspace: Workspace) -> None:
-    ref = programs.modelfiles(workspace, exported(workspace, context=131_072))["Q8_0"]
-    assert f"num_ctx {programs.CONTEXT_TOKENS}" in workspace.file(ref).read_text()
+    ref = install.modelfiles(workspace, exported(workspace, context=131_072))["Q8_0"]
+    assert f"num_ctx {install.CONTEXT_TOKENS}" in workspace.file(ref).read_text()
 
 
 def test_what_is_written_already_is_not_written_again(workspace: Workspace) -> None:
     model = exported(workspace)
-    ref = programs.modelfiles(workspace, model)["Q8_0"]
+    ref = install.modelfiles(workspace, model)["Q8_0"]
     before = workspace.file(ref).stat().st_mtime_ns
-    assert programs.modelfiles(workspace, model)["Q8_0"] == ref
+    assert install.modelfiles(workspace, model)["Q8_0"] == ref
     assert workspace.file(ref).stat().st_mtime_ns == before
 
 
 def test_by_default_lines_are_given_and_no_program_is_started(workspace: Workspace, ollama: Path, home: Path) -> None:
     model = exported(workspace)
-    programs.modelfiles(workspace, model)
-    lines = programs.how_to_run(workspace, model, {})
+    install.modelfiles(workspace, model)
+    lines = install.how_to_run(workspace, model, {})
     file = workspace.file(model.files["Q8_0"])
     assert lines == [
         f"{os.path.relpath(sys.executable)} -m understudy --home {workspace.home} chat candles/{RUN}",
@@ -132,8 +132,8 @@ def test_by_default_lines_are_given_and_no_program_is_started(workspace: Workspa
 def test_ollama_is_given_the_modelfile_where_the_preset_asks(workspace: Workspace, ollama: Path, home: Path) -> None:
     workspace = with_export(workspace, ollama="auto")
     model = exported(workspace)
-    programs.modelfiles(workspace, model)
-    lines = programs.how_to_run(workspace, model, {})
+    install.modelfiles(workspace, model)
+    lines = install.how_to_run(workspace, model, {})
     told = ollama.with_name("told.txt").read_text()
     file = workspace.file(model.files["Q8_0"]).with_suffix(".Modelfile")
     assert told.splitlines()[:4] == ["create", "candles", "-f", str(file)]
@@ -147,9 +147,9 @@ def test_an_ollama_that_fails_ends_no_run(
     workspace = with_export(workspace, ollama="auto")
     ollama.with_name("broken").touch()
     model = exported(workspace)
-    programs.modelfiles(workspace, model)
+    install.modelfiles(workspace, model)
     with caplog.at_level(logging.WARNING):
-        lines = programs.how_to_run(workspace, model, {})
+        lines = install.how_to_run(workspace, model, {})
     assert any(line.startswith("ollama create candles") for line in lines)
     assert "no such weights" in caplog.text
 
@@ -158,20 +158,20 @@ def test_lm_studio_gets_the_file_only_where_it_is_installed(workspace: Workspace
     workspace = with_export(workspace, lm_studio="auto")
     model = exported(workspace)
     file = workspace.file(model.files["Q8_0"])
-    assert f"lms import {file}" in programs.how_to_run(workspace, model, {}) and not home.exists()
+    assert f"lms import {file}" in install.how_to_run(workspace, model, {}) and not home.exists()
     (home / ".lmstudio").mkdir(parents=True)
     placed = home / ".lmstudio/models/understudy/candles/candles-Q8_0.gguf"
-    assert str(placed) in programs.how_to_run(workspace, model, {})[-1]
+    assert str(placed) in install.how_to_run(workspace, model, {})[-1]
     assert placed.samefile(file)
 
 
 def test_a_refused_file_goes_nowhere(workspace: Workspace, ollama: Path, home: Path) -> None:
     workspace = with_export(workspace, ollama="auto")
     model = exported(workspace)
-    programs.modelfiles(workspace, model)
-    programs.how_to_run(workspace, model, {"Q8_0": "strays"})
+    install.modelfiles(workspace, model)
+    install.how_to_run(workspace, model, {"Q8_0": "strays"})
     assert "candles-F16.Modelfile" in ollama.with_name("told.txt").read_text()
-    assert programs.how_to_run(workspace, model, {"Q8_0": "strays", "F16": "strays"}) == [
+    assert install.how_to_run(workspace, model, {"Q8_0": "strays", "F16": "strays"}) == [
         "no file is offered: the parity check refused all of them, see the report"
     ]
 

@@ -1,5 +1,5 @@
 """
-Where a finished file goes: a Modelfile beside each, Ollama and LM Studio where the preset asks for it.
+Where an exported file goes: a Modelfile beside each, Ollama and LM Studio where the preset asks for it.
 
 What other programs say or refuse never ends a run that has trained for hours: it is told, with the
 line to type instead.
@@ -19,7 +19,7 @@ from understudy.records import AssetRef, ChatExample, GgufCard, ModelRefs
 from understudy.serving import Asked, lmstudio, ollama
 from understudy.workspace import Workspace
 
-log = logging.getLogger("understudy.serving.programs")
+log = logging.getLogger("understudy.stages.install")
 
 VERSION = 1
 CONTEXT_TOKENS = 8192
