@@ -31,8 +31,6 @@ def build_dataset(workspace: Workspace) -> DatasetRefs:
 def _dataset(workspace: Workspace, entries: list[Entry]) -> DatasetRefs:
     due = reading.due(workspace, entries)
     _read(workspace, due)
-    if due:
-        workspace.meet()  # what the workers of other machines made of them
     talks = reading.ready(workspace, entries)
     if not talks:
         raise DatasetError("no talk could be used; the ledger and the warnings above say why")
@@ -63,7 +61,6 @@ def _pairs(workspace: Workspace, talks: list[Talk]) -> AssetRef:
         return judged
     batches = policies.batches(dataset.to_verify(workspace, judged, talks))
     _wait([[dataset.verify.submit(workspace, judged, quote(batch))] for batch in batches], "verify")
-    workspace.meet()
     verified = dataset.verified(workspace, judged, talks)
     extra = [decided, verify.only_approved]
     return policies.made(
@@ -75,7 +72,6 @@ def _read(workspace: Workspace, due: list[Entry]) -> None:
     """Both passes over every talk that is due; a talk is read to its end before another is begun."""
     if not due:
         return
-    reading.collect_imported(workspace, due)
     teacher = policies.shared_teacher(workspace)
     with nullcontext() if teacher.deterministic else limits.slot("teacher"):
         if teacher.batches:

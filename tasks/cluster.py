@@ -8,8 +8,6 @@ what the preset allows the teacher, so that all of them together stay within it.
 import os
 import socket
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,14 +19,10 @@ from understudy import registry
 from understudy.calls.ledger import CallLedger
 from understudy.calls.model_teacher import CALLS
 from understudy.errors import ConfigError
-from understudy.records import Entry
 from understudy.sections import PluginSpec, RunnerSettings
-from understudy.workspace import Workspace
 
 SHARED = ("concurrency", "requests_per_minute", "tokens_per_minute")
 CONNECT_SECONDS = 10
-HOME = "UNDERSTUDY_HOME"
-"""Set for a Dask worker on a machine that does not see the folder of the flow: where its local copies go."""
 
 
 def runner(settings: RunnerSettings) -> TaskRunner[Any]:
@@ -61,26 +55,6 @@ def inside() -> bool:
     return True
 
 
-@contextmanager
-def here(workspace: Workspace, entry: Entry | None = None) -> Iterator[Workspace]:
-    """`workspace` as this process has it: on a worker with UNDERSTUDY_HOME in that folder, of its own.
-
-    There what others made of the talk is brought first, and what was made of it is shared in the end.
-    Raises Unreachable when that cannot be done now.
-    """
-    home = os.environ.get(HOME)
-    if not home or not workspace.config.data_root or not inside():
-        yield workspace
-        return
-    local = workspace.model_copy(update={"home": Path(home).resolve()})
-    if entry is None:
-        yield local
-        return
-    local.meet(entry.document_id)
-    yield local
-    local.send(entry.document_id)
-
-
 def share(spec: PluginSpec, folder: Path, settings: RunnerSettings) -> PluginSpec:
     """A teacher's options as one of several worker processes may use them; the same as they are elsewhere."""
     count = _processes(settings) if inside() else 1
@@ -93,8 +67,7 @@ def share(spec: PluginSpec, folder: Path, settings: RunnerSettings) -> PluginSpe
         if told.get(name):
             told[name] = max(1, told[name] // count)
     if told.get("max_usd") is not None:
-        # Workers with a folder of their own know only what they spent themselves.
-        spent = 0.0 if os.environ.get(HOME) else CallLedger(folder / CALLS).spent()
+        spent = CallLedger(folder / CALLS).spent()
         told["max_usd"] = spent + max(0.0, told["max_usd"] - spent) / count
     return PluginSpec(use=spec.use, **told)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from prefect import task
-from understudy.tasks import cluster, policies
+from understudy.tasks import policies
 
 from understudy import store
 from understudy.calls.ledger import CallLedger
@@ -48,10 +48,8 @@ def gate(workspace: Workspace, made_from: str, talks: list[Talk], name: Literal[
 @task(name="verify", **policies.DOCUMENTS)
 def verify(workspace: Workspace, judged: AssetRef, talks: list[Talk]) -> list[AssetRef]:
     """A second model's verdicts on the pairs that the gates kept, talk by talk."""
-    with cluster.here(workspace) as local:
-        local.file(judged)  # brought, where it is not here
-        kept = _kept_by_talk(local.home, judged)
-        return [_verified(local, talk, kept.get(_document_of(talk), [])) for talk in talks]
+    kept = _kept_by_talk(workspace.home, judged)
+    return [_verified(workspace, talk, kept.get(_document_of(talk), [])) for talk in talks]
 
 
 def to_verify(workspace: Workspace, judged: AssetRef, talks: Sequence[Talk]) -> list[Talk]:
@@ -208,7 +206,7 @@ def _kept_pairs(workspace: Workspace, asset: str, pairs: list[Pair], made_from: 
     for document_id, verdicts in gating.verdicts(pairs).items():
         found = workspace.fingerprint("verdicts", extra=verdicts.model_dump())
         if workspace.fresh("verdicts", found, document=document_id) is None:
-            workspace.save("verdicts", [verdicts], found, later=True, document=document_id)
+            workspace.save("verdicts", [verdicts], found, document=document_id)
     return workspace.save(asset, pairs, made_from)
 
 

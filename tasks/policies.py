@@ -166,13 +166,9 @@ def local_runner(settings: RunnerSettings) -> ThreadPoolTaskRunner[Any]:
 
 @contextmanager
 def alone(workspace: Workspace) -> Iterator[None]:
-    """The only run of a channel on this machine; with a `data_root`, it begins and ends with what all have."""
+    """The only run of a channel on this machine."""
     with locks.held(workspace.lock, f"data/{workspace.config.name}"):
-        workspace.meet()
-        try:
-            yield
-        finally:
-            workspace.push()
+        yield
 
 
 @contextmanager

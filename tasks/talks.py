@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from prefect import task
-from understudy.tasks import cluster, policies
+from understudy.tasks import policies
 
 from understudy.channel import imported
 from understudy.channel.ledger import Ledger, Row
@@ -52,9 +52,6 @@ def due(workspace: Workspace, entries: Sequence[Entry]) -> list[Entry]:
 
 def ready(workspace: Workspace, entries: Sequence[Entry]) -> list[Talk]:
     """The talks that can go to the gates."""
-    if workspace.config.data_root:
-        for entry in entries:
-            _here(workspace, entry)  # another machine may have fetched it, and a ledger of this one not know
     chains = (workspace.chain(entry) for entry in entries)
     return [Talk(**chain) for chain in chains if len(chain) == 3]
 
@@ -62,44 +59,26 @@ def ready(workspace: Workspace, entries: Sequence[Entry]) -> list[Talk]:
 @task(name="collect", **policies.DOCUMENTS)
 def collect(workspace: Workspace, entry: Entry) -> Entry | None:
     """Fetch a talk that is not here yet; what the source cannot give is in the ledger, with the reason."""
-    with cluster.here(workspace, entry) as local:
-        return entry if _collected(local, entry) else None
-
-
-def collect_imported(workspace: Workspace, entries: Sequence[Entry]) -> None:
-    """Read what was brought in by hand here, where it lies, before workers of other machines look for it."""
-    brought = workspace.imported() if workspace.config.data_root else {}
-    for entry in entries:
-        if entry.document_id in brought:
-            collect(workspace, entry)
+    return entry if _collected(workspace, entry) else None
 
 
 @task(name="extract-questions", **policies.DOCUMENTS)
 def extract_questions(workspace: Workspace, entry: Entry | None) -> Entry | None:
     """Pass 1 over a talk that is here."""
-    if entry is None:
-        return None
-    with cluster.here(workspace, entry) as local:
-        return entry if _asked(local, entry) else None
+    return entry if entry is not None and _asked(workspace, entry) else None
 
 
 @task(name="generate-answers", **policies.DOCUMENTS)
 def generate_answers(workspace: Workspace, entry: Entry | None) -> bool:
     """Pass 2 over a talk with questions: all of them in one request."""
-    if entry is None:
-        return False
-    with cluster.here(workspace, entry) as local:
-        return _answered(local, entry)
+    return entry is not None and _answered(workspace, entry)
 
 
 @task(name="read-talks", **policies.DOCUMENTS)
 def read_talks(workspace: Workspace, entries: list[Entry], until: Pass = "answers") -> int:
     """Many talks, one after another, each as far as `until` before the next is begun. Returns how many came so far."""
-    steps, done = [_collected, _asked, _answered][: PASSES.index(until) + 1], 0
-    for entry in entries:
-        with cluster.here(workspace, entry) as local:
-            done += all(step(local, entry) for step in steps)
-    return done
+    steps = [_collected, _asked, _answered][: PASSES.index(until) + 1]
+    return sum(all(step(workspace, entry) for step in steps) for entry in entries)
 
 
 @task(name="submit-batch", **policies.DOCUMENTS)

@@ -16,7 +16,6 @@ from understudy.channel import forgetting, imported
 from understudy.channel.ledger import URL_FILE, Ledger, Row
 from understudy.cli import publish
 from understudy.errors import UnderstudyError
-from understudy.mirror import shared
 from understudy.runs import champion, find
 from understudy.sources.youtube import PREFIX
 from understudy.text import words
@@ -170,7 +169,6 @@ def main(arguments: list[str] | None = None) -> int:  # noqa: PLR0912 - one bran
         folder = _folder(data, asked.channel)
         with locks.held(folder / ".lock", f"data/{asked.channel}"):
             if asked.command == "retry":
-                shared.recall(folder, asked.ids)
                 return retry(Ledger(folder / "ledger.sqlite"), asked.ids)
             if asked.command == "record":
                 return record(folder, asked.file)
@@ -249,8 +247,6 @@ def forget(folder: Path, models: Path, ids: list[str], yes: bool) -> int:
     if ids:
         forgetting.forget(folder, rows)
     else:
-        if where := shared.forget(folder):
-            print(f"dropped from {where} too")
         shutil.rmtree(folder)
     talks = f"{len(rows)} talk{'' if len(rows) == 1 else 's'}"
     after = "its dataset too, which the next run builds without them" if ids else "nothing of it is left"

@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError, ValidationInfo, field_validator
+from pydantic import Field, ValidationError, field_validator
 
 from understudy.errors import ConfigError
-from understudy.mirror import there
 from understudy.registry import option_problems
 from understudy.sections import (
     FREE_GATES,
@@ -34,7 +33,7 @@ from understudy.sections import (
     VerifySpec,
 )
 
-ADDRESSES = ("ledger", "data_root")
+ADDRESSES = ("ledger",)
 """What is not repeated when it is wrong: somebody may have written a password into it."""
 
 
@@ -70,9 +69,6 @@ class Config(Settings):
     ledger: str | None = Field(
         default=None, description="postgresql://user@host/database, for several machines; None: a file of the channel"
     )
-    data_root: str | None = Field(
-        default=None, description="where every machine finds finished assets, e.g. s3://bucket/path; None: only here"
-    )
     seed: int = Field(default=42, ge=0)
 
     @field_validator("ledger")
@@ -82,18 +78,6 @@ class Config(Settings):
 
         if url is not None and (problem := ledger_postgres.problem(url)):
             raise ValueError(problem)
-        return url
-
-    @field_validator("data_root")
-    @classmethod
-    def _can_be_shared(cls, url: str | None, info: ValidationInfo) -> str | None:
-        if url is not None and (problem := there.problem(url)):
-            raise ValueError(problem)
-        runner: RunnerSettings | None = info.data.get("runner")
-        if url is not None and runner and runner.address and info.data.get("ledger", "") is None:
-            raise ValueError(
-                "workers on other machines need a ledger they can all reach: set ledger to postgresql://..."
-            )
         return url
 
     @field_validator("base", mode="before")

@@ -75,8 +75,6 @@ def _plugins(workspace: Workspace, only: Only | None) -> list[str]:
         found += _unreadable(asked)
     if (judge := workspace.judge) and only in (None, "score"):
         found += judging.problems(judge)
-    if workspace.config.data_root and workspace.config.runner.address and workspace.plugin("teacher").batches:
-        found.append("teacher.mode: batches are asked for by one machine; leave runner.address out, or set direct")
     notice = workspace.plugin("source").notice
     if notice and workspace.config.permission is None:
         found.append(PERMISSION + notice)
@@ -138,7 +136,6 @@ def _parts_before(workspace: Workspace, only: Only | None) -> list[str]:
     """What --only model and --only score build on."""
     try:
         if only in ("model", "score"):
-            workspace.meet()
             dataset = workspace.dataset()
             if only == "score":
                 finished_model(workspace, dataset)

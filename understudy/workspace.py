@@ -4,7 +4,6 @@ One preset in one home folder: where its assets are, whether they are fresh, how
 A workspace is plain data, so it travels as a task argument; plugins are built where they work.
 """
 
-import logging
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 from importlib import import_module
@@ -19,14 +18,11 @@ from understudy.catalog import CATALOG
 from understudy.channel import imported
 from understudy.channel.ledger import Ledger
 from understudy.config import Config
-from understudy.errors import ConfigError, Unreachable
+from understudy.errors import ConfigError
 from understudy.interfaces import Engine, Exporter
-from understudy.mirror import shared as shares
 from understudy.records import AssetRef, DatasetRefs, Entry, Record
 from understudy.sections import PluginSpec, VerifySpec
 from understudy.text.words import slug
-
-log = logging.getLogger("understudy.workspace")
 
 
 class Workspace(BaseModel):
@@ -106,42 +102,18 @@ class Workspace(BaseModel):
         return store.fingerprint(name, version, sections, [ref.sha256 for ref in inputs], extra)
 
     def fresh(self, name: str, made_from: str, **keys: str) -> AssetRef | None:
-        """The finished asset when it was made from `made_from`, else None; `data_root` too is asked for it.
+        """The finished asset when it was made from `made_from`, else None."""
+        return store.fresh(self.home, self.path(name, **keys), made_from)
 
-        Not for what was made of a single talk: there are many, and `meet` brings them together.
-        """
-        path, shared = self.path(name, **keys), self.config.data_root
-        found = store.fresh(self.home, path, made_from)
-        if found or shared is None or "document" in keys:
-            return found
-        return shares.find(self.home, path, made_from, shared)
-
-    def meet(self, document_id: str | None = None) -> None:
-        """Bring what other machines made of a talk, or of them all, where there is a `data_root`. Raises AssetError."""
-        if self.config.data_root:
-            shares.meet(self.home, self.config.name, self.config.data_root, document_id)
-
-    def push(self) -> None:
-        """Copy what has not arrived at the `data_root` yet, where the preset names one; what cannot be is said."""
-        if self.config.data_root:
-            shares.push(self.home, self.config.name, self.config.data_root)
-
-    def send(self, document_id: str) -> None:
-        """Copy what was made of a talk and has not arrived at the `data_root` yet. Raises Unreachable."""
-        if self.config.data_root:
-            shares.send(self.home, f"data/{self.config.name}/documents/{document_id}", self.config.data_root)
-
-    def save(self, name: str, rows: Iterable[Record], made_from: str, *, later: bool = False, **keys: str) -> AssetRef:
-        """Write records as asset `name`; one of many that others can wait for is shared `later`."""
-        path = self._marked(self.path(name, **keys), made_from)
+    def save(self, name: str, rows: Iterable[Record], made_from: str, **keys: str) -> AssetRef:
+        """Write records as asset `name`."""
+        path = self.path(name, **keys)
         data, count = store.encode(path, rows)
-        ref = store.write_file(self.home, name, path, data, count, made_from)
-        return ref if later else self._kept(ref)
+        return store.write_file(self.home, name, path, data, count, made_from)
 
     def save_text(self, name: str, text: str, made_from: str, **keys: str) -> AssetRef:
         """Write a page as asset `name`."""
-        path = self._marked(self.path(name, **keys), made_from)
-        return self._kept(store.write_file(self.home, name, path, text.encode(), 1, made_from))
+        return store.write_file(self.home, name, self.path(name, **keys), text.encode(), 1, made_from)
 
     def save_card(self, name: str, text: str, **keys: str) -> AssetRef:
         """Write a page that says what is known now; nothing is written when it says so already."""
@@ -150,14 +122,14 @@ class Workspace(BaseModel):
 
     def build_folder(self, name: str, make: Callable[[Path], Record], made_from: str, **keys: str) -> AssetRef:
         """The folder asset `name`, made by `make` unless it is fresh."""
-        return self.fresh(name, made_from, **keys) or self._kept(
-            store.build_folder(self.home, name, self._marked(self.path(name, **keys), made_from), make, made_from)
+        return self.fresh(name, made_from, **keys) or store.build_folder(
+            self.home, name, self.path(name, **keys), make, made_from
         )
 
     def build_file(self, name: str, make: Callable[[Path], Record], made_from: str, **keys: str) -> AssetRef:
         """The large file asset `name`, made by `make` unless it is fresh."""
-        return self.fresh(name, made_from, **keys) or self._kept(
-            store.build_file(self.home, name, self._marked(self.path(name, **keys), made_from), make, made_from)
+        return self.fresh(name, made_from, **keys) or store.build_file(
+            self.home, name, self.path(name, **keys), make, made_from
         )
 
     def current(self, name: str, **keys: str) -> AssetRef | None:
@@ -168,17 +140,17 @@ class Workspace(BaseModel):
         """The one record of a JSON asset, or the card of a folder."""
         record = CATALOG[ref.name].record
         assert record is not None, f"{ref.name} holds no records"
-        return store.read_record(self.home, self._here(ref), record)
+        return store.read_record(self.home, ref, record)
 
     def rows(self, ref: AssetRef) -> list[Any]:
         """All records of an asset."""
         record = CATALOG[ref.name].record
         assert record is not None, f"{ref.name} holds no records"
-        return list(store.read_rows(self.home, self._here(ref), record))
+        return list(store.read_rows(self.home, ref, record))
 
     def file(self, ref: AssetRef) -> Path:
         """The asset's file or folder on this machine."""
-        return self.home / self._here(ref).path
+        return self.home / ref.path
 
     def document_fingerprint(self, entry: Entry) -> str:
         """What the document of `entry` is made from."""
@@ -233,24 +205,6 @@ class Workspace(BaseModel):
         if None in found.values():
             raise ConfigError([f"there is no dataset of {self.config.name!r} yet; run without --only first"])
         return DatasetRefs.model_validate(found)
-
-    def _kept(self, ref: AssetRef) -> AssetRef:
-        if self.config.data_root:
-            try:
-                shares.keep(self.home, ref, self.config.data_root)
-            except Unreachable as error:  # its mark stays, so that it is copied later
-                log.warning("%s", error)
-        return ref
-
-    def _here(self, ref: AssetRef) -> AssetRef:
-        if self.config.data_root and not shares.is_here(self.home, ref):
-            shares.bring(self.home, ref, self.config.data_root)
-        return ref
-
-    def _marked(self, path: str, made_from: str) -> str:
-        if self.config.data_root:
-            shares.mark(self.home, path, made_from)
-        return path
 
     def finished(self, name: str, made_from: str, **keys: str) -> AssetRef:
         ref = self.fresh(name, made_from, **keys)

@@ -14,14 +14,12 @@ from understudy.calls.model_teacher import CALLS
 from understudy.catalog import CATALOG
 from understudy.channel import decisions, imported
 from understudy.channel.ledger import Ledger, Row
-from understudy.mirror import shared
 from understudy.records import SplitPlan
 
 
 def forget(folder: Path, rows: Sequence[Row]) -> None:
     """Delete the talks of `rows` from the channel in `folder`; the next run builds its dataset without them."""
     ids = {row.document_id for row in rows}
-    shared.forget(folder, ids)  # first of all: a break leaves them to be forgotten again
     brought = imported.files(folder)
     for calls in (folder / CALLS, folder / "verify" / CALLS, folder / "judge" / CALLS):
         ledger = CallLedger(calls)
@@ -38,7 +36,6 @@ def forget(folder: Path, rows: Sequence[Row]) -> None:
         why = {"status": "excluded", "reason": "forgotten on request", "next_try": None, "words": None, "sha256": None}
         ledger.record(row._replace(**why))
     ledger.close()
-    shared.refresh(folder)
 
 
 def _forget_rows(folder: Path, ids: set[str]) -> None:

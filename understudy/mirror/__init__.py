@@ -1,8 +1,7 @@
 """
 A channel on any filesystem fsspec knows (s3://, gs://, file://). Work is always done on the local copy.
 
-By hand: `push` and `pull` copy a whole channel, databases and decisions too, and the side copied from counts.
-By itself, where a preset names a `data_root` (`mirror.shared`): finished assets only, as they are made.
+`push` and `pull` copy a whole channel, databases and decisions too, and the side copied from counts.
 
 In both directions the manifest of an asset comes last, so that a break leaves the old asset, the new one or none.
 What lies there is the same tree as here.

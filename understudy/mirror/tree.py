@@ -10,12 +10,8 @@ from understudy.catalog import is_asset
 from understudy.errors import AssetError
 from understudy.records import Manifest
 
-URL_FILE = "data_root.url"
-SEEN_FILE = ".seen.json"
-UNSENT = ".unsent"
 COMING = ".coming"
-GRAVES = "forgotten"
-LEFT_OUT = (".lock", ".tmp", ".partial", ".old", "-wal", "-shm", UNSENT, COMING, SEEN_FILE, URL_FILE, "ledger.url")
+LEFT_OUT = (".lock", ".tmp", ".partial", ".old", "-wal", "-shm", COMING, "ledger.url")
 """Ends of names that say something of this machine, or of work under way."""
 
 
@@ -36,7 +32,7 @@ def sound(names: Iterable[str], top: str, url: str) -> list[str]:
     for name in listed:
         if not name.startswith(f"{top}/") or {"", ".", ".."}.intersection(name.split("/")):
             raise AssetError(f"{url} holds {name!r}, which is no file of a channel; nothing was copied")
-    return [name for name in listed if not name.endswith(LEFT_OUT) and name.split("/")[2] != GRAVES]
+    return [name for name in listed if not name.endswith(LEFT_OUT)]
 
 
 def assets(names: Iterable[str]) -> dict[str, list[str]]:
@@ -68,12 +64,6 @@ def path_of(manifest: str) -> str:
     """The asset that `manifest` vouches for."""
     folder, _, last = manifest.rpartition("/")
     return f"{folder}/" + last.removesuffix(store.MANIFEST).removeprefix(".")
-
-
-def unsent_of(path: str) -> str:
-    """The mark of an asset that is still to be copied."""
-    folder, _, last = path.removesuffix("/").rpartition("/")
-    return f"{folder}/.{last}{UNSENT}"
 
 
 def parsed(told: bytes, path: str) -> Manifest | None:
