@@ -8,6 +8,7 @@ hands in another one: time that only sleeping moves, a disk that fails, a server
 import asyncio
 import os
 import shutil
+import threading
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,8 +27,8 @@ class Clock(Protocol):
     def monotonic(self) -> float:
         """Seconds since an unknown moment; never goes back."""
 
-    def sleep(self, seconds: float) -> None:
-        """Return after `seconds`."""
+    def sleep(self, seconds: float, wake: threading.Event | None = None) -> None:
+        """Return after `seconds`, or as soon as `wake` is set."""
 
     def new_event_loop(self) -> asyncio.AbstractEventLoop:
         """An event loop whose timers follow this clock."""
@@ -44,9 +45,9 @@ class SystemClock:
         """Seconds since the machine started, or some such moment."""
         return time.monotonic()
 
-    def sleep(self, seconds: float) -> None:
-        """Return after `seconds`."""
-        time.sleep(seconds)
+    def sleep(self, seconds: float, wake: threading.Event | None = None) -> None:
+        """Return after `seconds`, or as soon as `wake` is set."""
+        wake.wait(seconds) if wake else time.sleep(seconds)
 
     def new_event_loop(self) -> asyncio.AbstractEventLoop:
         """An ordinary event loop."""

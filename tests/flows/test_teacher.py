@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.fixtures.clock import FakeClock
 from tests.fixtures.teacher_server import Plan, TeacherServer
 from tests.flows.conftest import ROOT, holding
 from understudy.__main__ import main
@@ -127,7 +128,7 @@ def test_nobody_at_the_address_is_said_at_once(server: TeacherServer, talks: Pat
 
 @pytest.mark.usefixtures("prefect_server")
 def test_a_batch_brings_the_same_answers_for_half_the_price(talks: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(OpenAITeacher, "sleep", staticmethod(lambda seconds: None))
+    monkeypatch.setattr(OpenAITeacher, "clock", FakeClock())
     answers, usd = {}, {}
     for mode in ("direct", "batch"):
         home = talks.parent / mode

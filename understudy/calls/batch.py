@@ -11,7 +11,6 @@ import json
 import logging
 import tempfile
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
@@ -27,6 +26,7 @@ from understudy.calls.ledger import CallLedger
 from understudy.calls.prices import Usd, is_local
 from understudy.errors import TeacherStopped
 from understudy.interfaces import Progress
+from understudy.seams import CLOCK, NETWORK, Clock, HttpTransport
 
 if TYPE_CHECKING:
     from openai import OpenAI
@@ -75,8 +75,8 @@ class Batch:
         openai: bool | None = None,
         most_lines: int = MOST_LINES,
         most_bytes: int = MOST_BYTES,
-        clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], object] | None = None,
+        clock: Clock = CLOCK,
+        http: HttpTransport = NETWORK,
     ) -> None:
         """The options of a `ChatTransport`; `max_usd` as for a `Budget`, what the ledger holds included."""
         self._ledger, self._usd, self._max_usd = ledger, usd, max_usd
@@ -85,7 +85,7 @@ class Batch:
         self.openai = self.address.startswith("https://api.openai.com/") if openai is None else openai
         self._most_lines, self._most_bytes = most_lines, most_bytes
         self._closed = threading.Event()
-        self._clock, self._sleep = clock, sleep or self._closed.wait
+        self._clock, self._http = clock, http
         self._digest = hashlib.sha256(self.address.encode()).hexdigest()[:16]
         self.note_name = f"batch/{self._digest}"
 
@@ -125,7 +125,9 @@ class Batch:
 
         timeout = openai.Timeout(REQUEST_SECONDS, connect=10.0)
         # A proxy from the environment cannot reach this machine's own servers.
-        http = openai.DefaultHttpxClient(trust_env=not is_local(self.address), timeout=timeout)
+        http = openai.DefaultHttpxClient(
+            trust_env=not is_local(self.address), timeout=timeout, transport=self._http.blocking()
+        )
         return openai.OpenAI(
             api_key=self._key or "none", base_url=self.address, max_retries=0, timeout=timeout, http_client=http
         )
@@ -317,7 +319,7 @@ class Batch:
         """The result of `what`, which is tried again as long as its failure may pass."""
         import openai
 
-        began, pause = self._clock(), FIRST_PAUSE
+        began, pause = self._clock.monotonic(), FIRST_PAUSE
         while True:
             try:
                 return what()
@@ -328,7 +330,7 @@ class Batch:
             if not _passing(failure):
                 # Raised outside the handlers: a chained exception could carry what the server echoed.
                 raise _NotTaken(self._stopped(failure, model))
-            if self._clock() - began >= patience_seconds:
+            if self._clock.monotonic() - began >= patience_seconds:
                 raise TeacherStopped(
                     f"{self.address} could not be reached for {patience_seconds / 60:g} minutes ({failure.message}); "
                     "what is under way is noted, and the next run goes on from there"
@@ -338,7 +340,7 @@ class Batch:
             pause = min(LAST_PAUSE, pause * PAUSE_GROWTH)
 
     def _pause(self, seconds: float) -> None:
-        self._sleep(seconds)
+        self._clock.sleep(seconds, wake=self._closed)
         if self._closed.is_set():
             raise TeacherStopped("the teacher is closed: its batches go on, and the next run finds them again")
 

@@ -10,8 +10,6 @@ import hashlib
 import json
 import logging
 import re
-import time
-from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from urllib.parse import urlsplit
@@ -31,6 +29,7 @@ from understudy.calls.chat_errors import (
 from understudy.calls.chat_stream import Heard
 from understudy.calls.prices import is_local
 from understudy.errors import ConfigError, TeacherStopped
+from understudy.seams import CLOCK, NETWORK, Clock, HttpTransport
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -79,7 +78,8 @@ class ChatTransport:
         extra_body: dict[str, Any] | None = None,
         memory: Memory | None = None,
         openai: bool | None = None,
-        now: Callable[[], float] = time.time,
+        clock: Clock = CLOCK,
+        http: HttpTransport = NETWORK,
     ) -> None:
         """`openai` says whether the server takes what only api.openai.com does; None tells by the address.
 
@@ -96,7 +96,7 @@ class ChatTransport:
             # Not shown: a user or a query may well be a secret.
             raise ConfigError(["teacher.base_url has to begin with http:// or https://, without a user and a query"])
         self.openai = urlsplit(self.address).hostname == "api.openai.com" if openai is None else openai
-        self._env, self._tier, self._now = api_key_env, tier, now
+        self._env, self._tier, self._clock, self._http = api_key_env, tier, clock, http
         self._timeouts = timeouts or Timeouts()
         self._extra_body, self._memory = extra_body or {}, memory
         digest = hashlib.sha256(self.address.encode()).hexdigest()[:16]
@@ -128,7 +128,7 @@ class ChatTransport:
             abilities = adapted
             refusals.append(got.message)
         # Raised outside the handler that met it: a chained exception could carry what the server echoed.
-        raise outcome_of(got, call, self._now()) or await self._stopped(got)
+        raise outcome_of(got, call, self._clock.now()) or await self._stopped(got)
 
     async def probe(self) -> None:
         """Make one free request. Raises TeacherStopped when nobody listens, the key is wrong or the quota used up."""
@@ -142,7 +142,7 @@ class ChatTransport:
             )
         # A key may be allowed to chat and not to list models.
         if got.out_of_money or (got.status == 401 and "scope" not in got.message.lower()):
-            raise outcome_of(got, _NO_CALL, self._now()) or await self._stopped(got)
+            raise outcome_of(got, _NO_CALL, self._clock.now()) or await self._stopped(got)
 
     async def close(self) -> None:
         """Close every connection."""
@@ -155,7 +155,9 @@ class ChatTransport:
 
         timeout = openai.Timeout(None, connect=self._timeouts.connect)
         # A proxy from the environment cannot reach this machine's own servers.
-        http = openai.DefaultAsyncHttpxClient(trust_env=not is_local(self.address), timeout=timeout)
+        http = openai.DefaultAsyncHttpxClient(
+            trust_env=not is_local(self.address), timeout=timeout, transport=self._http.asynchronous()
+        )
         return openai.AsyncOpenAI(
             api_key=self._key or "none", base_url=self.address, max_retries=0, timeout=timeout, http_client=http
         )
@@ -183,7 +185,7 @@ class ChatTransport:
         import openai
 
         heard, headers, create = Heard(), {}, self._client.chat.completions.with_streaming_response.create
-        began = time.perf_counter()
+        began = self._clock.monotonic()
         patience = self._timeouts.flex if self._flex(call) else self._timeouts.first_token
         why = "the connection was dropped before the first word"
         try:
@@ -208,7 +210,7 @@ class ChatTransport:
         except httpx2.HTTPError as error:
             why = f"the connection was dropped before the first word ({type(error).__name__})"
         heard.finish()
-        return self._heard(heard, headers, time.perf_counter() - began, why)
+        return self._heard(heard, headers, self._clock.monotonic() - began, why)
 
     async def _listen(self, chunks: Any, heard: Heard, alarm: asyncio.Timeout) -> None:
         """Feed the stream into `heard`, to its very end: a body that is not read out costs the connection."""

@@ -8,6 +8,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from difflib import get_close_matches
 from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
@@ -110,7 +111,7 @@ def failure_of(status: int | None, body: Any, headers: Mapping[str, str], hide: 
     return Failure(text, status or _status_of(code, text), hide(code), str(param or ""), headers)
 
 
-def wait_of(headers: Mapping[str, str], now: float) -> float | None:
+def wait_of(headers: Mapping[str, str], now: datetime) -> float | None:
     """Seconds the server asks to wait: milliseconds first, then seconds, then a date. None when it does not say."""
     for name, per_second in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
         try:
@@ -120,7 +121,7 @@ def wait_of(headers: Mapping[str, str], now: float) -> float | None:
         except (KeyError, ValueError):
             continue
     try:
-        return max(0.0, parsedate_to_datetime(headers["retry-after"]).timestamp() - now)
+        return max(0.0, parsedate_to_datetime(headers["retry-after"]).timestamp() - now.timestamp())
     except (KeyError, ValueError, TypeError):
         return None
 
@@ -138,7 +139,7 @@ def limits_of(headers: Mapping[str, str]) -> Limits:
     )
 
 
-def outcome_of(failure: Failure, call: Call, now: float) -> Exception | None:
+def outcome_of(failure: Failure, call: Call, now: datetime) -> Exception | None:
     """What to raise for a failure that says nothing of the set-up; None where a person has to change something."""
     if failure.too_long:
         return TeacherError(

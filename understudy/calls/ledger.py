@@ -12,12 +12,12 @@ import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from understudy.calls import Call, Reply, Usage
 from understudy.errors import AssetError
+from understudy.seams import CLOCK, Clock
 
 SCHEMA_VERSION = 1
 _SCHEMA = """
@@ -84,15 +84,15 @@ class KindTotals(NamedTuple):
 class CallLedger:
     """The calls file of one channel. Raises AssetError for a file of a newer version or none of ours."""
 
-    def __init__(self, file: Path) -> None:
-        self.file = file
+    def __init__(self, file: Path, clock: Clock = CLOCK) -> None:
+        self.file, self._clock = file, clock
         self._lock = threading.Lock()
         self._db: sqlite3.Connection | None = None
 
     def intend(self, call: Call, estimate_usd: float) -> int:
         """The number of the attempt that is about to be sent; committed on return."""
         numbers = json.dumps(call.numbers)
-        known = (call.key, call.kind, call.document_id, call.label, numbers, estimate_usd, _now(), call.key)
+        known = (call.key, call.kind, call.document_id, call.label, numbers, estimate_usd, self._now(), call.key)
         return self._write(
             "INSERT INTO calls (key, attempt, kind, document_id, label, numbers, state, estimate_usd, sent_at) "
             "SELECT ?, coalesce(max(attempt), 0) + 1, ?, ?, ?, ?, 'sent', ?, ? FROM calls WHERE key = ? "
@@ -109,14 +109,14 @@ class CallLedger:
             "finish = ?, tier = ?, request_id = ?, seconds = ?, refusal = ?, text = ?, done_at = ? "
             "WHERE key = ? AND attempt = ?",
             *(_STATES[reply.finish], usd, *tokens, reply.finish, reply.tier, reply.request_id, reply.seconds),
-            *(_storable(reply.refusal), _storable(reply.text), _now(), call.key, attempt),
+            *(_storable(reply.refusal), _storable(reply.text), self._now(), call.key, attempt),
         )
 
     def failed(self, call: Call, attempt: int, reason: str, paid_usd: float | None) -> None:
         """Note that nothing usable came. `paid_usd` None means that nobody knows: it counts at its estimate."""
         self._write(
             "UPDATE calls SET state = ?, usd = ?, reason = ?, done_at = ? WHERE key = ? AND attempt = ?",
-            *("unknown" if paid_usd is None else "failed", paid_usd, _storable(reason), _now(), call.key, attempt),
+            *("unknown" if paid_usd is None else "failed", paid_usd, _storable(reason), self._now(), call.key, attempt),
         )
 
     def nothing_sent(self, call: Call, attempt: int) -> None:
@@ -227,6 +227,9 @@ class CallLedger:
                 self._db.close()
             self._db = None
 
+    def _now(self) -> str:
+        return self._clock.now().isoformat(timespec="milliseconds")
+
     def _read(self, sql: str, *values: str | int) -> list[tuple[Any, ...]]:
         with self._opened(create=False) as db:
             return db.execute(sql, values).fetchall() if db else []
@@ -274,10 +277,6 @@ class CallLedger:
         elif db.execute("SELECT 1 FROM calls WHERE state = 'sent' LIMIT 1").fetchone():
             db.execute("UPDATE calls SET state = 'unknown', reason = 'the run ended before the reply' "
                        "WHERE state = 'sent'")  # fmt: skip
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 def _storable(text: str | None) -> str | None:

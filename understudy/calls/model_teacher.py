@@ -27,6 +27,7 @@ from understudy.calls.scheduler import Scheduler
 from understudy.errors import TeacherStopped
 from understudy.interfaces import Progress, ReplyItem, TeacherReply, TeacherRequest
 from understudy.records import Question
+from understudy.seams import CLOCK, NETWORK, Clock, HttpTransport
 
 log = logging.getLogger("understudy.teacher")
 
@@ -57,6 +58,9 @@ class ModelTeacher:
     label: str
     model: str
     batches = False
+    clock: Clock = CLOCK
+    http: HttpTransport = NETWORK
+    """Time and network of its calls; to be replaced, if at all, before `begin`."""
 
     def __init__(self, options: ModelOptions) -> None:
         self.common = options
@@ -92,10 +96,12 @@ class ModelTeacher:
 
     def begin(self, folder: Path) -> None:
         """Keep every call and reply in `folder`/calls.sqlite from now on."""
-        self._ledger = CallLedger(folder / CALLS)
+        self._ledger = CallLedger(folder / CALLS, self.clock)
         self._budget = Budget(self.common.max_usd, self._ledger.spent())
         transport = self._transport()
-        self._scheduler = Scheduler(_Guarded(transport, self), self._ledger, self._budget, self.usd(), **self._pace())
+        self._scheduler = Scheduler(
+            _Guarded(transport, self), self._ledger, self._budget, self.usd(), clock=self.clock, **self._pace()
+        )
         told = {"label": self.label, "settings": self._told(), "answer_tokens": self.common.answer_tokens}
         told |= {"thinking_tokens": self.common.thinking_tokens, "window": self.window()}
         self._ledger.set_note(RECORDING, json.dumps(told))

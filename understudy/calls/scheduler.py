@@ -22,6 +22,7 @@ from understudy.calls.budget import Budget
 from understudy.calls.ledger import CallLedger
 from understudy.calls.outage import Outage
 from understudy.errors import AssetError, TeacherError, TeacherStopped
+from understudy.seams import CLOCK, Clock
 
 BACKOFF_SECONDS = (0.25, 20.0)
 OUTCOMES, BAD_OUTCOMES = 40, 10
@@ -68,16 +69,16 @@ class Scheduler:
         attempts: int = 8,
         linger_seconds: float = 0.0,
         seed: int = 0,
-        clock: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop,
+        clock: Clock = CLOCK,
     ) -> None:
-        """`usd` prices tokens at a tier; `clock` makes the event loop, whose time and sleep are the only ones used.
+        """`usd` prices tokens at a tier; `clock` makes the event loop: its timers are the only ones used.
 
         `linger_seconds` is how long the second pass over a talk is waited for before another talk is begun: for a
         model that keeps one talk in mind at a time, and for one call at a time.
         """
         self._linger, self._talk, self._linger_until = linger_seconds, "", 0.0
         self._transport, self._ledger, self._budget, self.usd = transport, ledger, budget, usd
-        self._attempts, self._new_loop = attempts, clock
+        self._attempts, self._clock = attempts, clock
         self._buckets = Buckets(requests_per_minute, tokens_per_minute)
         self._pace, self._outage = Pace(float(concurrency)), Outage()
         self._random = random.Random(seed)
@@ -138,7 +139,7 @@ class Scheduler:
     def _loop(self) -> asyncio.AbstractEventLoop:
         """The loop, started at the first need: a run that finds everything in the ledger needs none."""
         if self._running is None:
-            loop = self._new_loop()
+            loop = self._clock.new_event_loop()
             thread = threading.Thread(target=loop.run_forever, name="teacher-calls", daemon=True)
             thread.start()
             self._running = (loop, thread)

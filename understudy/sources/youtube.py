@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from understudy.errors import Blocked, Refused, SourceError
 from understudy.readers import captions
 from understudy.records import Document, Entry
+from understudy.seams import CLOCK, Clock
 from understudy.sources.youtube_address import addresses, place_of
 from understudy.sources.youtube_pace import Pace
 
@@ -98,10 +99,10 @@ class YoutubeSource:
     polite = True
     notice = NOTICE
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, clock: Clock = CLOCK) -> None:
         self.options = options
         self.known: Callable[[str], bool] = lambda document_id: False
-        self.pace = Pace(options.seconds_between_videos, options.videos_per_run, options.seed)
+        self.pace = Pace(options.seconds_between_videos, options.videos_per_run, options.seed, clock)
         self._lock = threading.Lock()
         self._library: Library | None = None
         self._blocked: str | None = None

@@ -6,11 +6,11 @@ People report blocks after 35 to 260 videos fetched in one go from a home line; 
 """
 
 import random
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from understudy.errors import SourceError
+from understudy.seams import CLOCK, Clock
 
 JITTER = 0.5
 
@@ -22,19 +22,11 @@ class Enough(SourceError):
 class Pace:
     """One run's turns: at most `at_most`, and about `seconds` between the end of one and the start of the next."""
 
-    def __init__(
-        self,
-        seconds: float,
-        at_most: int,
-        seed: int = 0,
-        clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> None:
+    def __init__(self, seconds: float, at_most: int, seed: int = 0, clock: Clock = CLOCK) -> None:
         self.seconds, self.at_most = seconds, at_most
         self.taken = 0
         self._random = random.Random(seed)
-        self._clock, self._sleep = clock, sleep
-        self._next = clock()
+        self._clock, self._next = clock, clock.monotonic()
 
     def ready(self) -> bool:
         """True while this run may ask for another video."""
@@ -47,10 +39,10 @@ class Pace:
             raise Enough(
                 f"{self.at_most} videos were asked for in this run (source.videos_per_run); run again for the others"
             )
-        if (wait := self._next - self._clock()) > 0:
-            self._sleep(wait)
+        if (wait := self._next - self._clock.monotonic()) > 0:
+            self._clock.sleep(wait)
         self.taken += 1
         try:
             yield
         finally:
-            self._next = self._clock() + self.seconds * self._random.uniform(1 - JITTER, 1 + JITTER)
+            self._next = self._clock.monotonic() + self.seconds * self._random.uniform(1 - JITTER, 1 + JITTER)

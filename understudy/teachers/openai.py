@@ -1,7 +1,7 @@
 """Any model behind OpenAI's chat completions: api.openai.com, or a compatible server, local ones included."""
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -70,9 +70,6 @@ class OpenAITeacher(ModelTeacher):
         "first_token_seconds", "idle_seconds", "price", "answer_tokens", "thinking_tokens", "context_window", "max_usd",
     }  # fmt: skip
 
-    sleep: Callable[[float], object] | None = None
-    """How to wait between two looks at a batch; None: by the clock."""
-
     def __init__(self, options: Options) -> None:
         super().__init__(options)
         self.options, self.model = options, options.model
@@ -121,6 +118,8 @@ class OpenAITeacher(ModelTeacher):
             Timeouts(first_token=o.first_token_seconds, idle=o.idle_seconds, flex=max(900.0, o.first_token_seconds)),
             o.extra_body,
             self._ledger,
+            clock=self.clock,
+            http=self.http,
         )
 
     def usd(self) -> Usd:
@@ -149,7 +148,15 @@ class OpenAITeacher(ModelTeacher):
         assert self._ledger and self._scheduler, "begin() comes first"
         o = self.options
         batch = Batch(
-            self._ledger, self.usd(), o.max_usd, o.base_url, self._key, o.api_key_env, o.extra_body, sleep=self.sleep
+            self._ledger,
+            self.usd(),
+            o.max_usd,
+            o.base_url,
+            self._key,
+            o.api_key_env,
+            o.extra_body,
+            clock=self.clock,
+            http=self.http,
         )
         counts = batch.run([self.call(request) for request in requests], progress)
         self._budget.spent = self._ledger.spent()

@@ -9,6 +9,7 @@ from typing import IO, Any
 
 import pytest
 
+from tests.fixtures.clock import FakeClock
 from tests.fixtures.teacher_faults import Plan
 from tests.fixtures.teacher_server import TeacherServer
 from understudy.calls import Call, Usage, prompting
@@ -21,6 +22,7 @@ from understudy.calls.replies import parse
 from understudy.errors import TeacherStopped
 from understudy.interfaces import TeacherRequest
 from understudy.records import Document, Paragraph
+from understudy.seams import SystemClock
 
 KEY = "sk-planted-0123456789abcdef"
 USD = price_of("gpt-5-mini")
@@ -53,20 +55,17 @@ def call(number: int, model: str = "gpt-5-mini") -> Call:
 CALLS = [call(number) for number in range(30)]
 
 
-class Time:
-    """A clock that only sleeping moves; `stop_after` pauses it behaves like a killed process."""
+class Killed(FakeClock):
+    """After `stop_after` pauses it behaves like a killed process."""
 
-    def __init__(self, stop_after: int | None = None) -> None:
-        self.now, self.pauses, self.stop_after = 0.0, list[float](), stop_after
+    def __init__(self, stop_after: int) -> None:
+        super().__init__()
+        self.stop_after = stop_after
 
-    def __call__(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        if self.stop_after is not None and len(self.pauses) >= self.stop_after:
+    def sleep(self, seconds: float, wake: threading.Event | None = None) -> None:
+        if len(self.pauses) >= self.stop_after:
             raise KeyboardInterrupt
-        self.now += seconds
-        self.pauses.append(seconds)
+        super().sleep(seconds)
 
 
 def quiet(done: int, total: int, note: str = "") -> None:
@@ -86,9 +85,8 @@ def ledger(tmp_path: Path) -> Iterator[CallLedger]:
     opened.close()
 
 
-def batch(server: TeacherServer, ledger: CallLedger, time: Time | None = None, **more: Any) -> Batch:
-    time = time or Time()
-    options = {"max_usd": 5.0, "clock": time, "sleep": time.sleep} | more
+def batch(server: TeacherServer, ledger: CallLedger, clock: FakeClock | None = None, **more: Any) -> Batch:
+    options = {"max_usd": 5.0, "clock": clock or FakeClock()} | more
     return Batch(ledger, USD, base_url=server.url, api_key=KEY, **options)
 
 
@@ -131,7 +129,7 @@ def test_failing_lines_are_left_to_direct_calls(server: TeacherServer, ledger: C
 def test_a_killed_run_finds_its_batch_again(server: TeacherServer, ledger: CallLedger, tmp_path: Path) -> None:
     server.change(batch_polls=3)
     with pytest.raises(KeyboardInterrupt):
-        batch(server, ledger, Time(stop_after=0)).run(CALLS, quiet)
+        batch(server, ledger, Killed(stop_after=0)).run(CALLS, quiet)
     ledger.close()
     again = CallLedger(tmp_path / "calls.sqlite")
     # Another talk has come meanwhile: only that one is new.
@@ -162,7 +160,7 @@ def test_a_run_killed_while_fetching_keeps_the_rest_too(server: TeacherServer, l
 
 def test_replies_nobody_asks_for_now_stay_to_be_fetched(server: TeacherServer, ledger: CallLedger) -> None:
     with pytest.raises(KeyboardInterrupt):
-        batch(server, ledger, Time(stop_after=0)).run(CALLS, quiet)
+        batch(server, ledger, Killed(stop_after=0)).run(CALLS, quiet)
     assert batch(server, ledger).run(CALLS[:5], quiet)["done"] == 5
     assert batch(server, ledger).run(CALLS, quiet) == {"done": 25, "failed": 0, "already": 5}
     assert server.account.paid_calls == 30 and len(batches_on(server)) == 1
@@ -186,7 +184,7 @@ def test_a_budget_too_small_sends_nothing(server: TeacherServer, ledger: CallLed
 
 def test_batches_under_way_count_against_the_budget(server: TeacherServer, ledger: CallLedger) -> None:
     with pytest.raises(KeyboardInterrupt):
-        batch(server, ledger, Time(stop_after=0), max_usd=0.04).run(CALLS, quiet)
+        batch(server, ledger, Killed(stop_after=0), max_usd=0.04).run(CALLS, quiet)
     with pytest.raises(TeacherStopped, match="held for batches under way"):
         batch(server, ledger, max_usd=0.04).run([call(number) for number in range(40, 70)], quiet)
 
@@ -207,8 +205,8 @@ def test_a_refused_file_stops_with_the_servers_words(server: TeacherServer, ledg
         def _files(self, calls: Iterable[Call], abilities: Abilities) -> Iterator[tuple[IO[bytes], list[Call]]]:
             return super()._files([*calls, call(1, "other")], abilities)
 
-    time = Time()
-    mixing = Mixing(ledger, USD, 5.0, server.url, KEY, clock=time, sleep=time.sleep)
+    clock = FakeClock()
+    mixing = Mixing(ledger, USD, 5.0, server.url, KEY, clock=clock)
     with pytest.raises(TeacherStopped, match=r"did not accept the batch batch_\d+: One model per file"):
         mixing.run(CALLS[:3], quiet)
     assert ledger.note(mixing.note_name) is None and ledger.spent() == 0
@@ -252,7 +250,7 @@ def test_a_batch_whose_number_was_never_heard_is_not_begun_twice(server: Teacher
 
 def test_a_file_the_server_has_deleted_stops_one_run_and_no_other(server: TeacherServer, ledger: CallLedger) -> None:
     with pytest.raises(KeyboardInterrupt):
-        batch(server, ledger, Time(stop_after=0)).run(CALLS, quiet)
+        batch(server, ledger, Killed(stop_after=0)).run(CALLS, quiet)
     noted = json.loads(ledger.note(batch(server, ledger).note_name) or "")
     noted[0] |= {"batch": None, "file": "file-gone"}
     ledger.set_note(batch(server, ledger).note_name, json.dumps(noted))
@@ -263,7 +261,7 @@ def test_a_file_the_server_has_deleted_stops_one_run_and_no_other(server: Teache
 
 def test_a_batch_the_server_no_longer_knows_is_left_to_direct_calls(server: TeacherServer, ledger: CallLedger) -> None:
     with pytest.raises(KeyboardInterrupt):
-        batch(server, ledger, Time(stop_after=0)).run(CALLS, quiet)
+        batch(server, ledger, Killed(stop_after=0)).run(CALLS, quiet)
     server.reset()
     assert batch(server, ledger).run(CALLS, quiet) == {"done": 0, "failed": 30, "already": 0}
     assert batch(server, ledger).run(CALLS, quiet) == {"done": 30, "failed": 0, "already": 0}
@@ -271,7 +269,7 @@ def test_a_batch_the_server_no_longer_knows_is_left_to_direct_calls(server: Teac
 
 def test_results_the_server_has_deleted_are_asked_again(server: TeacherServer, ledger: CallLedger) -> None:
     with pytest.raises(KeyboardInterrupt):
-        batch(server, ledger, Time(stop_after=0)).run(CALLS, quiet)
+        batch(server, ledger, Killed(stop_after=0)).run(CALLS, quiet)
     server._batches._look(batches_on(server)[0])
     server._batches._files.clear()
     assert batch(server, ledger).run(CALLS, quiet) == {"done": 0, "failed": 30, "already": 0}
@@ -280,9 +278,9 @@ def test_results_the_server_has_deleted_are_asked_again(server: TeacherServer, l
 
 def test_a_wrong_key_stops_and_is_written_nowhere(server: TeacherServer, ledger: CallLedger, caplog: Any) -> None:
     wrong = "sk-wrong-0123456789abcdef"
-    time = Time()
+    clock = FakeClock()
     with pytest.raises(TeacherStopped, match="OPENAI_API_KEY") as stopped:
-        Batch(ledger, USD, 5.0, server.url, wrong, clock=time, sleep=time.sleep).run(CALLS, quiet)
+        Batch(ledger, USD, 5.0, server.url, wrong, clock=clock).run(CALLS, quiet)
     batch(server, ledger).run(CALLS, quiet)
     ledger.close()
     files = b"".join(file.read_bytes() for file in ledger.file.parent.iterdir())
@@ -291,7 +289,7 @@ def test_a_wrong_key_stops_and_is_written_nowhere(server: TeacherServer, ledger:
 
 
 def test_a_server_without_batches_is_named_as_such(ledger: CallLedger, server: TeacherServer) -> None:
-    nowhere = Batch(ledger, USD, 5.0, server.url.replace("/v1", "/other"), KEY, sleep=Time().sleep)
+    nowhere = Batch(ledger, USD, 5.0, server.url.replace("/v1", "/other"), KEY, clock=FakeClock())
     with pytest.raises(TeacherStopped, match=r"no Batch API.*teacher\.mode=direct"):
         nowhere.run(CALLS, quiet)
 
@@ -299,37 +297,37 @@ def test_a_server_without_batches_is_named_as_such(ledger: CallLedger, server: T
 def test_a_server_away_while_polling_is_waited_for(server: TeacherServer, ledger: CallLedger) -> None:
     server.change(batch_polls=4)
 
-    class Away(Time):
-        def sleep(self, seconds: float) -> None:
+    class Away(FakeClock):
+        def sleep(self, seconds: float, wake: threading.Event | None = None) -> None:
             super().sleep(seconds)
             if len(self.pauses) == 1:
                 server.__exit__()
             elif len(self.pauses) == 12:
                 server.__enter__()
 
-    time = Away()
-    assert batch(server, ledger, time).run(CALLS, quiet)["done"] == 30
-    assert time.pauses[0] == 5 and max(time.pauses) == 60 and len(batches_on(server)) == 1
+    clock = Away()
+    assert batch(server, ledger, clock).run(CALLS, quiet)["done"] == 30
+    assert clock.pauses[0] == 5 and max(clock.pauses) == 60 and len(batches_on(server)) == 1
 
 
 def test_a_server_away_for_hours_stops_and_forgets_nothing(server: TeacherServer, ledger: CallLedger) -> None:
-    class Away(Time):
-        def sleep(self, seconds: float) -> None:
+    class Away(FakeClock):
+        def sleep(self, seconds: float, wake: threading.Event | None = None) -> None:
             super().sleep(seconds)
             if len(self.pauses) == 1:
                 server.__exit__()
 
-    time = Away()
+    clock = Away()
     with pytest.raises(TeacherStopped, match="the next run goes on from there"):
-        batch(server, ledger, time).run(CALLS, quiet)
+        batch(server, ledger, clock).run(CALLS, quiet)
     server.__enter__()
-    assert time.now > 6 * 3600
+    assert clock.seconds > 6 * 3600
     assert batch(server, ledger).run(CALLS, quiet)["done"] == 30 and len(batches_on(server)) == 1
 
 
 def test_closing_ends_the_wait_and_the_batch_goes_on(server: TeacherServer, ledger: CallLedger) -> None:
     server.change(batch_polls=3)
-    waiting = batch(server, ledger, sleep=None)
+    waiting = batch(server, ledger, clock=SystemClock())
     threading.Timer(0.3, waiting.close).start()
     with pytest.raises(TeacherStopped, match="closed"):
         waiting.run(CALLS, quiet)

@@ -7,13 +7,16 @@ import socket
 import threading
 import traceback
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 
+from tests.fixtures.clock import FakeClock
 from understudy.calls import Call, Finish, RateLimited, Reply, TryAgain, Usage
 from understudy.calls.chat import ChatTransport, Timeouts
 from understudy.calls.chat_errors import hider, limits_of, wait_of
@@ -343,7 +346,7 @@ def test_a_rate_limit_says_how_long_to_wait(server: Server, headers: dict[str, s
     told = headers | {"x-ratelimit-remaining-requests": "0"}
     # The text of an ordinary rate limit may point at the billing page.
     server.script = [refusal(429, "Slow down, see /account/billing", told, code="rate_limit_exceeded")]
-    got = send(server, now=lambda: 1_000_000.0)
+    got = send(server, clock=FakeClock(datetime.fromtimestamp(1_000_000, UTC)))
     assert isinstance(got, RateLimited)
     assert (got.retry_seconds, got.limits.requests_left) == (wait, 0)
 
@@ -557,4 +560,26 @@ def test_words_are_hidden_and_durations_read() -> None:
     assert hider(None)("key sk-abcdef123") == "key [key]"
     assert limits_of({"x-ratelimit-reset-tokens": "1h2m3.5s"}).tokens_reset_seconds == 3723.5
     assert limits_of({"x-ratelimit-reset-tokens": "later"}).tokens_reset_seconds is None
-    assert wait_of({"retry-after": "inf"}, 0.0) is None
+    assert wait_of({"retry-after": "inf"}, datetime.now(UTC)) is None
+
+
+def test_calls_go_through_the_transport_that_is_handed_in() -> None:
+    class InProcess:
+        def asynchronous(self) -> httpx2.AsyncBaseTransport:
+            return httpx2.MockTransport(answer)
+
+        def blocking(self) -> httpx2.BaseTransport:
+            return httpx2.MockTransport(answer)
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        message = {"role": "assistant", "content": f"from {request.url.host}"}
+        return httpx2.Response(200, json={"choices": [{"message": message, "finish_reason": "stop"}]})
+
+    async def go() -> Reply:
+        transport = ChatTransport("toy", "http://nowhere.invalid/v1", KEY, http=InProcess())
+        try:
+            return await transport.send(call())
+        finally:
+            await transport.close()
+
+    assert asyncio.run(go()).text == "from nowhere.invalid"

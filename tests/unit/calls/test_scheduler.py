@@ -1,7 +1,6 @@
 """Every wanted reply comes, is paid once, and is kept, whatever the transport does; time is the loop's own."""
 
 import asyncio
-import selectors
 import signal
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.fixtures.clock import FakeClock
 from understudy.calls import Call, Limits, RateLimited, Reply, TryAgain, Unreachable, Usage
 from understudy.calls.budget import Budget
 from understudy.calls.ledger import CallLedger
@@ -31,34 +31,6 @@ def call(name: object, kind: str = "answers") -> Call:
     return Call(
         kind, str(name), "l", "m", ({"role": "user", "content": str(name)},), None, {}, 100, input_tokens=100
     )  # fmt: skip
-
-
-class FastLoop(asyncio.SelectorEventLoop):
-    """A loop whose clock leaps to the next timer, once everything has been asked for."""
-
-    def __init__(self) -> None:
-        super().__init__(_Leaps(self))
-        self.now = 0.0
-        self.go = threading.Event()
-
-    def time(self) -> float:
-        return self.now
-
-
-class _Leaps(selectors.DefaultSelector):  # type: ignore[misc, valid-type]
-    def __init__(self, loop: FastLoop) -> None:
-        super().__init__()
-        self.loop = loop
-
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        if not timeout:
-            return super().select(timeout)
-        if not self.loop.go.is_set():
-            return super().select(0.001)
-        found = super().select(0)
-        if not found:
-            self.loop.now += timeout
-        return found
 
 
 class PlannedTransport:
@@ -94,20 +66,20 @@ class Bench:
     def __init__(
         self, tmp_path: Path, transport: PlannedTransport, max_usd: float | None = None, **options: Any
     ) -> None:
-        self.transport, self.loop = transport, FastLoop()
+        self.transport, self.clock = transport, FakeClock()
         self.ledger = CallLedger(tmp_path / "calls.sqlite")
         self.budget = Budget(max_usd, self.ledger.spent())
-        self.scheduler = Scheduler(transport, self.ledger, self.budget, price, clock=lambda: self.loop, **options)
+        self.scheduler = Scheduler(transport, self.ledger, self.budget, price, clock=self.clock, **options)
 
     def all(self, calls: list[Call], **options: Any) -> list[Reply | BaseException]:
         futures = [self.scheduler.submit(call, **options) for call in calls]
-        self.loop.go.set()
+        self.clock.go.set()
         results = [future.exception(60) or future.result() for future in futures]
-        self.loop.go.clear()
+        self.clock.go.clear()
         return results
 
     def close(self) -> None:
-        self.loop.go.set()
+        self.clock.go.set()
         self.scheduler.close()
         self.ledger.close()
 
@@ -132,7 +104,7 @@ def texts(replies: list[Reply | BaseException]) -> list[str]:
 def test_slots_are_never_idle_nor_overfull(bench: Callable[..., Bench]) -> None:
     b = bench()
     assert texts(b.all([call(i) for i in range(300)])) == [f"re: {i}" for i in range(300)]
-    assert b.transport.most == 20 and b.loop.now == pytest.approx(7.5)
+    assert b.transport.most == 20 and b.clock.seconds == pytest.approx(7.5)
 
 
 def test_a_stored_reply_is_never_paid_again(bench: Callable[..., Bench]) -> None:
@@ -170,7 +142,7 @@ def test_answers_go_before_questions_and_retries_before_both(bench: Callable[...
 def test_a_waiting_retry_holds_no_slot(bench: Callable[..., Bench]) -> None:
     b = bench(lambda call, n: RateLimited("slow", 60) if call.document_id == "a" and n == 1 else None, concurrency=1)
     b.all([call("a"), *(call(i) for i in range(10))])
-    assert b.transport.order == ["a", *map(str, range(10)), "a"] and b.loop.now == pytest.approx(60.5)
+    assert b.transport.order == ["a", *map(str, range(10)), "a"] and b.clock.seconds == pytest.approx(60.5)
 
 
 def test_rate_limits_use_up_no_attempt_and_faults_lose_nothing(bench: Callable[..., Bench]) -> None:
@@ -197,7 +169,7 @@ def test_a_learnt_limit_is_kept_without_a_429(bench: Callable[..., Bench]) -> No
     sent: list[float] = []
 
     def plan(call: Call, attempt: int) -> Any:
-        now = b.loop.now
+        now = b.clock.seconds
         sent.append(now)
         level = 180.0
         for before, after in zip([sent[0], *sent], sent):
@@ -208,7 +180,7 @@ def test_a_learnt_limit_is_kept_without_a_429(bench: Callable[..., Bench]) -> No
 
     b = bench(plan)
     b.all([call(i) for i in range(300)])
-    assert len(sent) <= 303 and 39.9 < b.loop.now < 41.5
+    assert len(sent) <= 303 and 39.9 < b.clock.seconds < 41.5
 
 
 def test_the_budget_is_never_passed_and_more_of_it_goes_on(bench: Callable[..., Bench]) -> None:
@@ -252,23 +224,23 @@ def test_a_provider_that_only_says_too_many_is_not_asked_for_ever(bench: Callabl
 
 def test_a_network_that_is_gone_for_a_minute_costs_nothing_but_time(bench: Callable[..., Bench]) -> None:
     def plan(call: Call, attempt: int) -> Any:
-        now, left = b.loop.now, 5.0 - b.loop.now
+        now, left = b.clock.seconds, 5.0 - b.clock.seconds
         if 5.0 <= now < 65.0:
             return Unreachable("no connection")
         return (left, TryAgain("the connection was dropped", paid=True)) if 0 < left <= 0.5 else None
 
     b = bench(plan, attempts=2)
     assert texts(b.all([call(i) for i in range(300)])) == [f"re: {i}" for i in range(300)]
-    assert 67 <= b.loop.now < 84
+    assert 67 <= b.clock.seconds < 84
     assert sum(5.0 <= at < 65.0 for at in b.transport.at) <= 20 + 10, "one call at a time looks"
     assert b.ledger.spent() == pytest.approx(300 * price(USAGE, None), rel=0.3)
 
 
 def test_a_network_that_stays_away_ends_the_run_with_a_sentence(bench: Callable[..., Bench]) -> None:
-    b = bench(lambda call, n: Unreachable("no connection to http://there") if b.loop.now > 1 else None)
+    b = bench(lambda call, n: Unreachable("no connection to http://there") if b.clock.seconds > 1 else None)
     replies = b.all([call(i) for i in range(100)])
     assert "no connection to http://there, for 15 minutes now" in str(replies[-1])
-    assert texts(replies[:20]) == [f"re: {i}" for i in range(20)] and 900 < b.loop.now < 930
+    assert texts(replies[:20]) == [f"re: {i}" for i in range(20)] and 900 < b.clock.seconds < 930
     assert b.ledger.spent() == pytest.approx(sum(isinstance(r, Reply) for r in replies) * price(USAGE, None))
 
 
@@ -308,10 +280,10 @@ def test_a_thousand_threads_may_wait(bench: Callable[..., Bench]) -> None:
         thread.start()
     while b.scheduler.pending < 1000:
         time.sleep(0.001)
-    b.loop.go.set()
+    b.clock.go.set()
     for thread in threads:
         thread.join(60)
-    assert sorted(got) == sorted(f"re: {i}" for i in range(1000)) and b.loop.now == pytest.approx(25)
+    assert sorted(got) == sorted(f"re: {i}" for i in range(1000)) and b.clock.seconds == pytest.approx(25)
 
 
 PROGRAM = """

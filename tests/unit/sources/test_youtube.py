@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from tests.fixtures.clock import FakeClock
 from tests.fixtures.youtube_server import Track, Video, YouTube, serve
 from understudy.errors import Blocked, SourceError, Transient
 from understudy.readers.captions import Cue
@@ -243,16 +244,12 @@ def test_captions_past_the_end_are_clipped(youtube: YouTube) -> None:
 
 
 def test_videos_are_asked_for_about_every_eight_seconds() -> None:
-    now, slept = [100.0], []
-
-    def sleep(seconds: float) -> None:
-        slept.append(seconds)
-        now[0] += seconds
-
-    pace = Pace(8, 50, seed=1, clock=lambda: now[0], sleep=sleep)
+    clock = FakeClock()
+    pace = Pace(8, 50, seed=1, clock=clock)
     for _ in range(50):
         with pace.turn():
-            now[0] += 3
+            clock.seconds += 3
+    slept = clock.pauses
     assert len(slept) == 49 and all(4 <= seconds <= 12 for seconds in slept)
     assert 7 < sum(slept) / 49 < 9 and len(set(slept)) > 40
     assert not pace.ready()
