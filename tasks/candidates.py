@@ -116,9 +116,9 @@ def answer(
     if found := policies.ready("samples", workspace, made_from, {"run": run, "candidate": candidate}):
         return found
     settings = workspace.config.evaluate
-    kept = kept_file(workspace, f"{workspace.config.name}/{run}", model, adapter)
+    cache = answer_cache(workspace, f"{workspace.config.name}/{run}", model, adapter)
     with track(f"score {candidate}") as progress:
-        samples = workspace.engine(engine, kept=kept).run(
+        samples = workspace.engine(engine, answer_cache=cache).run(
             workspace.file(model),
             workspace.file(adapter) if adapter else None,
             rows,
@@ -144,10 +144,10 @@ def convert_base(
     return workspace.build_file("base_file", make, made_from, base=base, type=type)
 
 
-def kept_file(workspace: Workspace, place: str, model: AssetRef, adapter: AssetRef | None) -> Path:
-    """The file of everything these weights were ever heard to say, under models/`place`."""
+def answer_cache(workspace: Workspace, place: str, model: AssetRef, adapter: AssetRef | None) -> Path:
+    """The file of every answer these weights have generated, under models/`place`."""
     digest = "-".join(ref.sha256[:12] for ref in (model, adapter) if ref)
-    return workspace.home / "models" / place / "kept" / f"{digest}.jsonl"
+    return workspace.home / "models" / place / "answer_cache" / f"{digest}.jsonl"
 
 
 def _prompted(workspace: Workspace, dataset: DatasetRefs, rows: Rows) -> Rows:

@@ -8,7 +8,7 @@ from typing import Any
 from prefect import task
 from prefect.utilities.annotations import quote
 from understudy.tasks import policies
-from understudy.tasks.candidates import Rows, kept_file
+from understudy.tasks.candidates import Rows, answer_cache
 
 from understudy import registry, store
 from understudy.progress import track
@@ -75,7 +75,7 @@ def ask(
         return found
     prompts, choices, given = _prompts(workspace), _choices(workspace), _given(workspace)
     files = workspace.file(model), workspace.file(adapter) if adapter else None
-    engine = workspace.engine("mlx", kept=kept_file(workspace, place, model, adapter))
+    engine = workspace.engine("mlx", answer_cache=answer_cache(workspace, place, model, adapter))
     with track(f"suites {candidate}") as progress:
         said = engine.complete(*files, [prompt.conversation for prompt in prompts], suites.MAX_TOKENS, progress)
         texts = engine.complete(

@@ -3,8 +3,9 @@ Heavy work in a process of its own: an out-of-memory kills the worker, not the f
 
 The parent writes one JSON job to the worker's stdin and keeps it open: when the parent dies,
 however it dies, the worker reads the end of its input and ends too. The worker answers with
-JSON lines on stdout, `{"progress": [done, total, note]}` and at last `{"result": {...}}`; what
-libraries print goes to the log file.
+JSON lines on stdout, `{"progress": [done, total, note]}` and at last `{"result": {...}}`, or
+`{"error": {"message": "..."}}` for an ExportError, which the parent raises; what libraries print
+goes to the log file.
 """
 
 import ctypes.util
@@ -13,20 +14,38 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
-from understudy.errors import WorkerFailed
+from pydantic import BaseModel
+
+from understudy.errors import ExportError, WorkerFailed
 from understudy.interfaces import Progress
 
 LOG_LINES_SHOWN = 12
 running: set[subprocess.Popen[str]] = set()
+Job = TypeVar("Job", bound=BaseModel)
+Result = TypeVar("Result", bound=BaseModel)
+
+
+def call_typed(module: str, job: BaseModel, result: type[Result], progress: Progress) -> Result:
+    """Run `python -m module` on `job`, with a log that stays only when it fails. Raises ExportError, WorkerFailed."""
+    with tempfile.NamedTemporaryFile(prefix=f"{module}-", suffix=".log", delete=False) as file:
+        log = Path(file.name)
+    try:
+        answer = call(module, job.model_dump(mode="json"), log, progress)
+    except ExportError:
+        log.unlink()
+        raise
+    log.unlink()
+    return result.model_validate(answer)
 
 
 def call(module: str, job: dict[str, Any], log: Path, progress: Progress) -> dict[str, Any]:
-    """Run `python -m module` on `job` and return its result. Raises WorkerFailed."""
+    """Run `python -m module` on `job` and return its result. Raises ExportError, WorkerFailed."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("a", encoding="utf-8") as errors:
         process = start(module, errors)
@@ -62,6 +81,11 @@ def stop_all() -> None:
         stop(process)
 
 
+def serve_typed(job: type[Job], run: Callable[[Job, Progress], BaseModel]) -> None:
+    """The worker's side of `call_typed`."""
+    serve(lambda raw, progress: run(job.model_validate(raw), progress).model_dump(mode="json"))
+
+
 def serve(run: Callable[[dict[str, Any], Progress], dict[str, Any]]) -> None:
     """The worker's side: read the job, run it, write the result."""
     lines = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
@@ -72,7 +96,11 @@ def serve(run: Callable[[dict[str, Any], Progress], dict[str, Any]]) -> None:
     def progress(done: int, total: int, note: str = "") -> None:
         lines.write(json.dumps({"progress": [done, total, note]}) + "\n")
 
-    lines.write(json.dumps({"result": run(job, progress)}) + "\n")
+    try:
+        message = {"result": run(job, progress)}
+    except ExportError as error:
+        message = {"error": {"message": str(error)}}
+    lines.write(json.dumps(message) + "\n")
     lines.flush()
 
 
@@ -110,6 +138,8 @@ def _converse(process: subprocess.Popen[str], job: dict[str, Any], progress: Pro
         message = json.loads(line)
         if "progress" in message:
             progress(*message["progress"])
+        elif "error" in message:
+            raise ExportError(message["error"]["message"])
         else:
             result = message["result"]
     return result if process.wait() == 0 else None

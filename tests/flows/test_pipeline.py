@@ -95,7 +95,7 @@ def test_what_prefect_remembers_never_wins_over_the_disk(first: tuple[Workspace,
     samples = workspace.home / workspace.path("samples", run=outcome.model.run, candidate="base")
     old = samples.read_bytes()
     samples.unlink()
-    for kept in samples.parents[1].glob("kept/*.jsonl"):
+    for kept in samples.parents[1].glob("answer_cache/*.jsonl"):
         kept.unlink()  # else the answers are read there, timings and all
     with temporary_settings({PREFECT_RESULTS_LOCAL_STORAGE_PATH: tmp_path}):
         pipeline(config=workspace.config, home=workspace.home)

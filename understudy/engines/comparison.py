@@ -1,25 +1,42 @@
 """
-Two models over the same answers, token by token: change of likelihood, divergence, the likeliest token.
+Two models over the same answers, token by token: change of likelihood, KL divergence, top-1 agreement.
 
 Nothing of the logits is written to disk. Both models are held by one process and go through a row a piece
-at a time; where the memory does not suffice for both, one after the other, and of the reference the
-likeliest tokens of every place are remembered: the divergence is then a lower bound, and says so.
+at a time; where the memory does not suffice for both, one after the other, and of the reference the most
+probable tokens of every position are remembered: the divergence is then a lower bound, and says so.
 """
 
 import sys
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
+
+from pydantic import Field
 
 from understudy import memory
-from understudy.errors import ExportError
+from understudy.engines.answer_cache import Conversation
 from understudy.interfaces import Candidate, Compared, Progress, RowCompared
-from understudy.records import ChatExample, Pair
-from understudy.worker import call
+from understudy.records import ChatExample, Pair, Record
+from understudy.worker import call_typed
 
 WORKER = "understudy.engines.comparison_worker"
 RESERVE_BYTES = 1_000_000_000
 """For the libraries, the caches of both models and the pieces of logits."""
+
+
+class Job(Record):
+    """What the worker compares."""
+
+    reference: Candidate
+    candidate: Candidate
+    conversations: list[Conversation]
+    pair_ids: list[str] = Field(description="of the conversations, to name one that cannot be compared")
+    together: bool = Field(description="False: one model in memory at a time")
+    threads: int | None
+
+
+class Result(Record):
+    """What it found."""
+
+    rows: list[RowCompared]
 
 
 def compare(
@@ -36,21 +53,15 @@ def compare(
     """
     room = int(0.9 * memory.free_bytes()) if memory_bytes is None else memory_bytes
     together = needed(reference) + needed(candidate) + RESERVE_BYTES <= room
-    with tempfile.NamedTemporaryFile(prefix="understudy-check-", suffix=".log", delete=False) as file:
-        log = Path(file.name)
-    job = {
-        "reference": _plain(reference),
-        "candidate": _plain(candidate),
-        "conversations": [[message.model_dump() for message in example.messages] for _, example in rows],
-        "ids": [pair.pair_id for pair, _ in rows],
-        "together": together,
-        "threads": threads,
-    }
-    result = call(WORKER, job, log, progress)
-    log.unlink()
-    if "refused" in result:
-        raise ExportError(result["refused"])
-    return Compared([RowCompared(*row) for row in result["rows"]], together)
+    job = Job(
+        reference=reference,
+        candidate=candidate,
+        conversations=[[message.model_dump() for message in example.messages] for _, example in rows],
+        pair_ids=[pair.pair_id for pair, _ in rows],
+        together=together,
+        threads=threads,
+    )
+    return Compared(call_typed(WORKER, job, Result, progress).rows, together)
 
 
 def needed(candidate: Candidate) -> int:
@@ -60,12 +71,3 @@ def needed(candidate: Candidate) -> int:
     folders = [folder for folder in (candidate.model, candidate.adapter) if folder]
     weights = sum(file.stat().st_size for folder in folders for file in folder.glob("*.safetensors"))
     return weights * (1 if sys.platform == "darwin" else 2)
-
-
-def _plain(candidate: Candidate) -> dict[str, str | None]:
-    return {
-        "name": candidate.name,
-        "engine": candidate.engine,
-        "model": str(candidate.model),
-        "adapter": str(candidate.adapter) if candidate.adapter else None,
-    }

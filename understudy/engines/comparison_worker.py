@@ -1,12 +1,14 @@
-"""The process that holds the two models of a check."""
+"""The process that holds the two models of a comparison."""
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, NamedTuple
 
-from understudy.engines import Refused, Row
-from understudy.interfaces import Progress, RowCompared
-from understudy.worker import serve
+from understudy.engines import Row
+from understudy.engines.answer_cache import Conversation
+from understudy.engines.comparison import Job, Result
+from understudy.errors import ExportError
+from understudy.interfaces import Candidate, Progress, RowCompared
+from understudy.worker import serve_typed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -14,14 +16,17 @@ if TYPE_CHECKING:
 PIECE_BYTES = 32 << 20
 """Float32 logits of one model that are looked at together; float64 copies of them take six times as much."""
 
-LIKELIEST = 256
-"""Tokens of each place that are remembered when the models cannot be in memory together."""
+REMEMBERED_TOKENS = 256
+"""Most probable tokens of each position that are remembered when the models cannot be in memory together."""
 
 TOKENS_AT_ONCE = 256
 """Tokens of a piece, where the vocabulary is small."""
 
 
-class Open(NamedTuple):
+LogitsAndIds = tuple["np.ndarray", "np.ndarray"]
+
+
+class LoadedModel(NamedTuple):
     """A model in memory; it goes when this does."""
 
     name: str
@@ -30,85 +35,85 @@ class Open(NamedTuple):
     """(row, tokens at once) > float32 logits [tokens, vocabulary] for its answer."""
 
 
-class Likely(NamedTuple):
-    """What is known of the reference at some places of an answer: log p of all tokens, or of the likeliest."""
+class LogProbs(NamedTuple):
+    """The reference's log p at some positions of an answer: of all tokens, or of the most probable ones."""
 
     log_p: "np.ndarray"
-    """[places, tokens known]"""
+    """[positions, tokens known]"""
     ids: "np.ndarray | None"
-    """[places, tokens known]; None when all are."""
+    """[positions, tokens known]; None when all are."""
     chosen: "np.ndarray"
     """log p of the answer's own tokens."""
     top: "np.ndarray"
 
 
-def run(job: dict[str, Any], progress: Progress) -> dict[str, Any]:
-    """(tokens, nats of the reference, nats, divergence, same likeliest tokens) per row, or why it is refused."""
-    reference, candidate = job["reference"], job["candidate"]
+def run(job: Job, progress: Progress) -> Result:
+    """One RowCompared per conversation. Raises ExportError that names the candidate."""
     try:
-        rows = _rows(reference, job["conversations"])
-        _check(rows, _rows(candidate, job["conversations"]), reference["name"], candidate["name"], job["ids"])
-        found = (_together if job["together"] else _one_after_the_other)(job, rows, progress)
-    except Refused as reason:
-        return {"refused": f"{candidate['name']}: {reason}"}
-    return {"rows": found}
+        rows = _tokens(job.reference, job.conversations)
+        _require_same(rows, _tokens(job.candidate, job.conversations), job)
+        return Result(rows=(_together if job.together else _one_after_the_other)(job, rows, progress))
+    except ExportError as error:
+        raise ExportError(f"{job.candidate.name}: {error}") from None
 
 
-def _together(job: dict[str, Any], rows: list[Row], progress: Progress) -> list[RowCompared]:
-    longest, found = max(len(p) + len(a) for p, a in rows), []
-    first, second = (_opened(job[side], longest, job["threads"]) for side in ("reference", "candidate"))
-    size = _at_once(first)
-    for place, row in enumerate(rows):
-        likely = (_likely(logits, ids, None) for logits, ids in _with_ids(first, row, size))
-        found.append(_row(likely, _with_ids(second, row, size), len(row[1])))
-        progress(place + 1, len(rows), f"{first.name} > {second.name}")
-    return found
+def _together(job: Job, rows: list[Row], progress: Progress) -> list[RowCompared]:
+    reference, candidate = (_load(side, rows, job.threads) for side in (job.reference, job.candidate))
+    size, compared = _at_once(reference), []
+    for row in rows:
+        known = (_log_probs(logits, ids, None) for logits, ids in _with_ids(reference, row, size))
+        compared.append(_row(known, _with_ids(candidate, row, size), len(row[1])))
+        progress(len(compared), len(rows), f"{reference.name} > {candidate.name}")
+    return compared
 
 
-def _one_after_the_other(job: dict[str, Any], rows: list[Row], progress: Progress) -> list[RowCompared]:
-    longest, remembered, found = max(len(p) + len(a) for p, a in rows), [], []
-    first = _opened(job["reference"], longest, job["threads"])
-    size = _at_once(first)
-    for place, row in enumerate(rows):
-        remembered.append([_likely(logits, ids, LIKELIEST) for logits, ids in _with_ids(first, row, size)])
-        progress(place + 1, 2 * len(rows), first.name)
-    del first  # frees the reference's weights before the candidate's are read
-    second = _opened(job["candidate"], longest, job["threads"])
-    for place, row in enumerate(rows):
-        found.append(_row(iter(remembered[place]), _with_ids(second, row, size), len(row[1])))
-        progress(len(rows) + place + 1, 2 * len(rows), second.name)
-    return found
+def _one_after_the_other(job: Job, rows: list[Row], progress: Progress) -> list[RowCompared]:
+    reference = _load(job.reference, rows, job.threads)
+    size, remembered, compared = _at_once(reference), [], []
+    for row in rows:
+        remembered.append(
+            [_log_probs(logits, ids, REMEMBERED_TOKENS) for logits, ids in _with_ids(reference, row, size)]
+        )
+        progress(len(remembered), 2 * len(rows), reference.name)
+    del reference  # frees the reference's weights before the candidate's are read
+    candidate = _load(job.candidate, rows, job.threads)
+    for row, known in zip(rows, remembered, strict=True):
+        compared.append(_row(known, _with_ids(candidate, row, size), len(row[1])))
+        progress(len(rows) + len(compared), 2 * len(rows), candidate.name)
+    return compared
 
 
-def _row(reference: Iterator[Likely], pieces: Iterator[tuple["np.ndarray", "np.ndarray"]], tokens: int) -> RowCompared:
+def _row(reference: Iterable[LogProbs], pieces: Iterable[LogitsAndIds], tokens: int) -> RowCompared:
     import numpy as np
 
     sums = np.zeros(4)
-    for logits, ids in pieces:
-        likely, own = next(reference), _likely(logits, ids, None)
-        same = (likely.top == own.top).sum()
-        sums += (-likely.chosen.sum(), -own.chosen.sum(), divergence(likely, own.log_p).sum(), same)
+    for known, (logits, ids) in zip(reference, pieces, strict=True):
+        own = _log_probs(logits, ids, None)
+        same = (known.top == own.top).sum()
+        sums += (-known.chosen.sum(), -own.chosen.sum(), divergence(known, own.log_p).sum(), same)
     reference_nll, nll, kl, top1_agreement = sums.tolist()
     return RowCompared(tokens, reference_nll, nll, kl, int(top1_agreement))
 
 
-def divergence(likely: Likely, log_q: "np.ndarray") -> "np.ndarray":
-    """KL(p || q) at each place; with the likeliest tokens only, all others count as one: a lower bound."""
+def divergence(known: LogProbs, log_q: "np.ndarray") -> "np.ndarray":
+    """KL(p || q) at each position; where only some tokens of p are known, all others count as one: a lower bound."""
     import numpy as np
 
-    if likely.ids is None:
-        if likely.log_p.shape != log_q.shape:
-            raise Refused(
-                f"{log_q.shape[1]:,} logits per token and its reference {likely.log_p.shape[1]:,}: another vocabulary"
+    p: np.ndarray = np.exp(known.log_p)
+    if known.ids is None:
+        if p.shape != log_q.shape:
+            raise ExportError(
+                f"{log_q.shape[1]:,} logits per token and its reference {p.shape[1]:,}: another vocabulary"
             )
-        return (np.exp(likely.log_p) * (likely.log_p - log_q)).sum(axis=1)
-    known = np.take_along_axis(log_q, likely.ids, axis=1)
-    rest_p = np.clip(1 - np.exp(likely.log_p).sum(axis=1), 1e-12, 1)
-    rest_q = np.clip(1 - np.exp(known).sum(axis=1), 1e-12, 1)
-    return (np.exp(likely.log_p) * (likely.log_p - known)).sum(axis=1) + rest_p * np.log(rest_p / rest_q)
+        kl: np.ndarray = (p * (known.log_p - log_q)).sum(axis=1)
+        return kl
+    log_q = np.take_along_axis(log_q, known.ids, axis=1)
+    rest_p, rest_q = (np.clip(1 - total.sum(axis=1), 1e-12, 1) for total in (p, np.exp(log_q)))
+    bound: np.ndarray = (p * (known.log_p - log_q)).sum(axis=1) + rest_p * np.log(rest_p / rest_q)
+    return bound
 
 
-def _likely(logits: "np.ndarray", ids: "np.ndarray", most: int | None) -> Likely:
+def _log_probs(logits: "np.ndarray", ids: "np.ndarray", most: int | None) -> LogProbs:
     import numpy as np
 
     log_p = logits.astype(np.float64)
@@ -116,67 +121,68 @@ def _likely(logits: "np.ndarray", ids: "np.ndarray", most: int | None) -> Likely
     log_p -= np.log(np.exp(log_p).sum(axis=1, keepdims=True))
     chosen, top = log_p[np.arange(len(ids)), ids], log_p.argmax(axis=1)
     if most is None or most >= log_p.shape[1]:
-        return Likely(log_p, None, chosen, top)
-    likeliest = np.argpartition(log_p, -most, axis=1)[:, -most:]
-    return Likely(np.take_along_axis(log_p, likeliest, axis=1), likeliest, chosen, top)
+        return LogProbs(log_p, None, chosen, top)
+    highest = np.argpartition(log_p, -most, axis=1)[:, -most:]
+    return LogProbs(np.take_along_axis(log_p, highest, axis=1), highest, chosen, top)
 
 
-def _with_ids(model: Open, row: Row, size: int) -> Iterator[tuple["np.ndarray", "np.ndarray"]]:
-    """Logits and the answer's tokens they foretell. Both models of a check are cut at the same places."""
+def _with_ids(model: LoadedModel, row: Row, size: int) -> Iterator[LogitsAndIds]:
+    """Logits and the answer's tokens they predict. Both models of a comparison are cut at the same positions."""
     import numpy as np
 
     done = 0
     for logits in model.pieces(row, size):
         if not np.isfinite(logits).all():
-            raise Refused(f"the logits of {model.name} are no numbers at answer token {done + 1}: damaged weights")
+            raise ExportError(f"the logits of {model.name} are not finite at answer token {done + 1}: damaged weights")
         yield logits, np.asarray(row[1][done : done + len(logits)])
         done += len(logits)
 
 
-def _at_once(model: Open) -> int:
+def _at_once(model: LoadedModel) -> int:
     return max(1, min(TOKENS_AT_ONCE, PIECE_BYTES // (4 * model.vocabulary)))
 
 
-def _rows(side: dict[str, Any], conversations: list[list[dict[str, str]]]) -> list[Row]:
+def _tokens(side: Candidate, conversations: list[Conversation]) -> list[Row]:
     """The tokens a side makes of the conversations; its weights are not read."""
-    if side["engine"] == "llama_cpp":
+    if side.engine == "llama_cpp":
         from understudy.engines import llama_cpp_worker
 
-        return llama_cpp_worker.tokens(Path(side["model"]), conversations, [])[0]
+        return llama_cpp_worker.tokens(side.model, conversations, [])[0]
     from mlx_lm.utils import load_tokenizer
 
     from understudy.engines import mlx_worker
 
-    tokenizer = load_tokenizer(Path(side["model"]))
+    tokenizer = load_tokenizer(side.model)
     return [mlx_worker.tokens(tokenizer, messages) for messages in conversations]
 
 
-def _opened(side: dict[str, Any], longest: int, threads: int | None) -> Open:
-    """The model of a side, its weights read."""
-    if side["engine"] == "llama_cpp":
-        from understudy.engines import llama_cpp_worker
+def _load(side: Candidate, rows: list[Row], threads: int | None) -> LoadedModel:
+    """The model of a side, its weights read, with room for the longest row."""
+    if side.engine == "llama_cpp":
+        from understudy.engines import llama_cpp_worker as llama
 
-        file = Path(side["model"])
-        threads = threads or llama_cpp_worker.usual_threads(file)
-        model = llama_cpp_worker.load(file, threads, n_ctx=longest, n_batch=llama_cpp_worker.TOKENS_AT_ONCE)
-        return Open(side["name"], model.n_vocab(), lambda row, size: llama_cpp_worker.pieces(model, row, size))
+        longest = max(len(prompt) + len(answer) for prompt, answer in rows)
+        threads = threads or llama.usual_threads(side.model)
+        model = llama.load(side.model, threads, n_ctx=longest, n_batch=llama.TOKENS_AT_ONCE)
+        return LoadedModel(side.name, model.n_vocab(), lambda row, size: llama.pieces(model, row, size))
     from understudy.engines import mlx_scoring, mlx_worker
 
-    loaded = mlx_worker.load(side["model"], side["adapter"])
-    return Open(side["name"], loaded.vocabulary, lambda row, size: mlx_scoring.pieces(loaded.model, row, size))
+    loaded = mlx_worker.load(side.model, side.adapter)
+    return LoadedModel(side.name, loaded.vocabulary, lambda row, size: mlx_scoring.pieces(loaded.model, row, size))
 
 
-def _check(expected: list[Row], rows: list[Row], reference: str, name: str, ids: list[str]) -> None:
-    """Raise Refused unless both sides read the same tokens."""
-    for pair_id, one, other in zip(ids, expected, rows, strict=True):
+def _require_same(expected: list[Row], rows: list[Row], job: Job) -> None:
+    """Raise ExportError unless both sides read the same tokens."""
+    for pair_id, one, other in zip(job.pair_ids, expected, rows, strict=True):
         if one != other:
             left, right = one[0] + one[1], other[0] + other[1]
             place = next((p for p, (a, b) in enumerate(zip(left, right)) if a != b), min(len(left), len(right)))
-            raise Refused(
-                f"reads other tokens than {reference}: pair {pair_id} has {len(right)} instead of {len(left)}, the "
-                f"first difference at token {place}; the chat template or tokenizer of the file is not that of training"
+            raise ExportError(
+                f"reads other tokens than {job.reference.name}: pair {pair_id} has {len(right)} instead of "
+                f"{len(left)}, the first difference at token {place}; the chat template or tokenizer of the file is "
+                "not that of training"
             )
 
 
 if __name__ == "__main__":
-    serve(run)
+    serve_typed(Job, run)

@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from understudy.engines import WorkerEngine
+from understudy.engines import Job, WorkerEngine
 from understudy.errors import ConfigError
 from understudy.interfaces import Progress
 from understudy.records import Divergence, Message
@@ -17,14 +16,14 @@ class LlamaCppEngine(WorkerEngine):
 
     VERSION = 2
     worker = "understudy.engines.llama_cpp_worker"
-    INDIFFERENT = {"threads", "kept"}
+    INDIFFERENT = {"threads", "answer_cache"}
 
     class Options(BaseModel):
-        """How it uses the machine, and where answers are kept."""
+        """How it uses the machine, and where answers are cached."""
 
         model_config = ConfigDict(extra="forbid")
         threads: int | None = Field(default=None, ge=1, description="processor threads; None takes all cores")
-        kept: Path | None = Field(default=None, description="file of this model's answers, read and added to")
+        answer_cache: Path | None = Field(default=None, description="file of this model's answers, read and added to")
 
     def __init__(self, options: Options) -> None:
         self.options = options
@@ -32,17 +31,17 @@ class LlamaCppEngine(WorkerEngine):
     def divergence(
         self, model: Path, adapter: Path, conversations: Sequence[Sequence[Message]], progress: Progress
     ) -> list[Divergence]:
-        """Not here: a merged file has no adapter to switch off. Raises ConfigError."""
+        """Impossible here: a merged file has no adapter to switch off. Raises ConfigError."""
         raise ConfigError([f"{model.name}: tuned and base are one file in GGUF; measure divergence with engine mlx"])
 
-    def job(self, model: Path, adapter: Path | None, max_tokens: int) -> dict[str, Any]:
+    def job(self, model: Path, adapter: Path | None, max_tokens: int) -> Job:
         """The job of its worker; a merged file takes no adapter. Raises ConfigError."""
         if adapter is not None:
             raise ConfigError([f"llama_cpp runs merged GGUF files, got the adapter {adapter} as well: fuse it first"])
-        return {
-            "model": str(model),
-            "max_tokens": max_tokens,
-            "threads": self.options.threads,
-            "kept": str(self.options.kept) if self.options.kept else None,
-            "settings": ["llama_cpp", self.VERSION, max_tokens],
-        }
+        return Job(
+            model=model,
+            max_tokens=max_tokens,
+            threads=self.options.threads,
+            answer_cache=self.options.answer_cache,
+            cache_key=["llama_cpp", self.VERSION, max_tokens],
+        )

@@ -4,14 +4,17 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from understudy.engines import Refused, Row, ask_prompt, kept, tokenise
+from understudy.engines import Job, Render, Result, Row, tokenize, tokenize_prompt
+from understudy.engines.answer_cache import AnswerCache, Conversation
+from understudy.errors import ExportError
 from understudy.interfaces import Progress
+from understudy.records import Completion
 from understudy.text.thinking import TEMPLATE_ARGUMENTS
-from understudy.worker import serve
+from understudy.worker import serve_typed
 
 if TYPE_CHECKING:
     import llama_cpp
@@ -26,28 +29,24 @@ LOGIT_BYTES = 64 << 20
 """Memory that the logits of one call may take."""
 
 
-def run(job: dict[str, Any], progress: Progress) -> dict[str, Any]:
-    """Scores of the conversations and answers to those asked, or why the file is refused."""
-    path, asked = Path(job["model"]), job.get("asked", [])
+def run(job: Job, progress: Progress) -> Result:
+    """Scores of the conversations and completions of the prompts. Raises ExportError that names the file."""
     started_with = peak_memory()
-    try:
-        rows, prompts = tokens(path, job.get("conversations", []), asked)
-        longest = max([len(p) + len(a) for p, a in rows] + [len(p) + job["max_tokens"] for p in prompts])
-        model = load(path, job["threads"] or usual_threads(path), n_ctx=longest, n_batch=TOKENS_AT_ONCE)
-    except Refused as reason:
-        return {"refused": str(reason)}
-    total, memory = len(asked) + len(rows), kept.Kept(job["kept"], job["settings"])
-    told = {memory.key(conversation): prompt for conversation, prompt in zip(asked, prompts, strict=True)}
+    rows, prompts = tokens(job.model, job.conversations, job.prompts)
+    longest = max([len(p) + len(a) for p, a in rows] + [len(p) + job.max_tokens for p in prompts])
+    model = load(job.model, job.threads or usual_threads(job.model), n_ctx=longest, n_batch=TOKENS_AT_ONCE)
+    total, cache = len(prompts) + len(rows), AnswerCache(job.answer_cache, job.cache_key)
+    ids = {cache.key(conversation): prompt for conversation, prompt in zip(job.prompts, prompts, strict=True)}
 
-    def answer(batch: list[kept.Conversation]) -> list[dict[str, Any]]:
-        return [write(model, told[memory.key(one)], job["max_tokens"], started_with) for one in batch]
+    def generate(batch: list[Conversation]) -> list[Completion]:
+        return [write(model, ids[cache.key(one)], job.max_tokens, started_with) for one in batch]
 
-    answers = kept.answers(memory, asked, 1, answer, lambda done: progress(done, total, "answering"))
+    answers = cache.complete(job.prompts, 1, generate, lambda done: progress(done, total, "answering"))
     scores = []
     for row in rows:
         scores.append(nats(model, row))
-        progress(len(asked) + len(scores), total, "scoring")
-    return {"scores": scores, "answers": answers}
+        progress(len(prompts) + len(scores), total, "scoring")
+    return Result(scores=scores, answers=answers)
 
 
 def usual_threads(path: Path) -> int:
@@ -58,16 +57,16 @@ def usual_threads(path: Path) -> int:
 
 
 def load(path: Path, threads: int = 1, **settings: Any) -> "llama_cpp.Llama":
-    """The model in `path`. Raises Refused when llama.cpp does not take the file."""
+    """The model in `path`. Raises ExportError when llama.cpp does not take the file."""
     import llama_cpp
 
     if not path.is_file():
-        raise Refused(f"{path.name}: no such file: {path}")
+        raise ExportError(f"{path.name}: no such file: {path}")
     try:
         return llama_cpp.Llama(str(path), verbose=False, n_threads=threads, n_threads_batch=threads, **settings)
     except ValueError as error:  # the only thing the binding raises: a file it could not open, read or map
         size = f"{path.stat().st_size:,} bytes"
-        raise Refused(
+        raise ExportError(
             f"{path.name}: llama.cpp cannot load it ({error}); it has {size}: cut short? Make it again"
         ) from None
 
@@ -87,7 +86,7 @@ def nats(model: "llama_cpp.Llama", row: Row) -> list[float]:
 
 
 def pieces(model: "llama_cpp.Llama", row: Row, tokens_at_once: int) -> Iterator[Any]:
-    """Float32 logits [tokens, vocabulary] that foretell the row's answer, at most `tokens_at_once` at a time.
+    """Float32 logits [tokens, vocabulary] that predict the row's answer, at most `tokens_at_once` at a time.
 
     A piece is llama.cpp's own memory: it holds until the next one is asked for. Not `Llama.eval`, which
     computes the prompt's logits too and keeps all of them: 0.6 GB for 1,000 tokens of a large vocabulary.
@@ -116,8 +115,8 @@ def at_once(vocabulary: int) -> int:
     return max(1, min(TOKENS_AT_ONCE, LOGIT_BYTES // (4 * vocabulary)))
 
 
-def write(model: "llama_cpp.Llama", prompt: list[int], max_tokens: int, started_with: int = 0) -> dict[str, Any]:
-    """What follows `prompt` greedily, up to an end token or `max_tokens`, as fields of Completion."""
+def write(model: "llama_cpp.Llama", prompt: list[int], max_tokens: int, started_with: int = 0) -> Completion:
+    """What follows `prompt` greedily, up to an end token or `max_tokens`."""
     model.reset()  # a prefix left from the question before would make the wait for the first token look short
     began, tokens, stopped, first = time.perf_counter(), [], False, 0.0
     for token in model.generate(prompt, temp=0.0, repeat_penalty=1.0):
@@ -127,16 +126,16 @@ def write(model: "llama_cpp.Llama", prompt: list[int], max_tokens: int, started_
         if stopped or len(tokens) == max_tokens:
             break
     seconds, shown = time.perf_counter() - began, tokens[: len(tokens) - stopped]
-    return {
-        "text": b"".join(piece(model, token) for token in shown).decode("utf-8", errors="replace").strip(),
-        "new_tokens": len(tokens),
-        "stopped": stopped,
-        "seconds": seconds,
-        "first_token_seconds": first,
-        "prompt_tokens": len(prompt),
-        "prompt_seconds": first,
-        "peak_memory_bytes": max(0, peak_memory() - started_with),
-    }
+    return Completion(
+        text=b"".join(piece(model, token) for token in shown).decode("utf-8", errors="replace").strip(),
+        new_tokens=len(tokens),
+        stopped=stopped,
+        seconds=seconds,
+        first_token_seconds=first,
+        prompt_tokens=len(prompt),
+        prompt_seconds=first,
+        peak_memory_bytes=max(0, peak_memory() - started_with),
+    )
 
 
 def peak_memory() -> int:
@@ -179,32 +178,33 @@ def piece(model: "llama_cpp.Llama", token: int) -> bytes:
 
 
 def tokens(
-    path: Path, conversations: list[list[dict[str, str]]], asked: list[list[dict[str, str]]]
+    path: Path, conversations: list[Conversation], prompts: list[Conversation]
 ) -> tuple[list[Row], list[list[int]]]:
     """Tokens of conversations and of prompts by the template and vocabulary in the file; no weights are read."""
     vocabulary = load(path, vocab_only=True)
     render = _template(path, vocabulary)
 
     def encode(text: str) -> list[int]:
-        return vocabulary.tokenize(text.encode(), add_bos=False, special=True)  # the template writes the start token
+        # No start token: the template writes it.
+        return list(vocabulary.tokenize(text.encode(), add_bos=False, special=True))
 
     try:
         return (
-            [tokenise(messages, render, encode, lambda token: is_end(vocabulary, token)) for messages in conversations],
-            [ask_prompt(messages, render, encode) for messages in asked],
+            [tokenize(messages, render, encode, lambda token: is_end(vocabulary, token)) for messages in conversations],
+            [tokenize_prompt(messages, render, encode) for messages in prompts],
         )
     except ValueError as error:
-        raise Refused(f"{path.name}: {error}") from None
+        raise ExportError(f"{path.name}: {error}") from None
     finally:
         vocabulary.close()
 
 
-def _template(path: Path, vocabulary: "llama_cpp.Llama") -> Callable[[list[dict[str, str]], bool], str]:
+def _template(path: Path, vocabulary: "llama_cpp.Llama") -> Render:
     from llama_cpp.llama_chat_format import Jinja2ChatFormatter
 
     template = vocabulary.metadata.get("tokenizer.chat_template")
     if template is None:
-        raise Refused(f"{path.name}: holds no chat template, so programs would prompt it unlike it was trained")
+        raise ExportError(f"{path.name}: holds no chat template, so programs would prompt it unlike it was trained")
     eos, bos = (piece(vocabulary, token).decode() for token in (vocabulary.token_eos(), vocabulary.token_bos()))
     formatters = {
         prompt: Jinja2ChatFormatter(template, eos, bos, add_generation_prompt=prompt) for prompt in (True, False)
@@ -213,4 +213,4 @@ def _template(path: Path, vocabulary: "llama_cpp.Llama") -> Callable[[list[dict[
 
 
 if __name__ == "__main__":
-    serve(run)
+    serve_typed(Job, run)

@@ -1,11 +1,10 @@
 """A Hugging Face folder, with or without a LoRA adapter, run by mlx-lm."""
 
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from understudy.engines import WorkerEngine
+from understudy.engines import Job, WorkerEngine
 
 
 class MlxEngine(WorkerEngine):
@@ -13,25 +12,25 @@ class MlxEngine(WorkerEngine):
 
     VERSION = 2
     worker = "understudy.engines.mlx_worker"
-    INDIFFERENT = {"batch_rows", "kept"}
+    INDIFFERENT = {"batch_rows", "answer_cache"}
 
     class Options(BaseModel):
-        """How much is computed at once, and where answers are kept."""
+        """How much is computed at once, and where answers are cached."""
 
         model_config = ConfigDict(extra="forbid")
-        batch_rows: int = Field(default=16, ge=1, description="rows scored, and answers written, at once at most")
-        kept: Path | None = Field(default=None, description="file of this model's answers, read and added to")
+        batch_rows: int = Field(default=16, ge=1, description="rows scored, and answers generated, at once at most")
+        answer_cache: Path | None = Field(default=None, description="file of this model's answers, read and added to")
 
     def __init__(self, options: Options) -> None:
         self.options = options
 
-    def job(self, model: Path, adapter: Path | None, max_tokens: int) -> dict[str, Any]:
+    def job(self, model: Path, adapter: Path | None, max_tokens: int) -> Job:
         """The job of its worker."""
-        return {
-            "model": str(model),
-            "adapter": str(adapter) if adapter else None,
-            "max_tokens": max_tokens,
-            "batch_rows": self.options.batch_rows,
-            "kept": str(self.options.kept) if self.options.kept else None,
-            "settings": ["mlx", self.VERSION, max_tokens],
-        }
+        return Job(
+            model=model,
+            adapter=adapter,
+            max_tokens=max_tokens,
+            batch_rows=self.options.batch_rows,
+            answer_cache=self.options.answer_cache,
+            cache_key=["mlx", self.VERSION, max_tokens],
+        )

@@ -4,7 +4,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from understudy.engines import Refused, Row
+from understudy.engines import Row
+from understudy.errors import ExportError
+from understudy.records import Divergence
 
 if TYPE_CHECKING:
     import mlx.core
@@ -25,7 +27,7 @@ def score(
         tokens = _padded([rows[place] for place in batch])
         logits = model(tokens[:, :-1]).astype(mx.float32)
         chosen = mx.take_along_axis(logits, tokens[:, 1:, None], axis=-1).squeeze(-1)
-        nats = (mx.logsumexp(logits, axis=-1) - chosen).tolist()
+        nats = _lists(mx.logsumexp(logits, axis=-1) - chosen)
         scores |= {place: _of_answer(row, rows[place]) for place, row in zip(batch, nats, strict=True)}
         finished(len(scores))
     return [scores[place] for place in range(len(rows))]
@@ -33,11 +35,11 @@ def score(
 
 def divergences(
     model: "mlx.nn.Module", rows: list[Row], batch_rows: int, vocabulary: int, finished: Callable[[int], None]
-) -> list[tuple[float, int]]:
-    """(KL(tuned || base) summed over the answer's tokens, tokens) of each row. Raises Refused without LoRA layers."""
+) -> list[Divergence]:
+    """KL(tuned || base) summed over the answer's tokens of each row. Raises ExportError without LoRA layers."""
     import mlx.core as mx
 
-    found: dict[int, tuple[float, int]] = {}
+    found: dict[int, Divergence] = {}
     # Two models' logits at once: rows are taken as if they were twice as wide.
     for batch in batches([2 * (len(prompt) + len(answer)) for prompt, answer in rows], batch_rows, vocabulary):
         tokens = _padded([rows[place] for place in batch])
@@ -45,10 +47,10 @@ def divergences(
         with adapter_off(model):
             base = _log_p(model, tokens)
             mx.eval(base)  # here: mlx computes when asked, and the scale is back soon
-        each = (mx.exp(tuned) * (tuned - base)).sum(axis=-1).tolist()
-        for place, row in zip(batch, each, strict=True):
+        kl = _lists((mx.exp(tuned) * (tuned - base)).sum(axis=-1))
+        for place, row in zip(batch, kl, strict=True):
             nats = _of_answer(row, rows[place])
-            found[place] = (sum(nats), len(nats))
+            found[place] = Divergence(nats=sum(nats), tokens=len(nats))
         finished(len(found))
     return [found[place] for place in range(len(rows))]
 
@@ -58,9 +60,11 @@ def adapter_off(model: "mlx.nn.Module") -> Iterator[None]:
     """The base's own outputs, from the same weights: every LoRA layer's scale is 0 for a while."""
     layers = [layer for _, layer in model.named_modules() if hasattr(layer, "lora_b")]
     if not layers:
-        raise Refused("the model has no LoRA layers, so there is nothing to compare it with; hand over an adapter")
+        raise ExportError("the model has no LoRA layers, so there is nothing to compare it with; pass an adapter")
     if any(hasattr(layer, "m") for layer in layers):
-        raise Refused("the adapter is DoRA, whose magnitudes stay when its scale is 0; only LoRA can be switched off")
+        raise ExportError(
+            "the adapter is DoRA, whose magnitudes stay when its scale is 0; only LoRA can be switched off"
+        )
     scales = [layer.scale for layer in layers]
     try:
         for layer in layers:
@@ -84,7 +88,7 @@ def batches(lengths: list[int], batch_rows: int, vocabulary: int) -> list[list[i
 
 
 def pieces(model: "mlx.nn.Module", row: Row, tokens_at_once: int) -> Iterator[Any]:
-    """Float32 numpy logits [tokens, vocabulary] that foretell the row's answer, at most `tokens_at_once` at a time."""
+    """Float32 numpy logits [tokens, vocabulary] that predict the row's answer, at most `tokens_at_once` at a time."""
     import mlx.core as mx
     import numpy as np
     from mlx_lm.models.cache import make_prompt_cache
@@ -106,6 +110,10 @@ def _padded(rows: list[Row]) -> "mlx.core.array":
 
     width = max(len(prompt) + len(answer) for prompt, answer in rows)
     return mx.array([prompt + answer + [0] * (width - len(prompt) - len(answer)) for prompt, answer in rows])
+
+
+def _lists(values: "mlx.core.array") -> list[list[float]]:
+    return [[float(value) for value in row] for row in values.tolist()]
 
 
 def _of_answer(values: list[float], row: Row) -> list[float]:

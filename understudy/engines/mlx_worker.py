@@ -2,19 +2,22 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from understudy.engines import Refused, Row, ask_prompt, kept, mlx_writing, tokenise
+from understudy.engines import Job, Render, Result, Row, mlx_scoring, mlx_writing, tokenize, tokenize_prompt
+from understudy.engines.answer_cache import AnswerCache, Conversation
+from understudy.errors import ExportError
 from understudy.interfaces import Progress
+from understudy.records import Completion
 from understudy.text.thinking import TEMPLATE_ARGUMENTS
-from understudy.worker import serve
+from understudy.worker import serve_typed
 
 if TYPE_CHECKING:
     import mlx.nn
     from mlx_lm.tokenizer_utils import TokenizerWrapper
 
 
-class Loaded(NamedTuple):
+class LoadedModel(NamedTuple):
     """A model ready to run, its tokenizer, and how many logits it gives per token."""
 
     model: "mlx.nn.Module"
@@ -22,91 +25,65 @@ class Loaded(NamedTuple):
     vocabulary: int
 
 
-def run(job: dict[str, Any], progress: Progress) -> dict[str, Any]:
-    """Scores of the conversations and answers to those asked, or why the model is refused."""
+def run(job: Job, progress: Progress) -> Result:
+    """What the job asks for. Raises ExportError that names the model."""
     try:
-        loaded = load(job["model"], job["adapter"])
-        rows = [tokens(loaded.tokenizer, messages) for messages in job.get("conversations", [])]
-        if job["action"] == "divergence":
-            return {"divergences": _divergences(loaded, rows, job, progress)}
-        total = len(rows) + len(job.get("asked", []))
-        answers = _answers(loaded, job, lambda done: progress(done, total, "answering")) if "asked" in job else []
-        finished = total - len(rows)
-        return {"scores": _scores(loaded, rows, job, lambda done: progress(finished + done, total, "scoring"))} | {
-            "answers": answers
-        }
-    except Refused as reason:
-        return {"refused": f"{job['model']}: {reason}"}
+        loaded = load(job.model, job.adapter)
+        rows = [tokens(loaded.tokenizer, messages) for messages in job.conversations]
+        how, total = (loaded.model, rows, job.batch_rows, loaded.vocabulary), len(rows) + len(job.prompts)
+        if job.divergence:
+            return Result(divergences=mlx_scoring.divergences(*how, lambda n: progress(n, total, "divergence")))
+        answers = _complete(loaded, job, lambda n: progress(n, total, "answering"))
+        return Result(
+            scores=mlx_scoring.score(*how, lambda n: progress(len(answers) + n, total, "scoring")), answers=answers
+        )
+    except ExportError as error:
+        raise ExportError(f"{job.model}: {error}") from None
 
 
-def load(path: str, adapter: str | None) -> Loaded:
+def load(path: Path, adapter: Path | None) -> LoadedModel:
     """The model in folder `path`, in float32 on a CPU: bfloat16 gains nothing there and costs precision."""
     import mlx.core as mx
     import mlx_lm
 
-    if not (Path(path) / "config.json").is_file():
-        raise Refused("no model there: the folder has no config.json")
+    if not (path / "config.json").is_file():
+        raise ExportError("no model there: the folder has no config.json")
     mx.random.seed(0)  # greedy decoding draws nothing; the seed is for models that would
-    model, tokenizer, config = mlx_lm.load(path, adapter_path=adapter, return_config=True)
+    adapter_path = str(adapter) if adapter else None
+    model, tokenizer, config = mlx_lm.load(str(path), adapter_path=adapter_path, return_config=True)
     if mx.default_device() == mx.Device(mx.cpu):
         model.set_dtype(mx.float32)
     model.eval()
     vocabulary = config.get("vocab_size") or config.get("text_config", {}).get("vocab_size") or len(tokenizer.vocab)
-    return Loaded(model, tokenizer, int(vocabulary))
+    return LoadedModel(model, tokenizer, int(vocabulary))
 
 
-def tokens(tokenizer: "TokenizerWrapper", messages: list[dict[str, str]]) -> Row:
+def tokens(tokenizer: "TokenizerWrapper", messages: Conversation) -> Row:
     """Prompt and answer of a conversation that ends with an answer, by the folder's own template."""
     try:
-        return tokenise(messages, *_template(tokenizer), lambda token: token in tokenizer.eos_token_ids)
+        return tokenize(messages, *_template(tokenizer), lambda token: token in tokenizer.eos_token_ids)
     except ValueError as error:
-        raise Refused(str(error)) from None
+        raise ExportError(str(error)) from None
 
 
-def prompt(tokenizer: "TokenizerWrapper", messages: list[dict[str, str]]) -> list[int]:
-    """The tokens of a conversation that waits for an answer."""
-    try:
-        return ask_prompt(messages, *_template(tokenizer))
-    except ValueError as error:
-        raise Refused(str(error)) from None
+def _template(tokenizer: "TokenizerWrapper") -> tuple[Render, Callable[[str], list[int]]]:
+    def render(messages: Conversation, prompt: bool) -> str:
+        options = {"tokenize": False, "add_generation_prompt": prompt, **TEMPLATE_ARGUMENTS}
+        return str(tokenizer.apply_chat_template(messages, **options))
+
+    return render, lambda text: list(tokenizer.encode(text, add_special_tokens=False))
 
 
-def _template(
-    tokenizer: "TokenizerWrapper",
-) -> tuple[Callable[[list[dict[str, str]], bool], str], Callable[[str], list[int]]]:
-    def render(turns: list[dict[str, str]], prompt: bool) -> str:
-        how = {"tokenize": False, "add_generation_prompt": prompt, **TEMPLATE_ARGUMENTS}
-        return str(tokenizer.apply_chat_template(turns, **how))
+def _complete(loaded: LoadedModel, job: Job, finished: Callable[[int], None]) -> list[Completion]:
+    def generate(batch: list[Conversation]) -> list[Completion]:
+        try:
+            prompts = [tokenize_prompt(messages, *_template(loaded.tokenizer)) for messages in batch]
+        except ValueError as error:
+            raise ExportError(str(error)) from None
+        return mlx_writing.write(loaded.model, loaded.tokenizer, prompts, job.max_tokens)
 
-    def encode(text: str) -> list[int]:
-        return list(tokenizer.encode(text, add_special_tokens=False))
-
-    return render, encode
-
-
-def _answers(loaded: Loaded, job: dict[str, Any], finished: Callable[[int], None]) -> list[dict[str, Any]]:
-    def write(batch: list[kept.Conversation]) -> list[dict[str, Any]]:
-        prompts = [prompt(loaded.tokenizer, messages) for messages in batch]
-        return mlx_writing.write(loaded.model, loaded.tokenizer, prompts, job["max_tokens"])
-
-    memory = kept.Kept(job["kept"], job["settings"])
-    return kept.answers(memory, job["asked"], job["batch_rows"], write, finished)
-
-
-def _scores(loaded: Loaded, rows: list[Row], job: dict[str, Any], finished: Callable[[int], None]) -> list[list[float]]:
-    from understudy.engines import mlx_scoring
-
-    return mlx_scoring.score(loaded.model, rows, job["batch_rows"], loaded.vocabulary, finished)
-
-
-def _divergences(loaded: Loaded, rows: list[Row], job: dict[str, Any], progress: Progress) -> list[tuple[float, int]]:
-    from understudy.engines import mlx_scoring
-
-    def finished(done: int) -> None:
-        progress(done, len(rows), "divergence")
-
-    return mlx_scoring.divergences(loaded.model, rows, job["batch_rows"], loaded.vocabulary, finished)
+    return AnswerCache(job.answer_cache, job.cache_key).complete(job.prompts, job.batch_rows, generate, finished)
 
 
 if __name__ == "__main__":
-    serve(run)
+    serve_typed(Job, run)

@@ -1,7 +1,9 @@
-"""Greedy answers in mlx, a batch at a time."""
+"""Greedy completions in mlx, a batch at a time."""
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from understudy.records import Completion
 
 if TYPE_CHECKING:
     import mlx.nn
@@ -10,8 +12,8 @@ if TYPE_CHECKING:
 
 def write(
     model: "mlx.nn.Module", tokenizer: "TokenizerWrapper", prompts: list[list[int]], max_tokens: int
-) -> list[dict[str, Any]]:
-    """What follows each prompt, up to an end token or `max_tokens`, as fields of Completion.
+) -> list[Completion]:
+    """What follows each prompt, up to an end token or `max_tokens`.
 
     mlx-lm's batches are greedy by default. The batch's time is shared out by tokens.
     """
@@ -22,19 +24,19 @@ def write(
     began = time.perf_counter()
     written, first = _batch(model, tokenizer, prompts, max_tokens, began)
     rest = time.perf_counter() - began - first
-    read, made = sum(map(len, prompts)), sum(len(tokens) for tokens, _ in written)
+    prompt_tokens, new_tokens = sum(map(len, prompts)), sum(len(tokens) for tokens, _ in written)
     peak = mx.get_peak_memory()
     return [
-        {
-            "text": _text(tokenizer, tokens[: len(tokens) - stopped]),
-            "new_tokens": len(tokens),
-            "stopped": stopped,
-            "seconds": first * len(prompt) / read + rest * len(tokens) / made,
-            "first_token_seconds": first,
-            "prompt_tokens": len(prompt),
-            "prompt_seconds": first * len(prompt) / read,
-            "peak_memory_bytes": peak,
-        }
+        Completion(
+            text=_text(tokenizer, tokens[: len(tokens) - stopped]),
+            new_tokens=len(tokens),
+            stopped=stopped,
+            seconds=first * len(prompt) / prompt_tokens + rest * len(tokens) / new_tokens,
+            first_token_seconds=first,
+            prompt_tokens=len(prompt),
+            prompt_seconds=first * len(prompt) / prompt_tokens,
+            peak_memory_bytes=peak,
+        )
         for prompt, (tokens, stopped) in zip(prompts, written, strict=True)
     ]
 

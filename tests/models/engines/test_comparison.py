@@ -29,9 +29,9 @@ def f16(tiny_gguf: Path) -> Candidate:
 
 
 @pytest.fixture(scope="module")
-def strayed(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Candidate:
+def noisy(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Candidate:
     """The tiny model with some noise in one matrix."""
-    return _changed(tiny_folder, tmp_path_factory.mktemp("strayed") / "model", noise=0.02)
+    return _changed(tiny_folder, tmp_path_factory.mktemp("noisy") / "model", noise=0.02)
 
 
 def _changed(folder: Path, out: Path, noise: float) -> Candidate:
@@ -42,7 +42,7 @@ def _changed(folder: Path, out: Path, noise: float) -> Candidate:
     name = "lm_head.weight"
     weights[name] = weights[name] + noise * mx.random.normal(weights[name].shape, key=mx.random.key(1))
     mx.save_safetensors(str(out / "model.safetensors"), weights, metadata={"format": "pt"})
-    return Candidate("strayed", "mlx", out)
+    return Candidate("noisy", "mlx", out)
 
 
 def test_a_model_does_not_differ_from_itself(folder: Candidate, f16: Candidate, rows: Rows) -> None:
@@ -70,9 +70,9 @@ def test_the_comparison_finds_the_losses_the_engines_find(folder: Candidate, row
         assert row.tokens == sample.tokens and row.nll == pytest.approx(sample.nll, abs=1e-3)
 
 
-def test_one_after_the_other_is_a_lower_bound_and_says_so(folder: Candidate, strayed: Candidate, rows: Rows) -> None:
-    whole = compare(folder, strayed, rows, quiet)
-    apart = compare(folder, strayed, rows, quiet, memory_bytes=0)
+def test_one_after_the_other_is_a_lower_bound_and_says_so(folder: Candidate, noisy: Candidate, rows: Rows) -> None:
+    whole = compare(folder, noisy, rows, quiet)
+    apart = compare(folder, noisy, rows, quiet, memory_bytes=0)
     assert whole.exact and not apart.exact
     for one, other in zip(whole.rows, apart.rows, strict=True):
         assert 0.5 * one.kl < other.kl <= one.kl + 1e-6 and one.kl > 0
@@ -96,7 +96,7 @@ def test_another_template_or_tokenizer_is_refused_with_the_place(
 
 def test_damaged_weights_are_refused_by_name(folder: Candidate, tiny_folder: Path, tmp_path: Path, rows: Rows) -> None:
     broken = _changed(tiny_folder, tmp_path / "broken", noise=float("nan"))
-    with pytest.raises(ExportError, match="logits of strayed are no numbers"):
+    with pytest.raises(ExportError, match="logits of noisy are not finite"):
         compare(folder, broken, rows, quiet)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from understudy.engines.kept import Kept
+from understudy.engines.answer_cache import AnswerCache
 from understudy.engines.llama_cpp import LlamaCppEngine
 from understudy.engines.mlx import MlxEngine
 from understudy.errors import ConfigError, ExportError
@@ -71,40 +71,40 @@ def test_system_messages_and_examples_reach_both_engines_alike(tiny_folder: Path
 
 def test_what_was_said_once_is_never_generated_again(tiny_folder: Path, tiny_gguf: Path, tmp_path: Path) -> None:
     for engine, model in ((mlx, tiny_folder), (llama, tiny_gguf)):
-        kept = tmp_path / f"{engine.__name__}.jsonl"
-        first = engine(kept=kept).complete(model, None, TALKS[:2], LIMIT, quiet)
-        longer = engine(kept=kept).complete(model, None, [*TALKS, TALKS[0]], LIMIT, quiet)
+        cache = tmp_path / f"{engine.__name__}.jsonl"
+        first = engine(answer_cache=cache).complete(model, None, TALKS[:2], LIMIT, quiet)
+        longer = engine(answer_cache=cache).complete(model, None, [*TALKS, TALKS[0]], LIMIT, quiet)
         assert longer[:2] == first and longer[3] == first[0], "timings too: they were read"
-        rows = [json.loads(line) for line in kept.read_text().splitlines() if line]
+        rows = [json.loads(line) for line in cache.read_text().splitlines() if line]
         assert len(rows) == len({row["key"] for row in rows}) == 3
-        other_limit = engine(kept=kept).complete(model, None, TALKS[:1], 4, quiet)
+        other_limit = engine(answer_cache=cache).complete(model, None, TALKS[:1], 4, quiet)
         assert other_limit[0].new_tokens <= 4
 
 
 def test_a_kill_loses_at_most_the_batch_in_flight(tiny_gguf: Path, tmp_path: Path) -> None:
-    kept = tmp_path / "kept.jsonl"
+    cache = tmp_path / "cache.jsonl"
 
     def stop_after_one(done: int, total: int, note: str = "") -> None:
         if done:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        llama(kept=kept).complete(tiny_gguf, None, TALKS, LIMIT, stop_after_one)
-    before = Kept(str(kept), ["llama_cpp", LlamaCppEngine.VERSION, LIMIT]).known
+        llama(answer_cache=cache).complete(tiny_gguf, None, TALKS, LIMIT, stop_after_one)
+    before = AnswerCache(cache, ["llama_cpp", LlamaCppEngine.VERSION, LIMIT]).known
     assert before
-    with kept.open("a") as file:
+    with cache.open("a") as file:
         file.write('{"key": "cut sho')
-    again = llama(kept=kept).complete(tiny_gguf, None, TALKS, LIMIT, quiet)
-    assert len(again) == 3 and all(answer in [c.model_dump() for c in again] for answer in before.values())
-    after = Kept(str(kept), ["llama_cpp", LlamaCppEngine.VERSION, LIMIT]).known
+    again = llama(answer_cache=cache).complete(tiny_gguf, None, TALKS, LIMIT, quiet)
+    assert len(again) == 3 and all(answer in again for answer in before.values())
+    after = AnswerCache(cache, ["llama_cpp", LlamaCppEngine.VERSION, LIMIT]).known
     assert after.keys() >= before.keys() and len(after) == 3  # a quick worker may have been done before it was ended
 
 
 def test_the_answers_of_a_scored_run_are_kept_too(tiny_gguf: Path, tmp_path: Path, rows: Rows) -> None:
-    kept = tmp_path / "kept.jsonl"
-    [sample, *_] = llama(kept=kept).run(tiny_gguf, None, rows, 1, LIMIT, quiet)
+    cache = tmp_path / "cache.jsonl"
+    [sample, *_] = llama(answer_cache=cache).run(tiny_gguf, None, rows, 1, LIMIT, quiet)
     asked = [list(rows[0][1].messages[:-1])]
-    [completion] = llama(kept=kept).complete(tiny_gguf, None, asked, LIMIT, quiet)
+    [completion] = llama(answer_cache=cache).complete(tiny_gguf, None, asked, LIMIT, quiet)
     assert (sample.text, sample.seconds) == (completion.text, completion.seconds)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from understudy.engines import tokenise
+from understudy.engines import tokenize
 from understudy.engines.llama_cpp import LlamaCppEngine
 from understudy.engines.mlx import MlxEngine
 from understudy.errors import ConfigError, ExportError
@@ -131,13 +131,13 @@ def test_a_merge_across_the_border_leaves_the_prompt_as_the_model_sees_it() -> N
         return [ord(c) for c in text.replace(">a", "§")]
 
     question, answer = {"role": "user", "content": "q"}, {"role": "assistant", "content": "ab"}
-    prompt, tokens = tokenise([question, answer], render, encode, lambda token: token == ord("!"))
+    prompt, tokens = tokenize([question, answer], render, encode, lambda token: token == ord("!"))
     assert "".join(map(chr, prompt)) == "q>"
     assert "".join(map(chr, tokens)) == "ab!"
     with pytest.raises(ValueError, match="does not end an answer"):
-        tokenise([question, answer], render, encode, lambda token: False)
+        tokenize([question, answer], render, encode, lambda token: False)
     with pytest.raises(ValueError, match="must end with the assistant's answer"):
-        tokenise([question], render, encode, lambda token: False)
+        tokenize([question], render, encode, lambda token: False)
 
 
 def test_scored_batches_hold_every_row_once_and_fit_the_memory() -> None:
