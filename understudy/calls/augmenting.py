@@ -22,7 +22,8 @@ from understudy.calls.prompting import Prompt
 from understudy.calls.replies import parse, standalone_problem
 from understudy.records import Document, Pair, VariantKind, sha256_of
 from understudy.sections import AugmentSettings
-from understudy.text.similarity import FUNCTION_WORDS, stem
+from understudy.text.language import FUNCTION_WORDS
+from understudy.text.similarity import stem
 from understudy.text.words import words
 
 log = logging.getLogger("understudy.teacher")

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from understudy.gates.language import guess
 from understudy.gates.quantities import numbers, quantities
 from understudy.gates.reading import digest, member, reading
 from understudy.records import Pair
-from understudy.text.similarity import FUNCTION_WORDS, stem
+from understudy.text.language import FUNCTION_WORDS, language
+from understudy.text.similarity import stem
 
 if TYPE_CHECKING:
     import numpy
 
-_FIRST_CHARACTERS, _FIRST_WORDS = 20_000, 3_500  # enough of a talk to tell its language
+_FIRST_CHARACTERS = 20_000  # enough of a talk to tell its language
 _DIGIT = re.compile(r"\d")
 
 
@@ -35,7 +35,7 @@ class GroundingGate:
             description="refuse a number with a unit that the talk never says, in digits or words; English only",
         )
 
-    VERSION = 1
+    VERSION = 2
     needs_talks = True
     text_of: Callable[[str], str] = staticmethod(lambda document_id: "")
 
@@ -86,9 +86,9 @@ class GroundingGate:
     def _read(self, pair: Pair) -> None:
         self._document_id, self._text = pair.document_id, self.text_of(pair.document_id)
         talk = reading(self._text, pair)
-        language = guess(self._text[:_FIRST_CHARACTERS], talk.words[:_FIRST_WORDS])
-        self._said, self._language = talk.stems, language if language in FUNCTION_WORDS else None
-        self._judges_numbers, self._found = self.options.numbers and language == "en", None
+        code = language(self._text[:_FIRST_CHARACTERS])
+        self._said, self._language = talk.stems, code if code in FUNCTION_WORDS else None
+        self._judges_numbers, self._found = self.options.numbers and code == "en", None
 
     def _numbers(self) -> set[float]:
         """The talk's numbers, read when the first answer needs them."""

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from understudy.interfaces import References
 from understudy.records import Interval, Sample
 from understudy.scoring.statistics import share_difference, wilson
-from understudy.text.stylometry import language, scripts
+from understudy.text.language import language, scripts
 from understudy.text.words import words
 
 KINDS = ("empty", "ran_out", "loops", "token_leak", "too_short", "wrong_script", "wrong_language")
@@ -24,7 +24,7 @@ _LEAK = re.compile(
 class DegenerationMetric:
     """Shares of the ways an answer breaks, and `broken`: at least one of them."""
 
-    VERSION = 2
+    VERSION = 3
     better: dict[str, Literal["lower", "higher"]] = {"broken": "lower"}
 
     class Options(BaseModel):

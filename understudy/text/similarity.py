@@ -19,43 +19,13 @@ from functools import lru_cache
 from itertools import takewhile
 from typing import NamedTuple
 
+from understudy.text.language import FUNCTION_WORDS
 from understudy.text.words import words
 
 MOST_CANDIDATES = 100  # per pair of words: the latest ones, where a channel asks with hardly any rare word
 TYPO_RATIO = 84
 TYPO_FREQUENCY = 500  # a word that occurs more than once is still a slip of one that occurs so many times as often
 CAPITALS_ARE_NAMES_BELOW = 0.2  # share of capitals inside sentences; German and Title Case have far more
-
-FUNCTION_WORDS: dict[str, frozenset[str]] = {
-    language: frozenset(listed.split())
-    for language, listed in {
-        "en": "a an the and or but if of to in on at by for with from as is are was were be been am do does did has "
-        "have had can could should would will may might must i you we they he she it my your our their his "
-        "her its me us them this that these those there here what which who how why when where than then so "
-        "not no about into over some any each because while also just very much really exactly actually one's",
-        "de": "der die das den dem des ein eine einen einem einer eines und oder aber wenn von zu in im an am auf "
-        "bei für mit aus als ist sind war waren sein bin hat haben kann können soll sollte wird werden muss "
-        "ich du wir sie er es mein dein unser ihr ihre sich dieser diese dieses was welche wer wie warum wann "
-        "wo dann so nicht kein auch nur sehr man wird dass weil durch über nach noch",
-        "fr": "le la les l un une des du de et ou mais si à au aux dans en sur par pour avec sans est sont était "
-        "être a ai ont peut doit je tu nous vous ils elles il elle on mon ton son notre votre leur se ce cet "
-        "cette ces que qui quoi quel quelle comment pourquoi quand où ne pas plus aussi très c'est d'un d'une "
-        "qu'il parce",
-        "es": "el la los las un una unos unas de del y o pero si a al en por para con sin es son era ser está están "
-        "ha han puede debe yo tú nosotros ellos ella mi tu su nuestro se este esta estos estas eso que qué "
-        "quien cómo por qué cuando cuándo donde dónde no más también muy lo le les porque como",
-        "it": "il lo la i gli le un uno una di del della dei delle e o ma se a al alla in nel nella su per con "
-        "senza è sono era essere ha hanno può deve io tu noi loro lui lei mio tuo suo si questo questa questi "
-        "che chi cosa come perché quando dove non più anche molto ci dal dalla",
-        "pt": "o a os as um uma de do da dos das e ou mas se ao à em no na nos nas por para com sem é são era ser "
-        "está tem têm pode deve eu tu nós eles ela você meu seu sua se este esta isso isto que quem como "
-        "porque quando onde não mais também muito pelo pela",
-        "nl": "de het een en of maar als van te in op aan bij voor met uit is zijn was waren ben heeft hebben kan "
-        "kunnen moet zal worden wordt ik jij je wij we zij ze hij mijn jouw ons onze hun zich deze dit die "
-        "dat wat welke wie hoe waarom wanneer waar dan niet geen ook maar zeer er om naar door over nog",
-    }.items()
-}
-"""The words of each language that carry its grammar, by ISO code."""
 
 # Of every language at once: a word taken for a negation by mistake only keeps two questions apart.
 _NEGATIONS = (

@@ -1,5 +1,5 @@
 """
-Whose manner a text has, told by numbers that hardly depend on its topic, and the language it is in.
+Whose manner a text has, by numbers that hardly depend on its topic.
 
 Burrows' Delta compares how often the commonest words come (Burrows, Literary and Linguistic Computing 17, 2002):
 each frequency in standard deviations of a background, then the mean absolute difference. Profiles of 3 to 5
@@ -8,21 +8,17 @@ characters see endings, punctuation and layout as well. Both need some thousand 
 
 import hashlib
 import math
-import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from understudy.records import Phrase
-from understudy.text.similarity import FUNCTION_WORDS
 from understudy.text.words import words
 
 COMMON_WORDS, COMMON_GRAMS = 150, 3_000
 CHUNK_WORDS = 400
 """The spread of a word's frequency is taken over pieces of this size."""
-LETTERS_TO_TELL = 20
-HITS_TO_TELL = 4
 
 Matrix = np.ndarray
 
@@ -105,23 +101,6 @@ def phrases(
         rates = [1000 * side[run] / size for side, size in zip(sides, sizes, strict=True)]
         found.append(Phrase(phrase=run, talks=len(talks[run]), teacher=rates[0], base=rates[1], tuned=rates[2]))
     return found
-
-
-def language(text: str) -> str | None:
-    """The language most of whose function words stand in `text`, by ISO code; None where few do or two are close."""
-    said = words(text)
-    hits = {code: sum(word in listed for word in said) for code, listed in FUNCTION_WORDS.items()}
-    first, second = sorted(hits, key=lambda code: -hits[code])[:2]
-    return first if hits[first] >= max(HITS_TO_TELL, 1.3 * hits[second]) else None
-
-
-def scripts(text: str) -> Mapping[str, float]:
-    """Share of the letters in each script, e.g. {'LATIN': 0.98, 'CYRILLIC': 0.02}; {} with too few letters to tell."""
-    letters = [c for c in text if c.isalpha()]
-    if len(letters) < LETTERS_TO_TELL:
-        return {}
-    found = Counter("LATIN" if c.isascii() else unicodedata.name(c, "UNKNOWN").split()[0] for c in letters)
-    return {script: count / len(letters) for script, count in found.items()}
 
 
 def _frequencies(counts: Matrix) -> Matrix:

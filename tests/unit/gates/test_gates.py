@@ -12,7 +12,7 @@ from understudy.gates.endings import EndingsGate
 from understudy.gates.formatting import FormattingGate
 from understudy.gates.grounding import GroundingGate
 from understudy.gates.instructions import InstructionsGate
-from understudy.gates.language import LanguageGate, guess
+from understudy.gates.language import LanguageGate
 from understudy.gates.length import LengthGate
 from understudy.gates.mentions import MentionsGate
 from understudy.gates.quantities import numbers, quantities
@@ -160,28 +160,6 @@ def test_an_answer_in_another_language_is_refused_and_a_doubtful_one_is_not() ->
     found = verdict("language", *english, pair("b", 1, answer=GERMAN), pair("b", 2, answer="**Newton** 1687."))
     assert found == [None] * 4 + ["the answer is in 'de', the channel in 'en'", None]
     assert verdict("language", english[0], pair("b", 1, answer=GERMAN)) == [None, None]
-
-
-@pytest.mark.parametrize(
-    ("language", "text"),
-    [
-        ("en", TALK),
-        ("de", GERMAN),
-        ("fr", "La chaleur va toujours de la chose chaude à la chose froide, et ce n'est pas une question de temps."),
-        (
-            "es",
-            "El calor va siempre de la cosa caliente a la cosa fría, y no es una cuestión de tiempo para los demás.",
-        ),
-        ("it", "Il calore va sempre dalla cosa calda alla cosa fredda, e non è una questione di tempo per gli altri."),
-        ("pt", "O calor vai sempre da coisa quente para a coisa fria, e não é uma questão de tempo para os outros."),
-        ("nl", "De warmte gaat altijd van het hete ding naar het koude, en dat is niet een kwestie van de tijd."),
-        ("zh", "热量总是从热的东西流向冷的东西。"),
-        ("ja", "熱はいつも熱いものから冷たいものへ移ります。"),
-        ("cyrillic", "Тепло всегда переходит от горячего к холодному."),
-    ],
-)
-def test_the_language_is_told_without_a_model(language: str, text: str) -> None:
-    assert guess(text) == language
 
 
 def test_of_two_twins_the_better_answer_stays() -> None:

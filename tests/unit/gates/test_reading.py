@@ -11,8 +11,8 @@ from understudy.gates import endings, instructions, reading
 from understudy.gates.boilerplate import PHRASES
 from understudy.gates.guarded import Guarded, listed
 from understudy.gates.mentions import MentionsGate
-from understudy.gates.reading import member, quick_words
-from understudy.text.words import words
+from understudy.gates.reading import member
+from understudy.text.words import _matches, words
 
 SAID = [
     "as an AI", "as a large language model", "I'm an AI", "I cannot answer", "I can’t help you with", "I won’t be able "
@@ -50,13 +50,13 @@ def test_a_guard_lets_through_whatever_its_pattern_matches(guarded: Guarded) -> 
         assert (found and found.span()) == (expected and expected.span()), text
 
 
-def test_quick_words_are_the_words() -> None:
+def test_words_of_ascii_are_those_of_the_pattern() -> None:
     dice = random.Random(5)
     for _ in range(3000):
         text = "".join(dice.choice("abYZ09'-_’. \n\x1c\x00é~") for _ in range(30))
-        assert quick_words(text) == words(text)
+        assert words(text) == _matches(text)
         plain = "".join(chr(dice.choice((dice.randrange(128), 45, 39, 97))) for _ in range(30))
-        assert quick_words(plain) == words(plain)
+        assert words(plain) == _matches(plain)
 
 
 def test_a_reading_is_kept_as_long_as_its_pair() -> None:

@@ -5,8 +5,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from understudy.text.language import language
 from understudy.text.markdown import profile
-from understudy.text.stylometry import language
 from understudy.text.words import sentences, words
 
 Check = Callable[[str, Any], bool]
