@@ -4,6 +4,7 @@ What is in a dataset: lengths, formatting, sides, refusals, cost, and which minu
 Linear in the number of pairs; documents are looked at one at a time.
 """
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
@@ -13,7 +14,6 @@ from pydantic import Field
 
 from understudy.dataset.formats import by_side, link
 from understudy.records import Document, Leakage, Pair, Questions, Record, Side, SplitPlan
-from understudy.report.charts import ticks
 from understudy.text.markdown import profile
 
 FORMATTING_ANSWERS = 20_000
@@ -276,3 +276,13 @@ def _joined(unit: Literal["seconds", "paragraphs"], total: float, spans: Iterabl
         elif end > start:
             found.append((start, end))
     return Coverage(unit=unit, total=total, covered=sum(end - start for start, end in found), spans=found)
+
+
+def ticks(low: float, high: float, about: int) -> list[float]:
+    """Round numbers that span low to high, at steps of 1, 2 or 5 times a power of ten."""
+    span = (high - low) or abs(high) or 1.0
+    rough = span / about
+    power = 10 ** math.floor(math.log10(rough))
+    step = next(power * m for m in (1, 2, 5, 10) if power * m >= rough * 0.999)
+    first, last = math.floor(low / step), math.ceil(high / step)
+    return [float(f"{place * step:.10g}") for place in range(first, last + 1)]

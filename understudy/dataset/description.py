@@ -1,25 +1,13 @@
-"""A dataset's description as tables and as pictures."""
+"""A dataset's description as tables."""
 
 from collections.abc import Sequence
 
-from understudy.dataset.describe import Coverage, Description, Formatting, Refusals, TalkDescription
+from understudy.dataset.describe import Description, Formatting, Refusals, TalkDescription
 from understudy.dataset.formats import cell, linked, table, watch
-from understudy.report import pictures
+from understudy.dataset.pictures import amount
 
 TALKS_SHOWN = 50
 SPANS_SHOWN = 4
-
-
-def drawings(found: Description) -> dict[str, pictures.Drawing]:
-    """'lengths' and, where it is known, 'coverage'; each has `.svg()` and `.png()`."""
-    bins = found.answer_words.bins if found.answer_words else []
-    drawn = {"lengths": pictures.histogram([(b.low, b.high, b.count) for b in bins], "Words per answer", "words", True)}
-    rows = [
-        pictures.Row(t.title, t.document_id, t.coverage.total, t.coverage.spans, _amount(t.coverage))
-        for t in found.talks
-        if t.coverage
-    ]
-    return {**drawn, "coverage": pictures.coverage(rows, "What of each talk is in kept pairs")} if rows else drawn
 
 
 def markdown(found: Description) -> str:
@@ -87,19 +75,13 @@ def _talk_table(talks: Sequence[TalkDescription]) -> str:
             linked(talk.title, watch(talk.document_id), 60),
             ", ".join(talk.sides),
             f"{talk.kept} of {talk.pairs}",
-            f"{100 * talk.coverage.share:.0f} % ({_amount(talk.coverage)})" if talk.coverage else "not known",
+            f"{100 * talk.coverage.share:.0f} % ({amount(talk.coverage)})" if talk.coverage else "not known",
             _places(talk) if talk.coverage else "",
         )
         for talk in talks[:TALKS_SHOWN]
     ]
     more = f"\n\n{len(talks) - TALKS_SHOWN} more talks are not shown." if len(talks) > TALKS_SHOWN else ""
     return table(["talk", "side", "kept pairs", "in kept pairs", "where"], rows) + more if rows else ""
-
-
-def _amount(part: Coverage) -> str:
-    if part.unit == "paragraphs":
-        return f"{part.covered:.0f} of {part.total:.0f} paragraphs"
-    return f"{part.covered / 60:.1f} of {part.total / 60:.1f} min"
 
 
 def _places(talk: TalkDescription) -> str:

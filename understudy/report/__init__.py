@@ -5,10 +5,10 @@ The scorecard as a page to read.
     short           the same in short as markdown, plain for cards and with pictures for the Prefect UI
     words           what each verdict means, in one sentence
     tables, answers what the sections hold
-    charts, shapes  their drawings
+    charts, shapes  their charts, drawn by `drawing`
     evidence        everything the page is made of, as arguments or read from a run's folder
     compare_runs    two scorecards side by side
-    training, pictures, parity_table   the pages of a training, a dataset, the exported files
+    training, parity_table   the pages of a training and of the exported files
 
 Here are the labels and number formats all of them share.
 """

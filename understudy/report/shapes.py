@@ -1,13 +1,17 @@
-"""How long the answers are and what form they have: reference, base and tuned in one small drawing each."""
+"""How long the answers are and what form they have: reference, base and tuned in one small chart each."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from html import escape
 from statistics import median
+from typing import TYPE_CHECKING
 
-from understudy.report.charts import SMALL, svg
+from understudy.report.charts import SMALL
+from understudy.report.drawing import SIDE, Colour, Drawing, axes, ends, heading
 from understudy.text.markdown import Profile, profile
 from understudy.text.words import words
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Answers = Mapping[str, Sequence[str]]
 """'reference', 'base', 'tuned' > texts."""
@@ -21,90 +25,66 @@ FORMS: dict[str, Callable[[str, Profile], bool]] = {
     "asks a question": lambda text, shape: "?" in text,
 }
 BINS = 16
-LEFT, RIGHT = 14, SMALL - 14
+ROW, FORM_ROW = 62, 36
+"""Height of a candidate's row of bars, and of a form."""
+MARKS = {"reference": ("o", Colour.SOFT), "base": ("s", Colour.BASE), "tuned": ("D", Colour.VALID)}
+"""Marker and colour of each, so that they can be told apart without colour too."""
 
 
 def lengths(answers: Answers) -> str:
-    """Words per answer, a row of bars for each side on one axis; '' without answers."""
-    counts = {side: [len(words(text)) for text in texts] for side, texts in answers.items() if texts}
+    """Words per answer, a row of bars for each on one axis; '' without answers."""
+    counts = {name: [len(words(text)) for text in texts] for name, texts in answers.items() if texts}
     if not counts:
         return ""
     every = sorted(count for row in counts.values() for count in row)
     # One endless answer would press all others into the first bar: the last bar holds what is longer.
     most = max(BINS, every[math.ceil(0.97 * (len(every) - 1))])
     width = math.ceil((most + 1) / BINS)
-    parts, y, row = ['<text class="strong" x="14" y="16">Words per answer</text>'], 24, 62
-    told = []
-    for side, row_counts in counts.items():
-        bars = [0] * BINS
-        for count in row_counts:
-            bars[min(BINS - 1, count // width)] += 1
-        middle = median(row_counts)
-        told.append(f"{side} {middle:.0f} (middle of {len(row_counts)})")
-        parts += [
-            f'<text x="{LEFT}" y="{y + 14}">{escape(side)}</text>',
-            f'<text class="number" x="{RIGHT}" y="{y + 14}" text-anchor="end">half have {middle:.0f} or more</text>',
-            *_bars(bars, side, y + 20, row - 24),
-        ]
-        y += row
-    longest = width * BINS
-    parts += [
-        f'<text class="tick" x="{LEFT}" y="{y + 10}">0</text>',
-        f'<text class="tick" x="{RIGHT}" y="{y + 10}" text-anchor="end">{longest}'
-        f"{' and more' if every[-1] >= longest else ''}</text>",
-    ]
-    return svg(y + 18, f"Words per answer: {'; '.join(told)}", parts, SMALL)
+    end = width * BINS
+
+    def paint(figure: "Figure") -> None:
+        heading(figure, "Words per answer")
+        for place, (name, row) in enumerate(counts.items()):
+            ax = axes(figure, SIDE, SIDE, 44 + ROW * place, 18 + ROW * (len(counts) - 1 - place) + 4)
+            ax.set(xlim=(0, end), xticks=[], yticks=[])
+            ax.hist([min(count, end - 1) for count in row], bins=BINS, range=(0, end), rwidth=0.9, color=MARKS[name][1])
+            ax.axhline(0, color=Colour.LINE, lw=1)
+            ax.set_title(name, loc="left", size=12, pad=5)
+            ax.set_title(f"half have {median(row):.0f} or more", loc="right", size=11, pad=5)
+        ends(ax, {0: "0", end: f"{end}{' and more' if every[-1] >= end else ''}"})
+
+    middles = "; ".join(f"{name} {median(row):.0f} (median of {len(row)})" for name, row in counts.items())
+    return Drawing(SMALL, 44 + ROW * len(counts), f"Words per answer: {middles}", paint).svg()
 
 
 def forms(answers: Answers) -> str:
-    """Share of the answers with each form, a mark per side on one line from 0 to 100 %; '' without answers."""
+    """Share of the answers with each form, a mark for each on one line from 0 to 100 %; '' without answers."""
     shares = {
-        side: {name: sum(has(t, profile(t)) for t in texts) / len(texts) for name, has in FORMS.items()}
-        for side, texts in answers.items()
+        name: [100 * sum(has(t, profile(t)) for t in texts) / len(texts) for has in FORMS.values()]
+        for name, texts in answers.items()
         if texts
     }
     if not shares:
         return ""
-    top, row = 44, 36
-    parts = ['<text class="strong" x="14" y="16">Share of the answers with</text>', *_legend(list(shares))]
-    for place, name in enumerate(FORMS):
-        y = top + row * place
-        numbers = ", ".join(f"{100 * share[name]:.0f}" for share in shares.values())
-        parts += [
-            f'<text x="{LEFT}" y="{y + 14}">{name}</text>',
-            f'<text class="number" x="{RIGHT}" y="{y + 14}" text-anchor="end">{numbers} %</text>',
-            f'<line class="grid" x1="{LEFT}" x2="{RIGHT}" y1="{y + 25}" y2="{y + 25}"/>',
-            *(mark(side, LEFT + 6 + share[name] * (RIGHT - LEFT - 12), y + 25) for side, share in shares.items()),
-        ]
-    told = "; ".join(f"{name} " + ", ".join(f"{s} {100 * v[name]:.0f} %" for s, v in shares.items()) for name in FORMS)
-    return svg(top + row * len(FORMS) + 6, f"Share of the answers with {told}", parts, SMALL)
+    numbers = {form: [share[place] for share in shares.values()] for place, form in enumerate(FORMS)}
 
+    def paint(figure: "Figure") -> None:
+        heading(figure, "Share of the answers with")
+        ax = axes(figure, SIDE + 6, SIDE + 6, 44, 6)
+        ax.set(xlim=(0, 100), ylim=(FORM_ROW * len(FORMS), 0), xticks=[], yticks=[])
+        lines = [FORM_ROW * place + 25 for place in range(len(FORMS))]
+        ax.hlines(lines, -2, 102, colors=Colour.LINE, lw=1, clip_on=False)
+        for (form, values), y in zip(numbers.items(), lines):
+            ax.text(-2, y - 11, form)
+            ax.text(102, y - 11, f"{', '.join(f'{value:.0f}' for value in values)} %", ha="right", size=11)
+        for name, share in shares.items():
+            marker, colour = MARKS[name]
+            ax.plot(share, lines, marker, color=colour, mec=Colour.CARD, ms=9, ls="", clip_on=False, label=name)
+        ax.legend(
+            loc="lower left", bbox_to_anchor=(-0.02, 1.0), borderaxespad=0, handletextpad=0.1, ncols=3,
+            columnspacing=1.2, labelcolor=Colour.SOFT,
+        )  # fmt: skip
 
-def mark(side: str, x: float, y: float) -> str:
-    """A circle for the reference, a square for the base, a diamond for the tuned model: told without colour too."""
-    if side == "reference":
-        return f'<circle class="mark reference" cx="{x:.1f}" cy="{y:.1f}" r="5"/>'
-    if side == "base":
-        return f'<rect class="mark base-mark" x="{x - 4.5:.1f}" y="{y - 4.5:.1f}" width="9" height="9"/>'
-    corners = ((x, y - 6), (x + 6, y), (x, y + 6), (x - 6, y))
-    points = " ".join(f"{across:.1f},{down:.1f}" for across, down in corners)
-    return f'<polygon class="mark tuned-mark" points="{points}"/>'
-
-
-def _legend(sides: list[str]) -> list[str]:
-    parts, x = [], float(LEFT + 6)
-    for side in sides:
-        parts += [mark(side, x, 32), f'<text class="tick" x="{x + 10:.0f}" y="36">{escape(side)}</text>']
-        x += 26 + 7.2 * len(side)
-    return parts
-
-
-def _bars(bars: Sequence[int], side: str, y: float, tall: float) -> list[str]:
-    step, most = (RIGHT - LEFT) / len(bars), max(bars) or 1
-    kind = {"reference": "reference", "base": "base-mark"}.get(side, "tuned-mark")
-    return [
-        f'<rect class="bar {kind}" x="{LEFT + step * place + 1:.1f}" y="{y + tall * (1 - count / most):.1f}" '
-        f'width="{step - 2:.1f}" height="{tall * count / most:.1f}"/>'
-        for place, count in enumerate(bars)
-        if count
-    ] + [f'<line class="grid" x1="{LEFT}" x2="{RIGHT}" y1="{y + tall:.1f}" y2="{y + tall:.1f}"/>']
+    listed = ((form, ", ".join(f"{n} {v:.0f} %" for n, v in zip(shares, values))) for form, values in numbers.items())
+    title = f"Share of the answers with {'; '.join(f'{form} {values}' for form, values in listed)}"
+    return Drawing(SMALL, 50 + FORM_ROW * len(FORMS), title, paint).svg()

@@ -3,8 +3,8 @@
 from understudy.records import Interval, Scorecard
 from understudy.report import LEARNED, candidate, difference, label, number, parity_table, plain, size, tables, words
 from understudy.report.charts import forests, loss_curve
+from understudy.report.drawing import data_uri, standing_alone
 from understudy.report.evidence import Evidence
-from understudy.report.pictures import data_uri, standing_alone
 from understudy.report.shapes import forms, lengths
 from understudy.report.training import POINTS_DRAWN, thinned
 from understudy.scoring import preferences

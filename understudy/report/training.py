@@ -8,7 +8,7 @@ from typing import Any
 
 from understudy.records import AdapterCard, TrialCard
 from understudy.report.charts import loss_curve
-from understudy.report.pictures import data_uri, standing_alone
+from understudy.report.drawing import data_uri, standing_alone
 from understudy.text.words import one_line
 
 ROWS_SHOWN = 200  # the UI lists whole bodies: each artifact stays under 200 KB

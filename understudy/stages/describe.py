@@ -5,6 +5,7 @@ from pathlib import Path
 
 from understudy.dataset import describe as describing
 from understudy.dataset import description as showing
+from understudy.dataset.pictures import drawings
 from understudy.records import DescriptionCard, Document, Pair, Questions, SplitPlan
 
 VERSION = 2
@@ -28,6 +29,6 @@ def describe(
     found = describing.describe(pairs, plan, documents, questions, tokens, usd)
     (out / SUMMARY).write_text("\n\n".join([showing.markdown(found), *remarks]), encoding="utf-8")
     (out / "description.json").write_text(found.model_dump_json(indent=1), encoding="utf-8")
-    for name, drawing in showing.drawings(found).items():
+    for name, drawing in drawings(found).items():
         (out / f"{name}.png").write_bytes(drawing.png())
     return DescriptionCard(pairs=found.pairs, kept=found.kept, talks=len(found.talks))

@@ -1,7 +1,12 @@
 """Laws of the page: whole, safe, small, and asking nothing of the network."""
 
+import os
 import re
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from html.parser import HTMLParser
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
@@ -24,7 +29,8 @@ from understudy.records import (
 )
 from understudy.report import LABELS, difference, readable, signed, size
 from understudy.report.answers import groups
-from understudy.report.charts import forests, loss_curve, small_curves, ticks
+from understudy.report.charts import forests, loss_curve, small_curves
+from understudy.report.drawing import standing_alone
 from understudy.report.evidence import Evidence
 from understudy.report.page import html, page
 from understudy.report.shapes import forms, lengths
@@ -315,7 +321,37 @@ def test_drawings_are_well_formed_and_say_what_they_show() -> None:
                 assert -1 <= float(element.get(x, 0)) <= width
             for y in ("y", "y1", "y2", "cy"):
                 assert -1 <= float(element.get(y, 0)) <= height
+            if "transform" not in element.attrib:
+                numbers = [float(number) for number in re.findall(r"-?[\d.]+", element.get("d", ""))]
+                assert all(-1 <= x <= width for x in numbers[::2]) and all(-1 <= y <= height for y in numbers[1::2])
+        assert all(text.get("font-size") for text in root.iter("text"))
+        assert not {"id", "style", "href", "clip-path"} & {name for element in root.iter() for name in element.attrib}
     assert "best 2.500" in loss_curve(CURVE) and 'class="base"' in loss_curve(CURVE)
+
+
+def test_the_same_numbers_draw_the_same_bytes_in_any_thread() -> None:
+    with ThreadPoolExecutor(4) as pool:
+        assert len(set(pool.map(lambda _: loss_curve(CURVE) + standing_alone(loss_curve(CURVE)), range(8)))) == 1
+
+
+def test_a_chart_takes_its_colours_from_the_page_and_nothing_else_is_black() -> None:
+    style = page(card(), CURVE, {}, [], {}, {})
+    drawn = loss_curve(CURVE)
+    for name in set(re.findall(r"var\(--([a-z]+)\)", drawn)):
+        assert style.count(f"--{name}: ") >= 2, name  # light and dark
+    assert set(re.findall(r'(?:fill|stroke)="([^"]*)"', drawn)) <= {"none", *re.findall(r"var\(--[a-z]+\)", drawn)}
+
+
+def test_importing_the_page_does_not_import_matplotlib() -> None:
+    code = "import sys, understudy.report.page, understudy.stages.describe; sys.exit('matplotlib' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_matplotlib_leaves_the_settings_of_the_user_alone(tmp_path: Path) -> None:
+    code = "from understudy.report.charts import loss_curve; print(loss_curve([{'iteration': 0, 'valid_loss': 3.0}]))"
+    ours = {name: value for name, value in os.environ.items() if name != "MPLCONFIGDIR"}
+    subprocess.run([sys.executable, "-c", code], env=ours | {"HOME": str(tmp_path)}, check=True, capture_output=True)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_no_answers_and_no_finite_numbers_draw_nothing() -> None:
@@ -330,12 +366,6 @@ def test_no_losses_draw_nothing(rows: list[dict[str, float]]) -> None:
 
 def test_one_loss_is_enough_for_a_curve() -> None:
     ElementTree.fromstring(loss_curve([{"iteration": 0, "valid_loss": 3.0}]))
-
-
-def test_ticks_are_round_and_span_the_values() -> None:
-    assert ticks(0, 300, 6) == [0, 50, 100, 150, 200, 250, 300]
-    assert ticks(1.23, 3.4, 5) == [1, 1.5, 2, 2.5, 3, 3.5]
-    assert ticks(2, 2, 5)[0] <= 2 <= ticks(2, 2, 5)[-1]
 
 
 def test_numbers_read_as_people_write_them() -> None:

@@ -12,7 +12,7 @@ import pytest
 from understudy.records import AdapterCard
 from understudy.report import training
 from understudy.report.charts import loss_curve
-from understudy.report.pictures import data_uri, standing_alone
+from understudy.report.drawing import data_uri, standing_alone
 
 LOSSES = {0: 3.0, 10: 2.4, 20: 2.1, 30: 2.15}
 SAMPLES = [
