@@ -7,7 +7,6 @@ already known, and reading makes no file. One process at a time; any of its thre
 """
 
 import json
-import os
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping
@@ -208,17 +207,11 @@ class CallLedger:
         )
         return [KindTotals(*row) for row in rows]
 
-    def export(self, file: Path) -> None:
-        """Write every call as a line of JSON, in the order of sending."""
+    def rows(self) -> list[dict[str, Any]]:
+        """Every call with what came back, column > value, in the order of sending."""
         names = [row[1] for row in self._read("PRAGMA table_info(calls)")]
-        rows = self._read("SELECT * FROM calls ORDER BY sent_at, rowid")
-        file.parent.mkdir(parents=True, exist_ok=True)
-        draft = file.with_name(f".{file.name}.{os.getpid()}")
-        with draft.open("w", encoding="utf-8") as out:
-            for row in rows:
-                told = dict(zip(names, row)) | {"numbers": json.loads(row[names.index("numbers")])}
-                out.write(json.dumps(told, ensure_ascii=False) + "\n")
-        draft.replace(file)
+        rows = [dict(zip(names, row, strict=True)) for row in self._read("SELECT * FROM calls ORDER BY sent_at, rowid")]
+        return [row | {"numbers": json.loads(row["numbers"])} for row in rows]
 
     def close(self) -> None:
         """Close the file; the next use opens it again."""

@@ -6,17 +6,16 @@ from typing import Any
 from pydantic import Field
 
 from understudy.calls import Transport, prompting
-from understudy.calls.chat import ChatTransport
 from understudy.calls.model_teacher import ModelOptions, ModelTeacher
 from understudy.calls.prices import FREE, Usd
-from understudy.calls.recording import PASSES, Header, ReplayServer, read_header
+from understudy.calls.recording import PASSES, Header, ReplayTransport, read_header
 from understudy.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
 
 
 class ReplayTeacher(ModelTeacher):
-    """A recording, asked over HTTP like the teacher it comes from, whose label, settings and caps it keeps."""
+    """A recording under the label, settings and caps of the teacher it comes from."""
 
     class Options(ModelOptions):
         """Options under `teacher:` in a preset. What decided the recorded words is as it was recorded."""
@@ -37,13 +36,11 @@ class ReplayTeacher(ModelTeacher):
         self.label, self.model = self.header.label, self.header.model
         caps = {"answer_tokens": self.header.answer_tokens, "thinking_tokens": self.header.thinking_tokens}
         super().__init__(options.model_copy(update=caps))
-        self._server: ReplayServer | None = None
 
     def problems(self) -> list[str]:
         """What makes it unusable: no recording there, or one of other prompts than these."""
-        found = prompting.problems()
-        if found or self._wrong:
-            return [*found, *self._wrong]
+        if problems := [*prompting.problems(), *self._wrong]:
+            return problems
         changed = [kind for kind in PASSES if self.header.prompts.get(kind) != prompting.sha256(kind)]
         if not changed:
             return []
@@ -52,40 +49,19 @@ class ReplayTeacher(ModelTeacher):
             "put those prompt files back, or record the teacher again"
         ]
 
-    def begin(self, folder: Path) -> None:
-        """Answer from the recording from now on. Raises ConfigError when it cannot be read."""
-        self._stop_server()
-        self._server = ReplayServer(self.file, self._given)
-        try:
-            super().begin(folder)
-        except BaseException:
-            self._stop_server()
-            raise
-
-    def close(self) -> None:
-        """Stop the server too."""
-        super().close()
-        self._stop_server()
-
     def window(self) -> int | None:
         """What of a talk the recorded teacher took at once, so that the parts are the same."""
         return self.header.window
 
-    def _stop_server(self) -> None:
-        if self._server:
-            self._server.close()
-        self._server = None
-
-    def _given(self, key: str) -> int:
-        """How many replies to this key are in the ledger: a run that goes on wants the next one."""
+    def _kept(self, key: str) -> int:
+        """How many replies to this key are in the ledger: a run that resumes wants the next one."""
         count = 0
         while self._ledger and self._ledger.reply(key, count):
             count += 1
         return count
 
     def _transport(self) -> Transport:
-        assert self._server, "begin() comes first"
-        return ChatTransport(self.model, self._server.url, openai=False)
+        return ReplayTransport(self.file, self._kept)
 
     def usd(self) -> Usd:
         """Nothing: the words were paid for when they were recorded."""

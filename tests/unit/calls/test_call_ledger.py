@@ -1,6 +1,5 @@
 """The ledger of calls keeps every reply, counts what is unknown at its worst, and makes no file by reading."""
 
-import json
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -96,12 +95,11 @@ def test_many_threads_lose_nothing(tmp_path: Path) -> None:
     assert sorted(attempts) == sorted(list(range(1, 9)) * 8) and ledger.spent() == 64
 
 
-def test_the_export_has_a_line_per_call(tmp_path: Path) -> None:
+def test_there_is_a_row_per_call(tmp_path: Path) -> None:
     ledger = CallLedger(tmp_path / "calls.sqlite")
     ledger.keep(call(), ledger.intend(call(), 0.5), REPLY, 0.1)
     ledger.failed(call("b"), ledger.intend(call("b"), 0.5), "503", 0.0)
-    ledger.export(tmp_path / "calls.jsonl")
-    first, second = [json.loads(line) for line in (tmp_path / "calls.jsonl").read_text().splitlines()]
+    first, second = ledger.rows()
     assert (first["state"], first["text"], first["numbers"], first["usd"]) == ("ok", REPLY.text, [1, 2], 0.1)
     assert (second["state"], second["reason"]) == ("failed", "503")
 

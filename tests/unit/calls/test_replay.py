@@ -1,5 +1,6 @@
 """A recording gives the same words again: offline, for nothing, and only to the same questions."""
 
+import asyncio
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -10,10 +11,10 @@ import pytest
 from tests.fixtures.teacher_faults import Plan
 from tests.fixtures.teacher_server import TeacherServer
 from tests.unit.calls.test_batch import call
-from understudy.calls import Reply, Usage, prompting
+from understudy.calls import Call, Reply, Usage, prompting
 from understudy.calls.ledger import CallLedger
 from understudy.calls.model_teacher import CALLS
-from understudy.calls.recording import ReplayServer, read_header, record
+from understudy.calls.recording import ReplayTransport, read_header, record
 from understudy.errors import AssetError, ConfigError, TeacherStopped
 from understudy.records import Answers, Document, Paragraph, Questions
 from understudy.sections import AnswerSettings, QuestionSettings
@@ -102,23 +103,21 @@ def test_a_recording_of_a_replay_is_the_same_recording(recorded: Any, tmp_path: 
     assert sorted((tmp_path / "again.jsonl").read_text().splitlines()) == sorted(recorded[1].read_text().splitlines())
 
 
-def test_a_replay_that_goes_on_gives_the_next_reply_not_the_first(tmp_path: Path) -> None:
-    asked, file = call(1), tmp_path / "calls.jsonl"
+def replies(file: Path, call: Call, count: int, **options: Any) -> list[Reply]:
+    transport = ReplayTransport(file, **options)
+    return [asyncio.run(transport.send(call)) for _ in range(count)]
+
+
+def test_a_resumed_replay_gives_the_next_reply_not_the_first(tmp_path: Path) -> None:
+    one, file = call(1), tmp_path / "calls.jsonl"
     ledger = CallLedger(tmp_path / CALLS)
     for text in ("one", "two"):
-        ledger.keep(asked, ledger.intend(asked, 0.0), Reply(text, "stop"), 0.0)
-    record(ledger, file, settings=asked.settings)
-    body = {"messages": asked.messages, "seed": 7, "max_tokens": 900} | {
-        "response_format": {"json_schema": {"schema": asked.schema}}
-    }
-    with ReplayServer(file) as server:
-        assert server.key_of(body) == asked.key
-        assert [server.reply(asked.key).text for _ in range(3)] == ["one", "two", "two"]
-    with ReplayServer(file, given=lambda key: 1) as server:
-        assert [server.reply(asked.key).text for _ in range(2)] == ["two", "two"]
+        ledger.keep(one, ledger.intend(one, 0.0), Reply(text, "stop"), 0.0)
+    record(ledger, file, settings=one.settings)
+    assert [reply.text for reply in replies(file, one, 3)] == ["one", "two", "two"]
+    assert [reply.text for reply in replies(file, one, 2, offset=lambda key: 1)] == ["two", "two"]
 
 
-@pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize(
     "reply",
     [
@@ -130,42 +129,16 @@ def test_a_replay_that_goes_on_gives_the_next_reply_not_the_first(tmp_path: Path
         Reply("", "stop", usage=Usage(1, 0, 0, 9, 9)),
     ],
 )
-def test_every_reply_comes_back_as_it_was(reply: Reply, stream: bool, tmp_path: Path) -> None:
-    from understudy.calls.chat_stream import Heard
-
-    asked = call(2)
+def test_every_reply_comes_back_as_it_was(reply: Reply, tmp_path: Path) -> None:
     ledger = CallLedger(tmp_path / CALLS)
-    ledger.keep(asked, ledger.intend(asked, 0.0), reply, 0.0)
+    ledger.keep(call(2), ledger.intend(call(2), 0.0), reply, 0.0)
     record(ledger, tmp_path / "calls.jsonl")
-    with ReplayServer(tmp_path / "calls.jsonl") as server:
-        heard = Heard()
-        heard.feed(ask(server.url, asked, stream)[1])
-        heard.finish()
-    again = heard.reply(None, 0.0, reply.limits)
-    assert (again.text, again.finish, again.refusal, again.usage, again.tier) == (
-        reply.text, reply.finish, reply.refusal, reply.usage, reply.tier
-    )  # fmt: skip
-
-
-def ask(url: str, asked: Any, stream: bool) -> tuple[int, bytes]:
-    import httpx2
-
-    schema = {"type": "json_schema", "json_schema": {"name": "reply", "strict": True, "schema": asked.schema}}
-    body = {"model": "any", "messages": asked.messages, "max_tokens": asked.max_tokens, **asked.settings}
-    body |= {"response_format": schema, "stream": stream}
-    got = httpx2.post(f"{url}/chat/completions", json=body, trust_env=False)
-    return got.status_code, got.content
+    assert replies(tmp_path / "calls.jsonl", call(2), 1) == [reply]
 
 
 def test_a_miss_names_the_digest_and_how_to_record(recorded: Any, tmp_path: Path) -> None:
-    with ReplayServer(recorded[1]) as server:
-        status, content = ask(server.url, call(99), True)
-        assert status == 404 and server.misses == 1
-        message = json.loads(content)["error"]["message"]
-        assert server.key_of({"messages": call(99).messages, "seed": 7, "max_tokens": 900} | {
-            "response_format": {"json_schema": {"schema": call(99).schema}}
-        }) in message  # fmt: skip
-        assert "record" in message
+    with pytest.raises(TeacherStopped, match=f"no reply with the digest {call(99).key} .* record"):
+        replies(recorded[1], call(99), 1)
     with pytest.raises(TeacherStopped, match="no reply with the digest .* record"):
         run(replay(recorded[1]), tmp_path, [talk(9)])
 
