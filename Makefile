@@ -14,7 +14,7 @@ help:            ## this list
 setup: .venv/.ready ## .venv from requirements.lock (the first time: five to twenty minutes)
 
 demo: .venv/.ready  ## the whole way on the sample channel: about two minutes, no key, no GPU, no download
-	$(BIN)/python flows/main.py
+	$(BIN)/understudy run
 
 test: .venv/.ready  ## all tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile
@@ -32,13 +32,13 @@ ui: .venv/.ready    ## Prefect's server and UI on http://127.0.0.1:4200
 	PREFECT_SERVER_UI_V2_ENABLED=false $(BIN)/prefect server start --host 127.0.0.1
 
 deploy: .venv/.ready ## server, worker and schedule on this machine; ARGS="--preset my.yaml --timezone Europe/Berlin"
-	$(BIN)/python deployments/deploy.py $(ARGS)
+	$(BIN)/understudy deploy $(ARGS)
 
 undeploy: .venv/.ready ## take all of that away again
-	$(BIN)/python deployments/undeploy.py
+	$(BIN)/understudy undeploy
 
 screenshots: .venv/.ready ## pictures of the Prefect UI from a real run, into docs/images
-	$(BIN)/python deployments/screenshots.py
+	$(BIN)/python -m understudy.deployments.screenshots
 
 scale: .venv/.ready ## also what several machines need: Dask, S3, PostgreSQL's client
 	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -q --no-deps --require-hashes \

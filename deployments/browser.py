@@ -38,20 +38,20 @@ class Tab:
         self.width = width
         self.tall(900)
 
-    def ask(self, method: str, **told: Any) -> dict[str, Any]:
+    def ask(self, method: str, **params: Any) -> dict[str, Any]:
         """What DevTools answers to one command."""
         number = next(self._numbers)
-        self._socket.send(json.dumps({"id": number, "method": method, "params": told}))
+        self._socket.send(json.dumps({"id": number, "method": method, "params": params}))
         while True:
-            heard = json.loads(self._socket.recv(PATIENCE_SECONDS))
-            if heard.get("id") == number:
-                if "error" in heard:
-                    raise RuntimeError(f"{method}: {heard['error']['message']}")
-                return dict(heard["result"])
-            self.overheard(heard)
+            message = json.loads(self._socket.recv(PATIENCE_SECONDS))
+            if message.get("id") == number:
+                if "error" in message:
+                    raise RuntimeError(f"{method}: {message['error']['message']}")
+                return dict(message["result"])
+            self.overheard(message)
 
     def overheard(self, event: dict[str, Any]) -> None:
-        """What DevTools tells unasked."""
+        """Called with every event that DevTools sends by itself."""
 
     def tall(self, height: int) -> None:
         """Make the window that high."""
@@ -65,16 +65,16 @@ class Tab:
         self.until(f"document.body && document.body.innerText.includes({json.dumps(shows)})")
 
     def value(self, script: str) -> Any:
-        """What `script` comes to in the page."""
+        """The value of `script` in the page."""
         return self.ask("Runtime.evaluate", expression=script, returnByValue=True).get("result", {}).get("value")
 
     def until(self, script: str) -> None:
-        """Wait until `script` is true in the page. Raises TimeoutError with what the page says instead."""
+        """Wait until `script` is true in the page. Raises TimeoutError with the text of the page."""
         end = time.monotonic() + PATIENCE_SECONDS
         while not self.value(script):
             if time.monotonic() > end:
-                said = " ".join(str(self.value("document.body.innerText")).split())[:300]
-                raise TimeoutError(f"the page never came to {script}; it says: {said}")
+                text = " ".join(str(self.value("document.body.innerText")).split())[:300]
+                raise TimeoutError(f"{script} never became true; the page says: {text}")
             time.sleep(0.1)
 
     def picture(self, file: Path) -> None:
@@ -82,7 +82,7 @@ class Tab:
         before, end = b"", time.monotonic() + PATIENCE_SECONDS
         while (now := base64.b64decode(self.ask("Page.captureScreenshot")["data"])) != before:
             if time.monotonic() > end:
-                break  # something on the page moves for ever; a picture of that is a picture too
+                break  # something on the page is animated; any moment of it will do
             before = now
             time.sleep(0.7)
         file.write_bytes(now)
@@ -112,11 +112,11 @@ def tab(width: int, kind: type[Kind]) -> Iterator[Kind]:
             process.wait()
 
 
-def _address(told: Path) -> str:
+def _address(file: Path) -> str:
     end = time.monotonic() + PATIENCE_SECONDS
-    while not (told.exists() and told.read_text().strip()):
+    while not (file.exists() and file.read_text().strip()):
         if time.monotonic() > end:
-            raise NoBrowser(f"Chromium did not start within {PATIENCE_SECONDS:.0f} s; try it by hand")
+            raise NoBrowser(f"Chromium did not start within {PATIENCE_SECONDS:.0f} s; start it by hand to see why")
         time.sleep(0.1)
-    with urlopen(f"http://127.0.0.1:{told.read_text().split()[0]}/json/list", timeout=10) as reply:
+    with urlopen(f"http://127.0.0.1:{file.read_text().split()[0]}/json/list", timeout=10) as reply:
         return str(next(one["webSocketDebuggerUrl"] for one in json.load(reply) if one["type"] == "page"))

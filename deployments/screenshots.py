@@ -1,8 +1,8 @@
 """
-`python deployments/screenshots.py`: pictures of what Prefect's pages show of a run, in docs/images.
+`python -m understudy.deployments.screenshots`: pictures of what Prefect's pages show of a run, in docs/images.
 
 The run is a real one: everything is deployed into a temporary folder, sync-channel is started on the sample
-channel as its schedule would, the pictures are taken, and all of it is taken away again. Needs Chromium.
+channel as its schedule would, the pictures are taken, and all of it is removed again. Needs Chromium.
 """
 
 import argparse
@@ -18,12 +18,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+from understudy.deployments import browser
 
-from understudy.deployments import browser, deploy, undeploy  # noqa: E402
+from understudy import cli
 
-FOLDER = ROOT / "docs" / "images"
+FOLDER = Path("docs/images")
 CHANNEL = "sample"
 WIDTH = 1200
 MOST_BYTES = 300_000
@@ -33,17 +32,19 @@ DONE = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 def main(arguments: list[str] | None = None) -> int:
     """Take the pictures; returns the exit status."""
-    p = argparse.ArgumentParser(prog="python deployments/screenshots.py", description=(__doc__ or "").strip())
+    p = argparse.ArgumentParser(
+        prog="python -m understudy.deployments.screenshots", description=(__doc__ or "").strip()
+    )
     p.add_argument("--out", type=Path, default=FOLDER, metavar="DIR", help="where they go (default: docs/images)")
-    p.add_argument("--api", metavar="URL", help="of a server whose last run of the sample channel is to be shown")
-    asked = p.parse_args(arguments)
-    out: Path = asked.out.resolve()
-    if asked.out.is_file():
-        print(f"--out {str(asked.out)!r} is a file, where a folder is needed", file=sys.stderr)
+    p.add_argument("--api", metavar="URL", help="of a server that has a run of the sample channel to show")
+    args = p.parse_args(arguments)
+    out: Path = args.out.resolve()
+    if args.out.is_file():
+        print(f"--out {str(args.out)!r} is a file, where a folder is needed", file=sys.stderr)
         return 2
     out.mkdir(parents=True, exist_ok=True)
     try:
-        return _pictures(asked.api.rstrip("/"), out) if asked.api else _deployed(out)
+        return _pictures(args.api.rstrip("/"), out) if args.api else _deployed(out)
     except (browser.NoBrowser, OSError, LookupError) as error:
         print(f"No picture was taken: {error}", file=sys.stderr)
         return 2
@@ -52,18 +53,17 @@ def main(arguments: list[str] | None = None) -> int:
 def _deployed(out: Path) -> int:
     os.environ.pop("PREFECT_API_URL", None)  # a server of its own, so that nothing else is on the pictures
     with tempfile.TemporaryDirectory(prefix="understudy-", ignore_cleanup_errors=True) as folder:
-        state, port = Path(folder) / "state", _free_port()
-        told = ["--state", str(state), "--home", folder, "--port", str(port)]
+        port = _free_port()
         try:
-            if status := deploy.main(told):
+            if status := cli.main(["deploy", "--home", folder, "--port", str(port)]):
                 return status
             api = f"http://127.0.0.1:{port}/api"
-            found = _call(api, f"deployments/name/sync-channel/sync-channel-{CHANNEL}")
-            run = _call(api, f"deployments/{found['id']}/create_flow_run", {})["id"]
+            deployment = _call(api, f"deployments/name/sync-channel/sync-channel-{CHANNEL}")
+            run = _call(api, f"deployments/{deployment['id']}/create_flow_run", {})["id"]
             _wait(api, run)
             return _pictures(api, out)
         finally:
-            undeploy.main(["--state", str(state)])
+            cli.main(["undeploy", "--home", folder])
 
 
 def _wait(api: str, run: str) -> None:
@@ -107,29 +107,29 @@ def _pictures(api: str, out: Path) -> int:
 
 
 def _as_it_is(tab: browser.Tab) -> None:
-    """Nothing more to do."""
+    """Nothing is left to do."""
 
 
 def _form(tab: browser.Tab) -> None:
-    """The part of the form where the preset is asked for."""
+    """The part of the form with the preset."""
     script = "[...document.querySelectorAll('*')].find(e => !e.children.length && e.textContent.trim() == 'Parameters')"
     tab.value(f"{script}?.scrollIntoView()")
 
 
 def _newest(api: str, kind: str, which: dict[str, Any]) -> dict[str, Any]:
     order = "START_TIME_DESC" if kind == "flow_runs" else "CREATED_DESC"
-    found = _call(api, f"{kind}/filter", which | {"sort": order, "limit": 1})
-    if not found:
+    matches = _call(api, f"{kind}/filter", which | {"sort": order, "limit": 1})
+    if not matches:
         raise LookupError(f"there are no {kind} of the sample channel on {api}; run sync-channel there first")
-    return dict(found[0])
+    return dict(matches[0])
 
 
 def _call(api: str, path: str, body: Any = None) -> Any:
     data = None if body is None else json.dumps(body).encode()
-    asked = urllib.request.Request(f"{api}/{path}", data=data, headers={"content-type": "application/json"})
+    request = urllib.request.Request(f"{api}/{path}", data=data, headers={"content-type": "application/json"})
     for pause in (1, 2, 4, 8, 16, 0):  # a loaded server says that its database is busy
         try:
-            with urllib.request.urlopen(asked, timeout=60) as reply:
+            with urllib.request.urlopen(request, timeout=60) as reply:
                 return json.loads(reply.read() or b"null")
         except urllib.error.HTTPError as error:
             if error.code != 503 or not pause:

@@ -1,4 +1,4 @@
-"""The Prefect server that deploy.py uses: found, or started here, and what is made on it."""
+"""The Prefect server that `understudy deploy` uses: a running one, or one started here, and what is made on it."""
 
 import contextlib
 import socket
@@ -12,17 +12,19 @@ import yaml
 from understudy.deployments import processes
 from understudy.tasks.server import answers
 
+from understudy.errors import UnderstudyError
+
 START_SECONDS = 150.0
 TAG = "understudy"
 BLOCK = "understudy-failed-run"
 
 
-class NotDeployed(Exception):
-    """Something of this machine or of the server is in the way; the message says what to do."""
+class NotDeployed(UnderstudyError):
+    """Something on this machine or on the server prevents it; the message says what to do."""
 
 
 def chosen() -> str | None:
-    """The server somebody chose with PREFECT_API_URL or a profile; None when there is to be one here."""
+    """The server that PREFECT_API_URL or a profile names; None when one is to be started here."""
     from prefect.settings import PREFECT_API_URL
 
     return PREFECT_API_URL.value() or None
@@ -51,8 +53,9 @@ def ready(state: Path, running: processes.Running, port: int, environment: Mappi
             raise NotDeployed(_taken(port)) from None
     running.api = f"http://127.0.0.1:{port}/api"
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
-    told = {"PREFECT_SERVER_UI_API_URL": running.api}  # else the page asks the server of port 4200, whatever --port is
-    running.server = processes.start(command, state / "server.log", dict(environment) | told, Path.cwd())
+    # Without it the page calls the server of port 4200, whatever --port is.
+    environment = {**environment, "PREFECT_SERVER_UI_API_URL": running.api}
+    running.server = processes.start(command, state / "server.log", environment)
     processes.save(state, running)
     _wait(state, running)
     return running.api
@@ -60,26 +63,28 @@ def ready(state: Path, running: processes.Running, port: int, environment: Mappi
 
 @contextlib.contextmanager
 def client(api: str) -> Iterator[Any]:
-    """A client of the server at `api`; the limits between runs are made on the way."""
+    """A client of the server at `api`, once the limits between runs exist there."""
     from prefect.client.orchestration import get_client
     from prefect.settings import PREFECT_API_URL, temporary_settings
     from understudy.tasks import limits
 
     with temporary_settings({PREFECT_API_URL: api}):
         limits.ensure()
-        with get_client(sync_client=True) as found:
-            yield found
+        with get_client(sync_client=True) as client:
+            yield client
 
 
 def cannot_schedule() -> str | None:
     """Why no schedule would fire on a server started here; None when schedules do."""
     from importlib.metadata import version
 
-    found = version("sqlalchemy")
-    if tuple(int(part) for part in found.split(".")[:2]) < (2, 1):
+    installed = version("sqlalchemy")
+    if tuple(int(part) for part in installed.split(".")[:2]) < (2, 1):
         return None
     # Prefect 3.8.8's scheduler inserts runs through a hybrid property, which SQLAlchemy refuses since 2.1.
-    return f"SQLAlchemy {found} keeps Prefect from scheduling: runs start by hand only; pip install 'sqlalchemy<2.1'"
+    return (
+        f"SQLAlchemy {installed} keeps Prefect from scheduling: runs start by hand only; pip install 'sqlalchemy<2.1'"
+    )
 
 
 def make_pool(client: Any, name: str, running: processes.Running) -> None:
@@ -88,57 +93,57 @@ def make_pool(client: Any, name: str, running: processes.Running) -> None:
     from prefect.exceptions import ObjectNotFound
 
     try:
-        found = client.read_work_pool(name)
+        pool = client.read_work_pool(name)
     except ObjectNotFound:
         client.create_work_pool(WorkPoolCreate(name=name, type="process"))
         running.pool = name
         return
-    if found.type != "process":
+    if pool.type != "process":
         raise NotDeployed(
-            f"there is a work pool {name!r} already, of type {found.type!r}, where a 'process' pool is needed; "
+            f"there is a work pool {name!r} already, of type {pool.type!r}, where a 'process' pool is needed; "
             "choose another name: --pool NAME"
         )
 
 
 def make_automations(client: Any, file: Path, notify: str | None) -> None:
-    """The automations of `file` as they stand there; the one that calls a webhook only with `notify`."""
+    """Make the automations of `file`; the one that calls a webhook only with `notify`."""
     from prefect.events.schemas.automations import AutomationCore
 
-    for told in yaml.safe_load(file.read_text(encoding="utf-8"))["automations"]:
-        known = client.read_automations_by_name(told["name"])
-        for action in told["actions"]:
+    for description in yaml.safe_load(file.read_text(encoding="utf-8"))["automations"]:
+        known = client.read_automations_by_name(description["name"])
+        for action in description["actions"]:
             if "block_document_id" in action and notify:
                 action["block_document_id"] = str(_webhook(notify))
-        if any(action.get("block_document_id") == "{{ webhook }}" for action in told["actions"]):
+        if any(action.get("block_document_id") == "{{ webhook }}" for action in description["actions"]):
             continue
-        wanted = AutomationCore.model_validate(told)
+        automation = AutomationCore.model_validate(description)
         if known:
-            client.update_automation(known[0].id, wanted)
+            client.update_automation(known[0].id, automation)
         else:
-            client.create_automation(wanted)
+            client.create_automation(automation)
 
 
 def remove_automations(client: Any, file: Path) -> None:
-    """Take the automations of `file` away, and the webhook that one of them called."""
+    """Remove the automations of `file`, and the webhook that one of them called."""
     from prefect.exceptions import ObjectNotFound
 
-    for told in yaml.safe_load(file.read_text(encoding="utf-8"))["automations"]:
-        for known in client.read_automations_by_name(told["name"]):
+    for description in yaml.safe_load(file.read_text(encoding="utf-8"))["automations"]:
+        for known in client.read_automations_by_name(description["name"]):
             client.delete_automation(known.id)
     with contextlib.suppress(ObjectNotFound):
         client.delete_block_document(client.read_block_document_by_name(BLOCK, "webhook").id)
 
 
 def remove_deployments(client: Any, channel: str) -> None:
-    """Take the deployments of a channel away; what they made stays."""
+    """Remove the deployments of a channel; what they made stays."""
     from prefect.client.schemas.filters import DeploymentFilter
 
-    for found in client.read_deployments(deployment_filter=DeploymentFilter(tags={"all_": [TAG, channel]})):
-        client.delete_deployment(found.id)
+    for deployment in client.read_deployments(deployment_filter=DeploymentFilter(tags={"all_": [TAG, channel]})):
+        client.delete_deployment(deployment.id)
 
 
 def has_worker(client: Any, pool: str, name: str) -> bool:
-    """True once the server has heard of the worker."""
+    """True once the worker has reported to the server."""
     return any(worker.name == name and worker.status == "ONLINE" for worker in client.read_workers_for_work_pool(pool))
 
 
@@ -149,23 +154,23 @@ def _webhook(url: str) -> Any:
 
 
 def _wait(state: Path, running: processes.Running) -> None:
-    until = time.monotonic() + START_SECONDS
+    end = time.monotonic() + START_SECONDS
     while answers(running.api):
         if not processes.alive(running.server):
             raise NotDeployed(_why_not_started(state))
-        if time.monotonic() > until:
+        if time.monotonic() > end:
             raise NotDeployed(f"the server did not answer within {START_SECONDS:.0f} s; see {state / 'server.log'}")
         time.sleep(0.3)
 
 
 def _why_not_started(state: Path) -> str:
-    told = (state / "server.log").read_text(encoding="utf-8", errors="replace")[-20_000:]
-    if "Can't locate revision" in told:
+    log = (state / "server.log").read_text(encoding="utf-8", errors="replace")[-20_000:]
+    if "Can't locate revision" in log:
         return (
             f"{state / 'prefect.db'} was written by another version of Prefect, so the server did not start; "
             "move that file away (it holds the history of runs, no talk and no model), then deploy again"
         )
-    last = [line for line in told.splitlines() if line.strip()][-1:]
+    last = [line for line in log.splitlines() if line.strip()][-1:]
     return f"the server did not start ({''.join(last).strip()[:200]}); see {state / 'server.log'}"
 
 

@@ -92,7 +92,7 @@ def test_ctrl_c_stops_and_says_how_to_go_on(tmp_path: Path) -> None:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=30)
-    assert process.returncode == 130 and "goes on from there" in errors
+    assert process.returncode == 130 and "resumes from there" in errors
 
 
 def test_a_second_run_on_the_same_channel_is_told_who_holds_it(tmp_path: Path) -> None:

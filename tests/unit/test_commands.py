@@ -34,7 +34,7 @@ def test_status_tells_counts_reasons_and_the_next_try(home: Path, capsys: pytest
     for part in ("talks", "private", "2026-02-01", "Private video", "empty"):
         assert part in told
     assert run(home, "status", "talks", "--json") == 0
-    assert json.loads(capsys.readouterr().out)["talks"]["private"]["talks"] == 1
+    assert json.loads(capsys.readouterr().out)["talks"]["talks"]["private"]["talks"] == 1
 
 
 def test_retry_lets_the_next_run_ask_again(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,5 +1,6 @@
-"""What deploying refuses, and what stands in prefect.yaml; needs no server."""
+"""What `understudy deploy` refuses, and what prefect.yaml and prefect.toml say; needs no server."""
 
+import json
 import os
 import subprocess
 import sys
@@ -8,8 +9,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from understudy.deployments import deploy, processes
+from understudy.deployments import packaged, processes
 
+from understudy import cli
 from understudy.config import load, validate
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -17,23 +19,41 @@ os.environ.setdefault("PREFECT_HOME", tempfile.mkdtemp(prefix="understudy-prefec
 PREFECT = yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8"))
 
 
-def test_the_deployed_sample_is_the_demo() -> None:
-    demo = load(ROOT / "deployments/presets/demo.yaml")
-    assert all(validate(found["parameters"]["config"]) == demo for found in PREFECT["deployments"])
+def test_every_deployment_takes_its_settings_from_the_preset() -> None:
+    [step] = PREFECT["build"]
+    [(function, arguments)] = step.items()
+    assert function == "understudy.deployments.packaged.configuration" and arguments["name"] == "demo"
+    demo = load(packaged.preset("demo"))
+    assert validate(packaged.configuration("demo")["config"]) == demo
+    assert all(item["parameters"]["config"] == "{{ preset.config }}" for item in PREFECT["deployments"])
+
+
+def test_every_setting_of_prefect_is_one_that_prefect_knows() -> None:
+    """And the environment wins: what is set there stays."""
+    environment = {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "45"}
+    packaged.configure_prefect(environment)
+    assert environment["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"] == "45"
+    script = (
+        "import json, os, prefect.settings as s; known = s.get_current_settings().to_environment_variables("
+        "include_secrets=False); print(json.dumps({k: known.get(k) for k in os.environ if k.startswith('PREFECT_')}))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+    known = json.loads(done.stdout)
+    assert len(known) > 8 and known == {name: environment[name] for name in known}
 
 
 def test_every_deployment_says_what_happens_when_runs_collide() -> None:
-    for found in PREFECT["deployments"]:
-        assert found["concurrency_limit"]["limit"] == 1
-        nightly = found["entrypoint"].endswith(".sync_channel")
-        assert found["concurrency_limit"]["collision_strategy"] == ("CANCEL_NEW" if nightly else "ENQUEUE")
-        assert not nightly or all(schedule["timezone"] for schedule in found["schedules"])
+    for item in PREFECT["deployments"]:
+        assert item["concurrency_limit"]["limit"] == 1
+        nightly = item["entrypoint"].endswith(".sync_channel")
+        assert item["concurrency_limit"]["collision_strategy"] == ("CANCEL_NEW" if nightly else "ENQUEUE")
+        assert not nightly or all(schedule["timezone"] for schedule in item["schedules"])
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "sentence"),
     [
-        (["--preset", "nowhere"], "no preset 'nowhere' (any more); name a file, or one of"),
+        (["--preset", "nowhere"], "no preset 'nowhere'; choose from channel, demo"),
         (["--preset", "gone.yaml"], "no preset 'gone.yaml'"),
         (["--cron", "nightly"], "--cron 'nightly' is no cron line"),
         (["--cron", "99 3 * * *"], "'99 3 * * *' is no cron line"),
@@ -45,19 +65,23 @@ def test_every_deployment_says_what_happens_when_runs_collide() -> None:
     ],
 )
 def test_what_cannot_be_deployed_is_one_sentence(
-    arguments: list[str], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    arguments: list[str],
+    sentence: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
-    monkeypatch.chdir(ROOT)
-    assert deploy.main(["--state", str(tmp_path / "state"), *arguments]) == 2
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    assert cli.main(["deploy", "--home", str(tmp_path), *arguments]) == 2
     error = capsys.readouterr().err
-    assert told in error and len(error.splitlines()) == 1
-    assert not (tmp_path / "state" / processes.FILE).exists()
+    assert sentence in error and len(error.splitlines()) == 1
+    assert not (processes.folder(tmp_path) / processes.FILE).exists()
 
 
-def test_a_server_that_does_not_answer_is_told_with_the_way_without_it(tmp_path: Path) -> None:
+def test_a_server_that_does_not_answer_is_named_with_the_way_without_it(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, str(ROOT / "deployments/deploy.py"), "--state", str(tmp_path)],
+        [sys.executable, "-m", "understudy", "deploy", "--home", str(tmp_path)],
         env=dict(os.environ) | {"PREFECT_API_URL": "http://127.0.0.1:9/api"},
         capture_output=True,
         text=True,
@@ -66,14 +90,14 @@ def test_a_server_that_does_not_answer_is_told_with_the_way_without_it(tmp_path:
 
 
 def test_only_the_very_process_that_was_started_is_ended(tmp_path: Path) -> None:
-    started = processes.start([sys.executable, "-c", "import time; time.sleep(60)"], tmp_path / "log", os.environ, ROOT)
+    started = processes.start([sys.executable, "-c", "import time; time.sleep(60)"], tmp_path / "log", os.environ)
     other = processes.Process(started.pid, "Thu Jan  1 00:00:00 1970")
     assert processes.alive(started) and not processes.alive(other)
     assert not processes.stop(other) and processes.alive(started)
     assert processes.stop(started) and not processes.alive(started) and not processes.stop(started)
 
 
-@pytest.mark.parametrize("told", ["", "{", '{"api": 1, "who": 2}', '{"server": 5, "worker": null}'])
-def test_what_is_written_down_badly_is_nothing(told: str, tmp_path: Path) -> None:
-    (tmp_path / processes.FILE).write_text(told)
+@pytest.mark.parametrize("text", ["", "{", '{"api": 1, "who": 2}', '{"server": 5, "worker": null}'])
+def test_a_damaged_record_of_processes_is_none(text: str, tmp_path: Path) -> None:
+    (tmp_path / processes.FILE).write_text(text)
     assert processes.load(tmp_path) == processes.Running()

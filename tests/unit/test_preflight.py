@@ -58,16 +58,6 @@ def test_a_part_without_the_parts_before_it_is_refused(tmp_path: Path, only: str
     assert "run without --only first" in problems(tmp_path, only)[0]
 
 
-def test_the_deployment_is_a_valid_preset() -> None:
-    import yaml
-
-    from understudy.config import validate
-
-    told = yaml.safe_load((DEMO.parents[2] / "prefect.yaml").read_text())
-    for deployment in told["deployments"]:
-        assert validate(deployment["parameters"]["config"]).name
-
-
 def test_two_folders_of_one_name_do_not_take_each_others_channel(tmp_path: Path) -> None:
     first, second = tmp_path / "one/talks", tmp_path / "two/talks"
     for folder, name in ((first, "a.txt"), (second, "b.txt")):

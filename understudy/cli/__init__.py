@@ -1,1 +1,152 @@
-"""The command line: one module per verb."""
+"""
+The command `understudy`: `main` runs one verb, and each verb is a module of its own.
+
+Such a module has EXAMPLE, `options`, which adds its options to a parser, and `main`, which does the work. Only the
+module of the verb at hand is imported, so that `understudy --help` answers at once.
+"""
+
+import argparse
+import importlib
+import json
+import logging
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn
+
+from understudy.errors import UnderstudyError
+
+VERBS = {
+    "run": ("run", "turn talks into a dataset, a tuned model and its scorecard"),
+    "status": ("status", "how many talks are in which state and why, and the disk in use"),
+    "retry": ("retry", "ask for talks again in the next run"),
+    "forget": ("forget", "delete talks with everything made of them, for good"),
+    "import": ("import_captions", "copy caption files into a YouTube channel"),
+    "review": ("review", "look through the pairs in a browser: reject, restore, edit"),
+    "compare": ("compare", "choose between base and tuned model, blind, in a browser"),
+    "compare-runs": ("compare_runs", "two scorecards side by side"),
+    "chat": ("chat", "talk to a tuned model in the terminal"),
+    "serve": ("serve", "serve a tuned model over OpenAI's API"),
+    "publish": ("publish", "upload a model to the Hugging Face Hub, after asking"),
+    "doctor": ("doctor", "what this machine trains on, how fast, and which bases fit"),
+    "rerun": ("rerun", "train a run again from its record, and compare the losses"),
+    "record": ("record", "write a teacher's replies to a file, for the teacher `replay`"),
+    "push": ("push", "upload a channel's talks and models to s3://, gs:// or file://"),
+    "pull": ("pull", "download a channel's talks and models from there"),
+    "deploy": ("understudy.deployments.deploy", "start a Prefect server, a worker and the schedule of a channel"),
+    "undeploy": ("understudy.deployments.undeploy", "stop what `deploy` started"),
+    "rollback": ("rollback", "go back to the champion before this one"),
+    "clean": ("clean", "delete the heavy files of old runs"),
+}
+"""Verb > its module, here or by its full name, and what it does."""
+EXIT_STATUS = "Exit status: 0 done; 1 it failed, run it again to resume; 2 it cannot be done as asked; 130 stopped."
+
+
+class Result(NamedTuple):
+    """What a verb prints: `data` with --json, else `text`."""
+
+    text: str
+    data: object
+    status: int = 0
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one sentence that names the nearest option."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print `message` with the nearest option, and exit with status 2."""
+        if unknown := re.match(r"unrecognized arguments: (-[^\s=]+)", message):
+            message = f"unknown option {unknown[1]!r}{nearest(unknown[1], list(self._option_string_actions))}"
+        self.exit(2, f"{self.prog}: {message}\nFor help: {self.prog} --help\n")
+
+
+class _Version(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
+        from importlib.metadata import version
+
+        parser.exit(0, f"understudy {version('understudy')}\n")
+
+
+def main(arguments: Sequence[str] | None = None, home: Path | None = None) -> int:
+    """Run one verb; returns the exit status. `home` is the default of --home, else the current folder."""
+    try:
+        args, verb = _parsed(arguments)
+        args.home = (args.home or home or Path.cwd()).resolve()
+        if args.home.is_file():
+            raise UnderstudyError(f"--home {str(args.home)!r} is a file, where a folder is needed")
+        if args.json and not getattr(verb, "JSON", True):
+            raise UnderstudyError(f"understudy {args.verb} is used by a person; it has no --json")
+        result: Result | int = verb.main(args)
+    except UnderstudyError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except ModuleNotFoundError as error:
+        print(f"{error.name} is not installed for {sys.executable}; run `make setup`, or: pip install understudy",
+              file=sys.stderr)  # fmt: skip
+        return 2
+    except KeyboardInterrupt:
+        print("\nStopped.", file=sys.stderr)
+        return 130
+    if isinstance(result, int):
+        return result
+    if text := json.dumps(result.data) if args.json else result.text:
+        print(text)
+    return result.status
+
+
+def nearest(word: str, known: list[str]) -> str:
+    """'; did you mean X?', or what there is."""
+    from understudy.config import nearest
+
+    return nearest(word, known)
+
+
+def confirmed(question: str) -> bool:
+    """Whether a person at the terminal says yes; without a terminal nobody does."""
+    return sys.stdin.isatty() and input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+
+
+def _parsed(arguments: Sequence[str] | None) -> tuple[argparse.Namespace, Any]:
+    """The arguments and the module of the verb."""
+    top = _parser("understudy", "Turn a teacher's talks into a small local model that answers the way that teacher "
+                  "teaches.", "Example: understudy run --documents talks/")  # fmt: skip
+    width = max(map(len, VERBS))
+    top.epilog = "verbs:\n" + "\n".join(f"  {verb:<{width}}  {about}" for verb, (_, about) in VERBS.items()) + (
+        f"\n\n`understudy VERB --help` shows the options of a verb.\n{top.epilog}\n{EXIT_STATUS}"
+    )  # fmt: skip
+    top.add_argument("verb", nargs="?", metavar="VERB", help="one of those below")
+    top.add_argument("rest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    args, unknown = top.parse_known_args(arguments)
+    if unknown:
+        top.error(f"unrecognized arguments: {unknown[0]}")
+    if args.verb is None:
+        top.print_help(sys.stderr)
+        raise SystemExit(2)
+    if args.verb not in VERBS:
+        top.error(f"there is no verb {args.verb!r}{nearest(args.verb, list(VERBS))}")
+    name = VERBS[args.verb][0]
+    module = importlib.import_module(name if "." in name else f"understudy.cli.{name}")
+    parser = _parser(f"understudy {args.verb}", module.__doc__ or "", f"Example: {module.EXAMPLE}\n{EXIT_STATUS}")
+    module.options(parser)
+    rest = args.rest
+    del args.rest
+    return parser.parse_args(rest, args), module
+
+
+def _parser(program: str, about: str, epilog: str) -> Parser:
+    """A parser with the options that every verb has."""
+    p = Parser(
+        prog=program,
+        description=about.strip(),
+        epilog=epilog,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    p.add_argument("--home", type=Path, metavar="DIR", help="the folder of data/ and models/ (default: this folder)")
+    p.add_argument("--json", action="store_true", help="print one JSON object")
+    p.add_argument("--verbose", action="store_const", dest="log_level", const=logging.DEBUG, help="show more log lines")
+    p.add_argument("--quiet", action="store_const", dest="log_level", const=logging.WARNING, help="show warnings only")
+    p.add_argument("--version", action=_Version, nargs=0, help="print the version")
+    p.set_defaults(log_level=logging.INFO)
+    return p

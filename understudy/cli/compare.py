@@ -1,11 +1,11 @@
-"""
-The commands `compare` and `compare-runs`: which answers or scorecards are meant, and where the result goes.
+"""Choose between base and tuned model, blind, in a browser: a question, two answers in random order, no names.
 
-Answers of a run that was scored are read from its samples, and no model is loaded. What has none is asked now:
-base and adapter of a run, or two GGUF files.
+Answers of a scored run are read from its samples, and no model is loaded. Others are generated first: by base and
+adapter of a run, or by two GGUF files. Choices are kept in comparison.jsonl of the run, and shown in its report.
 """
 
 import sys
+from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -24,10 +24,12 @@ from understudy.text import words
 from understudy.web.compare import PAIRS, Duel, Sitting, draw
 from understudy.web.loopback import PageServer
 
+EXAMPLE = "understudy compare my-channel --pairs 20"
+JSON = False
 MAX_TOKENS = 400
 
 
-class Meant(NamedTuple):
+class Contest(NamedTuple):
     """Two candidates, their answers, and where choices between them are kept."""
 
     folder: Path
@@ -37,12 +39,22 @@ class Meant(NamedTuple):
     run: tuple[str, str] | None
     """Channel and run whose page shows the result; None for two files."""
     judged: Sequence[Judgement] = ()
-    """What a judge said of the same answers."""
+    """A judge's verdicts on the same answers."""
 
 
-def compare(home: Path, models: Sequence[str], pairs: int = PAIRS, port: int = 0, channel: str | None = None) -> int:
-    """Serve the blind comparison until Ctrl-C; returns the exit status. Raises UnderstudyError."""
-    server = serve(home, models, pairs, port, channel)
+def options(p: ArgumentParser) -> None:
+    """The options of `understudy compare`."""
+    p.add_argument("model", nargs="+", metavar="MODEL", help="NAME of a channel or NAME/RUN; or two GGUF files")
+    p.add_argument("--pairs", type=int, default=PAIRS, metavar="N", help=f"to decide (default: {PAIRS})")
+    p.add_argument("--port", type=int, default=0, help="on 127.0.0.1 (default: any free one)")
+    p.add_argument("--channel", metavar="NAME", help="whose held-out questions are used for files that are of no run")
+
+
+def main(args: Namespace) -> int:
+    """Serve the comparison until Ctrl-C."""
+    if len(args.model) > 2:
+        raise UnderstudyError(f"{len(args.model)} models are named; name one run, or two GGUF files")
+    server = serve(args.home, args.model, args.pairs, args.port, args.channel)
     print(f"Compare at {server.url}", flush=True)
     print("Keys: 1, 2, 0 or t for no difference, Backspace to go back. Every choice is kept at once.", flush=True)
     server.until_interrupted()
@@ -52,17 +64,17 @@ def compare(home: Path, models: Sequence[str], pairs: int = PAIRS, port: int = 0
 def serve(
     home: Path, models: Sequence[str], pairs: int = PAIRS, port: int = 0, channel: str | None = None
 ) -> PageServer:
-    """The page of the comparison that `models` means. Raises UnderstudyError."""
+    """The page that compares `models`. Raises UnderstudyError."""
     if pairs < 1:
-        raise UnderstudyError(f"--pairs is {pairs}; at least 1 pair must be asked")
-    meant = _files(home, models, pairs, channel) if len(models) == 2 else _run(home, models[0], pairs)
-    ended = (lambda: refresh(home, *meant.run)) if meant.run else (lambda: None)
-    sitting = Sitting(meant.folder, meant.duels, meant.tuned, meant.base, meant.judged, ended)
+        raise UnderstudyError(f"--pairs is {pairs}; at least 1 pair is needed")
+    contest = _files(home, models, pairs, channel) if len(models) == 2 else _run(home, models[0], pairs)
+    ended = (lambda: refresh(home, *contest.run)) if contest.run else (lambda: None)
+    sitting = Sitting(contest.folder, contest.duels, contest.tuned, contest.base, contest.judged, ended)
     return PageServer(sitting.page(), port)
 
 
 def refresh(home: Path, channel: str, run: str) -> None:
-    """Write the run's report again, with what people chose on it; a run without one gets none."""
+    """Write the run's report again, with people's choices on it; a run without a report gets none."""
     path = CATALOG["report"].path.format(channel=channel, run=run)
     manifest = (home / path).with_name(f".{Path(path).name}{store.MANIFEST}")
     if not manifest.is_file():
@@ -72,37 +84,19 @@ def refresh(home: Path, channel: str, run: str) -> None:
     store.write_file(home, "report", path, whole.encode(), 1, known.fingerprint)
 
 
-def compare_runs(models: Path, first: str, second: str, as_json: bool, html: Path | None) -> int:
-    """Print two scorecards side by side; returns the exit status. Raises UnderstudyError when they do not compare."""
-    found = runs.compare_runs(scorecard(models, first), scorecard(models, second))
-    if html:
-        html.write_text(runs.html(found), encoding="utf-8")
-        print(html)
-    elif as_json:
-        print(found.model_dump_json(indent=1))
-    elif sys.stdout.isatty():
-        from rich.console import Console
-        from rich.markdown import Markdown
-
-        Console().print(Markdown(runs.markdown(found)))
-    else:
-        print(runs.markdown(found), end="")
-    return 0
+def scorecard(models: Path, name: str) -> Scorecard:
+    """The scorecard that `name` stands for: a file, a run's folder, 'channel/run', 'channel', or a run's own name."""
+    path = Path(name)
+    if path.is_file():
+        return runs.read_scorecard(path)
+    if (path / "scorecard.json").is_file():
+        return runs.read_scorecard(path / "scorecard.json")
+    return runs.read_scorecard(_folder(models, name) / "scorecard.json")
 
 
-def scorecard(models: Path, named: str) -> Scorecard:
-    """The scorecard that `named` means: a file, a run's folder, 'channel/run', 'channel', or a run's own name."""
-    given = Path(named)
-    if given.is_file():
-        return runs.read_scorecard(given)
-    if (given / "scorecard.json").is_file():
-        return runs.read_scorecard(given / "scorecard.json")
-    return runs.read_scorecard(_folder(models, named) / "scorecard.json")
-
-
-def _folder(models: Path, named: str) -> Path:
+def _folder(models: Path, name: str) -> Path:
     """The folder of a run that was trained; its files need not be there."""
-    channel, _, run = named.strip("/").partition("/")
+    channel, _, run = name.strip("/").partition("/")
     if run and words.slug(channel) == channel and (models / channel / run).is_dir():
         return (models / channel / run).resolve()
     alone = [folder for folder in models.glob(f"*/{channel}") if (folder / "adapter").is_dir()] if not run else []
@@ -111,51 +105,52 @@ def _folder(models: Path, named: str) -> Path:
     return find.run_folder(models, channel, run or None)
 
 
-def _run(home: Path, named: str, count: int) -> Meant:
+def _run(home: Path, name: str, count: int) -> Contest:
     """Base and adapter of a run."""
-    if named.endswith(".gguf"):
-        raise UnderstudyError(f"{named} is one file; name two GGUF files, or CHANNEL or CHANNEL/RUN for base and tuned")
-    folder = _folder(home / "models", named)
+    if name.endswith(".gguf"):
+        raise UnderstudyError(f"{name} is one file; name two GGUF files, or CHANNEL or CHANNEL/RUN for base and tuned")
+    folder = _folder(home / "models", name)
     channel, run = folder.parent.name, folder.name
     if not (folder / "scorecard.json").is_file():
-        told, samples = _held_out(home, channel), {}
+        pairs, samples = _held_out(home, channel), {}
     else:
         known = evidence.gather(home, channel, run)
-        told, samples = list(known.pairs), known.samples
-        if not told:
+        pairs, samples = list(known.pairs), known.samples
+        if not pairs:
             raise UnderstudyError(
                 f"the dataset of {channel!r} is not the one {run} was scored on; score it again with "
-                "`python flows/main.py --only score`"
+                "`understudy run --only score`"
             )
-    said = [{s.pair_id: s.text for s in samples.get(name, ()) if s.text is not None} for name in ("adapter", "base")]
-    both = [_duel(p, said[0][p.pair_id], said[1][p.pair_id]) for p in told if all(p.pair_id in one for one in said)]
-    if not both:
-        both = _asked(_drawn(told, count, run), _candidates(home, folder))
+    texts = [{s.pair_id: s.text for s in samples.get(side, ()) if s.text is not None} for side in ("adapter", "base")]
+    tuned, base = texts
+    duels = [_duel(p, tuned[p.pair_id], base[p.pair_id]) for p in pairs if p.pair_id in tuned and p.pair_id in base]
+    if not duels:
+        duels = _answered(_drawn(pairs, count, run), _candidates(home, folder))
     ref = store.current(home, CATALOG["judgements"].path.format(channel=channel, run=run))
     judged = list(store.read_rows(home, ref, Judgement)) if ref else []
-    return Meant(folder, draw(both, count, run), "adapter", "base", (channel, run), judged)
+    return Contest(folder, draw(duels, count, run), "adapter", "base", (channel, run), judged)
 
 
-def _files(home: Path, models: Sequence[str], count: int, channel: str | None) -> Meant:
+def _files(home: Path, models: Sequence[str], count: int, channel: str | None) -> Contest:
     """Two GGUF files; the questions are those of the run one of them belongs to, or of `channel`."""
-    found = [find.gguf(home / "models", name) for name in models]
-    if found[0] == found[1]:
-        raise UnderstudyError(f"{found[0].name} is named twice; name two different files")
-    of_run = next((f.parents[1] for f in found if f.parent.name == "gguf" and f.parents[3] == home / "models"), None)
+    files = [find.gguf(home / "models", name) for name in models]
+    if files[0] == files[1]:
+        raise UnderstudyError(f"{files[0].name} is named twice; name two different files")
+    of_run = next((f.parents[1] for f in files if f.parent.name == "gguf" and f.parents[3] == home / "models"), None)
     if channel is None and of_run is None:
         raise UnderstudyError(
-            "neither file is in models/CHANNEL/RUN/gguf, so it is not known what to ask; name a dataset with --channel"
+            "neither file is in models/NAME/RUN/gguf, so there are no questions for them; name a dataset with --channel"
         )
     folder = of_run or home / "models" / str(channel)
     folder.mkdir(parents=True, exist_ok=True)
-    names = [file.stem if found[0].stem != found[1].stem else f"{file.parents[1].name}/{file.stem}" for file in found]
-    asked = _drawn(_held_out(home, channel or folder.parent.name), count, names[0])
-    duels = _asked(asked, [Candidate(n, "llama_cpp", f) for n, f in zip(names, found, strict=True)])
-    return Meant(folder, draw(duels, count, names[0]), names[0], names[1], None)
+    names = [file.stem if files[0].stem != files[1].stem else f"{file.parents[1].name}/{file.stem}" for file in files]
+    pairs = _drawn(_held_out(home, channel or folder.parent.name), count, names[0])
+    duels = _answered(pairs, [Candidate(n, "llama_cpp", f) for n, f in zip(names, files, strict=True)])
+    return Contest(folder, draw(duels, count, names[0]), names[0], names[1], None)
 
 
 def _held_out(home: Path, channel: str) -> list[Pair]:
-    """The held-out pairs of the dataset that is there now."""
+    """The held-out pairs of the present dataset."""
     refs = {
         name: store.current(home, CATALOG[name].path.format(channel=channel))
         if words.slug(channel) == channel
@@ -163,7 +158,9 @@ def _held_out(home: Path, channel: str) -> list[Pair]:
         for name in ("pairs", "split")
     }
     if refs["pairs"] is None or refs["split"] is None:
-        raise UnderstudyError(f"there is no dataset of {channel!r} under {home / 'data'}; nothing can be asked")
+        raise UnderstudyError(
+            f"there is no dataset of {channel!r} under {home / 'data'}; so there are no questions to compare on"
+        )
     plan: SplitPlan = store.read_record(home, refs["split"], SplitPlan)
     names = plan.sides["test"] or plan.sides["valid"]
     known = {pair.pair_id: pair for pair in store.read_rows(home, refs["pairs"], Pair)}
@@ -187,16 +184,16 @@ def _candidates(home: Path, folder: Path) -> list[Candidate]:
     return [Candidate("adapter", "mlx", base, folder / "adapter"), Candidate("base", "mlx", base)]
 
 
-def _asked(pairs: Sequence[Pair], candidates: Sequence[Candidate]) -> list[Duel]:
-    """What both candidates say to the questions, asked now."""
-    said = []
+def _answered(pairs: Sequence[Pair], candidates: Sequence[Candidate]) -> list[Duel]:
+    """The answers of both candidates to the questions, generated now."""
+    texts = []
     for candidate in candidates:
-        print(f"asking {candidate.name} {len(pairs)} questions", file=sys.stderr, flush=True)
+        print(f"{candidate.name} answers {len(pairs)} questions", file=sys.stderr, flush=True)
         engine: Engine = registry.build("engine", candidate.engine, {})
         conversations = [[Message(role="user", content=pair.question)] for pair in pairs]
-        told = engine.complete(candidate.model, candidate.adapter, conversations, MAX_TOKENS, _quiet)
-        said.append([one.text for one in told])
-    return [_duel(*row) for row in zip(pairs, *said, strict=True)]
+        completions = engine.complete(candidate.model, candidate.adapter, conversations, MAX_TOKENS, _quiet)
+        texts.append([completion.text for completion in completions])
+    return [_duel(*row) for row in zip(pairs, *texts, strict=True)]
 
 
 def _duel(pair: Pair, tuned: str, base: str) -> Duel:

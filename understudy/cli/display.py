@@ -3,13 +3,17 @@
 import logging
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from understudy import progress
 from understudy.records import Scorecard
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bars
+    from rich.progress import TaskID
 
 SHOWN_AFTER_SECONDS = 2.0
 
@@ -17,10 +21,10 @@ SHOWN_AFTER_SECONDS = 2.0
 class BarSink:
     """A live bar per stage that runs for over two seconds, with counts and the time left."""
 
-    def __init__(self, bars: Any) -> None:
+    def __init__(self, bars: "Bars") -> None:
         self.bars = bars
         self._lock = threading.Lock()
-        self._tasks: dict[str, Any] = {}
+        self._tasks: dict[str, TaskID] = {}
 
     def update(self, stage: str, done: int, total: int, note: str) -> None:
         """Start or move the bar of `stage`."""
@@ -43,22 +47,39 @@ class BarSink:
 
 
 @contextmanager
-def shown(log_file: Path) -> Iterator[None]:
-    """Show progress and log lines while the block runs; everything also goes to `log_file`."""
+def shown(log_file: Path, level: int = logging.INFO) -> Iterator[Callable[[], None]]:
+    """Show progress and log lines from `level` on while the block runs; INFO and above also goes to `log_file`.
+
+    The block calls what it gets once Prefect is imported, which takes every handler off its loggers: its lines then
+    go to the file too, and with DEBUG to the terminal.
+    """
     log_file.parent.mkdir(parents=True, exist_ok=True)
     to_file = logging.FileHandler(log_file, encoding="utf-8")
     to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
-    logger = logging.getLogger("understudy")
-    logger.setLevel(logging.INFO)
-    handlers: list[logging.Handler] = [to_file]
-    logging.getLogger("prefect").addHandler(to_file)
-    if sys.stderr.isatty():
-        with _bars() as (bars, handler):
-            yield from _with(logger, [*handlers, handler], [BarSink(bars)])
-    else:
-        plain = logging.StreamHandler(sys.stderr)
-        plain.setFormatter(logging.Formatter("%(message)s"))
-        yield from _with(logger, [*handlers, plain], [progress.LogSink()])
+    logger, prefect = logging.getLogger("understudy"), logging.getLogger("prefect")
+    logger.setLevel(min(level, logging.INFO))
+    with ExitStack() as stack:
+        sink: progress.Sink
+        if sys.stderr.isatty() and level < logging.WARNING:
+            bars, terminal = stack.enter_context(_bars())
+            sink = BarSink(bars)
+        else:
+            terminal, sink = logging.StreamHandler(sys.stderr), progress.LogSink()
+            terminal.setFormatter(logging.Formatter("%(message)s"))
+        terminal.setLevel(level)
+        progress.SINKS.append(sink)
+        stack.callback(progress.SINKS.remove, sink)
+        for handler in (to_file, terminal):
+            logger.addHandler(handler)
+            stack.callback(logger.removeHandler, handler)
+            stack.callback(prefect.removeHandler, handler)
+
+        def add_prefect() -> None:
+            prefect.addHandler(to_file)
+            if level <= logging.DEBUG:
+                prefect.addHandler(terminal)
+
+        yield add_prefect
 
 
 def made(channel: str, counts: Mapping[str, Any], files: Mapping[str, str] | None, dataset: Path) -> str:
@@ -109,21 +130,8 @@ def summary(
     return "\n".join(lines)
 
 
-def _with(logger: logging.Logger, handlers: list[logging.Handler], sinks: list[Any]) -> Iterator[None]:
-    for handler in handlers:
-        logger.addHandler(handler)
-    progress.SINKS.extend(sinks)
-    try:
-        yield
-    finally:
-        for sink in sinks:
-            progress.SINKS.remove(sink)
-        for handler in handlers:
-            logger.removeHandler(handler)
-
-
 @contextmanager
-def _bars() -> Iterator[tuple[Any, logging.Handler]]:
+def _bars() -> Iterator[tuple["Bars", logging.Handler]]:
     from rich.console import Console
     from rich.logging import RichHandler
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn

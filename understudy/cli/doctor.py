@@ -1,44 +1,42 @@
-"""
-What this machine can do: what it trains on and how fast, which bases fit, what to install, which servers answer.
+"""Show what this machine trains on and how fast, which bases fit, what to install, and which servers answer.
 
-Nothing is written and nothing is downloaded. Run as a module it is the worker that measures speed:
-job {seconds}, result {device, name, gflops, tokens_per_second, limit_bytes, limit_why}.
+Nothing is written and nothing is downloaded.
 """
 
-import json
 import os
 import platform
 import shutil
 import sys
 import tempfile
-import time
+from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import ProxyHandler, build_opener
 
 from understudy import memory, worker
 from understudy.bases.known import KNOWN, KnownBase
+from understudy.cli import Result
+from understudy.cli.doctor_worker import RANK, TINY_BLOCKS, TINY_HIDDEN
 from understudy.errors import WorkerFailed
-from understudy.interfaces import Progress
 
+EXAMPLE = "understudy doctor"
 PACKAGES = ("mlx", "mlx-lm", "transformers", "llama-cpp-python", "prefect", "openai", "pydantic")
 PROBE_SECONDS = 5.0
 SERVER_SECONDS = 2.0
 FREE_BYTES = 10_000_000_000
-ROW_TOKENS, RANK = 512, 8
+ROW_TOKENS = 512
 OLLAMA = "http://127.0.0.1:11434"
-TINY_BLOCKS, TINY_HIDDEN, TINY_VOCABULARY, TINY_ROWS, TINY_TOKENS = 4, 256, 1000, 4, 128
 State = Literal["ok", "note", "problem"]
 
 
 @dataclass(frozen=True)
 class Check:
-    """One line: what was looked at, and what to do where the state is not 'ok'."""
+    """One line: what was checked, and what to do where the state is not 'ok'."""
 
     name: str
     state: State
@@ -71,25 +69,25 @@ class Fit:
 
 @dataclass(frozen=True)
 class Health:
-    """Everything the doctor found."""
+    """All findings."""
 
     checks: list[Check]
     bases: list[Fit]
     speed: Speed | None
 
 
-def doctor(home: Path) -> str:
-    """All findings as a page of plain text."""
-    return as_text(examine(home))
+def options(p: ArgumentParser) -> None:
+    """`understudy doctor` has no options of its own."""
 
 
-def as_json(home: Path) -> str:
-    """All findings as one JSON object."""
-    return json.dumps(asdict(examine(home)))
+def main(args: Namespace) -> Result:
+    """All findings."""
+    health = examine(args.home)
+    return Result(as_text(health), asdict(health))
 
 
 def examine(home: Path, environment: Mapping[str, str] = os.environ, seconds: float = PROBE_SECONDS) -> Health:
-    """Look at everything; what cannot be looked at is one more line. Takes about `seconds` and five more."""
+    """Check everything; what cannot be checked is one more line. Takes about `seconds` and five more."""
     speed, checks = None, [_check("python", _python), _check("packages", _packages)]
     try:
         speed = measured(seconds)
@@ -122,13 +120,13 @@ def as_text(health: Health) -> str:
 
 
 def fit(base: KnownBase, speed: Speed) -> Fit:
-    """Whether rank-8 LoRA on all blocks of `base` fits, with what remedies, and the largest row and batch then."""
+    """Whether rank-8 LoRA on all blocks of `base` fits, with which remedies, and the largest row and batch then."""
     cpu = speed.device == "cpu"
     model, limit = memory.model_of(base.config), memory.Limit(speed.limit_bytes, speed.limit_why)
     size = 4 if cpu else 2
-    asked = memory.Shape(model, RANK, model.layers, ROW_TOKENS, ROW_TOKENS, size * 8, size, compiled=not cpu)
-    plan = memory.plan(asked, limit)
-    # Two operations per weight forward and two back, for frozen weights need no gradients; two more to do it again.
+    shape = memory.Shape(model, RANK, model.layers, ROW_TOKENS, ROW_TOKENS, size * 8, size, compiled=not cpu)
+    plan = memory.plan(shape, limit)
+    # Two operations per weight forward and two back, since frozen weights need no gradients; two more to recompute.
     best = speed.gflops * 1e9 / ((6 if plan.shape.checkpointing else 4) * model.parameters)
     if plan.problem:
         too_much = f"does not fit: {plan.bytes / 1e9:.1f} GB with everything reduced"
@@ -145,7 +143,7 @@ def measured(seconds: float = PROBE_SECONDS) -> Speed:
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "doctor.log"
         return Speed(
-            **worker.call("understudy.cli.doctor", {"seconds": seconds}, log, lambda done, total, note="": None)
+            **worker.call("understudy.cli.doctor_worker", {"seconds": seconds}, log, lambda done, total, note="": None)
         )
 
 
@@ -153,7 +151,7 @@ def _check(name: str, look: Callable[[], tuple[State, str]]) -> Check:
     try:
         return Check(name, *look())
     except Exception as error:
-        return Check(name, "problem", f"could not be found out: {_reason(error)}")
+        return Check(name, "problem", f"cannot be checked: {_reason(error)}")
 
 
 def _reason(error: Exception) -> str:
@@ -167,14 +165,17 @@ def _python() -> tuple[State, str]:
 
 
 def _packages() -> tuple[State, str]:
-    found, missing = [], []
+    versions, missing = [], []
     for name in PACKAGES:
         try:
-            found.append(f"{name} {metadata.version(name)}")
+            versions.append(f"{name} {metadata.version(name)}")
         except metadata.PackageNotFoundError:
             missing.append(name)
-    gone = f"not installed: {', '.join(missing)}; run `make setup`"
-    return ("problem", gone) if missing else ("ok", ", ".join(found))
+    return (
+        ("problem", f"not installed: {', '.join(missing)}; run `make setup`")
+        if missing
+        else ("ok", ", ".join(versions))
+    )
 
 
 def _trains_on(speed: Speed) -> Check:
@@ -211,7 +212,7 @@ def _disk(home: Path) -> tuple[State, str]:
 def _prefect(environment: Mapping[str, str]) -> tuple[State, str]:
     address = environment.get("PREFECT_API_URL")
     if not address:
-        return "note", "PREFECT_API_URL is not set: a run starts a server of its own; `make ui` starts one to look at"
+        return "note", "PREFECT_API_URL is not set: a run starts a temporary server; `make ui` starts one with a page"
     answer = _ask(f"{address.rstrip('/')}/health")
     if answer is not None:
         return (
@@ -228,7 +229,7 @@ def _ollama(environment: Mapping[str, str]) -> tuple[State, str]:
         return "ok", f"answers at {address}"
     if shutil.which("ollama"):
         return "note", f"installed, but nothing answers at {address}; start it with `ollama serve`"
-    return "note", "not here; needed only to serve the model with it, or to use it as the teacher"
+    return "note", "not installed; needed only to serve the model with it, or to use it as the teacher"
 
 
 def _ask(address: str) -> str | None:
@@ -242,61 +243,3 @@ def _ask(address: str) -> str | None:
         return f"it answers {error.code}"
     except (OSError, ValueError) as error:
         return str(getattr(error, "reason", error)) or type(error).__name__
-
-
-def run(job: dict[str, Any], progress: Progress) -> dict[str, Any]:
-    """The worker's side: measure for about `seconds`, a third on multiplying, the rest on training."""
-    import mlx.core as mx
-
-    device = "cpu"
-    if mx.default_device().type == mx.DeviceType.gpu:
-        device = "metal" if mx.metal.is_available() else "cuda"
-    else:
-        mx.disable_compile()  # as training does there
-    side, kind = (1024, mx.float32) if device == "cpu" else (4096, mx.bfloat16)
-    square, limit = mx.random.normal((side, side)).astype(kind), memory.machine_limit()
-    multiplications = _rate(lambda: mx.eval(square @ square), job["seconds"] / 3)
-    return {
-        "device": device,
-        "name": str(mx.device_info().get("device_name", device)),
-        "gflops": multiplications * 2 * side**3 / 1e9,
-        "tokens_per_second": _tokens_per_second(job["seconds"] * 2 / 3),
-        "limit_bytes": limit.bytes,
-        "limit_why": limit.why,
-    }
-
-
-def _tokens_per_second(seconds: float) -> float:
-    import mlx.core as mx
-    from mlx import nn, optimizers
-    from mlx_lm.models import llama
-    from mlx_lm.tuner.utils import linear_to_lora_layers
-
-    model = llama.Model(llama.ModelArgs("llama", TINY_HIDDEN, TINY_BLOCKS, 2 * TINY_HIDDEN, 4, 1e-5, TINY_VOCABULARY))
-    model.freeze()
-    linear_to_lora_layers(model, -1, {"rank": RANK, "scale": 2.0, "dropout": 0.0})
-    batch = mx.random.randint(0, TINY_VOCABULARY, (TINY_ROWS, TINY_TOKENS + 1))
-    optimizer = optimizers.AdamW(1e-4)
-
-    def loss(model: nn.Module) -> mx.array:
-        return nn.losses.cross_entropy(model(batch[:, :-1]), batch[:, 1:], reduction="mean")
-
-    def update() -> None:
-        optimizer.update(model, nn.value_and_grad(model, loss)(model)[1])
-        mx.eval(model.trainable_parameters(), optimizer.state)
-
-    return _rate(update, seconds) * TINY_ROWS * TINY_TOKENS
-
-
-def _rate(work: Callable[[], None], seconds: float) -> float:
-    """How often a second `work` gets done, after once to warm up."""
-    work()
-    began, times = time.perf_counter(), 0
-    while times == 0 or time.perf_counter() - began < seconds:
-        work()
-        times += 1
-    return times / (time.perf_counter() - began)
-
-
-if __name__ == "__main__":
-    worker.serve(run)

@@ -1,17 +1,49 @@
-"""`python -m understudy publish`: what would go where, by what right, and the question before anything leaves."""
+"""Show what of a run would go to the Hugging Face Hub, ask, and upload it.
+
+That is weights, GGUF files, card, scorecard and report; never talks or dataset. The token is HF_TOKEN or that of
+`hf auth login`. A second call uploads only what changed.
+"""
 
 import os
+from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from pathlib import Path
 
 from pydantic import ValidationError
 
+from understudy.cli import Result
 from understudy.errors import ConfigError
 from understudy.records import Scorecard
-from understudy.runs import find, hub, model_card
+from understudy.runs import clean, find, hub, model_card
 from understudy.scoring.refusals import refused
 
+EXAMPLE = "understudy publish my-channel --repo owner/my-model"
 PUBLIC_HUB = "https://huggingface.co"
+
+
+def options(p: ArgumentParser) -> None:
+    """The options of `understudy publish`."""
+    p.add_argument("channel", metavar="NAME", help="a folder under models/: its champion, else its newest run")
+    p.add_argument("--repo", required=True, metavar="OWNER/NAME", help="the repository; created if it does not exist")
+    p.add_argument("--run", metavar="RUN", help="another run, a folder under models/NAME")
+    visibility = p.add_mutually_exclusive_group()
+    visibility.add_argument("--private", action="store_true", help="only you can see it (the default)")
+    visibility.add_argument("--public", action="store_true", help="everybody can see it")
+    p.add_argument("--yes", action="store_true", help="do not ask")
+    p.add_argument("--force", action="store_true", help="also when the scorecard says 'worse'")
+
+
+def main(args: Namespace) -> Result:
+    """Upload after asking."""
+    return publish(
+        args.home / "models",
+        args.channel,
+        args.repo,
+        run=args.run,
+        private=not args.public,
+        yes=args.yes,
+        force=args.force,
+    )
 
 
 def publish(
@@ -24,45 +56,46 @@ def publish(
     yes: bool = False,
     force: bool = False,
     ask: Callable[[str], str] = input,
-) -> int:
-    """Upload a run of `channel` after asking; returns the exit status. Raises ConfigError, Transient."""
+) -> Result:
+    """Upload a run of `channel` after asking. Raises ConfigError, Transient."""
     folder = find.run_folder(models, channel, run)
     reasons = refused(folder)
     files = hub.chosen(folder, _left_out(folder, reasons))
-    _allowed(folder, files, repository, force)
+    _check(folder, files, repository, force)
     hub.token()
-    print(_plan(folder, files, repository, private, reasons))
-    if not yes:
-        try:
-            said = ask("Upload? [y/N] ")
-        except (EOFError, KeyboardInterrupt):
-            said = ""
-            print()
-        if said.strip().lower() not in ("y", "yes"):
-            print("Nothing was sent.")
-            return 1
-    done = hub.publish(files, repository, private)
-    print(f"{done.address}: {len(done.sent)} of {len(files)} files sent, the others were there already")
-    if done.removed:
-        print(f"removed there, no longer part of the model: {', '.join(done.removed)}")
-    return 0
+    plan = _plan(folder, files, repository, private, reasons)
+    if not yes and not _confirmed(plan, ask):
+        return Result("Nothing was sent.", {"address": None}, status=1)
+    outcome = hub.publish(files, repository, private)
+    clean.mark_published(folder, outcome.address)
+    lines = [plan] if yes else []
+    lines.append(f"{outcome.address}: {len(outcome.sent)} of {len(files)} files sent, the others were there already")
+    if outcome.removed:
+        lines.append(f"removed there, no longer part of the model: {', '.join(outcome.removed)}")
+    return Result("\n".join(lines), {"address": outcome.address, "sent": outcome.sent, "removed": outcome.removed})
 
 
-def _allowed(folder: Path, files: dict[str, Path], repository: str, force: bool) -> None:
-    """Raise ConfigError with everything that stands against it."""
-    found = []
-    permission, licence = None, None
+def _confirmed(plan: str, ask: Callable[[str], str]) -> bool:
+    print(plan)
     try:
-        told = model_card.read(folder / "README.md")
-        permission, licence = told.permission, told.base_licence
-        found = hub.problems(files, folder, repository, permission, licence)
+        return ask("Upload? [y/N] ").strip().lower() in ("y", "yes")
+    except EOFError:
+        print()
+        return False
+
+
+def _check(folder: Path, files: dict[str, Path], repository: str, force: bool) -> None:
+    """Raise ConfigError with every reason not to publish."""
+    try:
+        card = model_card.read(folder / "README.md")
+        problems = hub.problems(files, folder, repository, card.permission, card.base_licence)
     except ConfigError as error:
-        found = error.problems
+        problems = error.problems
     worse = _worse(folder / "scorecard.json") if "scorecard.json" in files else []
     if worse and not force:
-        found.append(f"the scorecard says worse than the base in {', '.join(worse)}; --force publishes it all the same")
-    if found:
-        raise ConfigError(found)
+        problems.append(f"the scorecard says worse than the base in {', '.join(worse)}; --force publishes it anyway")
+    if problems:
+        raise ConfigError(problems)
 
 
 def _worse(file: Path) -> list[str]:
@@ -74,7 +107,7 @@ def _worse(file: Path) -> list[str]:
 
 
 def _left_out(folder: Path, reasons: dict[str, str]) -> set[str]:
-    """Names of the files that stay because the parity check refused them."""
+    """Names of the files that are not uploaded because the parity check refused them."""
     names = {file.name for kind, file in find.files(folder).items() if kind in reasons}
     names |= {Path(name).with_suffix(".Modelfile").name for name in names}
     if "fused" in reasons:
@@ -85,18 +118,18 @@ def _left_out(folder: Path, reasons: dict[str, str]) -> set[str]:
 def _plan(folder: Path, files: dict[str, Path], repository: str, private: bool, reasons: dict[str, str]) -> str:
     """What would go where, as text."""
     where = (os.environ.get("HF_ENDPOINT") or PUBLIC_HUB).rstrip("/")
-    told = model_card.read(folder / "README.md")
+    card = model_card.read(folder / "README.md")
     width = max(map(len, files))
     total = sum(file.stat().st_size for file in files.values())
-    seen = "private" if private else "PUBLIC"
+    visibility = "private" if private else "PUBLIC"
     return "\n".join(
         [
-            f"{folder.parent.name}/{folder.name} would go to {where}/{repository}, {seen}:",
+            f"{folder.parent.name}/{folder.name} would go to {where}/{repository}, {visibility}:",
             *(f"  {place:<{width}}  {file.stat().st_size / 1e6:>10,.1f} MB" for place, file in files.items()),
             *(f"  left out, refused: {kind}: {why}" for kind, why in reasons.items()),
-            f"{len(files)} files, {total / 1e6:,.1f} MB; permission: {told.permission}; "
-            f"the base's licence: {told.base_licence}",
-            "report.html shows held-out questions with their answers. No transcript and no dataset goes; what an "
-            "earlier upload left of the model there and is no longer part of it is removed.",
+            f"{len(files)} files, {total / 1e6:,.1f} MB; permission: {card.permission}; "
+            f"the base's licence: {card.base_licence}",
+            "report.html shows held-out questions with their answers. No transcript and no dataset is uploaded; files "
+            "of an earlier upload that are no longer part of the model are removed.",
         ]
     )

@@ -1,8 +1,12 @@
-"""`python -m understudy rerun`: a training made once more from its record, and how near its losses come."""
+"""Train again what models/NAME/RUN/run.json says, from the same dataset and base, and compare the losses.
+
+Nothing of the first run is touched.
+"""
 
 import json
 import logging
 import math
+from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,7 +14,7 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from understudy import locks, registry, store
-from understudy.cli import display
+from understudy.cli import Result, display
 from understudy.errors import AssetError, ConfigError
 from understudy.progress import track
 from understudy.records import AdapterCard, AssetRef, RunRecord, sha256_of
@@ -18,6 +22,7 @@ from understudy.report.training import lines
 from understudy.stages import train as training
 from understudy.text.words import one_line, slug
 
+EXAMPLE = "understudy rerun my-channel/1f2e3d4c"
 FORMAT = 1
 NAME = "rerun"
 log = logging.getLogger("understudy.cli.rerun")
@@ -38,6 +43,19 @@ class Comparison(NamedTuple):
         if not self.largest:
             return f"equal: {self.losses} losses, the same to the last digit{only}"
         return f"the largest difference of {self.losses} losses is {self.largest:.3g} nats ({self.where}){only}"
+
+
+def options(p: ArgumentParser) -> None:
+    """The options of `understudy rerun`."""
+    p.add_argument("run", metavar="RUN", help="a folder under models/NAME")
+    p.add_argument("--channel", metavar="NAME", help="needed where two channels have a run of this name")
+    p.add_argument("--out", type=Path, metavar="DIR", help="for the adapter (default: RUN-rerun-N beside RUN)")
+
+
+def main(args: Namespace) -> Result:
+    """Train again."""
+    text = rerun(args.home, args.run, args.channel, args.out)
+    return Result(text, {"text": text})
 
 
 def rerun(home: Path, run: str, channel: str | None = None, out: Path | None = None) -> str:

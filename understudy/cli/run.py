@@ -1,44 +1,36 @@
-"""`python flows/main.py`: the command line around the pipeline. Run with --help for what it can do."""
+"""Turn talks into a dataset, a tuned model and its scorecard.
 
-import argparse
-import json
+Without options: the demo on the sample channel, which needs no key, no GPU and no download. What is finished is kept:
+the same command resumes after a failure, and makes only what has changed.
+"""
+
 import logging
 import os
-import signal
-import socket
 import sys
-import threading
 import time
 import traceback
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from understudy import config, preflight, worker
-from understudy.cli import display
+from understudy import config, preflight
+from understudy.cli import Result, display, stopping
+from understudy.deployments import packaged
 from understudy.errors import Busy, ConfigError, UnderstudyError
 from understudy.sources.documents import channel_name
 from understudy.text.words import slug
 from understudy.workspace import Workspace
 
-ROOT = Path(__file__).resolve().parents[2]
-PRESETS = ROOT / "deployments" / "presets"
-STOP_SECONDS = 4.0
+EXAMPLE = "understudy run --documents talks/ --set trainer.rank=16"
 
 
-def parser() -> argparse.ArgumentParser:
-    """The options of the command line."""
-    p = argparse.ArgumentParser(
-        prog="python flows/main.py",
-        allow_abbrev=False,
-        description="Turn a teacher's talks into a small local model that answers the way that teacher teaches, and "
-        "score it against its base. Without options: the demo on the sample channel; needs no key, GPU or download.",
-        epilog="Exit status: 0 done; 1 the run failed, run it again to go on; 2 something asked for cannot be done.",
-    )
-    p.add_argument(
-        "--preset", metavar="NAME|FILE", help=f"one of {', '.join(_presets())}, or a YAML file (default: demo)"
-    )
+def options(p: ArgumentParser) -> None:
+    """The options of `understudy run`."""
+    p.add_argument("--preset", metavar="NAME|FILE", help=f"one of {', '.join(packaged.presets())}, or a YAML file "
+                   "(default: demo)")  # fmt: skip
     p.add_argument(
         "--set",
         metavar="SECTION.KEY=VALUE",
@@ -56,9 +48,6 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--channel", metavar="URL_OR_HANDLE", help="use the talks of a YouTube channel, a playlist or a video"
     )
-    p.add_argument(
-        "--home", metavar="DIR", type=Path, default=ROOT, help="where data/ and models/ live (default: here)"
-    )
     p.add_argument("--only", choices=["dataset", "model", "score"], help="run one part; the parts before must be done")
     p.add_argument(
         "--tune",
@@ -66,44 +55,38 @@ def parser() -> argparse.ArgumentParser:
         help="before training, try 1, 3 and 9 times the learning rate for a while and take what does best on valid",
     )
     p.add_argument("--estimate", action="store_true", help="print what the teacher's calls would cost, and do nothing")
-    p.add_argument("--json", action="store_true", help="print one JSON object as the last line of standard output")
-    return p
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run what the command line asks for; returns the exit status."""
-    asked = parser().parse_args(arguments)
+def main(args: Namespace) -> Result | int:
+    """Run the pipeline."""
     try:
-        workspace = _workspace(asked)
-        if asked.estimate:
-            return _estimate(workspace)
-        preflight.check(workspace, asked.only)
-        if who := preflight.busy(workspace):
-            raise Busy(f"data/{workspace.config.name} is in use by {who}; wait until it ends, or choose another --home")
+        workspace = _workspace(args)
+        _read_keys(workspace.home)
+        if args.estimate:
+            from understudy.stages import estimate
+
+            text = estimate.told(workspace)
+            return Result(text, {"channel": workspace.config.name, "estimate": text})
+        preflight.check(workspace, args.only)
+        if holder := preflight.busy(workspace):
+            raise Busy(
+                f"data/{workspace.config.name} is in use by {holder}; wait until it ends, or choose another --home"
+            )
     except (ConfigError, Busy) as error:
         print(f"Nothing was started:\n{error}", file=sys.stderr)
         return 2
     log_file = workspace.home / "logs" / f"{workspace.config.name}-{time.strftime('%Y%m%d-%H%M%S')}.log"
-    _stop_quickly_on_signals()
-    os.chdir(ROOT)  # where Prefect looks for prefect.toml
-    os.environ.setdefault("DO_NOT_TRACK", "1")
-    return _run(workspace, asked, log_file)
+    stopping.stop_on_signals()
+    packaged.configure_prefect()
+    return _run(workspace, args, log_file)
 
 
-def _estimate(workspace: Workspace) -> int:
-    from understudy.stages import estimate
-
-    print(estimate.told(workspace))
-    return 0
-
-
-def _run(workspace: Workspace, asked: argparse.Namespace, log_file: Path) -> int:
+def _run(workspace: Workspace, args: Namespace, log_file: Path) -> Result | int:
     try:
-        with display.shown(log_file):
-            outcome = _pipeline(workspace, asked.only)
+        with display.shown(log_file, args.log_level) as add_prefect:
+            outcome = _pipeline(workspace, args.only, add_prefect)
     except KeyboardInterrupt:
-        print("\nStopped. Finished work is kept; the same command goes on from there.", file=sys.stderr)
-        _leave(130)
+        stopping.leave()
     except (ConfigError, Busy) as error:
         print(f"Nothing more was done:\n{error}", file=sys.stderr)
         return 2
@@ -113,11 +96,10 @@ def _run(workspace: Workspace, asked: argparse.Namespace, log_file: Path) -> int
         with log_file.open("a", encoding="utf-8") as file:
             traceback.print_exc(file=file)
         return _failed(f"unexpected {type(error).__name__}: {error}.", log_file)
-    _show(workspace, outcome, asked.json)
-    return 0
+    return _result(workspace, outcome)
 
 
-def _pipeline(workspace: Workspace, only: Any) -> Any:
+def _pipeline(workspace: Workspace, only: preflight.Only | None, add_prefect: Callable[[], None]) -> Any:
     logging.getLogger("understudy").info("%s: starting Prefect", workspace.config.name)
     from understudy import progress
     from understudy.flows.pipeline import pipeline
@@ -126,6 +108,7 @@ def _pipeline(workspace: Workspace, only: Any) -> Any:
 
     server.check()
     _quiet_prefect()
+    add_prefect()
     bars = ProgressArtifacts(workspace)
     progress.SINKS.append(bars)
     try:
@@ -134,26 +117,25 @@ def _pipeline(workspace: Workspace, only: Any) -> Any:
         progress.SINKS.remove(bars)
 
 
-def _workspace(asked: argparse.Namespace) -> Workspace:
+def _workspace(args: Namespace) -> Workspace:
+    """The preset with the changes of the command line. Raises ConfigError with every problem at once."""
     problems = []
-    if asked.channel and asked.documents:
+    if args.channel and args.documents:
         problems.append("--channel and --documents: take one of them")
-    if asked.home.is_file():
-        problems.append(f"--home {str(asked.home)!r} is a file, where a folder is needed")
     changes: dict[str, Any] = {}
-    if asked.documents:
+    if args.documents:
         changes |= {
-            "source": {"use": "documents", "path": str(asked.documents.resolve())},
-            "name": channel_name(asked.documents),
+            "source": {"use": "documents", "path": str(args.documents.resolve())},
+            "name": channel_name(args.documents),
         }
-    if asked.channel:
+    if args.channel:
         changes |= {
-            "source.channel": asked.channel,
-            "name": slug(asked.channel.rstrip("/").split("/")[-1])[:60] or "channel",
+            "source.channel": args.channel,
+            "name": slug(args.channel.rstrip("/").split("/")[-1])[:60] or "channel",
         }
-    if asked.tune:
+    if args.tune:
         changes["tune.trials"] = 3
-    for change in asked.changes:
+    for change in args.changes:
         key, equals, value = change.partition("=")
         if not equals or not key.strip():
             problems.append(f"--set {change!r}: write it as section.key=value")
@@ -162,55 +144,50 @@ def _workspace(asked: argparse.Namespace) -> Workspace:
             changes[key.strip()] = yaml.safe_load(value)
         except yaml.YAMLError:
             problems.append(f"--set {key.strip()}: {value!r} cannot be read as YAML; is a bracket or a quote missing?")
-    usual = "documents" if asked.documents else "channel" if asked.channel else "demo"
+    default = "documents" if args.documents else "channel" if args.channel else "demo"
     try:
-        found = config.load(_preset(asked.preset or usual), changes)
+        preset = config.load(packaged.preset(args.preset or default), changes)
     except ConfigError as error:
         raise ConfigError([*problems, *error.problems]) from None
     if problems:
         raise ConfigError(problems)
-    return Workspace(home=asked.home.resolve(), config=found)
+    return Workspace(home=args.home, config=preset)
 
 
-def _preset(name: str) -> Path:
-    file = Path(name)
-    if file.suffix in (".yaml", ".yml") or file.is_file():
-        return file
-    if name not in _presets():
-        raise ConfigError([f"unknown preset {name!r}{config.nearest(name, _presets())}"])
-    return PRESETS / f"{name}.yaml"
+def _read_keys(home: Path) -> None:
+    """Take API keys from .env of the home folder; a teacher reads that of the current folder itself."""
+    if (home / ".env").is_file() and home != Path.cwd():
+        from dotenv import load_dotenv
+
+        load_dotenv(home / ".env")
 
 
-def _presets() -> list[str]:
-    return sorted(file.stem for file in PRESETS.glob("*.yaml"))
-
-
-def _show(workspace: Workspace, outcome: Any, as_json: bool) -> None:
-    result: dict[str, Any] = {"channel": workspace.config.name, "home": str(workspace.home), "run": None}
-    result["counts"] = {"talks": workspace.ledger.counts()} | {
+def _result(workspace: Workspace, outcome: Any) -> Result:
+    """What the run left behind, for people and for programs."""
+    data: dict[str, Any] = {"channel": workspace.config.name, "home": str(workspace.home), "run": None}
+    data["counts"] = {"talks": workspace.ledger.counts()} | {
         name: getattr(outcome.dataset, name).rows for name in ("pairs", "train", "valid", "test")
     }
     if outcome.model:
         files = {kind: workspace.file(ref) for kind, ref in outcome.model.files.items()}
-        result |= {"run": outcome.model.run, "files": {kind: str(file) for kind, file in files.items()}}
-    if outcome.score:
-        card, report = workspace.read(outcome.score.scorecard), workspace.file(outcome.score.report)
-        result |= {
-            "report": str(report),
-            "verdicts": card.verdicts,
-            "differences": {name: found.model_dump() for name, found in card.differences.items()},
-        }
-        result |= {"refused": outcome.score.refused, "how_to_run": outcome.score.how_to_run}
-        print(display.summary(card, files, report, outcome.score.how_to_run, outcome.score.refused))
-    else:
-        print(display.made(workspace.config.name, result["counts"], result.get("files"), workspace.folder / "dataset"))
-    if as_json:
-        print(json.dumps(result))
+        data |= {"run": outcome.model.run, "files": {kind: str(file) for kind, file in files.items()}}
+    if not outcome.score:
+        text = display.made(workspace.config.name, data["counts"], data.get("files"), workspace.folder / "dataset")
+        return Result(text, data)
+    score, card, report = outcome.score, workspace.read(outcome.score.scorecard), workspace.file(outcome.score.report)
+    data |= {
+        "report": str(report),
+        "verdicts": card.verdicts,
+        "differences": {name: difference.model_dump() for name, difference in card.differences.items()},
+        "refused": score.refused,
+        "how_to_run": score.how_to_run,
+    }
+    return Result(display.summary(card, files, report, score.how_to_run, score.refused), data)
 
 
 def _failed(what: str, log_file: Path) -> int:
     print(
-        f"The run failed. {what}\nThe log: {log_file}\nFinished work is kept: run the same command again to go on.",
+        f"The run failed. {what}\nThe log: {log_file}\nFinished work is kept: the same command resumes from there.",
         file=sys.stderr,
     )
     return 1
@@ -222,49 +199,3 @@ def _quiet_prefect() -> None:
         for handler in logging.getLogger(name).handlers:
             if not os.environ.get("PREFECT_LOGGING_LEVEL"):
                 handler.setLevel(logging.CRITICAL)
-
-
-def _stop_quickly_on_signals() -> None:
-    """The first Ctrl-C ends workers and unwinds; whatever still runs after STOP_SECONDS is left behind."""
-
-    def stop(number: int, frame: Any) -> None:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        threading.Thread(target=_leave_late, daemon=True).start()
-        worker.stop_all()
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGINT, stop)
-    signal.signal(signal.SIGTERM, stop)
-    # While a flow runs Prefect puts its own handler for SIGTERM, which then asks a server that may be gone too.
-    told, tell = socket.socketpair()
-    tell.setblocking(False)
-    signal.set_wakeup_fd(tell.fileno(), warn_on_full_buffer=False)
-    threading.Thread(target=_leave_when_told, args=(told, tell), daemon=True).start()
-
-
-def _leave_when_told(told: socket.socket, tell: socket.socket) -> None:
-    """`tell` is only held open: the number of every signal is written to it."""
-    while signal.SIGTERM not in told.recv(64):
-        pass
-    worker.stop_all()
-    _leave_late()
-
-
-def _leave_late() -> None:
-    time.sleep(STOP_SECONDS)
-    print("\nStopped. Finished work is kept; the same command goes on from there.", file=sys.stderr)
-    _leave(130)
-
-
-def _leave(status: int) -> None:
-    """End at once, with the temporary Prefect server; every write is atomic, so nothing is left half done."""
-    if "prefect.server.api.server" in sys.modules:
-        for server in list(sys.modules["prefect.server.api.server"].SubprocessASGIServer._instances.values()):
-            if server.server_process:
-                server.server_process.terminate()
-    sys.stdout.flush()
-    os._exit(status)
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterator
 from fnmatch import fnmatch
+from importlib import resources
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -12,7 +13,7 @@ from understudy.readers import LIMIT_BYTES, READERS, read
 from understudy.records import Document, Entry, sha256_of
 from understudy.text.words import slug
 
-CHECKOUT = Path(__file__).parents[2]
+PACKAGE = "package:"
 
 
 class DocumentsSource:
@@ -22,7 +23,7 @@ class DocumentsSource:
         """Options under `source:` in a preset."""
 
         model_config = ConfigDict(extra="forbid")
-        path: Path = Field(description="the folder, relative to where you are or to the checkout; or one file")
+        path: Path = Field(description="the folder, relative to the current one; or one file; or package:NAME/FOLDER")
         ignore: list[str] = Field(default=["README*", "LICENSE*"], description="file names that are not talks")
         min_words: int = Field(default=50, ge=1, description="a shorter file is refused")
 
@@ -35,7 +36,7 @@ class DocumentsSource:
     def __init__(self, options: Options) -> None:
         self.options = options
         self.known: Callable[[str], bool] = lambda document_id: False
-        self.path = options.path if options.path.exists() else CHECKOUT / options.path
+        self.path = _resolved(options.path)
 
     def problems(self) -> list[str]:
         """What makes the folder unusable."""
@@ -97,3 +98,14 @@ def _title(stem: str) -> str:
 def channel_name(path: Path) -> str:
     """A preset name for a folder, e.g. 'faraday' for './Lectures/Faraday'."""
     return slug(path.resolve().name)[:60] or "documents"
+
+
+def _resolved(path: Path) -> Path:
+    """`path`, or where the folder of an installed package is: package:understudy.deployments/sample_channel."""
+    if not str(path).startswith(PACKAGE):
+        return path
+    name, _, inside = str(path).removeprefix(PACKAGE).partition("/")
+    try:
+        return Path(str(resources.files(name))) / inside
+    except (ModuleNotFoundError, TypeError):
+        return path

@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import shlex
+import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -56,16 +57,19 @@ def how_to_run(workspace: Workspace, model: ModelRefs, refused: Mapping[str, str
     if not offered:
         return ["no file is offered: the parity check refused all of them, see the report"]
     file = min(offered.values(), key=lambda path: path.stat().st_size)
-    here = workspace.home == Path(__file__).resolve().parents[2]
-    home = "" if here else f" --home {shlex.quote(str(workspace.home))}"
-    lines = [f"{_python()} -m understudy{home} chat {workspace.config.name}/{model.run}"]
+    home = "" if workspace.home == Path.cwd() else f" --home {shlex.quote(str(workspace.home))}"
+    lines = [f"{_program()} chat {workspace.config.name}/{model.run}{home}"]
     return [*lines, *_in_ollama(workspace, file), *_in_lm_studio(workspace, file)]
 
 
-def _python() -> str:
-    """This interpreter as it is typed from here."""
-    near = os.path.relpath(sys.executable, os.environ.get("PWD", os.getcwd()))  # a run goes to the checkout first
-    return shlex.quote(sys.executable if near.startswith("..") else near)
+def _program() -> str:
+    """The command `understudy` of this environment, as it is typed from the current folder."""
+    program = Path(sys.executable).with_name("understudy")
+    if shutil.which("understudy") == str(program):
+        return "understudy"
+    start, rest = (program, "") if program.is_file() else (Path(sys.executable), " -m understudy")
+    near = os.path.relpath(start)
+    return shlex.quote(str(start) if near.startswith("..") else near) + rest
 
 
 def _in_ollama(workspace: Workspace, gguf: Path) -> list[str]:

@@ -15,7 +15,6 @@ from understudy.calls.prices import Usd, is_local, price_of, window_of
 from understudy.errors import ConfigError
 from understudy.interfaces import Progress, TeacherRequest
 
-ROOT = Path(__file__).parents[2]
 CONCURRENCY, CONCURRENCY_LOCAL = 20, 4
 
 
@@ -101,11 +100,11 @@ class OpenAITeacher(ModelTeacher):
 
     @cached_property
     def _key(self) -> str | None:
-        """The key from the environment, else from .env; never kept anywhere else."""
+        """The key from the environment, else from .env in the current folder; never kept anywhere else."""
         from dotenv import dotenv_values
 
         name = self.options.api_key_env
-        return os.environ.get(name) or dotenv_values(ROOT / ".env").get(name)
+        return os.environ.get(name) or dotenv_values(Path(".env")).get(name)
 
     def _transport(self) -> Transport:
         o = self.options

@@ -11,8 +11,6 @@ from understudy.calls.prices import FREE, Usd
 from understudy.calls.recording import PASSES, Header, ReplayTransport, read_header
 from understudy.errors import ConfigError
 
-ROOT = Path(__file__).parents[2]
-
 
 class ReplayTeacher(ModelTeacher):
     """A recording under the label, settings and caps of the teacher it comes from."""
@@ -20,13 +18,13 @@ class ReplayTeacher(ModelTeacher):
     class Options(ModelOptions):
         """Options under `teacher:` in a preset. What decided the recorded words is as it was recorded."""
 
-        file: str = Field(min_length=1, description="a recording; relative to where you are, or to the checkout")
+        file: str = Field(min_length=1, description="a recording; relative to the current folder")
 
     VERSION = 1
     INDIFFERENT = {"temperature", "seed", "answer_tokens", "thinking_tokens", "context_window", "max_usd"}
 
     def __init__(self, options: Options) -> None:
-        self.file = Path(options.file) if Path(options.file).exists() else ROOT / options.file
+        self.file = Path(options.file)
         self._wrong: list[str] = []
         try:
             self.header = read_header(self.file)

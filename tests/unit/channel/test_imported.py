@@ -30,7 +30,7 @@ def test_files_are_brought_in_by_video_id_and_the_others_named(
 ) -> None:
     assert main(["--home", str(tmp_path), "import", str(captions), "--channel", "tea"]) == 0
     told = capsys.readouterr().out
-    assert "2 of 5 files brought in" in told
+    assert "2 of 5 files imported" in told
     assert "notes.vtt: no video id in its name" in told
     assert "readme.txt: no caption file" in told
     assert "abcdefghij3.srt: no caption with a time found" in told

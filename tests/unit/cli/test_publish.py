@@ -1,4 +1,4 @@
-"""`python -m understudy publish`: nothing leaves unasked, nothing without the right to it."""
+"""`understudy publish`: nothing is uploaded without a yes, nothing without permission."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -62,20 +62,21 @@ def test_yes_uploads_the_model_and_nothing_of_the_data(
 
 @pytest.mark.parametrize("said", ["", "n", "what"])
 def test_nothing_is_sent_without_a_yes(hub: Hub, home: Path, said: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert publish(home / "models", "candles", REPOSITORY, ask=lambda _: said) == 1
-    assert "Nothing was sent" in capsys.readouterr().out and not hub.tokens
+    result = publish(home / "models", "candles", REPOSITORY, ask=lambda _: said)
+    assert result.status == 1 and "Nothing was sent" in result.text and not hub.tokens
+    assert "candles-Q8_0.gguf" in capsys.readouterr().out, "what would be sent is shown before the question"
 
 
 def test_an_end_of_input_is_no_yes(hub: Hub, home: Path) -> None:
     def ended(question: str) -> str:
         raise EOFError
 
-    assert publish(home / "models", "candles", REPOSITORY, ask=ended) == 1
+    assert publish(home / "models", "candles", REPOSITORY, ask=ended).status == 1
     assert not hub.tokens
 
 
 def test_a_typed_yes_uploads(hub: Hub, home: Path) -> None:
-    assert publish(home / "models", "candles", REPOSITORY, private=False, ask=lambda _: "y\n") == 0
+    assert publish(home / "models", "candles", REPOSITORY, private=False, ask=lambda _: "y\n").status == 0
     assert hub.files and hub.created[0]["visibility"] == "public"
 
 

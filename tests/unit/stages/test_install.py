@@ -1,7 +1,6 @@
 """Laws of where a finished file goes: what other programs need is beside it, and what they refuse ends no run."""
 
 import logging
-import os
 import stat
 import sys
 from pathlib import Path
@@ -121,7 +120,7 @@ def test_by_default_lines_are_given_and_no_program_is_started(workspace: Workspa
     lines = install.how_to_run(workspace, model, {})
     file = workspace.file(model.files["Q8_0"])
     assert lines == [
-        f"{os.path.relpath(sys.executable)} -m understudy --home {workspace.home} chat candles/{RUN}",
+        f"{programs._program()} chat candles/{RUN} --home {workspace.home}",
         f"ollama create candles -f {file.with_suffix('.Modelfile')}",
         "ollama run candles",
         f"lms import {file}",

@@ -1,0 +1,54 @@
+"""What is shipped with the package: the presets, and the settings of Prefect."""
+
+import os
+import tomllib
+from collections.abc import Iterator, Mapping, MutableMapping
+from pathlib import Path
+from typing import Any
+
+from understudy.config import load, nearest
+from understudy.errors import ConfigError
+
+FOLDER = Path(__file__).parent
+PRESETS = FOLDER / "presets"
+
+
+def presets() -> list[str]:
+    """The names of the presets."""
+    return sorted(file.stem for file in PRESETS.glob("*.yaml"))
+
+
+def preset(name: str) -> Path:
+    """The file of a preset: a YAML file, or one of `presets`. Raises ConfigError with the nearest."""
+    file = Path(name)
+    if file.suffix not in (".yaml", ".yml") and not file.is_file():
+        file = PRESETS / f"{name}.yaml"
+    if not file.is_file():
+        raise ConfigError([f"there is no preset {name!r}{nearest(name, presets())}"])
+    return file.resolve()
+
+
+def configuration(name: str) -> dict[str, Any]:
+    """A step of prefect.yaml: the settings of a preset, as the parameter `config` of a flow."""
+    return {"config": load(preset(name)).model_dump(mode="json", exclude_unset=True)}
+
+
+def configure_prefect(environment: MutableMapping[str, str] = os.environ) -> None:
+    """Set what prefect.toml says wherever `environment` does not say otherwise; call it before Prefect is imported.
+
+    Prefect reads that file in a checkout only, since it looks for it in the current folder.
+    """
+    settings = tomllib.loads((FOLDER / "prefect.toml").read_text(encoding="utf-8"))
+    for name, value in _flat("PREFECT", settings):
+        environment.setdefault(name, value)
+    environment.setdefault("DO_NOT_TRACK", "1")
+
+
+def _flat(prefix: str, settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """`{"a": {"b": 1}}` as PREFECT_A_B and `1`."""
+    for key, value in settings.items():
+        name = f"{prefix}_{key.upper()}"
+        if isinstance(value, Mapping):
+            yield from _flat(name, value)
+        else:
+            yield name, str(value)

@@ -1,0 +1,57 @@
+"""The channel and the talks that a verb names."""
+
+from argparse import ArgumentParser
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from understudy import locks
+from understudy.channel.ledger import URL_FILE, Ledger, Row
+from understudy.errors import UnderstudyError
+from understudy.text import words
+
+NO_NAME = "is no channel name: lower-case letters, digits and hyphens"
+
+
+def option(p: ArgumentParser, about: str = "a folder under data/") -> None:
+    """Add --channel, which must be given."""
+    p.add_argument("--channel", required=True, metavar="NAME", help=about)
+
+
+def checked(channel: str) -> str:
+    """The name as it is. Raises UnderstudyError when no channel can have it."""
+    if words.slug(channel) != channel:
+        raise UnderstudyError(f"{channel!r} {NO_NAME}")
+    return channel
+
+
+def names(home: Path) -> list[str]:
+    """Every channel with a ledger."""
+    return sorted({f.parent.name for name in ("ledger.sqlite", URL_FILE) for f in (home / "data").glob(f"*/{name}")})
+
+
+def folder(home: Path, channel: str) -> Path:
+    """data/<channel>. Raises UnderstudyError with the channels there are."""
+    if channel not in (known := names(home)):
+        raise UnderstudyError(
+            f"no channel {channel!r} under {home / 'data'}; there are: {', '.join(known) or 'none yet'}"
+        )
+    return home / "data" / channel
+
+
+def ledger(folder: Path) -> Ledger:
+    """The ledger of a channel's folder."""
+    return Ledger(folder / "ledger.sqlite")
+
+
+def locked(folder: Path) -> AbstractContextManager[None]:
+    """Nothing else writes to the channel inside the block. Raises Busy."""
+    return locks.held(folder / ".lock", f"data/{folder.name}")
+
+
+def rows(ledger: Ledger, ids: Sequence[str]) -> list[Row]:
+    """The rows of these talks. Raises UnderstudyError with those that are missing."""
+    matches = [ledger.get(name) for name in ids]
+    if missing := [name for name, row in zip(ids, matches, strict=True) if row is None]:
+        raise UnderstudyError(f"no talk {', '.join(map(repr, missing))} in {ledger.file}; see `understudy status`")
+    return [row for row in matches if row]

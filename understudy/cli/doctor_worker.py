@@ -1,0 +1,73 @@
+"""
+The worker that measures how fast this machine computes.
+
+job {seconds}, result {device, name, gflops, tokens_per_second, limit_bytes, limit_why}.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from understudy import memory, worker
+from understudy.interfaces import Progress
+
+RANK = 8
+TINY_BLOCKS, TINY_HIDDEN, TINY_VOCABULARY, TINY_ROWS, TINY_TOKENS = 4, 256, 1000, 4, 128
+
+
+def run(job: dict[str, Any], progress: Progress) -> dict[str, Any]:
+    """Measure for about `seconds`, a third on multiplying, the rest on training."""
+    import mlx.core as mx
+
+    device = "cpu"
+    if mx.default_device().type == mx.DeviceType.gpu:
+        device = "metal" if mx.metal.is_available() else "cuda"
+    else:
+        mx.disable_compile()  # as training does there
+    side, kind = (1024, mx.float32) if device == "cpu" else (4096, mx.bfloat16)
+    square, limit = mx.random.normal((side, side)).astype(kind), memory.machine_limit()
+    multiplications = _rate(lambda: mx.eval(square @ square), job["seconds"] / 3)
+    return {
+        "device": device,
+        "name": str(mx.device_info().get("device_name", device)),
+        "gflops": multiplications * 2 * side**3 / 1e9,
+        "tokens_per_second": _tokens_per_second(job["seconds"] * 2 / 3),
+        "limit_bytes": limit.bytes,
+        "limit_why": limit.why,
+    }
+
+
+def _tokens_per_second(seconds: float) -> float:
+    import mlx.core as mx
+    from mlx import nn, optimizers
+    from mlx_lm.models import llama
+    from mlx_lm.tuner.utils import linear_to_lora_layers
+
+    model = llama.Model(llama.ModelArgs("llama", TINY_HIDDEN, TINY_BLOCKS, 2 * TINY_HIDDEN, 4, 1e-5, TINY_VOCABULARY))
+    model.freeze()
+    linear_to_lora_layers(model, -1, {"rank": RANK, "scale": 2.0, "dropout": 0.0})
+    batch = mx.random.randint(0, TINY_VOCABULARY, (TINY_ROWS, TINY_TOKENS + 1))
+    optimizer = optimizers.AdamW(1e-4)
+
+    def loss(model: nn.Module) -> mx.array:
+        return nn.losses.cross_entropy(model(batch[:, :-1]), batch[:, 1:], reduction="mean")
+
+    def update() -> None:
+        optimizer.update(model, nn.value_and_grad(model, loss)(model)[1])
+        mx.eval(model.trainable_parameters(), optimizer.state)
+
+    return _rate(update, seconds) * TINY_ROWS * TINY_TOKENS
+
+
+def _rate(work: Callable[[], None], seconds: float) -> float:
+    """How often a second `work` is done, after one warm-up."""
+    work()
+    start, count = time.perf_counter(), 0
+    while count == 0 or time.perf_counter() - start < seconds:
+        work()
+        count += 1
+    return count / (time.perf_counter() - start)
+
+
+if __name__ == "__main__":
+    worker.serve(run)

@@ -1,0 +1,42 @@
+"""Delete talks with everything made of them, for good; without an ID the whole channel."""
+
+import shutil
+from argparse import ArgumentParser, Namespace
+
+from understudy.channel import forgetting
+from understudy.cli import Result, channels, confirmed
+from understudy.errors import UnderstudyError
+from understudy.runs import champion
+
+EXAMPLE = "understudy forget dQw4w9WgXcQ --channel my-channel"
+
+
+def options(p: ArgumentParser) -> None:
+    """The options of `understudy forget`."""
+    p.add_argument("ids", nargs="*", metavar="ID", help="a talk (none: every talk of the channel)")
+    channels.option(p, "a folder under data/; without an ID all of it is deleted")
+    p.add_argument("--yes", action="store_true", help="do not ask before a whole channel is deleted")
+
+
+def main(args: Namespace) -> Result:
+    """Delete, and name the models that may have been trained on the talks."""
+    folder = channels.folder(args.home, args.channel)
+    with channels.locked(folder):
+        return _forget(args)
+
+
+def _forget(args: Namespace) -> Result:
+    folder = args.home / "data" / args.channel
+    if not args.ids and not args.yes and not confirmed(f"Delete all of {folder}, with its talks and paid replies?"):
+        raise UnderstudyError(f"nothing was deleted; to delete all of it: forget --channel {folder.name} --yes")
+    ledger = channels.ledger(folder)
+    rows = channels.rows(ledger, args.ids) if args.ids else ledger.rows()
+    if args.ids:
+        forgetting.forget(folder, rows)
+    else:
+        shutil.rmtree(folder)
+    after = "its dataset too, which the next run builds without them" if args.ids else "nothing of it is left"
+    lines = [f"forgotten: {len(rows)} talk{'s' * (len(rows) != 1)} of {folder.name}; {after}"]
+    runs = champion.runs(args.home / "models" / args.channel)
+    lines += [f"  may have been trained on them, delete it or train again: {run}" for run in runs]
+    return Result("\n".join(lines), {"talks": [row.document_id for row in rows], "runs": list(map(str, runs))})

@@ -1,0 +1,23 @@
+"""Serve one local page with every pair of a channel, to reject, restore and edit them.
+
+Decisions are kept in decisions.jsonl, survive every run, win over the gates, and are applied by the next run.
+"""
+
+from argparse import ArgumentParser, Namespace
+
+from understudy.cli import channels
+
+EXAMPLE = "understudy review my-channel"
+JSON = False
+
+
+def options(p: ArgumentParser) -> None:
+    """The options of `understudy review`."""
+    p.add_argument("channel", metavar="NAME", help="a folder under data/ that has a dataset")
+
+
+def main(args: Namespace) -> int:
+    """Serve the page until Ctrl-C."""
+    from understudy.web.review.server import review
+
+    return review(channels.folder(args.home, args.channel).parent, args.channel)
