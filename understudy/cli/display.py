@@ -46,6 +46,14 @@ class BarSink:
             self.bars.console.print(f"{stage:<16} {mark} [dim]{seconds:5.0f} s[/]", highlight=False)
 
 
+class _Lines(logging.Formatter):
+    """A formatter that adds the name of the run to Prefect's lines."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        run = getattr(record, "task_run_name", None) or getattr(record, "flow_run_name", None)
+        return super().format(record) + (f" [{run}]" if run else "")
+
+
 @contextmanager
 def shown(log_file: Path, level: int = logging.INFO) -> Iterator[Callable[[], None]]:
     """Show progress and log lines from `level` on while the block runs; INFO and above also goes to `log_file`.
@@ -55,7 +63,7 @@ def shown(log_file: Path, level: int = logging.INFO) -> Iterator[Callable[[], No
     """
     log_file.parent.mkdir(parents=True, exist_ok=True)
     to_file = logging.FileHandler(log_file, encoding="utf-8")
-    to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
+    to_file.setFormatter(_Lines("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
     logger, prefect = logging.getLogger("understudy"), logging.getLogger("prefect")
     logger.setLevel(min(level, logging.INFO))
     with ExitStack() as stack:
@@ -65,7 +73,7 @@ def shown(log_file: Path, level: int = logging.INFO) -> Iterator[Callable[[], No
             sink = BarSink(bars)
         else:
             terminal, sink = logging.StreamHandler(sys.stderr), progress.LogSink()
-            terminal.setFormatter(logging.Formatter("%(message)s"))
+            terminal.setFormatter(_Lines("%(message)s"))
         terminal.setLevel(level)
         progress.SINKS.append(sink)
         stack.callback(progress.SINKS.remove, sink)
