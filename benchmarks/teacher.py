@@ -131,11 +131,11 @@ def _run(plan: Plan, documents: list[Document], **options: Any) -> Ran:
 
 def floor(plan: Plan, documents: list[Document], home: Path) -> float:
     """Seconds of a schedule without any overhead: the same attempts, retries first, no backoff, no work of ours."""
-    ledger, file = CallLedger(home / "calls.sqlite"), home / "calls.jsonl"
-    ledger.export(file)
+    ledger = CallLedger(home / "calls.sqlite")
+    rows = ledger.rows()
     ledger.close()
     made: dict[str, list[tuple[int, ...]]] = {}
-    for row in map(json.loads, file.read_text(encoding="utf-8").splitlines()):
+    for row in rows:
         made.setdefault(row["document_id"], []).append(tuple(row["numbers"]))
     digests = {d.document_id: talk_of("\n\n".join(f"[{i}] {p.text}" for i, p in enumerate(d.paragraphs))).digest
                for d in documents}  # fmt: skip

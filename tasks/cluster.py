@@ -1,23 +1,19 @@
 """
 The tasks of talks on Dask: worker processes on this machine, or a cluster that runs already.
 
-Only plain data travels. Each worker process builds its own source and teacher, and takes its share of
-what the preset allows the teacher, so that all of them together stay within it.
+Only plain data travels. Each worker process builds its own source and teacher, and takes its share of the calls and
+tokens a minute that the preset allows the teacher. `max_usd` needs no share: the ledger of calls reserves it.
 """
 
 import os
 import socket
 import sys
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from prefect.settings import PREFECT_API_URL
 from prefect.task_runners import TaskRunner
 
-from understudy import registry
-from understudy.calls.ledger import CallLedger
-from understudy.calls.model_teacher import CALLS
 from understudy.errors import ConfigError
 from understudy.sections import PluginSpec, RunnerSettings
 
@@ -55,21 +51,13 @@ def inside() -> bool:
     return True
 
 
-def share(spec: PluginSpec, folder: Path, settings: RunnerSettings) -> PluginSpec:
+def share(spec: PluginSpec, settings: RunnerSettings) -> PluginSpec:
     """A teacher's options as one of several worker processes may use them; the same as they are elsewhere."""
     count = _processes(settings) if inside() else 1
     if count < 2:
         return spec
-    usual = registry.resolve("teacher", spec.use).Options.model_fields
-    told = {"max_usd": usual["max_usd"].default} if "max_usd" in usual else {}
-    told |= spec.options
-    for name in SHARED:
-        if told.get(name):
-            told[name] = max(1, told[name] // count)
-    if told.get("max_usd") is not None:
-        spent = CallLedger(folder / CALLS).spent()
-        told["max_usd"] = spent + max(0.0, told["max_usd"] - spent) / count
-    return PluginSpec(use=spec.use, **told)
+    limits = {name: max(1, spec.options[name] // count) for name in SHARED if spec.options.get(name)}
+    return PluginSpec(use=spec.use, **(spec.options | limits))
 
 
 def _processes(settings: RunnerSettings) -> int:

@@ -214,7 +214,7 @@ def _begun(role: str, workspace: Workspace, spec: PluginSpec, folder: Path) -> T
         if key in _teachers and cluster.inside() and _teachers[key][0] != run:
             _teachers.pop(key)[1].close()
         if key not in _teachers:
-            found: Teacher = workspace.plugin("teacher", cluster.share(spec, folder, workspace.config.runner))
+            found: Teacher = workspace.plugin("teacher", cluster.share(spec, workspace.config.runner))
             found.begin(folder)
             _teachers[key] = (run, found)
         return _teachers[key][1]

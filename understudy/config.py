@@ -74,9 +74,9 @@ class Config(Settings):
     @field_validator("ledger")
     @classmethod
     def _can_be_a_ledger(cls, url: str | None) -> str | None:
-        from understudy.channel import ledger_postgres
+        from understudy.database import postgres
 
-        if url is not None and (problem := ledger_postgres.problem(url)):
+        if url is not None and (problem := postgres.problem(url)):
             raise ValueError(problem)
         return url
 

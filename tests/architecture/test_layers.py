@@ -10,7 +10,7 @@ LAYERS = (
     ("errors", "seams"),
     ("records",),
     ("interfaces", "registry", "sections", "text", "locks", "memory"),
-    ("store", "progress", "worker", "catalog"),
+    ("store", "progress", "worker", "catalog", "database"),
     ("readers", "scoring", "calls", "serving"),
     ("channel", "mirror"),
     ("config",),

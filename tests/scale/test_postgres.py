@@ -9,8 +9,12 @@ import pytest
 
 from tests.flows.conftest import ROOT
 from tests.scale import services
+from tests.unit.calls.test_budget import SPENDER
+from tests.unit.calls.test_call_ledger import REPLY, call
+from understudy.calls import Reply
+from understudy.calls.ledger import CallLedger
+from understudy.calls.model_teacher import CALLS
 from understudy.channel.ledger import Ledger, Row
-from understudy.channel.ledger_postgres import Postgres
 from understudy.config import load
 from understudy.errors import AssetError, ConfigError
 
@@ -76,12 +80,58 @@ def test_channels_do_not_meet_however_long_their_names(url: str, tmp_path: Path)
 
 @services.needs_postgres
 def test_a_ledger_of_a_newer_version_is_refused(url: str, tmp_path: Path) -> None:
-    database = Postgres(url, "newer")
-    with database.open() as db:
-        db.execute("UPDATE version SET number = 99")
-    database.close()
+    import psycopg
+
+    ledger = Ledger(tmp_path / "newer" / "ledger.sqlite", url)
+    ledger.counts()
+    ledger.close()
+    with psycopg.connect(url) as db:
+        db.execute("UPDATE understudy_newer.version SET number = 99")
     with pytest.raises(AssetError, match="newer Understudy"):
-        Ledger(tmp_path / "newer" / "ledger.sqlite", url).counts()
+        ledger.counts()
+
+
+@services.needs_postgres
+def test_the_calls_of_a_channel_are_beside_its_talks_and_read_the_same(url: str, tmp_path: Path) -> None:
+    results = []
+    for name in ("file", "server"):
+        folder = tmp_path / name
+        if name == "server":
+            Ledger(folder / "ledger.sqlite", url)
+        ledger = CallLedger(folder / "judge" / CALLS)
+        assert ledger.spent() == 0 and ledger.summary() == [] and ledger.reply(call().key, 0) is None
+        ledger.keep(call(), ledger.intend(call(), 0.5), REPLY, 0.1)
+        ledger.keep(call(), ledger.intend(call(), 0.5), Reply("b\ud800a\0d", "refused", "no", None), None)
+        ledger.failed(call("b"), ledger.intend(call("b"), 0.5), "503", 0.0)
+        ledger.nothing_sent(call("c"), ledger.intend(call("c"), 0.5))
+        ledger.judged(call(), 0, 1, 2)
+        ledger.keep_answers("a", {"k": "one", "l": "two"})
+        ledger.keep_answers("b", {"k": "three"})
+        ledger.set_note("n", "x")
+        rows = ledger.rows()
+        result = [ledger.spent(), ledger.summary(), ledger.reply(call().key, 0), ledger.answers("kl"), ledger.note("n")]
+        assert ledger.reply(call().key, 1).text in ("b?a\0d", "b?a\ufffdd")
+        assert ledger.forget(["a", "b"]) == 3 and ledger.spent() == 0 and ledger.answers("kl") == {}
+        results.append([*result, [(row["key"], row["attempt"], row["state"], row["usd"]) for row in rows]])
+        ledger.close()
+        assert (folder / "judge").exists() == (name == "file")
+    assert results[0] == results[1]
+
+
+@services.needs_postgres
+def test_processes_of_several_machines_keep_to_one_budget(url: str, tmp_path: Path) -> None:
+    files = [tmp_path / machine / "spend" / CALLS for machine in "abc"]
+    for file in files:
+        Ledger(file.with_name("ledger.sqlite"), url)
+    processes = [
+        subprocess.Popen([sys.executable, "-c", SPENDER, str(file), file.parent.parent.name], cwd=ROOT)
+        for file in files
+    ]
+    assert [process.wait() for process in processes] == [0, 0, 0]
+    assert (
+        0.8 < CallLedger(files[0]).spent() <= 1.0 + 1e-9
+        and CallLedger(files[1]).spent() == CallLedger(files[0]).spent()
+    )
 
 
 def test_a_database_that_is_not_there_is_said(tmp_path: Path) -> None:

@@ -1,25 +1,29 @@
 """
-Every paid call of a channel and what came back, in SQLite.
+Every paid call of a channel and what came back, in SQLite, or in PostgreSQL where the channel's ledger is there.
 
-A row is committed before its call is sent, and the raw reply before anyone reads it: whatever
-kills the process, only the calls on their way can be paid twice. Nothing is written that is
-already known, and reading makes no file. One process at a time; any of its threads.
+A row is committed before its call is sent, and the raw reply before anyone reads it: whatever kills the process, only
+the calls on their way can be paid twice. The row of a call on its way is also the reservation of its worst case, made
+in the same transaction, so that several processes together stay within one budget. Nothing is written that is already
+known, and reading makes no file.
 """
 
 import json
-import sqlite3
-import threading
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+import math
+import os
+import socket
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from understudy.calls import Call, Reply, Usage
-from understudy.errors import AssetError
+from understudy.calls.budget import ROUNDING_USD, used_up
+from understudy.database import NOW, Notes, Schema, Statements
+from understudy.errors import TeacherStopped
 from understudy.seams import CLOCK, Clock
 
-SCHEMA_VERSION = 1
-_SCHEMA = """
+LEASE_SECONDS = 900
+"""How long a call may be on its way before its process is taken for dead."""
+_TABLES = """
 CREATE TABLE calls (
     key          TEXT NOT NULL,
     attempt      INTEGER NOT NULL,
@@ -41,6 +45,8 @@ CREATE TABLE calls (
     seconds      REAL,
     usable_items INTEGER,
     asked_items  INTEGER,
+    holder       TEXT NOT NULL,
+    lease_until  REAL NOT NULL,
     sent_at      TEXT NOT NULL,
     done_at      TEXT,
     reason       TEXT,
@@ -48,9 +54,15 @@ CREATE TABLE calls (
     text         TEXT,
     PRIMARY KEY (key, attempt)
 );
+CREATE INDEX in_flight ON calls (holder) WHERE state = 'sent';
+CREATE TABLE budget (spent REAL NOT NULL, reserved REAL NOT NULL);
+INSERT INTO budget VALUES (0, 0);
 CREATE TABLE answers (key TEXT PRIMARY KEY, document_id TEXT NOT NULL, text TEXT NOT NULL);
 CREATE TABLE notes (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
+_SCHEMA = Schema(
+    2, _TABLES, durable=True, if_broken="put a copy of it back, or move it away, which pays its calls again"
+)
 _FINISHED = "state IN ('ok', 'cut', 'refused')"
 _STATES = {"stop": "ok", "length": "cut", "cut": "cut", "refused": "refused"}
 _WASTED_SHARE = """CASE WHEN asked_items IS NULL THEN 0.0
@@ -80,196 +92,229 @@ class KindTotals(NamedTuple):
     unknown_usd: float
 
 
-class CallLedger:
-    """The calls file of one channel. Raises AssetError for a file of a newer version or none of ours."""
+class CallLedger(Notes):
+    """The calls of one teacher of a channel. Raises AssetError for a file of another version or another program."""
 
     def __init__(self, file: Path, clock: Clock = CLOCK) -> None:
-        self.file, self._clock = file, clock
-        self._lock = threading.Lock()
-        self._db: sqlite3.Connection | None = None
+        super().__init__(file, _SCHEMA)
+        self._clock = clock
 
-    def intend(self, call: Call, estimate_usd: float) -> int:
-        """The number of the attempt that is about to be sent; committed on return."""
-        numbers = json.dumps(call.numbers)
-        known = (call.key, call.kind, call.document_id, call.label, numbers, estimate_usd, self._now(), call.key)
-        return self._write(
-            "INSERT INTO calls (key, attempt, kind, document_id, label, numbers, state, estimate_usd, sent_at) "
-            "SELECT ?, coalesce(max(attempt), 0) + 1, ?, ?, ?, ?, 'sent', ?, ? FROM calls WHERE key = ? "
-            "RETURNING attempt",
-            *known,
-        )[0][0]
+    def intend(self, call: Call, worst_usd: float) -> int:
+        """The number of an attempt that no budget limits; committed on return."""
+        attempt = self.reserve(call, worst_usd, None)
+        assert attempt is not None, "without a limit nothing is refused"
+        return attempt
+
+    def reserve(self, call: Call, worst_usd: float, max_usd: float | None) -> int | None:
+        """The number of the attempt that is about to be sent, its worst case reserved; both committed on return.
+
+        None when the budget may cover it once calls on their way are settled. Raises TeacherStopped when it would
+        not even if those cost nothing.
+        """
+        limit = math.inf if max_usd is None else max_usd + ROUNDING_USD
+        with self._database.transaction() as db:
+            if not self._reserved(db, worst_usd, limit):
+                self._abandon_dead(db)
+                if not self._reserved(db, worst_usd, limit):
+                    spent = db.execute("SELECT spent FROM budget").fetchone()[0]
+                    if max_usd is not None and spent + worst_usd > limit:
+                        raise TeacherStopped(used_up(max_usd, spent, worst_usd))
+                    return None
+            attempt: int = db.execute(
+                "SELECT coalesce(max(attempt), 0) + 1 FROM calls WHERE key = ?", (call.key,)
+            ).fetchone()[0]
+            values = (call.key, attempt, call.kind, call.document_id, call.label, json.dumps(call.numbers))
+            db.execute(
+                "INSERT INTO calls (key, attempt, kind, document_id, label, numbers, state, estimate_usd, holder, "
+                f"lease_until, sent_at) VALUES (?, ?, ?, ?, ?, ?, 'sent', ?, ?, {NOW} + ?, ?)",
+                (*values, worst_usd, _holder(), LEASE_SECONDS, self._now()),
+            )
+            return attempt
 
     def keep(self, call: Call, attempt: int, reply: Reply, usd: float | None) -> None:
-        """Keep the raw reply. `usd` None means that the server did not say: it counts at its estimate."""
+        """Keep the raw reply. `usd` None means that the server did not say: it counts at its worst case."""
         usage = reply.usage
         tokens = (usage.input, usage.cached, usage.written, usage.output, usage.reasoning) if usage else (None,) * 5
-        self._write(
-            "UPDATE calls SET state = ?, usd = ?, input = ?, cached = ?, written = ?, output = ?, reasoning = ?, "
-            "finish = ?, tier = ?, request_id = ?, seconds = ?, refusal = ?, text = ?, done_at = ? "
-            "WHERE key = ? AND attempt = ?",
-            *(_STATES[reply.finish], usd, *tokens, reply.finish, reply.tier, reply.request_id, reply.seconds),
-            *(_storable(reply.refusal), _storable(reply.text), self._now(), call.key, attempt),
-        )
+        with self._database.transaction() as db:
+            self._settle(db, call, attempt, usd)
+            db.execute(
+                "UPDATE calls SET state = ?, usd = ?, input = ?, cached = ?, written = ?, output = ?, reasoning = ?, "
+                "finish = ?, tier = ?, request_id = ?, seconds = ?, refusal = ?, text = ?, done_at = ? "
+                "WHERE key = ? AND attempt = ?",
+                (
+                    *(_STATES[reply.finish], usd, *tokens, reply.finish, reply.tier, reply.request_id, reply.seconds),
+                    *(_storable(reply.refusal), _storable(reply.text), self._now(), call.key, attempt),
+                ),
+            )
 
     def failed(self, call: Call, attempt: int, reason: str, paid_usd: float | None) -> None:
-        """Note that nothing usable came. `paid_usd` None means that nobody knows: it counts at its estimate."""
-        self._write(
-            "UPDATE calls SET state = ?, usd = ?, reason = ?, done_at = ? WHERE key = ? AND attempt = ?",
-            *("unknown" if paid_usd is None else "failed", paid_usd, _storable(reason), self._now(), call.key, attempt),
-        )
+        """Note that nothing usable came. `paid_usd` None means that it is unknown: it counts at its worst case."""
+        state = "unknown" if paid_usd is None else "failed"
+        with self._database.transaction() as db:
+            self._settle(db, call, attempt, paid_usd)
+            db.execute(
+                "UPDATE calls SET state = ?, usd = ?, reason = ?, done_at = ? WHERE key = ? AND attempt = ?",
+                (state, paid_usd, _storable(reason), self._now(), call.key, attempt),
+            )
 
     def nothing_sent(self, call: Call, attempt: int) -> None:
         """Drop the row of an attempt the server turned away unread."""
-        self._write("DELETE FROM calls WHERE key = ? AND attempt = ?", call.key, attempt)
+        with self._database.transaction() as db:
+            self._settle(db, call, attempt, 0.0)
+            db.execute("DELETE FROM calls WHERE key = ? AND attempt = ?", (call.key, attempt))
+
+    def interrupted(self, call: Call, attempt: int) -> None:
+        """Count an attempt at its worst case unless its outcome is noted."""
+        with self._database.transaction() as db:
+            self._abandon(db, "key = ? AND attempt = ?", (call.key, attempt))
+
+    def settle_abandoned(self) -> None:
+        """Count calls whose process is gone, or whose lease has expired, at their worst case."""
+        with self._database.transaction() as db:
+            self._abandon_dead(db)
 
     def judged(self, call: Call, round: int, usable_items: int, asked_items: int) -> None:
         """Note how much of the `round`-th reply could be used; nothing is written when that is known already."""
-        found = self._read(
+        rows = self._database.rows(
             f"SELECT attempt, usable_items, asked_items FROM calls WHERE key = ? AND {_FINISHED} "
             "ORDER BY attempt LIMIT 1 OFFSET ?",
             *(call.key, round),
         )
-        if found and found[0][1:] != (usable_items, asked_items):
-            self._write(
-                "UPDATE calls SET usable_items = ?, asked_items = ? WHERE key = ? AND attempt = ?",
-                *(usable_items, asked_items, call.key, found[0][0]),
-            )
+        if rows and rows[0][1:] != (usable_items, asked_items):
+            with self._database.transaction() as db:
+                db.execute(
+                    "UPDATE calls SET usable_items = ?, asked_items = ? WHERE key = ? AND attempt = ?",
+                    (usable_items, asked_items, call.key, rows[0][0]),
+                )
 
     def reply(self, key: str, round: int) -> Reply | None:
         """The reply that came `round`-th for this key, counted from 0; None when there are not that many."""
-        found = self._read(
+        rows = self._database.rows(
             "SELECT text, finish, refusal, tier, request_id, seconds, input, cached, written, output, reasoning "
             f"FROM calls WHERE key = ? AND {_FINISHED} ORDER BY attempt LIMIT 1 OFFSET ?",
             *(key, round),
         )
-        if not found:
+        if not rows:
             return None
-        text, finish, refusal, tier, request_id, seconds, *tokens = found[0]
+        text, finish, refusal, tier, request_id, seconds, *tokens = rows[0]
         usage = None if tokens[0] is None else Usage(*tokens)
         return Reply(text, finish, refusal, usage, tier, request_id, seconds)
 
     def answers(self, keys: Iterable[str]) -> dict[str, str]:
         """The finished answers among `keys`."""
-        wanted, found = list(keys), {}
+        wanted, finished = list(keys), dict[str, str]()
         for start in range(0, len(wanted), _KEYS_PER_SELECT):
             part = wanted[start : start + _KEYS_PER_SELECT]
             marks = ", ".join("?" * len(part))
-            found.update(self._read(f"SELECT key, text FROM answers WHERE key IN ({marks})", *part))
-        return found
+            finished.update(self._database.rows(f"SELECT key, text FROM answers WHERE key IN ({marks})", *part))
+        return finished
 
     def keep_answers(self, document_id: str, answers: Mapping[str, str]) -> None:
         """Keep finished answers about one talk under their keys, all of them or none."""
         known = self.answers(answers)
-        new = {key: text for key, text in answers.items() if known.get(key) != text}
+        new = [(key, document_id, text) for key, text in answers.items() if known.get(key) != text]
         if new:
-            self._write(
-                "INSERT OR REPLACE INTO answers SELECT key, ?, value FROM json_each(?)", document_id, json.dumps(new)
-            )
+            with self._database.transaction() as db:
+                db.executemany(
+                    "INSERT INTO answers VALUES (?, ?, ?) ON CONFLICT (key) "
+                    "DO UPDATE SET document_id = excluded.document_id, text = excluded.text",
+                    new,
+                )
 
     def forget(self, document_ids: Iterable[str]) -> int:
-        """Drop all that was asked and said about these talks; what it cost stays in no sum. Returns the calls."""
-        ids = json.dumps(list(document_ids))
-        if not self.file.exists():
+        """Drop every call and answer about these talks; what they cost stays in no sum. Returns the calls."""
+        calls = 0
+        if not self._database.rows("SELECT 1 FROM budget"):
             return 0
-        calls = self._write("DELETE FROM calls WHERE document_id IN (SELECT value FROM json_each(?)) RETURNING 1", ids)
-        self._write("DELETE FROM answers WHERE document_id IN (SELECT value FROM json_each(?))", ids)
-        self._write("VACUUM")
-        self._write("PRAGMA wal_checkpoint(TRUNCATE)")  # nothing of them stays on the disk
-        return len(calls)
-
-    def note(self, name: str) -> str | None:
-        """What was noted under `name`."""
-        found = self._read("SELECT value FROM notes WHERE name = ?", name)
-        return found[0][0] if found else None
-
-    def set_note(self, name: str, value: str | None) -> None:
-        """Note `value`, or drop the note; nothing is written when it says so already."""
-        if self.note(name) == value:
-            return
-        if value is None:
-            self._write("DELETE FROM notes WHERE name = ?", name)
-        else:
-            self._write("INSERT OR REPLACE INTO notes VALUES (?, ?)", name, value)
+        with self._database.transaction() as db:
+            for document_id in document_ids:
+                calls += len(
+                    db.execute("DELETE FROM calls WHERE document_id = ? RETURNING 1", (document_id,)).fetchall()
+                )
+                db.execute("DELETE FROM answers WHERE document_id = ?", (document_id,))
+            total = "(SELECT coalesce(sum(coalesce(usd, estimate_usd)), 0) FROM calls WHERE state {} 'sent')"
+            db.execute(f"UPDATE budget SET spent = {total.format('<>')}, reserved = {total.format('=')}")
+        self._database.purge()
+        return calls
 
     def spent(self) -> float:
-        """USD paid, plus the worst case of every call of which nobody knows."""
-        found = self._read("SELECT total(coalesce(usd, estimate_usd)) FROM calls")
-        return found[0][0] if found else 0.0
+        """USD paid, plus the worst case of every call whose outcome is not known."""
+        rows = self._database.rows("SELECT spent + reserved FROM budget")
+        return float(rows[0][0]) if rows else 0.0
 
     def summary(self) -> list[KindTotals]:
         """The totals of each kind of call, by name."""
-        rows = self._read(
+        rows = self._database.rows(
             "SELECT kind, count(*), count(*) FILTER (WHERE state IN ('failed', 'unknown')), "
             "coalesce(sum(input), 0), coalesce(sum(cached), 0), coalesce(sum(written), 0), "
-            "coalesce(sum(output), 0), coalesce(sum(reasoning), 0), total(usd), "
-            f"total(usd * {_WASTED_SHARE}), total(estimate_usd) FILTER (WHERE usd IS NULL) "
+            "coalesce(sum(output), 0), coalesce(sum(reasoning), 0), coalesce(sum(usd), 0.0), "
+            f"coalesce(sum(usd * {_WASTED_SHARE}), 0.0), "
+            "coalesce(sum(estimate_usd) FILTER (WHERE usd IS NULL), 0.0) "
             "FROM calls GROUP BY kind ORDER BY kind"
         )
         return [KindTotals(*row) for row in rows]
 
     def rows(self) -> list[dict[str, Any]]:
         """Every call with what came back, column > value, in the order of sending."""
-        names = [row[1] for row in self._read("PRAGMA table_info(calls)")]
-        rows = [dict(zip(names, row, strict=True)) for row in self._read("SELECT * FROM calls ORDER BY sent_at, rowid")]
-        return [row | {"numbers": json.loads(row["numbers"])} for row in rows]
-
-    def close(self) -> None:
-        """Close the file; the next use opens it again."""
-        with self._lock:
-            if self._db:
-                self._db.close()
-            self._db = None
+        rows = self._database.rows(f"SELECT {', '.join(_COLUMNS)} FROM calls ORDER BY sent_at")
+        calls = [dict(zip(_COLUMNS, row, strict=True)) for row in rows]
+        return [call | {"numbers": json.loads(call["numbers"])} for call in calls]
 
     def _now(self) -> str:
-        return self._clock.now().isoformat(timespec="milliseconds")
+        return self._clock.now().isoformat(timespec="microseconds")
 
-    def _read(self, sql: str, *values: str | int) -> list[tuple[Any, ...]]:
-        with self._opened(create=False) as db:
-            return db.execute(sql, values).fetchall() if db else []
+    def _reserved(self, db: Statements, worst_usd: float, limit: float) -> bool:
+        """Whether the budget covers the worst case, which is reserved then."""
+        update = "UPDATE budget SET reserved = reserved + ? WHERE spent + reserved + ? <= ? RETURNING 1"
+        return bool(db.execute(update, (worst_usd, worst_usd, limit)).fetchall())
 
-    def _write(self, sql: str, *values: str | int | float | None) -> list[tuple[Any, ...]]:
-        """One statement, one commit: the connection commits each by itself."""
-        with self._opened(create=True) as db:
-            assert db
-            return db.execute(sql, values).fetchall()
+    def _settle(self, db: Statements, call: Call, attempt: int, usd: float | None) -> None:
+        """Turn a reservation, or what an abandoned call was counted at, into its price; None: its worst case."""
+        # An UPDATE, because it locks the row: another process may be about to abandon the call.
+        lock = "UPDATE calls SET reason = reason WHERE key = ? AND attempt = ? RETURNING state, estimate_usd, usd"
+        state, worst_usd, counted = db.execute(lock, (call.key, attempt)).fetchall()[0]
+        counted = worst_usd if counted is None else counted
+        reserved, spent = (worst_usd, 0.0) if state == "sent" else (0.0, counted)
+        price = worst_usd if usd is None else usd
+        db.execute("UPDATE budget SET reserved = reserved - ?, spent = spent + ?", (reserved, price - spent))
 
-    @contextmanager
-    def _opened(self, create: bool) -> Iterator[sqlite3.Connection | None]:
-        with self._lock:
-            try:
-                if self._db is None and (create or self.file.exists()):
-                    self._db = self._open()
-                yield self._db
-            except sqlite3.OperationalError as error:
-                raise AssetError(f"{self.file} cannot be used now ({error}): is the disk full or read-only?") from error
-            except sqlite3.DatabaseError as error:
-                raise AssetError(
-                    f"{self.file} is not a ledger of calls that can be used ({error}); put a copy of it back, "
-                    "or move it away to start anew, which pays its calls again"
-                ) from error
+    def _abandon_dead(self, db: Statements) -> None:
+        holders = db.execute("SELECT DISTINCT holder FROM calls WHERE state = 'sent'").fetchall()
+        gone = [holder for (holder,) in holders if _is_gone(holder)]
+        marks = ", ".join("?" * len(gone)) or "''"
+        self._abandon(db, f"(lease_until < {NOW} OR holder IN ({marks}))", gone)
 
-    def _open(self) -> sqlite3.Connection:
-        self.file.parent.mkdir(parents=True, exist_ok=True)
-        db = sqlite3.connect(self.file, timeout=30, isolation_level=None, check_same_thread=False)
-        try:
-            self._prepare(db)
-        except BaseException:
-            db.close()
-            raise
-        return db
+    def _abandon(self, db: Statements, where: str, values: Sequence[str | int]) -> None:
+        rows = db.execute(
+            "UPDATE calls SET state = 'unknown', reason = 'the run ended before the reply' "
+            f"WHERE state = 'sent' AND {where} RETURNING estimate_usd",
+            values,
+        ).fetchall()
+        if rows:
+            worst_usd = sum(row[0] for row in rows)
+            db.execute("UPDATE budget SET reserved = reserved - ?, spent = spent + ?", (worst_usd, worst_usd))
 
-    def _prepare(self, db: sqlite3.Connection) -> None:
-        version = db.execute("PRAGMA user_version").fetchone()[0]
-        if version > SCHEMA_VERSION:
-            raise AssetError(f"{self.file} was written by a newer Understudy (version {version}); upgrade to use it")
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA synchronous = FULL")
-        if version == 0:
-            db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
-        # Only a killed process leaves these behind: one process at a time uses the file.
-        elif db.execute("SELECT 1 FROM calls WHERE state = 'sent' LIMIT 1").fetchone():
-            db.execute("UPDATE calls SET state = 'unknown', reason = 'the run ended before the reply' "
-                       "WHERE state = 'sent'")  # fmt: skip
+
+_COLUMNS = tuple(line.split()[0] for line in _TABLES.partition(");")[0].splitlines()[2:-1])
+
+
+def _holder() -> str:
+    """This process, as its machine knows it."""
+    return f"{socket.gethostname()} {os.getpid()}"
+
+
+def _is_gone(holder: str) -> bool:
+    """Whether `holder` was a process of this machine that has ended; of others only their lease tells."""
+    host, _, process = holder.rpartition(" ")
+    if host != socket.gethostname():
+        return False
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        pass
+    return False
 
 
 def _storable(text: str | None) -> str | None:

@@ -19,7 +19,6 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from understudy.calls import Call, Reply, Transport, Usage, prompting
-from understudy.calls.budget import Budget
 from understudy.calls.ledger import CallLedger
 from understudy.calls.prices import Usd
 from understudy.calls.replies import parse
@@ -97,10 +96,10 @@ class ModelTeacher:
     def begin(self, folder: Path) -> None:
         """Keep every call and reply in `folder`/calls.sqlite from now on."""
         self._ledger = CallLedger(folder / CALLS, self.clock)
-        self._budget = Budget(self.common.max_usd, self._ledger.spent())
-        transport = self._transport()
+        self._ledger.settle_abandoned()
+        transport, budget = self._transport(), self.common.max_usd
         self._scheduler = Scheduler(
-            _Guarded(transport, self), self._ledger, self._budget, self.usd(), clock=self.clock, **self._pace()
+            _Guarded(transport, self), self._ledger, self.usd(), max_usd=budget, clock=self.clock, **self._pace()
         )
         told = {"label": self.label, "settings": self._told(), "answer_tokens": self.common.answer_tokens}
         told |= {"thinking_tokens": self.common.thinking_tokens, "window": self.window()}

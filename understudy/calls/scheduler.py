@@ -13,18 +13,19 @@ from bisect import insort
 from collections import Counter
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from understudy.calls import Call, Limits, RateLimited, Reply, Transport, TryAgain, Unreachable, Usage
 from understudy.calls.buckets import Buckets, Mark, Pace
-from understudy.calls.budget import Budget
 from understudy.calls.ledger import CallLedger
 from understudy.calls.outage import Outage
 from understudy.errors import AssetError, TeacherError, TeacherStopped
 from understudy.seams import CLOCK, Clock
 
 BACKOFF_SECONDS = (0.25, 20.0)
+BUDGET_SECONDS = 1.0
 OUTCOMES, BAD_OUTCOMES = 40, 10
 _PASSES = {"questions": 2, "answers": 1}
 _CLOSED = "the teacher is closed: no new call is made; what came is kept, and the next run goes on from there"
@@ -60,9 +61,9 @@ class Scheduler:
         self,
         transport: Transport,
         ledger: CallLedger,
-        budget: Budget,
         usd: Callable[[Usage, str | None], float],
         *,
+        max_usd: float | None = None,
         concurrency: int = 20,
         requests_per_minute: float | None = None,
         tokens_per_minute: float | None = None,
@@ -71,13 +72,14 @@ class Scheduler:
         seed: int = 0,
         clock: Clock = CLOCK,
     ) -> None:
-        """`usd` prices tokens at a tier; `clock` makes the event loop: its timers are the only ones used.
+        """`usd` prices tokens at a tier; `max_usd` is the most that all calls of the ledger may cost; `clock` makes the
+        event loop: its timers are the only ones used.
 
         `linger_seconds` is how long the second pass over a talk is waited for before another talk is begun: for a
         model that keeps one talk in mind at a time, and for one call at a time.
         """
         self._linger, self._talk, self._linger_until = linger_seconds, "", 0.0
-        self._transport, self._ledger, self._budget, self.usd = transport, ledger, budget, usd
+        self._transport, self._ledger, self._max_usd, self.usd = transport, ledger, max_usd, usd
         self._attempts, self._clock = attempts, clock
         self._buckets = Buckets(requests_per_minute, tokens_per_minute)
         self._pace, self._outage = Pace(float(concurrency)), Outage()
@@ -191,22 +193,23 @@ class Scheduler:
             wait = max(wait, self._outage.wait_seconds(now))
             if ask.call.document_id != self._talk:
                 wait = max(wait, self._linger_until - now)
+            attempt = None
             try:
-                # The budget may be shared, so another scheduler's reply may free some: look again.
-                if wait <= 0 and not self._budget.reserve(ask.worst_usd):
-                    wait = 1.0
-            except TeacherStopped as error:
-                self._stop(str(error))
+                if wait <= 0:
+                    attempt = self._ledger.reserve(ask.call, ask.worst_usd, self._max_usd)
+            except (TeacherStopped, AssetError) as error:
+                self._stop(str(error) if isinstance(error, TeacherStopped) else _unrecorded(error))
                 return
-            if wait > 0:
-                self._wake = loop.call_later(wait, self._pump)
+            if attempt is None:
+                # The budget is shared, so that the reply to another process may free some: look again.
+                self._wake = loop.call_later(wait if wait > 0 else BUDGET_SECONDS, self._pump)
                 return
             heapq.heappop(self._ready)
             ask.in_flight = True
             self._order += 1
             ask.sent = self._order
             self._outage.sent(now)
-            task = loop.create_task(self._send(ask, self._buckets.take(ask.call, now), now))
+            task = loop.create_task(self._send(ask, attempt, self._buckets.take(ask.call, now), now))
             self._tasks.add(task)
             task.add_done_callback(self._sent)
 
@@ -214,30 +217,25 @@ class Scheduler:
         self._tasks.discard(task)
         self._pump()
 
-    async def _send(self, ask: _Ask, marks: tuple[Mark, Mark], sent_at: float) -> None:
+    async def _send(self, ask: _Ask, attempt: int, marks: tuple[Mark, Mark], sent_at: float) -> None:
         """One attempt. Whatever happens, the reservation is settled and the ask goes on or ends."""
-        call, paid_usd, limits = ask.call, ask.worst_usd, Limits()
+        call, limits = ask.call, Limits()
         try:
-            attempt = self._ledger.intend(call, ask.worst_usd)
             try:
                 reply = await self._transport.send(call)
-                limits, known_usd = reply.limits, self.usd(reply.usage, reply.tier) if reply.usage else None
-                paid_usd = paid_usd if known_usd is None else known_usd
-                self._ledger.keep(call, attempt, reply, known_usd)
+                limits, usd = reply.limits, self.usd(reply.usage, reply.tier) if reply.usage else None
+                self._ledger.keep(call, attempt, reply, usd)
             except Unreachable as error:
-                paid_usd = 0.0
                 self._ledger.nothing_sent(call, attempt)
                 self._unreachable(ask, error, sent_at)
             except RateLimited as error:
-                limits, paid_usd = error.limits, 0.0
+                limits = error.limits
                 self._ledger.nothing_sent(call, attempt)
                 self._rate_limited(ask, error, sent_at)
             except TryAgain as error:
-                paid_usd = paid_usd if error.paid else 0.0
                 self._ledger.failed(call, attempt, str(error), None if error.paid else 0.0)
                 self._failed(ask, error)
             except (TeacherError, TeacherStopped) as error:
-                paid_usd = 0.0
                 self._ledger.failed(call, attempt, str(error), 0.0)
                 if isinstance(error, TeacherStopped):
                     self._stop(str(error))
@@ -245,13 +243,14 @@ class Scheduler:
             else:
                 self._replied(ask, reply)
         except AssetError as error:
-            self._stop(f"the calls cannot be recorded any more, so none is made: {error}")
+            self._stop(_unrecorded(error))
             self._end(ask, error)
         except (Exception, asyncio.CancelledError) as error:  # a fault of ours: nobody may wait for ever
             self._outcome(ask, f"{type(error).__name__}: {error}")
+            with suppress(AssetError):
+                self._ledger.interrupted(call, attempt)
             self._end(ask, TeacherError(f"{_name(call)} failed: {type(error).__name__}: {error}"))
         finally:
-            self._budget.settle(ask.worst_usd, paid_usd)
             self._buckets.learn(call, limits, marks, asyncio.get_running_loop().time())
 
     def _replied(self, ask: _Ask, reply: Reply) -> None:
@@ -333,6 +332,10 @@ class Scheduler:
         """The whole cap used, and the prompt paid in full or written to the provider's cache, whichever is dearer."""
         plain = Usage(input=call.input_tokens, output=call.max_tokens)
         return max(self.usd(plain, None), self.usd(replace(plain, written=call.input_tokens), None))
+
+
+def _unrecorded(error: AssetError) -> str:
+    return f"the calls cannot be recorded any more, so none is made: {error}"
 
 
 def _name(call: Call) -> str:

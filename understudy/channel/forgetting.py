@@ -22,9 +22,9 @@ def forget(folder: Path, rows: Sequence[Row]) -> None:
     ids = {row.document_id for row in rows}
     brought = imported.files(folder)
     for calls in (folder / CALLS, folder / "verify" / CALLS, folder / "judge" / CALLS):
-        ledger = CallLedger(calls)
-        ledger.forget(ids)
-        ledger.close()
+        call_ledger = CallLedger(calls)
+        call_ledger.forget(ids)
+        call_ledger.close()
     for name in ids:
         shutil.rmtree(folder / "documents" / name, ignore_errors=True)
         if name in brought:
@@ -33,8 +33,8 @@ def forget(folder: Path, rows: Sequence[Row]) -> None:
     _forget_rows(folder, ids)
     ledger = Ledger(folder / "ledger.sqlite")
     for row in rows:
-        why = {"status": "excluded", "reason": "forgotten on request", "next_try": None, "words": None, "sha256": None}
-        ledger.record(row._replace(**why))
+        excluded = row._replace(status="excluded", reason="forgotten on request")
+        ledger.record(excluded._replace(next_try=None, words=None, sha256=None))
     ledger.close()
 
 

@@ -6,7 +6,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from understudy import locks
-from understudy.channel.ledger import URL_FILE, Ledger, Row
+from understudy.channel.ledger import Ledger, Row
+from understudy.database import URL_FILE
 from understudy.errors import UnderstudyError
 from understudy.text import words
 

@@ -158,7 +158,6 @@ class OpenAITeacher(ModelTeacher):
             http=self.http,
         )
         counts = batch.run([self.call(request) for request in requests], progress)
-        self._budget.spent = self._ledger.spent()
         return counts["done"] + counts["already"]
 
     def _settings(self) -> dict[str, Any]:

@@ -1,6 +1,8 @@
 """The ledger of calls keeps every reply, counts what is unknown at its worst, and makes no file by reading."""
 
 import sqlite3
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -40,9 +42,14 @@ def test_an_attempt_that_was_turned_away_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_what_a_killed_run_left_on_its_way_counts_at_its_worst(tmp_path: Path) -> None:
-    killed = CallLedger(tmp_path / "calls.sqlite")
-    killed.intend(call(), 0.5)
-    ledger = CallLedger(killed.file)
+    program = (
+        "import sys; from pathlib import Path; from tests.unit.calls.test_call_ledger import call; "
+        "from understudy.calls.ledger import CallLedger; CallLedger(Path(sys.argv[1])).intend(call(), 0.5)"
+    )
+    file = tmp_path / "calls.sqlite"
+    subprocess.run([sys.executable, "-c", program, str(file)], cwd=Path(__file__).parents[3], check=True)
+    ledger = CallLedger(file)
+    ledger.settle_abandoned()
     (totals,) = ledger.summary()
     assert (totals.calls, totals.failed, totals.usd, totals.unknown_usd) == (1, 1, 0, 0.5)
     assert ledger.reply(call().key, 0) is None and ledger.intend(call(), 0.5) == 2

@@ -2,12 +2,14 @@
 
 import asyncio
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,6 @@ import pytest
 
 from tests.fixtures.clock import FakeClock
 from understudy.calls import Call, Limits, RateLimited, Reply, TryAgain, Unreachable, Usage
-from understudy.calls.budget import Budget
 from understudy.calls.ledger import CallLedger
 from understudy.calls.scheduler import Scheduler
 from understudy.errors import TeacherError, TeacherStopped
@@ -68,8 +69,7 @@ class Bench:
     ) -> None:
         self.transport, self.clock = transport, FakeClock()
         self.ledger = CallLedger(tmp_path / "calls.sqlite")
-        self.budget = Budget(max_usd, self.ledger.spent())
-        self.scheduler = Scheduler(transport, self.ledger, self.budget, price, clock=self.clock, **options)
+        self.scheduler = Scheduler(transport, self.ledger, price, max_usd=max_usd, clock=self.clock, **options)
 
     def all(self, calls: list[Call], **options: Any) -> list[Reply | BaseException]:
         futures = [self.scheduler.submit(call, **options) for call in calls]
@@ -82,6 +82,11 @@ class Bench:
         self.clock.go.set()
         self.scheduler.close()
         self.ledger.close()
+
+
+def reserved(b: Bench) -> float:
+    with closing(sqlite3.connect(b.ledger.file)) as db:
+        return float(db.execute("SELECT reserved FROM budget").fetchone()[0])
 
 
 @pytest.fixture
@@ -154,8 +159,8 @@ def test_rate_limits_use_up_no_attempt_and_faults_lose_nothing(bench: Callable[.
 
     b = bench(plan, attempts=2)
     assert texts(b.all([call(i) for i in range(200)])) == [f"re: {i}" for i in range(200)]
-    assert b.transport.sent["0"] == 10 and b.budget.reserved == pytest.approx(0, abs=1e-9)
-    assert b.ledger.spent() == pytest.approx(200 * price(USAGE, None)) == b.budget.spent
+    assert b.transport.sent["0"] == 10 and reserved(b) == pytest.approx(0, abs=1e-9)
+    assert b.ledger.spent() == pytest.approx(200 * price(USAGE, None))
 
 
 def test_a_call_that_always_fails_fails_alone(bench: Callable[..., Bench]) -> None:
@@ -188,7 +193,7 @@ def test_the_budget_is_never_passed_and_more_of_it_goes_on(bench: Callable[..., 
     replies = first.all([call(i) for i in range(40)])
     stopped = [reply for reply in replies if isinstance(reply, TeacherStopped)]
     assert stopped and all("--set teacher.max_usd=" in str(error) for error in stopped)
-    assert 0.85 < first.budget.spent <= 1.0
+    assert 0.85 < first.ledger.spent() <= 1.0
     first.close()
     second = bench(max_usd=10.0)
     assert texts(second.all([call(i) for i in range(40)])) == [f"re: {i}" for i in range(40)]
@@ -257,7 +262,7 @@ def test_a_judge_that_raises_loses_no_paid_reply(bench: Callable[..., Bench]) ->
     b = bench()
     assert isinstance(b.all([call("a")], usable=usable)[0], TeacherError)
     assert texts(b.all([call("a")])) == ["re: a"] and b.transport.sent["a"] == 1
-    assert b.budget.spent == pytest.approx(price(USAGE, None))
+    assert b.ledger.spent() == pytest.approx(price(USAGE, None))
 
 
 def test_closing_keeps_what_is_on_its_way(bench: Callable[..., Bench]) -> None:
@@ -291,7 +296,6 @@ import asyncio, sys, threading
 from pathlib import Path
 from tests.unit.calls.test_scheduler import call, price, USAGE
 from understudy.calls import Reply
-from understudy.calls.budget import Budget
 from understudy.calls.ledger import CallLedger
 from understudy.calls.scheduler import Scheduler
 
@@ -302,7 +306,7 @@ class Transport:
         return Reply("re: " + call.document_id, "stop", None, USAGE)
 
 ledger = CallLedger(Path(sys.argv[1]))
-scheduler = Scheduler(Transport(), ledger, Budget(None, ledger.spent()), price, concurrency=5)
+scheduler = Scheduler(Transport(), ledger, price, concurrency=5)
 futures = [scheduler.submit(call(i)) for i in range(60)]
 assert [future.result().text for future in futures] == [f"re: {i}" for i in range(60)]
 """
@@ -335,9 +339,7 @@ def test_a_talk_is_read_to_its_end_before_another_where_one_is_kept_in_mind(tmp_
         return Call(kind, talk, "l", "m", ({"role": "user", "content": talk + kind},), None, {}, 100)
 
     transport = Transport()
-    scheduler = Scheduler(
-        transport, CallLedger(tmp_path / "calls.sqlite"), Budget(None), price, concurrency=1, linger_seconds=2.0
-    )
+    scheduler = Scheduler(transport, CallLedger(tmp_path / "calls.sqlite"), price, concurrency=1, linger_seconds=2.0)
     try:
         first = [scheduler.submit(asked(talk, "questions")) for talk in "ABC"]
         for talk, future in zip("ABC", first, strict=True):

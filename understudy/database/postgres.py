@@ -1,0 +1,148 @@
+"""
+A ledger in PostgreSQL: one schema per channel and ledger, for a channel that several machines work on.
+
+Needs psycopg (an extra). The password comes from PGPASSWORD or ~/.pgpass, never from the address, which is kept
+beside the channel's files.
+"""
+
+import atexit
+import hashlib
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
+from urllib.parse import urlsplit
+
+from understudy.database import NOW, Schema
+from understudy.errors import AssetError, ConfigError
+
+CONNECT_SECONDS = 10
+_lock = threading.RLock()
+_connections: dict[tuple[str, str], Any] = {}
+
+
+def problem(url: str) -> str | None:
+    """Why `url` cannot be the address of a ledger; None when it can. Connects to nothing."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("postgresql", "postgres"):
+        return f"{parts.scheme or url!r} is no database known here; write postgresql://user@host/database"
+    if parts.password:
+        return "the address holds a password, and it is kept in files; put it into PGPASSWORD or ~/.pgpass"
+    try:
+        import psycopg  # noqa: F401
+    except ImportError:
+        return "PostgreSQL needs one more package: pip install 'psycopg[binary]'"
+    return None
+
+
+class Postgres:
+    """The tables of one ledger of a channel in a schema of their own."""
+
+    def __init__(self, url: str, channel: str, ledger: str, schema: Schema) -> None:
+        if reason := problem(url):
+            raise ConfigError([reason])
+        short = channel if len(channel) <= 40 else f"{channel[:31]}_{hashlib.sha256(channel.encode()).hexdigest()[:8]}"
+        name = f"understudy_{short.replace('-', '_')}"  # with the ledger's name at most 63 characters
+        # No channel has a '$' in its name, so that the calls of 'tea' are not the talks of 'tea-calls'.
+        self.name = name if ledger == "ledger" else f"{name}${ledger}"
+        self.url, self.schema = url, schema
+
+    def rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+        """What a SELECT returns."""
+        with self.transaction() as db:
+            rows: list[tuple[Any, ...]] = db.execute(sql, values).fetchall()
+            return rows
+
+    @contextmanager
+    def transaction(self) -> Iterator["_Statements"]:
+        """Executes statements that are committed together."""
+        import psycopg
+
+        try:
+            with _lock:
+                db = self._connection()
+                with db.transaction():
+                    yield _Statements(db)
+        except psycopg.Error as error:
+            self.close()
+            message = " ".join(str(error).split())
+            raise AssetError(f"the ledger at {self.url} cannot be used now ({message}); start that database") from error
+
+    def purge(self) -> None:
+        """Rewrite the tables without what was deleted."""
+        with _lock:
+            db = self._connection()
+            for (table,) in self.rows(
+                "SELECT table_name FROM information_schema.tables WHERE table_schema = ?", self.name
+            ):
+                db.execute(f'VACUUM FULL "{self.name}"."{table}"')
+
+    def close(self) -> None:
+        """Close the connection of this process."""
+        with _lock, suppress(Exception):
+            if db := _connections.pop((self.url, self.name), None):
+                db.close()
+
+    def _connection(self) -> Any:
+        import psycopg
+
+        key = (self.url, self.name)
+        if key not in _connections or _connections[key].closed:
+            db = psycopg.connect(self.url, autocommit=True, connect_timeout=CONNECT_SECONDS)
+            try:
+                self._prepare(db)
+            except BaseException:
+                db.close()
+                raise
+            _connections[key] = db
+        return _connections[key]
+
+    def _prepare(self, db: Any) -> None:
+        """Create the schema unless it is there; two processes that start at once wait for each other."""
+        with db.transaction():
+            db.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", (self.name,))
+            db.execute(f'CREATE SCHEMA IF NOT EXISTS "{self.name}"')
+            db.execute("SELECT set_config('search_path', %s, false)", (f'"{self.name}"',))
+            if db.execute("SELECT to_regclass('version')").fetchone()[0] is None:
+                # Sorted by bytes and with whole doubles, as in SQLite.
+                tables = self.schema.tables.replace("TEXT PRIMARY KEY", 'TEXT COLLATE "C" PRIMARY KEY')
+                for statement in filter(str.strip, tables.replace(" REAL", " DOUBLE PRECISION").split(";")):
+                    db.execute(statement)
+                db.execute("CREATE TABLE version (number INTEGER NOT NULL)")
+                db.execute("INSERT INTO version VALUES (%s)", (self.schema.version,))
+            version = db.execute("SELECT number FROM version").fetchone()[0]
+        if version > self.schema.version:
+            raise AssetError(f"{self.url} was written by a newer Understudy (version {version}); upgrade to use it")
+
+
+class _Statements:
+    """Executes SQLite's statements in PostgreSQL."""
+
+    def __init__(self, db: Any) -> None:
+        self._db = db
+
+    def execute(self, sql: str, values: Sequence[Any] = (), /) -> Any:
+        """The cursor of the statement."""
+        return self._db.execute(_translated(sql), [_storable(value) for value in values])
+
+    def executemany(self, sql: str, values: Iterable[Sequence[Any]], /) -> None:
+        """Execute the statement once for each of `values`."""
+        with self._db.cursor() as cursor:
+            cursor.executemany(_translated(sql), [[_storable(value) for value in row] for row in values])
+
+
+def _translated(sql: str) -> str:
+    return sql.replace(NOW, "extract(epoch FROM clock_timestamp())::float8").replace("?", "%s")
+
+
+def _storable(value: Any) -> Any:
+    """`value` without NUL characters, which no text of PostgreSQL holds."""
+    return value.replace("\0", "\ufffd") if isinstance(value, str) else value
+
+
+@atexit.register
+def _close_all() -> None:
+    with _lock:
+        for db in _connections.values():
+            db.close()
+        _connections.clear()
