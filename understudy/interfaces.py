@@ -179,7 +179,7 @@ class Trainer(Protocol):
 class Exporter(Protocol):
     """A file format other programs run."""
 
-    def settle(self, model: Path) -> bool:
+    def set_template_defaults(self, model: Path) -> bool:
         """Switch thinking off, and pin the date, in the chat template of a folder; True when that changed it."""
 
     def convert(self, model: Path, out: Path, type: str, progress: Progress) -> None:

@@ -1,21 +1,21 @@
 """GGUF, the file llama.cpp, Ollama and LM Studio run: a Hugging Face folder as one file, and that file quantized."""
 
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from understudy.errors import ConfigError, ExportError
+from understudy.errors import ConfigError
 from understudy.exporters import gguf_header, gguf_quantize, templates
+from understudy.exporters.gguf_jobs import Convert, ConvertAdapter, Job, MeasureImportance, Quantize, Result
 from understudy.exporters.gguf_quantize import known_types
 from understudy.interfaces import Progress
 from understudy.records import ImportanceCard, TemplateCheck
-from understudy.worker import call
+from understudy.worker import call_typed
 
 __all__ = ["GgufExporter", "known_types"]
 
 WORKER = "understudy.exporters.gguf_worker"
-IMPORTANCE = "importance.safetensors"
+IMATRIX = "importance.safetensors"
 CONVERTER = "convert_hf_to_gguf.py"
 
 
@@ -39,20 +39,20 @@ class GgufExporter:
 
     def problems(self, types: list[str]) -> list[str]:
         """What is wrong with the names of the quantizations and the folder of llama.cpp, one sentence each."""
-        found, folder = gguf_quantize.problems(types), self.options.llama_cpp_dir
+        problems, folder = gguf_quantize.problems(types), self.options.llama_cpp_dir
         if folder and not (folder / CONVERTER).is_file():
-            found.append(f"export.llama_cpp_dir: {folder} holds no {CONVERTER}; name the folder of llama.cpp")
-        return found
+            problems.append(f"export.llama_cpp_dir: {folder} holds no {CONVERTER}; name the folder of llama.cpp")
+        return problems
 
-    def settle(self, model: Path) -> bool:
+    def set_template_defaults(self, model: Path) -> bool:
         """Switch thinking off, and pin the date, in the chat template of a folder; True when that changed it."""
-        return templates.settle(model)
+        return templates.set_defaults(model)
 
     def convert(self, model: Path, out: Path, type: str, progress: Progress) -> None:
         """Write the Hugging Face folder `model` as one file. Raises ExportError, WorkerFailed."""
-        folder = self.options.llama_cpp_dir
-        job = {"action": "convert", "model": str(model), "out": str(out), "name": self.options.name, "type": type}
-        self._work(job | {"llama_cpp_dir": str(folder) if folder else None}, out, progress)
+        options = self.options
+        task = Convert(model=model, out=out, name=options.name, type=type, llama_cpp_dir=options.llama_cpp_dir)
+        call_typed(WORKER, Job(task=task), Result, progress)
 
     def knows(self, model: Path) -> bool:
         """Whether the model is of one of the families here. Raises ExportError without a config.json."""
@@ -62,37 +62,26 @@ class GgufExporter:
 
     def adapter(self, base: Path, adapter: Path, out: Path, progress: Progress) -> None:
         """Write the LoRA weights in `adapter`, for llama.cpp's --lora. Raises ExportError, WorkerFailed."""
-        self._work({"action": "adapter", "base": str(base), "adapter": str(adapter), "out": str(out)}, out, progress)
+        call_typed(WORKER, Job(task=ConvertAdapter(base=base, adapter=adapter, out=out)), Result, progress)
 
     def quantize(self, source: Path, out: Path, type: str, importance: Path | None, progress: Progress) -> None:
         """Write `source` again with smaller weights of `type`. Raises ConfigError, ExportError, WorkerFailed."""
         if problems := gguf_quantize.problems([type]):
             raise ConfigError(problems)
-        weighed = str(importance / IMPORTANCE) if importance else None
-        job = {"action": "quantize", "source": str(source), "out": str(out), "type": type, "importance": weighed}
-        self._work(job, out, progress)
+        imatrix = importance / IMATRIX if importance else None
+        call_typed(WORKER, Job(task=Quantize(source=source, out=out, type=type, imatrix=imatrix)), Result, progress)
 
     def importance(self, model: Path, rows: Path, out: Path, progress: Progress) -> ImportanceCard:
-        """Fill folder `out` with the mean square of what goes into each matrix. Raises ExportError, WorkerFailed."""
-        file = out / IMPORTANCE
-        job = {"action": "importance", "model": str(model), "rows": str(rows), "out": str(file)}
-        return ImportanceCard.model_validate(self._work(job, file, progress))
+        """Fill folder `out` with the mean square of each matrix's inputs. Raises ExportError, WorkerFailed."""
+        task = MeasureImportance(model=model, rows=rows, out=out / IMATRIX)
+        card = call_typed(WORKER, Job(task=task), Result, progress).importance
+        assert card, "the worker measured"
+        return card
 
     def describe(self, file: Path, type: str) -> tuple[dict[str, int], float, list[str]]:
-        """What is read back from the file. Raises ExportError when it is cut short."""
+        """Tensors per type, bits per weight, fallbacks: read back from the file. Raises ExportError if cut short."""
         return *gguf_header.describe(file), gguf_header.fallbacks(file, type)
 
     def round_trip(self, model: Path, file: Path, progress: Progress) -> TemplateCheck:
         """How both render five conversations, token by token. Raises ExportError, WorkerFailed."""
-        log = file.with_suffix(".log")
-        found = templates.round_trip(model, file, [], 0, log, progress)
-        log.unlink(missing_ok=True)
-        return TemplateCheck(family=found.family, stops=found.stops, differences=found.differences)
-
-    def _work(self, job: dict[str, Any], out: Path, progress: Progress) -> dict[str, Any]:
-        log = out.with_suffix(".log")
-        result = call(WORKER, job, log, progress)
-        log.unlink(missing_ok=True)
-        if "error" in result:
-            raise ExportError(result["error"])
-        return result
+        return templates.round_trip(model, file, progress)

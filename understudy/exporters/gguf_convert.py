@@ -15,7 +15,7 @@ from understudy.errors import ExportError
 from understudy.exporters import gguf_families, gguf_weights
 from understudy.exporters.gguf_families import BODY, HEAD, Family, ModelConfig, Shape
 from understudy.exporters.gguf_families._shape import add_shape
-from understudy.exporters.gguf_quantize import LINES_KEPT, replacing, require_space
+from understudy.exporters.gguf_quantize import LOG_LINES_SHOWN, replacing, require_space
 from understudy.exporters.gguf_tokenizer import Tokenizer
 from understudy.exporters.gguf_weights import BLOCKS, Converted, Stored
 from understudy.exporters.gguf_write import write
@@ -151,13 +151,13 @@ def _convert_by_llama_cpp(model: Path, out: Path, type: str, folder: Path, progr
     out.parent.mkdir(parents=True, exist_ok=True)
     progress(0, 1, "llama.cpp's converter")
     with replacing(out) as partial:
-        command = [python, program, model.absolute(), "--outfile", partial.absolute(), "--outtype", type.lower()]
-        done = subprocess.run(command, capture_output=True, text=True, cwd=folder)
-        if done.returncode or not partial.exists():
-            said = "\n".join(f"    {line}" for line in done.stderr.strip().splitlines()[-LINES_KEPT:])
+        arguments = [str(model.absolute()), "--outfile", str(partial.absolute()), "--outtype", type.lower()]
+        process = subprocess.run([python, str(program), *arguments], capture_output=True, text=True, cwd=folder)
+        if process.returncode or not partial.exists():
+            tail = "\n".join(f"    {line}" for line in process.stderr.strip().splitlines()[-LOG_LINES_SHOWN:])
             raise ExportError(
-                f"{program} could not convert {model} (code {done.returncode}); where it lacks a package, make a "
-                f"virtual environment {own[0].parents[1]} with llama.cpp's requirements. It said:\n{said}"
+                f"{program} could not convert {model} (code {process.returncode}); where it lacks a package, make a "
+                f"virtual environment {own[0].parents[1]} with llama.cpp's requirements. Its last lines:\n{tail}"
             )
     progress(1, 1)
 

@@ -6,11 +6,12 @@ import shutil
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from understudy.config import nearest
-from understudy.errors import ConfigError, ExportError
+from understudy.errors import ExportError
 from understudy.interfaces import Progress
 
 # Those that need an importance matrix (IQ1, IQ2, IQ3_XXS and XS, Q2_K_S) or a ternary model (TQ) are left out.
@@ -36,13 +37,11 @@ TYPES: dict[str, int] = {
     "IQ3_S": 26,
     "Q2_K": 10,
 }
-LINES_KEPT = 6
-_said: deque[str] = deque(maxlen=200)
-_listener: list[Any] = []
+LOG_LINES_SHOWN = 6
 
 
 def known_types() -> list[str]:
-    """The quantizations that can be asked for, largest first."""
+    """The supported quantization types, largest first."""
     return list(TYPES)
 
 
@@ -53,38 +52,36 @@ def problems(types: list[str]) -> list[str]:
     ]
 
 
-def quantize(source: Path, out: Path, type: str, progress: Progress, importance: Path | None = None) -> None:
-    """Write the F16 or BF16 file `source` as `out`, its weights as `type`. Raises ConfigError, ExportError.
+def quantize(source: Path, out: Path, type: str, progress: Progress, imatrix: Path | None = None) -> None:
+    """Write the F16 or BF16 file `source` as `out`, its weights as `type`, a name in TYPES. Raises ExportError.
 
-    `importance` is a safetensors file: GGUF name > the weight of each column's error. llama.cpp can end the process
-    on a damaged file: call it in a worker. It tells nothing about its progress. Rows not divisible by 256 fall back
-    to another type without an error: read the types back with `describe`.
+    `imatrix` is a safetensors file: GGUF name > the importance of each column. llama.cpp can end the process on a
+    damaged file: call it in a worker. It does not report progress. Rows not divisible by 256 fall back to another
+    type without an error: read the types back with `describe`.
     """
-    found = problems([type])
-    if found:
-        raise ConfigError(found)
     if not source.is_file():
         raise ExportError(f"{source}: is not there; convert the model first")
     import llama_cpp
 
-    _listen()
+    log = _log()
+    log.lines.clear()
     settings = llama_cpp.llama_model_quantize_default_params()
     settings.ftype = TYPES[type]
     settings.nthread = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    weighed = _matrix(importance) if importance else None  # llama.cpp reads it during the call: keep it here
-    if weighed is not None:
-        settings.imatrix = ctypes.cast(weighed, ctypes.POINTER(llama_cpp.llama_model_imatrix_data))
+    entries = _imatrix(imatrix) if imatrix else None  # llama.cpp reads it during the call: keep it here
+    if entries is not None:
+        settings.imatrix = ctypes.cast(entries, ctypes.POINTER(llama_cpp.llama_model_imatrix_data))
     progress(0, 1, type)
     require_space(out, source.stat().st_size * (1.1 if type == "BF16" else 1.0), type)
     with replacing(out) as partial:
         code = llama_cpp.llama_model_quantize(os.fsencode(source), os.fsencode(partial), ctypes.byref(settings))
         if code != 0:
-            raise ExportError(f"{source}: llama.cpp could not write it as {type} (code {code}):\n{_last_words()}")
+            raise ExportError(f"{source}: llama.cpp could not write it as {type} (code {code}):\n{log.tail()}")
     progress(1, 1, type)
 
 
-def _matrix(file: Path) -> Any:
-    """The importances as llama.cpp's array of names and columns, ended by an entry without a name."""
+def _imatrix(file: Path) -> Any:
+    """The importance matrix as llama.cpp's array of names and columns, ended by an entry without a name."""
     import llama_cpp
     from safetensors.numpy import load_file
 
@@ -122,18 +119,22 @@ def replacing(out: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
-def _listen() -> None:
-    """Keep what llama.cpp says instead of letting it fill stderr."""
-    import llama_cpp
+class _Log:
+    """What llama.cpp logs in this process from now on, instead of filling stderr."""
 
-    _said.clear()
-    if not _listener:  # kept alive for as long as the process: llama.cpp goes on calling it
-        _listener.append(
-            llama_cpp.llama_log_callback(lambda level, text, _: _said.append(text.decode("utf-8", errors="replace")))
+    def __init__(self) -> None:
+        import llama_cpp
+
+        self.lines: deque[str] = deque(maxlen=200)
+        self._callback = llama_cpp.llama_log_callback(
+            lambda level, text, _: self.lines.append(text.decode("utf-8", errors="replace"))
         )
-    llama_cpp.llama_log_set(_listener[0], ctypes.c_void_p(0))
+        llama_cpp.llama_log_set(self._callback, ctypes.c_void_p(0))
+
+    def tail(self) -> str:
+        """The last lines, indented."""
+        lines = [line for line in "".join(self.lines).splitlines() if line.strip()]
+        return "\n".join(f"    {line}" for line in lines[-LOG_LINES_SHOWN:])
 
 
-def _last_words() -> str:
-    lines = [line for line in "".join(_said).splitlines() if line.strip()]
-    return "\n".join(f"    {line}" for line in lines[-LINES_KEPT:])
+_log = cache(_Log)  # once: llama.cpp calls it for as long as the process lives

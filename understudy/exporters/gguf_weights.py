@@ -6,13 +6,14 @@ import threading
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from understudy.errors import ExportError
 
 CHUNK_VALUES = 2**18
-DTYPES = {"F32": np.dtype("<f4"), "F16": np.dtype("<f2"), "BF16": np.dtype("<u2")}
+DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F16": np.dtype("<f2"), "BF16": np.dtype("<u2")}
 INDEX, SINGLE = "model.safetensors.index.json", "model.safetensors"
 BLOCKS = {"F32": (1, 4), "F16": (1, 2), "BF16": (1, 2), "Q8_0": (32, 34)}
 """Type > the values of one block, and its bytes."""
@@ -109,11 +110,12 @@ class Converted:
         if not np.isfinite(floats).all() or np.abs(floats).max() > LARGEST.get(self.type, np.inf):
             return None
         if self.type in ("F16", "F32"):
-            return floats.astype(DTYPES[self.type])
+            return np.asarray(floats.astype(DTYPES[self.type]))
         from gguf import GGMLQuantizationType
         from gguf.quants import quantize
 
-        return quantize(floats.reshape(-1, self.stored.shape[-1]), GGMLQuantizationType[self.type]).view(np.uint8)
+        blocks = quantize(floats.reshape(-1, self.stored.shape[-1]), GGMLQuantizationType[self.type])
+        return np.asarray(blocks.view(np.uint8))
 
     def _complaint(self, values: np.ndarray) -> str:
         where = f"{self.stored.name} in {self.stored.file.name}"
@@ -140,12 +142,12 @@ def _floats(values: np.ndarray, dtype: str) -> np.ndarray:
 
 
 class _Buffers(threading.local):
-    """Memory a thread uses again for each chunk: asking for it anew took longer than converting."""
+    """Memory a thread uses again for each chunk: allocating it took longer than converting."""
 
     def __init__(self) -> None:
         self.held: dict[str, np.ndarray] = {}
 
-    def buffer(self, role: str, count: int, dtype: np.dtype | str) -> np.ndarray:
+    def buffer(self, role: str, count: int, dtype: "np.dtype[Any] | str") -> np.ndarray:
         """Room for `count` numbers, with whatever was in it."""
         needed = count * np.dtype(dtype).itemsize
         if role not in self.held or self.held[role].nbytes < needed:

@@ -1,7 +1,7 @@
 """
 How the families of models mark the turns of a conversation, as Ollama's TEMPLATE and as a rendering in Python.
 
-TEMPLATE is in Go's language, which nothing here can run: one row of marks makes both texts, so that a family
+TEMPLATE is in Go's language, which nothing here can run: one set of marks makes both texts, so that a family
 whose rendering proved equal to the training code's is one whose TEMPLATE may be given to Ollama.
 """
 
@@ -23,7 +23,7 @@ class Family:
     user: tuple[str, str]
     answer: tuple[str, str]
     opening: str
-    """What comes before the answer that is asked for."""
+    """What comes before the requested answer."""
     system: tuple[str, str] | Literal["first", "last"]
     """Marks of a system turn, or the user turn whose text it is put before."""
     default: str | None = None
@@ -43,7 +43,7 @@ class Family:
             text += before + inside + turn["content"] + after
         return text + self.opening
 
-    def go(self) -> str:
+    def ollama_template(self) -> str:
         """The same as TEMPLATE of a Modelfile."""
         user, loop, head = "{{ .Content }}", "{{ range .Messages }}", ""
         if self.system == "first":
@@ -59,12 +59,12 @@ class Family:
                 head = f"{{{{ if .System }}}}{head}{{{{ end }}}}"
             elif self.default:
                 head = f"{before}{{{{ if .System }}}}{{{{ .System }}}}{{{{ else }}}}{self.default}{{{{ end }}}}{after}"
-        asked, told = user.join(self.user), "{{ .Content }}".join(self.answer)
-        turn = f'{{{{ if eq .Role "user" }}}}{asked}{{{{ else if eq .Role "assistant" }}}}{told}{{{{ end }}}}'
+        user, answer = user.join(self.user), "{{ .Content }}".join(self.answer)
+        turn = f'{{{{ if eq .Role "user" }}}}{user}{{{{ else if eq .Role "assistant" }}}}{answer}{{{{ end }}}}'
         return f"{head}{loop}{turn}{{{{ end }}}}{self.opening}"
 
 
-def _alike(name: str, mark: str, end: str, default: str | None = None, more: str = "", dated: str = "") -> Family:
+def _by_role(name: str, mark: str, end: str, default: str | None = None, more: str = "", dated: str = "") -> Family:
     """A family whose turns differ by their role's name only."""
     before = {role: mark.format(role) for role in ("system", "user", "assistant")}
     system = (before["system"] + dated, end)
@@ -77,21 +77,21 @@ _GRANITE = ("<|start_of_role|>{}<|end_of_role|>", "<|end_of_text|>\n")
 _GRANITE_DEFAULT = "You are a helpful assistant. Please ensure responses are professional, accurate, and safe."
 _MODEL = "<start_of_turn>model\n"
 FAMILIES = [
-    _alike("llama3", *_LLAMA),
-    _alike("llama3-dated", *_LLAMA, "", dated=f"Cutting Knowledge Date: December 2023\nToday Date: {DATE}\n\n"),
-    _alike("chatml", *_CHATML),
-    _alike("chatml-helpful", *_CHATML, "You are a helpful assistant."),
-    _alike("qwen2.5", *_CHATML, "You are Qwen, created by Alibaba Cloud. You are a helpful assistant."),
-    _alike("qwen3-not-thinking", *_CHATML, more="<think>\n\n</think>\n\n"),
+    _by_role("llama3", *_LLAMA),
+    _by_role("llama3-dated", *_LLAMA, "", dated=f"Cutting Knowledge Date: December 2023\nToday Date: {DATE}\n\n"),
+    _by_role("chatml", *_CHATML),
+    _by_role("chatml-helpful", *_CHATML, "You are a helpful assistant."),
+    _by_role("qwen2.5", *_CHATML, "You are Qwen, created by Alibaba Cloud. You are a helpful assistant."),
+    _by_role("qwen3-not-thinking", *_CHATML, more="<think>\n\n</think>\n\n"),
     Family("gemma", ("<start_of_turn>user\n", "<end_of_turn>\n"), (_MODEL, "<end_of_turn>\n"), _MODEL, "first"),
     Family("mistral", ("[INST] ", "[/INST]"), (" ", "</s>"), "", "last"),
     Family("mistral-tekken", ("[INST]", "[/INST]"), ("", "</s>"), "", "last"),
     Family("mistral-system", ("[INST]", "[/INST]"), ("", "</s>"), "", ("[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]")),
-    _alike("granite", *_GRANITE),
-    _alike("granite4", *_GRANITE, _GRANITE_DEFAULT),
-    _alike("phi3", "<|{}|>\n", "<|end|>\n"),
-    _alike("phi4-mini", "<|{}|>", "<|end|>"),
-    _alike("phi4", "<|im_start|>{}<|im_sep|>", "<|im_end|>"),
+    _by_role("granite", *_GRANITE),
+    _by_role("granite4", *_GRANITE, _GRANITE_DEFAULT),
+    _by_role("phi3", "<|{}|>\n", "<|end|>\n"),
+    _by_role("phi4-mini", "<|{}|>", "<|end|>"),
+    _by_role("phi4", "<|im_start|>{}<|im_sep|>", "<|im_end|>"),
 ]
 
 

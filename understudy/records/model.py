@@ -105,7 +105,7 @@ class FusedCard(Record):
     parameters: int
     changed_share: float = Field(ge=0, le=1, description="share of the weights that differ from the base's")
     dequantized: bool = Field(default=False, description="the base's weights were quantized, and are not any more")
-    template_settled: bool = Field(default=False, description="thinking was switched off, or the date pinned, in it")
+    template_changed: bool = Field(default=False, description="thinking was switched off, or the date pinned, in it")
 
 
 class GgufCard(Record):

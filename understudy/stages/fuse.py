@@ -9,6 +9,6 @@ VERSION = 3
 
 
 def fuse(trainer: Trainer, exporter: Exporter, base: Path, adapter: Path, out: Path, progress: Progress) -> FusedCard:
-    """Fill `out`. The trainer merges, since it knows how its adapter is applied; the template is then settled."""
+    """Fill `out`: the trainer merges, as it knows how its adapter is applied, and the template gets its defaults."""
     card = trainer.fuse(base, adapter, out, progress)
-    return card.model_copy(update={"template_settled": exporter.settle(out)})
+    return card.model_copy(update={"template_changed": exporter.set_template_defaults(out)})

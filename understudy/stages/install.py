@@ -35,7 +35,7 @@ def modelfiles(workspace: Workspace, model: ModelRefs, train: AssetRef | None = 
     if first.template is None:
         log.warning("no Modelfile: nothing is known of the template in the exported files; export them again")
         return {}
-    template = templates.family(first.template.family).go() if first.template.family else None
+    template = templates.family(first.template.family).ollama_template() if first.template.family else None
     system, context = _system(workspace, train), _context(workspace.file(model.fused))
     written = {}
     for kind, ref in model.files.items():

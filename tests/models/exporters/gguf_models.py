@@ -171,7 +171,8 @@ def write_sentencepiece(folder: Path) -> None:
         kind = 6 if piece.startswith("<0x") else kinds.get(piece, 1)
         score = struct.pack("<f", 0.0 if kind > 1 else -float(number))
         message += field(1, field(1, piece.encode()) + bytes([2 * 8 + 5]) + score + bytes([3 * 8, kind]))
-    (folder / "tokenizer.model").write_bytes(message)
+    bpe_with_bytes = bytes([3 * 8, 2, 0x98, 2, 1])  # trainer_spec: model_type (3) BPE, byte_fallback (35) true
+    (folder / "tokenizer.model").write_bytes(message + field(2, bpe_with_bytes))
 
 
 def make_model(folder: Path, kind: str = "llama", dtype: str = "float32", shards: int = 1, **changes: Any) -> Path:

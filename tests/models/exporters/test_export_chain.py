@@ -12,7 +12,7 @@ from tests.models.exporters.gguf_models import silent
 from understudy.bases.scratch import ScratchBase
 from understudy.engines.llama_cpp import LlamaCppEngine
 from understudy.errors import ExportError
-from understudy.exporters.gguf import IMPORTANCE, GgufExporter
+from understudy.exporters.gguf import IMATRIX, GgufExporter
 from understudy.records import ChatExample, GgufCard, Message, Pair
 from understudy.stages import convert as converting
 from understudy.stages import fuse as fusing
@@ -147,8 +147,8 @@ def test_importance_lowers_the_rounding_error_where_the_train_side_makes_most_of
     from safetensors.numpy import load_file
 
     made = weighing.importance(EXPORTER, chain.fused, chain.train, tmp_path, silent)
-    assert made.rows == 8 and made.tensors == 2 * 7 and [file.name for file in tmp_path.iterdir()] == [IMPORTANCE]
-    weights = load_file(tmp_path / IMPORTANCE)
+    assert made.rows == 8 and made.tensors == 2 * 7 and [file.name for file in tmp_path.iterdir()] == [IMATRIX]
+    weights = load_file(tmp_path / IMATRIX)
     files = {"exact": chain.first}
     for name, by in (("plain", None), ("weighed", tmp_path)):
         files[name] = tmp_path / f"{name}.gguf"
@@ -168,7 +168,7 @@ def test_importances_of_another_model_are_refused(chain: Chain, tmp_path: Path) 
     import numpy as np
     from safetensors.numpy import save_file
 
-    save_file({"blk.0.attn_q.weight": np.ones(64, np.float32)}, tmp_path / IMPORTANCE)
+    save_file({"blk.0.attn_q.weight": np.ones(64, np.float32)}, tmp_path / IMATRIX)
     with pytest.raises(ExportError, match="imatrix size"):
         EXPORTER.quantize(chain.first, tmp_path / "model.gguf", "Q4_0", tmp_path, silent)
 

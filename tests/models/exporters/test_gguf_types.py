@@ -63,7 +63,8 @@ def test_q8_0_is_what_llama_cpp_makes_of_the_bf16_file(tmp_path: Path) -> None:
 
 def test_an_infinite_value_is_named_whatever_is_written(tmp_path: Path) -> None:
     import mlx.core as mx
-    from gguf_models import save
+
+    from tests.models.exporters.gguf_models import save
 
     folder = make_model(tmp_path / "fused", dtype="bfloat16")
     weights = dict(mx.load(str(folder / "model.safetensors")))
@@ -76,7 +77,8 @@ def test_an_infinite_value_is_named_whatever_is_written(tmp_path: Path) -> None:
 
 def test_a_value_only_bf16_has_room_for_is_refused_for_f16_with_that_advice(tmp_path: Path) -> None:
     import mlx.core as mx
-    from gguf_models import save
+
+    from tests.models.exporters.gguf_models import save
 
     folder = make_model(tmp_path / "fused", dtype="bfloat16")
     weights = dict(mx.load(str(folder / "model.safetensors")))
@@ -160,7 +162,7 @@ def test_a_tokenizer_model_that_is_none_is_refused(folder: Path, tmp_path: Path)
 def test_what_llama_cpp_fixes_for_a_family_cannot_differ(
     kind: str, changes: dict[str, Any], words: str, tmp_path: Path
 ) -> None:
-    from gguf_models import SIZES
+    from tests.models.exporters.gguf_models import SIZES
 
     config = {"model_type": kind, "vocab_size": 640} | SIZES | OWN_SIZES.get(kind, {}) | changes
     (tmp_path / "config.json").write_text(json.dumps(config))

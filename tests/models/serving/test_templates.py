@@ -14,15 +14,14 @@ from understudy.errors import ExportError
 from understudy.exporters.templates import (
     CONVERSATIONS,
     FAMILIES,
-    RoundTrip,
     family,
     marks_in,
     round_trip,
-    settle,
-    settled,
+    set_defaults,
+    with_defaults,
 )
+from understudy.records import TemplateCheck
 
-ASKED = [[{"role": "user", "content": "Why does a candle burn?"}]]
 CHATML = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
@@ -46,8 +45,8 @@ IN_JINJA = {
 }
 
 
-def check(fused: Path, gguf: Path, tmp_path: Path, asked: bool = False, limit: int = 8) -> RoundTrip:
-    return round_trip(fused, gguf, ASKED if asked else [], limit, tmp_path / "log", silent)
+def check(fused: Path, gguf: Path) -> TemplateCheck:
+    return round_trip(fused, gguf, silent)
 
 
 def changed(fused: Path, tmp_path: Path, template: str) -> Path:
@@ -57,22 +56,17 @@ def changed(fused: Path, tmp_path: Path, template: str) -> Path:
     return folder
 
 
-def test_an_honest_export_differs_in_nothing_and_knows_its_family(fused: Path, gguf: Path, tmp_path: Path) -> None:
-    found = check(fused, gguf, tmp_path)
+def test_an_honest_export_differs_in_nothing_and_knows_its_family(fused: Path, gguf: Path) -> None:
+    found = check(fused, gguf)
     assert found.differences == [] and found.family == "llama3"
     assert "<|eot_id|>" in found.stops
 
 
 def test_a_file_with_another_template_is_told_by_its_first_token(fused: Path, gguf: Path, tmp_path: Path) -> None:
-    found = check(changed(fused, tmp_path, CHATML), gguf, tmp_path)
-    assert len(found.differences) == 2 * len(CONVERSATIONS) == len(found.problems)
+    found = check(changed(fused, tmp_path, CHATML), gguf)
+    assert len(found.differences) == 2 * len(CONVERSATIONS)
     assert re.search(r"token 0 was '<.*' \(\d+\) in training and is '<\|begin_of_text\|>' \(0\)", found.differences[0])
     assert found.family is None
-
-
-def test_an_answer_that_does_not_stop_is_told(fused: Path, gguf: Path, tmp_path: Path) -> None:
-    found = check(fused, gguf, tmp_path, asked=True)
-    assert len(found.endless) == 1 and "within 8 tokens" in found.endless[0]
 
 
 @pytest.mark.parametrize("name", IN_JINJA)
@@ -85,29 +79,29 @@ def test_a_family_is_known_by_what_it_writes(name: str) -> None:
 
 def test_thinking_is_off_in_a_settled_export_only(fused: Path, tmp_path: Path) -> None:
     thinking = changed(fused, tmp_path, "{{ bos_token }}" + THINKS)
-    bare = check(thinking, as_gguf(thinking, "bare"), tmp_path)
+    bare = check(thinking, as_gguf(thinking, "bare"))
     assert bare.differences and all("(prompt)" in told for told in bare.differences)
-    assert settle(thinking) and not settle(thinking)
-    found = check(thinking, as_gguf(thinking, "settled"), tmp_path)
+    assert set_defaults(thinking) and not set_defaults(thinking)
+    found = check(thinking, as_gguf(thinking, "settled"))
     assert found.differences == [] and found.family == "qwen3-not-thinking"
 
 
 def test_a_settled_template_still_obeys_its_caller() -> None:
-    template = settled(THINKS)
+    template = with_defaults(THINKS)
     messages = CONVERSATIONS["one turn"][:-1]
     env = ImmutableSandboxedEnvironment()
     render = {t: env.from_string(t).render for t in (THINKS, template)}
     for given in ({"enable_thinking": True}, {"enable_thinking": False}):
         texts = [render[t](messages=messages, add_generation_prompt=True, **given) for t in render]
         assert texts[0] == texts[1]
-    assert settled(template) == template and settled(CHATML) == CHATML
+    assert with_defaults(template) == template and with_defaults(CHATML) == CHATML
 
 
 def test_a_template_in_the_tokenizer_file_is_settled_there(tmp_path: Path) -> None:
     file = tmp_path / "tokenizer_config.json"
     for given in (THINKS, [{"name": "default", "template": THINKS}]):
         file.write_text(json.dumps({"eos_token": "é", "chat_template": given}))
-        assert settle(tmp_path) and not settle(tmp_path)
+        assert set_defaults(tmp_path) and not set_defaults(tmp_path)
         assert json.loads(file.read_text())["eos_token"] == "é"
 
 
@@ -125,16 +119,16 @@ def test_marks_of_a_template_in_an_answer_are_found(answer: str, marks: set[str]
 
 
 def test_every_family_has_its_own_name_and_a_template_for_ollama() -> None:
-    assert len({f.name for f in FAMILIES}) == len(FAMILIES) == len({f.go() for f in FAMILIES})
+    assert len({f.name for f in FAMILIES}) == len(FAMILIES) == len({f.ollama_template() for f in FAMILIES})
     for one in FAMILIES:
-        assert one.go().count("{{ range") == 1 and '"""' not in one.go()
+        assert one.ollama_template().count("{{ range") == 1 and '"""' not in one.ollama_template()
     with pytest.raises(ExportError, match="known: llama3,"):
         family("alpaca")
 
 
 def test_a_start_token_that_training_had_not_rules_a_family_out(fused: Path, tmp_path: Path) -> None:
     chatml = changed(fused, tmp_path, CHATML)  # the vocabulary asks for a start token, which Ollama then writes
-    found = check(chatml, as_gguf(chatml, "bare"), tmp_path)
+    found = check(chatml, as_gguf(chatml, "bare"))
     assert found.differences == [] and found.family is None
 
 
@@ -142,7 +136,7 @@ def test_a_file_without_a_template_is_refused(fused: Path, gguf: Path, tmp_path:
     key = b"tokenizer.chat_template"
     (tmp_path / "none.gguf").write_bytes(gguf.read_bytes().replace(key, key[:-1] + b"x"))
     with pytest.raises(ExportError, match="it holds none"):
-        check(fused, tmp_path / "none.gguf", tmp_path)
+        check(fused, tmp_path / "none.gguf")
 
 
 @pytest.mark.parametrize(
@@ -156,5 +150,5 @@ def test_a_template_that_leaves_marks_open_is_told_though_both_sides_agree(
     old: str, new: str, words: str, fused: Path, tmp_path: Path
 ) -> None:
     thinking = changed(fused, tmp_path, "{{ bos_token }}" + CHATML.replace(old, new))
-    found = check(thinking, as_gguf(thinking, "bare"), tmp_path)
+    found = check(thinking, as_gguf(thinking, "bare"))
     assert len(found.differences) == len(CONVERSATIONS) and all(re.search(words, told) for told in found.differences)

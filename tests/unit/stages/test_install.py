@@ -86,7 +86,7 @@ def test_beside_every_file_lies_a_modelfile_that_names_it(workspace: Workspace) 
         assert lines[0] == f"FROM ./candles-{kind}.gguf" and (workspace.file(ref).parent / lines[0][7:]).is_file()
         assert [line for line in lines if "stop" in line] == [f'PARAMETER stop "{stop}"' for stop in STOPS]
         assert "PARAMETER num_ctx 2048" in lines and "PARAMETER temperature 0.7" in lines
-        assert templates.family("llama3").go() in workspace.file(ref).read_text()
+        assert templates.family("llama3").ollama_template() in workspace.file(ref).read_text()
         assert not any(line.startswith("SYSTEM") for line in lines)
     assert set(written) == {"F16", "Q8_0"}
 

@@ -6,8 +6,7 @@ scores; where only tokenizer.json is there, the rank of a merge says the same.
 """
 
 import re
-import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -45,43 +44,19 @@ def pieces(model: Path, vocab: Mapping[str, int], merges: Sequence[str | tuple[s
 
 
 def _read(file: Path) -> list[Piece]:
-    """The pieces of a sentencepiece_model.proto message: field 1, in it text 1, score 2, type 3. Raises ExportError."""
+    """The pieces of SentencePiece's own file; what a user defined is an ordinary piece, as for llama.cpp."""
+    from sentencepiece import SentencePieceProcessor
+
     try:
-        listed = [dict(_fields(content)) for number, content in _fields(file.read_bytes()) if number == 1]
-        found = [
-            Piece(bytes(entry[1]).decode("utf-8"), struct.unpack("<f", entry.get(2, bytes(4)))[0], entry.get(3, NORMAL))
-            for entry in listed
-        ]
-    except (OSError, ValueError, KeyError, TypeError, IndexError, struct.error) as error:
-        raise ExportError(f"{file}: cannot be read as a SentencePiece model ({error!r}); copy it again") from None
-    # llama.cpp's converter writes what a user defined in SentencePiece as an ordinary piece
-    return [piece._replace(kind=NORMAL) if piece.kind == USER_DEFINED else piece for piece in found]
-
-
-def _fields(message: bytes) -> Iterator[tuple[int, bytes | int]]:
-    """Number and content of each field of a protobuf message; what is a number comes as one."""
-    at = 0
-
-    def number() -> int:
-        nonlocal at
-        value = shift = 0
-        while True:
-            byte = message[at]
-            at += 1
-            value |= (byte & 127) << shift
-            shift += 7
-            if byte < 128:
-                return value
-
-    while at < len(message):
-        field, wire = divmod(number(), 8)
-        if wire == 0:
-            yield field, number()
-            continue
-        if wire not in (1, 2, 5):
-            raise ValueError(f"wire type {wire}")
-        size = number() if wire == 2 else {1: 8, 5: 4}[wire]
-        if at + size > len(message):
-            raise ValueError("a field goes on past the end")
-        yield field, message[at : at + size]
-        at += size
+        model = SentencePieceProcessor(model_file=str(file))
+    except (OSError, RuntimeError) as error:
+        raise ExportError(f"{file}: cannot be read as a SentencePiece model ({error}); copy it again") from None
+    kinds = {UNKNOWN: model.is_unknown, CONTROL: model.is_control, UNUSED: model.is_unused, BYTE: model.is_byte}
+    return [
+        Piece(
+            model.id_to_piece(number),
+            model.get_score(number),
+            next((kind for kind, holds in kinds.items() if holds(number)), NORMAL),
+        )
+        for number in range(model.vocab_size())
+    ]
