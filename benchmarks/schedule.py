@@ -21,13 +21,12 @@ MOST_SECONDS = 900.0
 def figures() -> Iterator[Figure]:
     """Every figure of the group; takes about four minutes."""
     with tempfile.TemporaryDirectory(prefix="understudy-schedule-", ignore_cleanup_errors=True) as folder:
-        state = ["--state", f"{folder}/state"]
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         began = time.perf_counter()
         try:
-            _script("deploy.py", *state, "--home", folder, "--port", str(port), "--cron", "* * * * *")
+            _understudy("deploy", "--home", folder, "--port", str(port), "--cron", "* * * * *")
             deployed = time.perf_counter() - began
             run = _first(f"http://127.0.0.1:{port}/api", began + MOST_SECONDS)
             yield Figure("deploy_seconds", deployed)
@@ -35,7 +34,7 @@ def figures() -> Iterator[Figure]:
             yield Figure("seconds_of_that_run", run["total_run_time"])
             yield Figure("champions", len(list(Path(folder).glob("models/sample/champion/adapter"))), "=", 1)
         finally:
-            _script("undeploy.py", *state)
+            _understudy("undeploy", "--home", folder)
 
 
 def _first(api: str, end: float) -> dict[str, Any]:
@@ -55,10 +54,9 @@ def _first(api: str, end: float) -> dict[str, Any]:
     raise SystemExit(f"no scheduled run ended within {MOST_SECONDS:.0f} s")
 
 
-def _script(name: str, *arguments: str) -> None:
+def _understudy(*arguments: str) -> None:
     clean = {key: value for key, value in os.environ.items() if not key.startswith("PREFECT_")}
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "deployments" / name), *arguments], env=clean, capture_output=True, text=True
-    )
+    command = [sys.executable, "-m", "understudy", *arguments]
+    done = subprocess.run(command, cwd=ROOT, env=clean, capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(done.stderr[-3000:])

@@ -98,7 +98,7 @@ def forget_removed(workspace: Workspace) -> list[str]:
     if len(gone) > MOST_FORGOTTEN * sum(row.status in ("ok", "removed") for row in rows):
         log.warning(
             "%d of %d talks are gone from the source at once, so nothing is forgotten: look whether it is whole, "
-            "or forget them yourself: python -m understudy forget --channel %s ID",
+            "or forget them yourself: understudy forget --channel %s ID",
             len(gone), len(rows), workspace.config.name,
         )  # fmt: skip
         return []
@@ -133,7 +133,7 @@ def _challenged(workspace: Workspace, dataset: DatasetRefs, run: str, champion_r
     if weights is None:
         raise AssetError(
             f"the champion {champion_run} of {workspace.config.name} has no fused model any more; choose another run: "
-            f"python -m understudy rollback {workspace.config.name}"
+            f"understudy rollback {workspace.config.name}"
         )
     inputs = [weights, dataset.test]
     theirs = workspace.fresh(

@@ -1,4 +1,4 @@
-"""A real server and a real worker, started by `deploy.py` as a person would, and all of it gone afterwards."""
+"""A real server and a real worker, started by `understudy deploy` as a person would, and all of it gone afterwards."""
 
 import json
 import os
@@ -51,17 +51,17 @@ class Deployed:
     def __init__(self, folder: Path, port: int) -> None:
         self.folder, self.port = folder, port
         self.api = f"http://127.0.0.1:{port}/api"
-        self.told: list[str] = []
+        self.output: list[str] = []
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
         data = json.dumps(body).encode() if body is not None else None
-        asked = urllib.request.Request(
+        request = urllib.request.Request(
             f"{self.api}/{path}", method=method, data=data, headers={"content-type": "application/json"}
         )
         end = time.monotonic() + PATIENCE_SECONDS
         while True:
             try:
-                with urllib.request.urlopen(asked, timeout=PATIENCE_SECONDS) as reply:
+                with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS) as reply:
                     return json.loads(reply.read() or b"null")
             except urllib.error.HTTPError as error:
                 if error.code != 503 or time.monotonic() > end:  # its database is busy, on a loaded machine
@@ -71,8 +71,8 @@ class Deployed:
     def start(self, deployment: str, config: dict[str, Any] | None = None, **more: Any) -> str:
         """A run of `deployment` with changes to its parameters, as the form of the UI asks for it."""
         found = self.call("GET", f"deployments/name/{deployment}")
-        told = {"config": found["parameters"]["config"] | (config or {})} | more
-        return str(self.call("POST", f"deployments/{found['id']}/create_flow_run", {"parameters": told})["id"])
+        parameters = {"config": found["parameters"]["config"] | (config or {})} | more
+        return str(self.call("POST", f"deployments/{found['id']}/create_flow_run", {"parameters": parameters})["id"])
 
     def state(self, run: str) -> dict[str, Any]:
         return dict(self.call("GET", f"flow_runs/{run}")["state"])
@@ -91,11 +91,12 @@ def until(true: Callable[[], Any]) -> None:
         time.sleep(0.2)
 
 
-def script(name: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def understudy(*arguments: str, folder: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
     clean = {key: value for key, value in os.environ.items() if key not in ("PREFECT_API_URL", "PREFECT_HOME")}
     return subprocess.run(
-        [sys.executable, str(ROOT / "deployments" / name), *arguments],
+        [sys.executable, "-m", "understudy", *arguments],
         env=clean | environment,
+        cwd=folder,
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,
@@ -133,36 +134,42 @@ def preset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "talks").mkdir()
     for file in TALKS:
         shutil.copy(file, folder / "talks")
-    told = PRESET | {"source": {"use": "documents", "path": str(folder / "talks")}}
-    (folder / "tea.yaml").write_text(yaml.safe_dump(told))
+    settings = PRESET | {"source": {"use": "documents", "path": "talks"}}
+    (folder / "tea.yaml").write_text(yaml.safe_dump(settings))
     return folder / "tea.yaml"
 
 
-def arguments(preset: Path, *more: str) -> list[str]:
-    state, home = preset.parent / "state", preset.parent / "home"
-    return ["--state", str(state), "--home", str(home), "--preset", str(preset), *more]
+def deploy(preset: Path, *more: str, home: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Deploy from the folder of the preset, where its relative paths start."""
+    folder = preset.parent
+    command = ["deploy", "--home", str(home or folder / "home"), "--preset", str(preset), *more]
+    return understudy(*command, folder=folder, **environment)
+
+
+def state(preset: Path) -> Path:
+    return processes.folder(preset.parent / "home")
 
 
 @pytest.fixture(scope="module")
 def deployed(preset: Path, webhook: tuple[str, list[str]]) -> Iterator[Deployed]:
-    """Everything `deploy.py` starts, with a schedule in another time zone than the machine's."""
+    """Everything `understudy deploy` starts, with a schedule in another time zone than the machine's."""
     found = Deployed(preset.parent, free_port())
     options = ["--port", str(found.port), "--timezone", ZONE.key, "--notify", webhook[0]]
     options += ["--cron", f"{AT.minute} {AT.hour} * * *"]
     try:
-        done = script("deploy.py", *arguments(preset, *options), TZ="America/New_York")
+        done = deploy(preset, *options, TZ="America/New_York")
         assert done.returncode == 0, done.stderr
-        found.told = done.stdout.splitlines()
+        found.output = done.stdout.splitlines()
         yield found
     finally:
-        running = processes.load(preset.parent / "state")
+        running = processes.load(state(preset))
         processes.stop(running.worker)
         processes.stop(running.server)
 
 
 def test_it_says_where_the_page_is_and_how_to_stop(deployed: Deployed) -> None:
-    assert deployed.told[0].endswith(f"http://127.0.0.1:{deployed.port}")
-    assert "deployments/undeploy.py" in deployed.told[-1]
+    assert deployed.output[0].endswith(f"http://127.0.0.1:{deployed.port}")
+    assert "understudy undeploy" in deployed.output[-1]
     with urllib.request.urlopen(f"http://127.0.0.1:{deployed.port}/ui-settings", timeout=PATIENCE_SECONDS) as reply:
         assert json.loads(reply.read())["api_url"] == deployed.api, "the page asks its own server"
 
@@ -191,21 +198,21 @@ def test_the_form_explains_what_it_asks_for(deployed: Deployed) -> None:
 @pytest.mark.skipif(server.cannot_schedule() is not None, reason="this SQLAlchemy keeps Prefect from scheduling")
 def test_the_schedule_is_in_its_own_time_zone(deployed: Deployed) -> None:
     nightly = deployed.call("GET", "deployments/name/sync-channel/sync-channel-tea")
-    asked = {"deployments": {"id": {"any_": [nightly["id"]]}}, "limit": 3}
-    until(lambda: deployed.call("POST", "flow_runs/filter", asked))
-    for run in deployed.call("POST", "flow_runs/filter", asked):
+    scheduled = {"deployments": {"id": {"any_": [nightly["id"]]}}, "limit": 3}
+    until(lambda: deployed.call("POST", "flow_runs/filter", scheduled))
+    for run in deployed.call("POST", "flow_runs/filter", scheduled):
         at = datetime.fromisoformat(run["expected_start_time"]).astimezone(ZONE)
         assert (at.hour, at.minute) == (AT.hour, AT.minute)
 
 
 def test_a_value_that_cannot_be_is_refused_before_there_is_a_run(deployed: Deployed) -> None:
-    for wrong, told in (({"seed": -1}, "config.seed"), ({"sede": 1}, "sede")):
+    for wrong, place in (({"seed": -1}, "config.seed"), ({"sede": 1}, "sede")):
         with pytest.raises(urllib.error.HTTPError) as refused:
             deployed.start("pipeline/pipeline-tea", wrong)
-        assert refused.value.code == 409 and told in refused.value.read().decode()
+        assert refused.value.code == 409 and place in refused.value.read().decode()
 
 
-def test_runs_take_changed_values_and_a_failed_one_is_told(
+def test_runs_take_changed_values_and_a_failed_one_calls_the_webhook(
     deployed: Deployed, preset: Path, webhook: tuple[str, list[str]]
 ) -> None:
     """Two runs at once: the preset is gone by then, one has a channel of its own, one a folder that is not there."""
@@ -256,8 +263,8 @@ def test_the_form_of_the_page_starts_a_run_with_what_was_changed_in_it_and_the_r
         until(written)
         until(submitted)
     run = mine()[0]
-    told = run["parameters"]["config"]
-    assert told["source"] == found["parameters"]["config"]["source"] and told["trainer"]["rank"] == 4
+    config = run["parameters"]["config"]
+    assert config["source"] == found["parameters"]["config"]["source"] and config["trainer"]["rank"] == 4
     assert deployed.ended(run["id"])["type"] == "COMPLETED", deployed.state(run["id"])["message"]
 
 
@@ -289,14 +296,14 @@ def _let_go(deployed: Deployed, limit: str) -> None:
 
 
 def test_a_run_whose_process_is_killed_is_crashed_and_its_slot_comes_back(deployed: Deployed, preset: Path) -> None:
-    worker = processes.load(preset.parent / "state").worker
+    worker = processes.load(state(preset)).worker
     assert worker is not None
     name, config = "pipeline/build-dataset-tea", {"name": "killed"}
     run = deployed.start(name, config)
 
     def mine() -> list[int]:
-        told = f"PREFECT__FLOW_RUN_ID={run}".encode()
-        found = [pid for pid, _ in descendants(worker.pid) if told in Path(f"/proc/{pid}/environ").read_bytes()]
+        variable = f"PREFECT__FLOW_RUN_ID={run}".encode()
+        found = [pid for pid, _ in descendants(worker.pid) if variable in Path(f"/proc/{pid}/environ").read_bytes()]
         return found if deployed.state(run)["type"] == "RUNNING" else []
 
     until(mine)
@@ -307,12 +314,14 @@ def test_a_run_whose_process_is_killed_is_crashed_and_its_slot_comes_back(deploy
     assert again["type"] == "COMPLETED", again["message"]
 
 
-def test_a_run_that_was_silent_is_marked_crashed_and_told(deployed: Deployed, webhook: tuple[str, list[str]]) -> None:
+def test_a_run_that_was_silent_is_marked_crashed_and_calls_the_webhook(
+    deployed: Deployed, webhook: tuple[str, list[str]]
+) -> None:
     """The automation as it stands in the file, with seconds for minutes, on a run whose process is gone."""
     [found] = [a for a in deployed.call("POST", "automations/filter", {}) if a["name"].endswith("run-crashed")]
     trigger = found["trigger"] | {"within": 10}
-    told = {key: found[key] for key in ("name", "description", "enabled", "actions")} | {"trigger": trigger}
-    deployed.call("PUT", f"automations/{found['id']}", told)
+    changed = {key: found[key] for key in ("name", "description", "enabled", "actions")} | {"trigger": trigger}
+    deployed.call("PUT", f"automations/{found['id']}", changed)
     flow = deployed.call("POST", "flows/filter", {"flows": {"name": {"any_": ["sync-channel"]}}})[0]
     run = deployed.call("POST", "flow_runs/", {"flow_id": flow["id"], "name": "lost", "state": {"type": "RUNNING"}})
     now = datetime.now(ZoneInfo("UTC")).isoformat()
@@ -339,11 +348,11 @@ def test_a_run_that_was_silent_is_marked_crashed_and_told(deployed: Deployed, we
 def test_a_second_time_nothing_is_started_twice_and_another_name_takes_the_olds_place(
     deployed: Deployed, preset: Path
 ) -> None:
-    before = processes.load(preset.parent / "state")
+    before = processes.load(state(preset))
     preset.write_text(preset.read_text().replace("name: tea", "name: coffee"))
-    done = script("deploy.py", *arguments(preset, "--port", str(deployed.port)))
+    done = deploy(preset, "--port", str(deployed.port))
     assert done.returncode == 0, done.stderr
-    after = processes.load(preset.parent / "state")
+    after = processes.load(state(preset))
     assert (after.server, after.worker) == (before.server, before.worker)
     assert set(after.channels) == {"coffee"} and "rename data/tea" in done.stdout
     names = {found["name"] for found in deployed.call("POST", "deployments/filter", {})}
@@ -352,35 +361,37 @@ def test_a_second_time_nothing_is_started_twice_and_another_name_takes_the_olds_
 
 def test_a_pool_of_another_type_is_not_used(deployed: Deployed, preset: Path) -> None:
     deployed.call("POST", "work_pools/", {"name": "boxes", "type": "docker"})
-    done = script("deploy.py", *arguments(preset, "--pool", "boxes"))
+    done = deploy(preset, "--pool", "boxes")
     assert done.returncode == 2 and "'boxes' already, of type 'docker'" in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_a_database_of_another_prefect_is_said_with_what_to_move_away(preset: Path, tmp_path: Path) -> None:
-    with closing(sqlite3.connect(tmp_path / "prefect.db")) as database, database:
+def test_a_database_of_another_prefect_is_named_as_the_file_to_move_away(preset: Path, tmp_path: Path) -> None:
+    database_file = processes.folder(tmp_path) / "prefect.db"
+    database_file.parent.mkdir(parents=True)
+    with closing(sqlite3.connect(database_file)) as database, database:
         database.execute("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)")
         database.execute("INSERT INTO alembic_version VALUES ('of another version')")
-    done = script("deploy.py", "--state", str(tmp_path), "--preset", str(preset), "--port", str(free_port()))
+    done = deploy(preset, "--port", str(free_port()), home=tmp_path)
     assert done.returncode == 2 and "was written by another version of Prefect" in done.stderr
-    assert str(tmp_path / "prefect.db") in done.stderr and len(done.stderr.splitlines()) == 1
+    assert str(database_file) in done.stderr and len(done.stderr.splitlines()) == 1
 
 
 def test_a_taken_port_says_who_has_it(deployed: Deployed, preset: Path, tmp_path: Path) -> None:
-    done = script("deploy.py", "--state", str(tmp_path), "--preset", str(preset), "--port", str(deployed.port))
+    done = deploy(preset, "--port", str(deployed.port), home=tmp_path)
     assert done.returncode == 2 and "another Prefect server" in done.stderr
     assert f"--port {deployed.port + 1}" in done.stderr and len(done.stderr.splitlines()) == 1
 
 
 def test_undeploying_ends_what_was_started_and_nothing_else(deployed: Deployed, preset: Path) -> None:
-    state = preset.parent / "state"
-    before = processes.load(state)
+    before = processes.load(state(preset))
     other = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    done = script("undeploy.py", "--state", str(state))
+    undeploy = ["undeploy", "--home", str(preset.parent / "home")]
+    done = understudy(*undeploy)
     assert done.returncode == 0, done.stderr
     assert "Stopped: worker, server." in done.stdout
     assert not processes.alive(before.server) and not processes.alive(before.worker)
     assert other.poll() is None
     other.kill()
     assert answers(deployed.api) is not None
-    assert "nothing is deployed" in script("undeploy.py", "--state", str(state)).stdout
+    assert "nothing is deployed" in understudy(*undeploy).stdout

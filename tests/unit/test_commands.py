@@ -1,4 +1,4 @@
-"""`python -m understudy`: what it tells is what the ledger knows, and what is forgotten is gone."""
+"""The verbs for talks: `status` shows what the ledger holds, and what `forget` deletes is gone."""
 
 import json
 from pathlib import Path

@@ -1,7 +1,7 @@
 """
 Caption files brought in by hand for talks of a channel: the way round a blocked address.
 
-`python -m understudy import` copies them to data/<channel>/imported/<document_id>[.<language>]<ending>;
+`understudy import` copies them to data/<channel>/imported/<document_id>[.<language>]<ending>;
 the next run reads a talk's file there instead of asking the source for it.
 """
 

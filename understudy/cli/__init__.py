@@ -65,7 +65,8 @@ class _Version(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
         from importlib.metadata import version
 
-        parser.exit(0, f"understudy {version('understudy')}\n")
+        print(f"understudy {version('understudy')}")
+        parser.exit(0)
 
 
 def main(arguments: Sequence[str] | None = None, home: Path | None = None) -> int:

@@ -76,7 +76,7 @@ def missing(told: Evidence) -> Iterator[str]:
     if card.judge is None and not any("evaluate.judge" in note for note in card.notes):
         yield "No judge compared the answers; evaluate.judge names one, of another family than the teacher."
     if not told.people:
-        yield f"Nobody compared the answers blind yet; python -m understudy compare {card.channel}/{card.run} does."
+        yield f"Nobody compared the answers blind yet; understudy compare {card.channel}/{card.run} does."
 
 
 def _of_budget(name: str, interval: Interval, word: Word) -> str:

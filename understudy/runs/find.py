@@ -68,7 +68,7 @@ def _meant(models: Path, model: str | None) -> Path:
     if model is None:
         newest = [run for channel in models.glob("*") for run in _runs(channel).values()]
         if not newest:
-            raise UnderstudyError(f"no model under {models} yet; make one with `python flows/main.py`")
+            raise UnderstudyError(f"no model under {models} yet; make one with `understudy run`")
         channel = max(newest, key=lambda run: (run / "gguf").stat().st_mtime).parent.name
         return run_folder(models, channel)
     channel, _, run = model.strip("/").partition("/")

@@ -76,7 +76,7 @@ def read(file: Path) -> Told:
     """What the card in `file` says. Raises ConfigError when its metadata is not what we write, or the Hub reads."""
     from huggingface_hub import ModelCard
 
-    again = "score the model again with `python flows/main.py`, which writes it"
+    again = "score the model again with `understudy run`, which writes it"
     try:
         text = file.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -234,7 +234,7 @@ def _programs(about: About) -> str:
         "Ollama": f"ollama create {name} -f {file.removesuffix('.gguf')}.Modelfile\nollama run {name}",
         "LM Studio": f"lms import {file}",
         "mlx-lm": "mlx_lm.chat --model .            # in the folder that holds config.json",
-        "Understudy": f"python -m understudy chat {file}",
+        "Understudy": f"understudy chat {file}",
     }
     return f"{kept}\n\n" + "\n\n".join(f"**{way}**\n\n```sh\n{line}\n```" for way, line in ways.items())
 

@@ -1,4 +1,4 @@
-"""`python -m understudy chat` and `serve`, as typed: real processes, a real client, a real Ctrl-C."""
+"""`understudy chat` and `serve`, as typed: real processes, a real client, a real Ctrl-C."""
 
 import os
 import shutil
@@ -128,4 +128,4 @@ def test_what_cannot_be_used_is_told_in_one_sentence(home: Path, name: str) -> N
 
 def test_without_a_model_the_way_to_one_is_told(tmp_path: Path) -> None:
     done = said(tmp_path, "chat")
-    assert done.returncode == 2 and "flows/main.py" in done.stderr
+    assert done.returncode == 2 and "understudy run" in done.stderr

@@ -257,7 +257,7 @@ def test_a_long_answer_is_cut_behind_a_disclosure_and_nothing_short_is() -> None
 def test_what_is_missing_is_said_with_what_to_set() -> None:
     text = page(card(), [], {}, [], {}, {})
     for told in (
-        "has format 1", "evaluate.prompted_base", "evaluate.judge", "evaluate.suites", "python -m understudy compare",
+        "has format 1", "evaluate.prompted_base", "evaluate.judge", "evaluate.suites", "understudy compare",
         "parity.json", "metrics.jsonl", "score the run again",
     ):  # fmt: skip
         assert told in text, told

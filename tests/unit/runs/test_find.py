@@ -92,7 +92,7 @@ def test_what_is_not_there_is_named_with_what_is(models: Path, model: str, words
 
 
 def test_without_any_model_the_way_to_one_is_told(tmp_path: Path) -> None:
-    with pytest.raises(UnderstudyError, match=r"no model under .*yet.*flows/main\.py"):
+    with pytest.raises(UnderstudyError, match=r"no model under .*yet.*understudy run"):
         find.gguf(tmp_path, None)
 
 
