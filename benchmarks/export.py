@@ -81,7 +81,7 @@ def _small(folder: Path) -> Iterator[Figure]:
     for made in (base, fused):
         made.mkdir()
     talk = " ".join(f"The {number} candles burn, and the wax of {number} melts." for number in range(2000))
-    ScratchBase(ScratchBase.Options(updates=1)).prepare([talk], base, 7, silent)
+    ScratchBase(ScratchBase.Options(steps=1)).prepare([talk], base, 7, silent)
     adapted = _make_adapter(folder / "small-adapter", base)
     exporter, engine = GgufExporter(GgufExporter.Options()), LlamaCppEngine(LlamaCppEngine.Options())
     row, first = _row(), folder / "first.gguf"

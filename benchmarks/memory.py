@@ -74,7 +74,7 @@ def shape_of(name: str) -> tuple[dict[str, Any], memory.Shape]:
 
 
 def measure(config: dict[str, Any], shape: memory.Shape) -> int:
-    """The peak of two updates, in this process."""
+    """The peak of two steps, in this process."""
     from importlib import import_module
 
     import mlx.core as mx
@@ -98,7 +98,7 @@ def measure(config: dict[str, Any], shape: memory.Shape) -> int:
     rows, tokens = shape.batch_tokens // shape.row_tokens, shape.row_tokens + 1
     batch, lengths = mx.random.randint(0, config["vocab_size"], (rows, tokens)), mx.array([[8, tokens]] * rows)
     mx.eval(batch, lengths)
-    optimizer = (mlx_fit.SettlingAdamW if shape.checkpointing else ClippedAdamW)(lambda update: mx.array(1e-4), 0.01, 1)
+    optimizer = (mlx_fit.SettlingAdamW if shape.checkpointing else ClippedAdamW)(lambda step: mx.array(1e-4), 0.01, 1)
     return mlx_fit.probe(model, optimizer, strict_loss, (batch, lengths), compiled=False)
 
 

@@ -29,7 +29,7 @@ ROOT = Path(__file__).resolve().parents[1]
 TRAIN_ROWS, VALID_ROWS, TURNS, EPOCHS, RATE = 96, 24, 3, 2, 1e-3
 KILLS, KILLED_ROWS = 6, 24
 STOCK = {"mlx_lm": (8, 1), "one_row": (1, 8)}
-"""Name > rows per iteration and iterations per update: 8 rows per update in each, as in ours."""
+"""Name > rows per iteration and iterations per step: 8 rows per step in each, as in ours."""
 
 TOPICS = ("candle", "ice", "river", "bridge", "engine", "star", "seed", "clock")
 CLAUSES = (
@@ -53,7 +53,7 @@ def figures() -> Iterator[Figure]:
 
 
 def _speed(home: Path) -> Iterator[Figure]:
-    """Ours, mlx-lm's command with as many rows per update, and the recipe of one row at a time, in turns."""
+    """Ours, mlx-lm's command with as many rows per step, and the recipe of one row at a time, in turns."""
     runs: dict[str, list[dict[str, float]]] = {name: [] for name in ("ours", *STOCK)}
     for turn in range(TURNS):
         runs["ours"].append(_ours(home, home / f"ours-{turn}", turn + 1))
@@ -82,11 +82,13 @@ def _padding(home: Path) -> Figure:
 
 def _resume(home: Path) -> Iterator[Figure]:
     """Kill a run with dropout and accumulation at random moments, let it end, and compare it with one left alone."""
-    options = {"dropout": 0.1, "accumulation": 2, "epochs": 6, "batch_size": 4, "evaluations_per_epoch": 2}
+    options = {"dropout": 0.1, "epochs": 6, "batch_size": 4, "evaluations_per_epoch": 2}
     rows = (home / "train.jsonl").read_text().splitlines(keepends=True)
     (home / "few.jsonl").write_text("".join(rows[:KILLED_ROWS]))
     (home / "fewer.jsonl").write_text("".join(rows[-KILLED_ROWS // 3 :]))
-    trainer = MlxLoraTrainer(MlxLoraTrainer.Options(rank=8, learning_rate=1e-3, patience=99, **options))
+    trainer = MlxLoraTrainer(
+        MlxLoraTrainer.Options(learning_rate=1e-3, patience=99, gradient_accumulation_steps=2, **options)
+    )
     dice, kills = random.Random(7), 0
 
     def train(out: Path, progress: Progress = _silent) -> None:
@@ -121,7 +123,12 @@ def _silent(done: int, total: int, note: str = "") -> None:
 def _ours(home: Path, out: Path, seed: int) -> dict[str, float]:
     trainer = MlxLoraTrainer(
         MlxLoraTrainer.Options(
-            learning_rate=RATE, epochs=EPOCHS, batch_size=2, accumulation=4, patience=99, evaluations_per_epoch=1
+            learning_rate=RATE,
+            epochs=EPOCHS,
+            batch_size=2,
+            gradient_accumulation_steps=4,
+            patience=99,
+            evaluations_per_epoch=1,
         )
     )
     card = trainer.train(home / "base", home / "train.jsonl", home / "valid.jsonl", out, seed, _silent)
@@ -154,8 +161,8 @@ def _stock(home: Path, out: Path, size: int, accumulation: int, seed: int) -> di
     """What `mlx_lm lora` does, and its speed without the first quarter, in which it may compile.
 
     Optimizer and schedule are ours, so that a difference of the losses comes from batches and loss alone: its own
-    Adam skips the bias correction, which makes the same rate three times as large, and a cosine over all updates that
-    begins behind the warmup never comes to its end: 15 % more learning in 24 updates.
+    Adam skips the bias correction, which makes the same rate three times as large, and a cosine over all steps that
+    begins behind the warmup never comes to its end: 15 % more learning in 24 steps.
     """
     import mlx.core as mx
     import numpy as np
@@ -173,7 +180,7 @@ def _stock(home: Path, out: Path, size: int, accumulation: int, seed: int) -> di
         def on_train_loss_report(self, train_info: dict[str, float]) -> None:
             reports.append(train_info)
 
-    updates = EPOCHS * TRAIN_ROWS // (size * accumulation)
+    steps = EPOCHS * TRAIN_ROWS // (size * accumulation)
     settings = CONFIG_DEFAULTS | {
         "model": str(home / "base"),
         "data": str(home),
@@ -194,7 +201,7 @@ def _stock(home: Path, out: Path, size: int, accumulation: int, seed: int) -> di
     }
     model, tokenizer = load(str(home / "base"))
     args = SimpleNamespace(**settings | {"train": True, "test": False})
-    lora.build_schedule = lambda _: schedule(RATE, updates, 0.1, "cosine")
+    lora.build_schedule = lambda _: schedule(RATE, steps, 0.1, "cosine")
     np.random.seed(seed)  # as its command does: it decides the order of the batches
     mx.random.seed(seed)
     train_model(args, model, *load_dataset(args, tokenizer)[:2], Seen())
@@ -209,7 +216,7 @@ def _stock(home: Path, out: Path, size: int, accumulation: int, seed: int) -> di
 def _base(home: Path) -> None:
     """A model of two blocks that knows the words, but no chats."""
     options = ScratchBase.Options(
-        vocabulary=400, hidden=128, intermediate=256, layers=2, updates=30, passage_tokens=64, context=1024
+        vocabulary=400, hidden=128, intermediate=256, layers=2, steps=30, passage_tokens=64, context=1024
     )
     out = home / "base"
     out.mkdir()

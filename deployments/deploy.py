@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo, available_timezones
 import yaml
 from understudy.deployments import packaged, processes, server
 
-from understudy import config
+from understudy import config, registry
 from understudy.cli import Result
 from understudy.errors import ConfigError
 
@@ -70,7 +70,7 @@ def _problems(args: Namespace) -> list[str]:
         ZoneInfo(args.timezone)
     except (ValueError, OSError, KeyError):
         similar = [zone for zone in sorted(available_timezones()) if args.timezone.lower() in zone.lower()]
-        near = config.nearest(args.timezone, similar) if similar else "; write it as Europe/Berlin"
+        near = registry.nearest(args.timezone, similar) if similar else "; write it as Europe/Berlin"
         problems.append(f"--timezone: there is no time zone {args.timezone!r}{near}")
     try:
         CronSchedule(cron=args.cron)

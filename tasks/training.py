@@ -84,6 +84,4 @@ def tuned(workspace: Workspace, base: AssetRef, dataset: DatasetRefs) -> tuple[W
 def _strength(workspace: Workspace) -> float | None:
     spec = workspace.config.trainer
     known = registry.identity("trainer", spec.use, spec.options)["options"]
-    if not {"scale", "rank"} <= known.keys():
-        return None
-    return float(f"{known['learning_rate'] * known['scale'] * known['rank']:.6g}")
+    return float(f"{known['learning_rate'] * known['alpha']:.6g}") if "alpha" in known else None

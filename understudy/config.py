@@ -6,7 +6,6 @@ values out of range, plugins that do not exist, options their plugin does not kn
 """
 
 import copy
-import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -15,7 +14,7 @@ import yaml
 from pydantic import Field, ValidationError, field_validator
 
 from understudy.errors import ConfigError
-from understudy.registry import option_problems
+from understudy.registry import nearest, option_problems
 from understudy.sections import (
     FREE_GATES,
     AnswerSettings,
@@ -147,7 +146,7 @@ def _put(raw: dict[str, Any], dotted: str, value: Any) -> None:
     place = raw
     for name in parents:
         inside = place.get(name)
-        if isinstance(inside, str):  # `base: scratch`, then `--set base.updates=10`
+        if isinstance(inside, str):  # `base: scratch`, then `--set base.steps=10`
             hub = name == "base" and inside != "scratch"
             inside = {"use": "hub", "repository": inside} if hub else {"use": inside}
         place[name] = inside if isinstance(inside, dict) else {}
@@ -177,9 +176,3 @@ def _fields_at(path: tuple[str | int, ...]) -> Mapping[str, Any]:
     for part in path:
         model = model.model_fields[part].annotation
     return model.model_fields
-
-
-def nearest(word: str, known: list[str]) -> str:
-    """'; did you mean X?' or, where nothing is close, '; choose from ...'."""
-    close = difflib.get_close_matches(word, known, n=1)
-    return f"; did you mean {close[0]!r}?" if close else f"; choose from {', '.join(sorted(known))}"

@@ -27,7 +27,7 @@ _SIZES = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attentio
 # float32 whatever the base is, so half the precision does not halve them.
 _KEPT = {4: (16.2, 9.0, 7.0, 20.1, 4.2, 28.0), 2: (24.0, 7.0, 4.0, 15.0, 2.3, 28.0)}
 _BLOCKS_AT_ONCE = {True: 4.0, False: 2.8}
-"""Blocks' worth of activations while one is computed again, in a compiled update and without compiling."""
+"""Blocks' worth of activations while one is computed again, in a compiled step and without compiling."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Model:
     """Twice the norms, and a GELU of several operations: more is kept for the backward pass."""
 
     @property
-    def linears(self) -> int:
+    def linear_units(self) -> int:
         """Sum of inputs + outputs over the seven linear layers of one block; rank times that is its adapter."""
         query, kv = self.heads * self.head_size, self.kv_heads * self.head_size
         return 2 * (self.hidden + query) + 2 * (self.hidden + kv) + 3 * (self.hidden + self.inner)
@@ -115,11 +115,11 @@ def model_of(config: Mapping[str, Any]) -> Model:
 
 
 def predicted(shape: Shape) -> int:
-    """The most bytes mlx holds at once during an update; above what is measured, by at most 30 % of it."""
+    """The most bytes mlx holds at once during a step; above what is measured, by at most 30 % of it."""
     model, size = shape.model, shape.number_bytes
     bits = shape.bits + 16 * size / GROUP if shape.bits <= 8 else shape.bits  # a scale and a bias for each group
     weights = model.parameters * bits / 8
-    adapter = 16 * shape.rank * model.linears * min(shape.layers, model.layers)  # weight, gradient, two moments
+    adapter = 16 * shape.rank * model.linear_units * min(shape.layers, model.layers)  # weight, gradient, two moments
     logits = 4 * size * shape.batch_tokens * model.vocabulary
     block = _block(shape)
     if shape.checkpointing:
@@ -194,7 +194,7 @@ def _fewer_layers(shape: Shape) -> Shape | None:
 
 _LADDER: tuple[tuple[Callable[[Shape], Shape | None], str, str], ...] = (
     (_checkpoint, "checkpointing", "checkpointing (about a third more time)"),
-    (_smaller_batch, "batch_tokens", "batches of {0.batch_tokens} tokens (slower; more of them make an update)"),
+    (_smaller_batch, "batch_tokens", "batches of {0.batch_tokens} tokens (slower; more of them make a step)"),
     (_quantize(8), "bits", "an 8-bit base (the exported model differs a little from the trained one)"),
     (_quantize(4), "bits", "a 4-bit base (the exported model differs from the trained one: compare them)"),
     (_fewer_layers, "layers", "only the top {0.layers} blocks adapted (less of the manner is learned)"),

@@ -60,6 +60,20 @@ PLUGINS: dict[str, dict[str, str]] = {
     },
 }
 
+RENAMED = {
+    "linears": "target_modules",
+    "layers": "num_layers",
+    "scale": "alpha (scale x rank)",
+    "decay": "lr_scheduler",
+    "warmup": "warmup_ratio",
+    "accumulation": "gradient_accumulation_steps",
+    "clip": "max_grad_norm",
+    "updates": "steps",
+    "min_updates": "min_steps",
+    "same_top": "top1_agreement",
+}
+"""Options of trainer, base, tune and export.limits in 0.1.0 > what they are called since 0.2.0."""
+
 
 def resolve(kind: str, name: str) -> type[Any]:
     """The plugin class called `name`. Raises ConfigError naming the choices."""
@@ -94,13 +108,18 @@ def _phrase(error: Any, known: list[str]) -> str:
         return f"{where}: is missing"
     if error["type"] != "extra_forbidden":
         return f"{where}: {error['msg'].lower()} (got {error['input']!r})"
-    close = difflib.get_close_matches(where, known, n=1)
-    hint = (
-        f"did you mean {close[0]!r}?"
-        if close
-        else f"choose from {', '.join(sorted(known)) or 'none: it has no options'}"
-    )
-    return f"{where}: unknown option; {hint}"
+    return f"{where}: unknown option{nearest(where, known)}"
+
+
+def nearest(word: str, known: list[str]) -> str:
+    """'; did you mean X?' or, where nothing is close, '; choose from ...'; a renamed option names its new name."""
+    renamed = RENAMED.get(word, "")
+    if renamed.split(" ")[0] in known:
+        return f"; it is called {renamed} now"
+    close = difflib.get_close_matches(word, known, n=1)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    return f"; choose from {', '.join(sorted(known)) or 'none: it has no options'}"
 
 
 def identity(kind: str, name: str, options: dict[str, Any]) -> dict[str, Any]:

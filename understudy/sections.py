@@ -138,7 +138,7 @@ class TuneSettings(Settings):
 
     trials: Literal[0, 3] = Field(default=0, description="at 1, 3 and 9 times the learning rate; 0: none")
     epochs: float = Field(default=0.25, gt=0, le=1, description="of each trial")
-    min_updates: int = Field(default=30, ge=1, description="of each trial, where the training itself has as many")
+    min_steps: int = Field(default=30, ge=1, description="of each trial, where the training itself has as many")
 
 
 class ExportSettings(Settings):

@@ -19,7 +19,7 @@ locks.MACHINE = Path(os.environ["PREFECT_HOME"])  # no test waits while somebody
 os.chdir(ROOT)
 
 TINY: dict[str, Any] = {
-    "base": {"use": "scratch", "updates": 2, "layers": 1, "vocabulary": 400, "context": 512},
+    "base": {"use": "scratch", "steps": 2, "layers": 1, "vocabulary": 400, "context": 512},
     "trainer": {"use": "mlx_lora", "epochs": 0.1, "evaluations_per_epoch": 1},
     "export.types": ["Q8_0"],
     "evaluate.questions": 2,
@@ -29,7 +29,7 @@ TINY: dict[str, Any] = {
 TINY_FLAGS = [
     flag
     for change in (
-        "base={use: scratch, updates: 2, layers: 1, vocabulary: 400, context: 512}",
+        "base={use: scratch, steps: 2, layers: 1, vocabulary: 400, context: 512}",
         "trainer={use: mlx_lora, epochs: 0.1, evaluations_per_epoch: 1}",
         "export.types=[Q8_0]",
         "evaluate.questions=2",

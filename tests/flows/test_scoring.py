@@ -58,7 +58,7 @@ def made(home: Path, talks: tuple[str, ...] = TALKS, changes: dict[str, Any] | N
     found = Workspace(home=home, config=load(ROOT / "deployments/presets/demo.yaml", wanted))
     rows = _dataset(found, talks)
     card = AdapterCard(
-        trainable_parameters=1, updates=3, iterations=3, epochs=1, stopped_early=False, best_iteration=2,
+        trainable_parameters=1, steps=3, iterations=3, epochs=1, stopped_early=False, best_iteration=2,
         base_valid_loss=3.0, best_valid_loss=2.0, longest_row=9, padding_share=0.0, tokens_per_second=1.0,
         overhead_share=0.0, peak_memory_bytes=1, seconds=1.0, settings={},
     )  # fmt: skip

@@ -14,7 +14,7 @@ from understudy.runs.finished import finished_model
 from understudy.workspace import Workspace
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
-FAST = TINY | {"export.types": ["Q8_0"], "tune.min_updates": 2}
+FAST = TINY | {"export.types": ["Q8_0"], "tune.min_steps": 2}
 
 
 def workspace(home: Path, **changes: Any) -> Workspace:

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from understudy import config
+from understudy import config, registry
 from understudy.errors import ConfigError
+from understudy.sections import ParityLimit, TuneSettings
 
 PRESET = """
 name: x
@@ -32,6 +33,31 @@ def test_an_unknown_key_names_the_nearest(tmp_path: Path) -> None:
     assert problems(tmp_path, **{"trainer.lerning_rate": 3}) == [
         "trainer.lerning_rate: unknown option; did you mean 'learning_rate'?"
     ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        (
+            {"trainer.accumulation": 2},
+            "trainer.accumulation: unknown option; it is called gradient_accumulation_steps now",
+        ),
+        ({"trainer.scale": 2}, "trainer.scale: unknown option; it is called alpha (scale x rank) now"),
+        ({"base.updates": 2}, "base.updates: unknown option; it is called steps now"),
+        ({"tune.min_updates": 2}, "unknown key 'tune.min_updates'; it is called min_steps now"),
+        ({"export.limits.q4.same_top": 1}, "unknown key 'export.limits.q4.same_top'; it is called top1_agreement now"),
+    ],
+)
+def test_a_renamed_option_is_answered_with_its_new_name(
+    tmp_path: Path, changes: dict[str, object], problem: str
+) -> None:
+    assert problems(tmp_path, **changes) == [problem]
+
+
+def test_every_renamed_option_has_the_new_name_somewhere() -> None:
+    known = {*registry.resolve("trainer", "mlx_lora").Options.model_fields, *TuneSettings.model_fields}
+    known |= {*registry.resolve("base", "scratch").Options.model_fields, *ParityLimit.model_fields}
+    assert {name.split()[0] for name in registry.RENAMED.values()} <= known
 
 
 def test_all_problems_come_at_once(tmp_path: Path) -> None:
@@ -61,6 +87,6 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 def test_a_change_reaches_into_a_section_given_by_name(tmp_path: Path) -> None:
     file = tmp_path / "p.yaml"
     file.write_text(PRESET)
-    loaded = config.load(file, {"base.updates": 7, "export.types": ["Q8_0"]})
-    assert loaded.base.options == {"updates": 7} and loaded.export.types == ["Q8_0"]
+    loaded = config.load(file, {"base.steps": 7, "export.types": ["Q8_0"]})
+    assert loaded.base.options == {"steps": 7} and loaded.export.types == ["Q8_0"]
     assert config.load(file, {"base": "some/repo"}).base.options == {"repository": "some/repo"}

@@ -23,8 +23,8 @@ def limit(gigabytes: float) -> Limit:
 
 
 def test_the_adapter_counts_what_mlx_lm_trains() -> None:
-    assert 8 * LLAMA_3B.linears * 16 == 6_946_816
-    assert 16 * Model(2560, 9728, 36, 32, 8, 128, 151_936).linears * 36 == 33_030_144
+    assert 8 * LLAMA_3B.linear_units * 16 == 6_946_816
+    assert 16 * Model(2560, 9728, 36, 32, 8, 128, 151_936).linear_units * 36 == 33_030_144
 
 
 @pytest.mark.parametrize("name", ["rank", "layers", "batch_tokens", "row_tokens", "bits"])

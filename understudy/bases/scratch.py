@@ -30,7 +30,7 @@ BOLD_SHARE = 0.05
 
 
 class ScratchBase:
-    """A Llama with random weights, trained on the talks for a fixed number of updates."""
+    """A Llama with random weights, trained on the talks for a fixed number of steps."""
 
     VERSION = 1
     needs_talks = True
@@ -47,8 +47,8 @@ class ScratchBase:
         kv_heads: int = Field(default=2, ge=1, description="heads of keys and values")
         intermediate: int = Field(default=768, ge=32, description="width inside a block; a multiple of 256, too")
         context: int = Field(default=1024, ge=64, description="longest text the model is made for, in tokens")
-        updates: int = Field(default=200, ge=1, description="optimizer steps: the cap of the training")
-        batch_size: int = Field(default=4, ge=1, description="passages per update")
+        steps: int = Field(default=200, ge=1, description="optimizer steps: the cap of the training")
+        batch_size: int = Field(default=4, ge=1, description="passages per step")
         passage_tokens: int = Field(default=128, ge=16, description="length of one passage")
         learning_rate: float = Field(default=1e-3, gt=0, description="highest rate; a tenth of it at the end")
 
@@ -78,7 +78,7 @@ class ScratchBase:
         if not texts:
             raise DatasetError("base scratch learns from the talks, and there is none with text in it")
         slow = worker.blas_to_preload() is None and sys.platform == "linux"
-        progress(0, self.options.updates, "no fast BLAS found: expect minutes; `make setup` builds one" if slow else "")
+        progress(0, self.options.steps, "no fast BLAS found: expect minutes; `make setup` builds one" if slow else "")
         texts = with_marks(texts, seed)
         tokenizer = byte_bpe.learn(texts, self.options.vocabulary)
         byte_bpe.save(tokenizer, out, self.options.context)
@@ -136,7 +136,7 @@ class ScratchBase:
                     "config": config,
                     "out": str(out / "model.safetensors"),
                     "seed": seed,
-                    "updates": self.options.updates,
+                    "steps": self.options.steps,
                     "batch_size": self.options.batch_size,
                     "passage_tokens": self.options.passage_tokens,
                     "learning_rate": self.options.learning_rate,

@@ -1,8 +1,8 @@
 """
 The worker that trains a small Llama on a stream of tokens. Started by `understudy.bases.scratch`.
 
-Job: {tokens, config, out, seed, updates, batch_size, passage_tokens, learning_rate}.
-Result: {parameters, updates, first_loss, last_loss, seconds, tokens_per_second}.
+Job: {tokens, config, out, seed, steps, batch_size, passage_tokens, learning_rate}.
+Result: {parameters, steps, first_loss, last_loss, seconds, tokens_per_second}.
 """
 
 import time
@@ -40,11 +40,11 @@ def build(config: dict[str, Any], seed: int) -> nn.Module:
     return model
 
 
-def optimizer(peak: float, updates: int) -> optimizers.Optimizer:
+def optimizer(peak: float, steps: int) -> optimizers.Optimizer:
     """AdamW whose rate warms up, then falls along a cosine to a tenth."""
-    warmup = max(1, round(updates * WARMUP_SHARE))
+    warmup = max(1, round(steps * WARMUP_SHARE))
     rise = optimizers.linear_schedule(peak / (warmup + 1), peak, warmup)
-    fall = optimizers.cosine_decay(peak, max(1, updates - warmup), end=peak / 10)
+    fall = optimizers.cosine_decay(peak, max(1, steps - warmup), end=peak / 10)
     schedule = optimizers.join_schedules([rise, fall], [warmup])
     return optimizers.AdamW(schedule, betas=[0.9, 0.95], weight_decay=0.1, bias_correction=True)
 
@@ -59,24 +59,24 @@ def run(job: dict[str, Any], progress: Progress) -> dict[str, Any]:
     if mx.default_device().type == mx.DeviceType.cpu:
         # mlx compiles by calling g++ on the CPU: 17 s the first time for 15 % of speed, and g++ may be missing.
         mx.disable_compile()
-    model, tune = build(job["config"], job["seed"]), optimizer(job["learning_rate"], job["updates"])
-    step = nn.value_and_grad(model, loss_of)
+    model, tune = build(job["config"], job["seed"]), optimizer(job["learning_rate"], job["steps"])
+    value_and_gradients = nn.value_and_grad(model, loss_of)
     batches = passages(np.load(job["tokens"]), job["batch_size"], job["passage_tokens"], job["seed"])
     losses: list[float] = []
     began = time.monotonic()
-    for update, batch in zip(range(1, job["updates"] + 1), batches):
-        loss, gradients = step(model, mx.array(batch))
+    for step, batch in zip(range(1, job["steps"] + 1), batches):
+        loss, gradients = value_and_gradients(model, mx.array(batch))
         gradients, _ = optimizers.clip_grad_norm(gradients, 1.0)
         tune.update(model, gradients)
         mx.eval(model.parameters(), tune.state, loss)
         losses.append(loss.item())
-        progress(update, job["updates"], f"loss {losses[-1]:.2f}")
+        progress(step, job["steps"], f"loss {losses[-1]:.2f}")
     seconds = time.monotonic() - began
     weights = dict(tree_flatten(model.parameters()))
     mx.save_safetensors(job["out"], weights, metadata={"format": "pt"})
     return {
         "parameters": sum(weight.size for weight in weights.values()),
-        "updates": len(losses),
+        "steps": len(losses),
         "first_loss": round(losses[0], 4),
         "last_loss": round(float(np.mean(losses[-LOSSES_IN_A_MEAN:])), 4),
         "seconds": round(seconds, 1),

@@ -98,7 +98,7 @@ def main(arguments: Sequence[str] | None = None, home: Path | None = None) -> in
 
 def nearest(word: str, known: list[str]) -> str:
     """'; did you mean X?', or what there is."""
-    from understudy.config import nearest
+    from understudy.registry import nearest
 
     return nearest(word, known)
 

@@ -19,6 +19,7 @@ from understudy.errors import AssetError, ConfigError
 from understudy.progress import track
 from understudy.records import AdapterCard, AssetRef, RunRecord, sha256_of
 from understudy.report.training import lines
+from understudy.runs import run_record
 from understudy.stages import train as training
 from understudy.text.words import one_line, slug
 
@@ -76,7 +77,9 @@ def rerun(home: Path, run: str, channel: str | None = None, out: Path | None = N
         folder = _train(home, record, out)
     compared = compare(_losses(home, record), lines(folder / "metrics.jsonl"))
     weights = (
-        "the same, byte for byte" if record.weights_digest(folder) == record.weights_sha256 else "not the same bytes"
+        "the same, byte for byte"
+        if run_record.weights_digest(folder) == record.weights_sha256
+        else "not the same bytes"
     )
     return f"{record.channel}/{run}, trained again: {folder}\n  losses   {compared}\n  weights  {weights}"
 
@@ -132,7 +135,7 @@ def changed(home: Path, record: RunRecord) -> list[str]:
 
 def differences(record: RunRecord) -> list[str]:
     """What else may move a loss by a little: another version of a package, of the trainer, another machine."""
-    now, around = record.packages(), record.surroundings([NAME])
+    now, around = run_record.packages(), run_record.surroundings([NAME])
     found = [
         f"{name} {record.packages.get(name, 'not there')}, now {now.get(name, 'not there')}"
         for name in sorted({*record.packages, *now})

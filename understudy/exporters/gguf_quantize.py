@@ -10,9 +10,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from understudy.config import nearest
 from understudy.errors import ExportError
 from understudy.interfaces import Progress
+from understudy.registry import nearest
 
 # Those that need an importance matrix (IQ1, IQ2, IQ3_XXS and XS, Q2_K_S) or a ternary model (TQ) are left out.
 TYPES: dict[str, int] = {

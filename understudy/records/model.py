@@ -14,27 +14,27 @@ class BaseCard(Record):
     architecture: str = Field(description="model_type of config.json")
     parameters: int
     quantized: bool = False
-    notes: dict[str, float | int | str] = Field(default={}, description="for a scratch base: updates, losses, seconds")
+    notes: dict[str, float | int | str] = Field(default={}, description="for a scratch base: steps, losses, seconds")
 
 
 class AdapterCard(Record):
     """The LoRA weights and how they came to be. Written by `train`."""
 
     trainable_parameters: int
-    updates: int
+    steps: int
     iterations: int
     epochs: float = Field(description="passes over train that were made")
     stopped_early: bool
     best_iteration: int
-    base_valid_loss: float = Field(description="valid loss before the first update, nats per answer token")
+    base_valid_loss: float = Field(description="valid loss before the first step, nats per answer token")
     best_valid_loss: float
     longest_row: int = Field(description="in tokens, of the rows trained on")
     padding_share: float = Field(ge=0, lt=1, description="of the tokens that went through the model")
-    tokens_per_second: float = Field(description="tokens under loss, over the time of the updates")
+    tokens_per_second: float = Field(description="tokens under loss, over the time of the steps")
     overhead_share: float = Field(ge=0, description="of the time that metrics, samples and checkpoints took")
     peak_memory_bytes: int
     memory_plan: str = Field(default="", description="how it was made to fit the memory, in one sentence")
-    predicted_memory_bytes: int | None = Field(default=None, description="most that an update would take, foretold")
+    predicted_memory_bytes: int | None = Field(default=None, description="estimated peak of a step")
     measured_memory_bytes: int | None = Field(default=None, description="what one on the longest batch took")
     memory_limit_bytes: int | None = Field(default=None, description="what training might take")
     checkpointing: bool = Field(default=False, description="activations were computed twice")
@@ -48,8 +48,8 @@ class TrialCard(Record):
     """A short training at one strength, to choose by. Written by `tune`."""
 
     learning_rate: float
-    strength: float | None = Field(description="learning rate x scale x rank; None where the trainer has no rank")
-    updates: int = Field(ge=0, description="that were made before it ended or diverged")
+    strength: float | None = Field(description="learning rate x alpha; None where the trainer has no alpha")
+    steps: int = Field(ge=0, description="that were made before it ended or diverged")
     base_valid_loss: float | None = None
     valid_losses: list[tuple[int, float]] = Field(default=[], description="(iteration, valid loss), in order")
     dropped: str | None = Field(default=None, description="why it cannot be chosen; None when it can")

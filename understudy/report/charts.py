@@ -29,9 +29,9 @@ Points = list[tuple[float, float]]
 
 
 def loss_curve(rows: Rows, kept: int | None = None) -> str:
-    """Train and valid loss over updates, the base's valid loss as a line, one valid loss marked; '' without losses.
+    """Train and valid loss over steps, the base's valid loss as a line, one valid loss marked; '' without losses.
 
-    A row is a line of metrics.jsonl: `update` or `iteration`, and `train_loss` or `valid_loss`. `kept` is the iteration
+    A row is a line of metrics.jsonl: `step` or `iteration`, and `train_loss` or `valid_loss`. `kept` is the iteration
     whose weights were kept (AdapterCard.best_iteration); without it the lowest valid loss is marked.
     """
     axis = _axis(rows)
@@ -122,7 +122,7 @@ def _small_curve(title: str, points: Points, axis: str) -> str:
 
 
 def _axis(rows: Rows) -> str:
-    return "update" if all("update" in row for row in rows) else "iteration"
+    return "step" if all("step" in row for row in rows) else "iteration"
 
 
 def _series(rows: Rows, axis: str, name: str) -> Points:

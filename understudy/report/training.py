@@ -73,7 +73,7 @@ def page(metrics: Rows, samples: Rows, card: AdapterCard) -> str:
     if lowest is not None and lowest < card.best_valid_loss - WORTH_A_WORD:
         told += f" The lowest was {lowest:.3f}; later weights within trainer.tolerance of it are kept instead."
     drawn = picture(metrics, card.best_iteration)
-    parts = [f"![Loss over updates]({data_uri(drawn)})"] if drawn else ["No losses were recorded."]
+    parts = [f"![Loss over steps]({data_uri(drawn)})"] if drawn else ["No losses were recorded."]
     questions = list(dict.fromkeys(sample["question"] for sample in samples))
     if questions:
         parts.append("## What it said on the way")
@@ -89,7 +89,7 @@ def trials(cards: Sequence[TrialCard], learning_rate: float) -> list[dict[str, C
         {
             "learning rate": card.learning_rate,
             "strength": _short(card.strength, 3),
-            "updates": card.updates,
+            "steps": card.steps,
             "valid loss before": _short(card.base_valid_loss),
             "valid loss after": _short(card.valid_loss),
             "seconds": round(card.seconds, 1),

@@ -27,7 +27,10 @@ LICENCES = {"Apache-2.0": "apache-2.0", "MIT": "mit", "Llama 3.2 Community": "ll
 """What the tested bases' licences are called on the Hub."""
 TAGS = ["ai-generated-text", "style-imitation", "question-answering", "lora", "gguf", "mlx", "understudy"]
 METRIC_TYPES = {"perplexity": "perplexity", "nll_per_token": "loss"}
-SETTINGS = ("rank", "scale", "dropout", "layers", "learning_rate", "decay", "batch_size", "accumulation", "seed")
+SETTINGS = (
+    "rank", "alpha", "dropout", "num_layers", "learning_rate", "lr_scheduler", "batch_size",
+    "gradient_accumulation_steps", "seed",
+)  # fmt: skip
 _REPOSITORY = re.compile(r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")
 
 
@@ -191,7 +194,7 @@ def _training(adapter: AdapterCard) -> str:
     told = {name: adapter.settings[name] for name in SETTINGS if adapter.settings.get(name) is not None}
     told |= {
         "trainable parameters": f"{adapter.trainable_parameters:,}",
-        "updates": adapter.updates,
+        "steps": adapter.steps,
         "epochs": f"{adapter.epochs:.2f}",
         "weights kept": f"iteration {adapter.best_iteration}",
         "valid loss, base > tuned": f"{adapter.base_valid_loss:.3f} > {adapter.best_valid_loss:.3f}",

@@ -1,8 +1,8 @@
 """
 Which settings the trials of a training try, and which of them is taken.
 
-What moves the weights is the strength: learning rate x scale x rank. Published settings differ far more in it than in
-anything else, so one of the three is varied, the learning rate, and the others stay what the preset says.
+What moves the weights is the strength: learning rate x alpha. Published settings differ far more in it than in
+anything else, so one of the two is varied, the learning rate, and alpha stays what the preset says.
 
 The valid loss alone decides; how far a trial moves away from the base in general chat is not measured. What keeps that
 small is that of equal losses the lower rate wins. What was forgotten is in the scorecard of the run that follows.
@@ -79,8 +79,8 @@ def planned(workspace: "Workspace", train_rows: int, factor: float) -> "Workspac
     if missing := {"learning_rate", "epochs"} - known.keys():
         raise ConfigError([f"tune: the trainer {spec.use!r} has no {' and no '.join(sorted(missing))} to try"])
     rate = known["learning_rate"] if factor == 1 else float(f"{known['learning_rate'] * factor:.6g}")
-    rows_per_update = known.get("batch_size", 1) * known.get("accumulation", 1)
-    epochs = min(max(tune.epochs, tune.min_updates * rows_per_update / max(train_rows, 1)), known["epochs"])
+    rows_per_step = known.get("batch_size", 1) * known.get("gradient_accumulation_steps", 1)
+    epochs = min(max(tune.epochs, tune.min_steps * rows_per_step / max(train_rows, 1)), known["epochs"])
     changes = {
         "learning_rate": rate,
         "epochs": float(f"{epochs:.4g}"),

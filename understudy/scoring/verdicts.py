@@ -140,9 +140,9 @@ def _never_worked(verdicts: Mapping[str, Word], adapter: AdapterCard | None) -> 
     """Why the defect must be before or around training: in the rows, their mask or their template."""
     if verdicts.get("nll_end") == "worse" and verdicts.get("broken") == "worse":
         return "it no longer expects the end of an answer and does not stop: the end token was not among what it learnt"
-    rose = adapter is not None and adapter.best_iteration == 0 and adapter.updates > 0
+    rose = adapter is not None and adapter.best_iteration == 0 and adapter.steps > 0
     if rose and verdicts.get("nll_per_token") != "better":
-        return "the valid loss rose from the first update on: look at the rows as the model sees them"
+        return "the valid loss rose from the first step on: look at the rows as the model sees them"
     if verdicts.get("nll_per_token") == "worse" and verdicts.get("copied") != "worse":
         if adapter is not None and adapter.best_valid_loss < adapter.base_valid_loss:
             return None  # it did fall on the valid side: too few talks, not a defect
@@ -168,6 +168,6 @@ def _without_harm(
         return Decision(action="ship", reasons=reasons + [f"not enough data on {', '.join(unsure)}"] * bool(unsure))
     last = adapter is not None and not adapter.stopped_early and adapter.best_iteration >= 0.9 * adapter.iterations > 0
     if last and adapter is not None and adapter.best_valid_loss < adapter.base_valid_loss:
-        return Decision(action="train longer", reasons=["the valid loss was still falling at the last update"])
+        return Decision(action="train longer", reasons=["the valid loss was still falling at the last step"])
     said = ", ".join(f"{name}: {word}" for name, word in words.items()) or "nothing could be compared"
     return Decision(action="more data", reasons=[f"nothing shows that it learnt ({said})"])

@@ -44,7 +44,7 @@ def trial(
     return TrialCard(
         learning_rate=learning_rate,
         strength=strength,
-        updates=max((row["update"] for row in rows), default=0),
+        steps=max((row["step"] for row in rows), default=0),
         base_valid_loss=losses[0][1] if losses else None,
         valid_losses=losses,
         dropped=dropped or rising(losses),

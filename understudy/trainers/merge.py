@@ -174,7 +174,7 @@ def added(old: np.ndarray, dtype: str, gain: Delta, rows: slice = slice(None)) -
     """Rows of a weight as its file stores them, plus the gain, rounded once. Raises AssetError where it overflows."""
     new = narrow(widen(old, dtype) + gain.matrix(rows), dtype)
     if not np.isfinite(widen(new, dtype)).all() and np.isfinite(widen(old, dtype)).all():
-        raise AssetError(f"a merged weight is too large for {dtype}; lower trainer.scale or the learning rate")
+        raise AssetError(f"a merged weight is too large for {dtype}; lower trainer.alpha or the learning rate")
     return new
 
 

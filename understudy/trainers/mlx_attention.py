@@ -2,7 +2,7 @@
 Attention in training on a CPU: only those scores are taken that the causal mask lets through.
 
 mlx on x86 takes the exponential of every score, the masked ones too, one at a time (12 ns each in 0.32.4): in a
-small model and rows of 300 tokens attention was two fifths of an update's time. Here a block of queries looks at the
+small model and rows of 300 tokens attention was two fifths of a step's time. Here a block of queries looks at the
 keys up to its own end, which is little more than half of the work. It can go when `softmax` is vectorized there.
 """
 

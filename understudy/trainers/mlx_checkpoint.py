@@ -1,7 +1,7 @@
 """
 A moment of training on disk: everything that must come back for the losses after it to be the same.
 
-One file, replaced in one step, holds the adapter, the optimizer with its count of updates (and so the
+One file, replaced atomically, holds the adapter, the optimizer with its count of steps (and so the
 place in the schedule), the random numbers' state and the iteration, which is the place in the data.
 """
 
@@ -23,7 +23,7 @@ SHARE = 0.005
 
 
 class Checkpoints:
-    """Writes `file` between updates, and brings back what it holds."""
+    """Writes `file` between steps, and brings back what it holds."""
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class Checkpoints:
         return self.clock() - self._wrote > self._cost / SHARE
 
     def save(self, iteration: int) -> None:
-        """Write this moment, which must be one between two updates. Raises OSError."""
+        """Write this moment, which must be one between two steps. Raises OSError."""
         began = self.clock()
         held = {f"weights.{name}": weight for name, weight in trainable(self.model).items()}
         held |= {f"optimizer.{name}": value for name, value in tree_flatten(self.optimizer.state)}

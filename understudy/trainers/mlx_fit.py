@@ -1,5 +1,5 @@
 """
-How a run is made to fit the machine's memory: planned before training, and measured with two updates.
+How a run is made to fit the machine's memory: planned before training, and measured with two steps.
 
 Each way that was tried is a line of memory.jsonl, and again once it was measured: a run that goes on keeps the last,
 whatever is free by then. Where its measure is missing, the process ended while measuring, and the next one begins
@@ -32,8 +32,8 @@ class Fit(Record):
 
     batch_size: int
     batch_tokens: int
-    accumulation: int
-    layers: int | None
+    gradient_accumulation_steps: int
+    num_layers: int | None
     checkpointing: bool
     base_bits: int | None = Field(description="the base is quantized to these in memory; None: it stays as it is")
     memory_plan: str
@@ -43,7 +43,7 @@ class Fit(Record):
 
     def over(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """`options` with what was decided in the place of what was asked for."""
-        names = ("batch_size", "batch_tokens", "accumulation", "layers")
+        names = ("batch_size", "batch_tokens", "gradient_accumulation_steps", "num_layers")
         return dict(options) | {name: getattr(self, name) for name in names}
 
     def note(self, out: Path) -> None:
@@ -94,7 +94,7 @@ def decide(
     return asked.model_copy(
         update=micro
         | {
-            "layers": plan.shape.layers if plan.shape.layers < shape.layers else options["layers"],
+            "num_layers": plan.shape.layers if plan.shape.layers < shape.layers else options["num_layers"],
             "checkpointing": plan.shape.checkpointing,
             "base_bits": plan.shape.bits if plan.shape.bits < shape.bits else asked.base_bits,
             "memory_plan": plan.sentence,
@@ -108,7 +108,7 @@ def as_asked(options: Mapping[str, Any]) -> Fit:
     """The options as they are, nothing foretold."""
     bits = options["base_bits"]
     return Fit(
-        **{name: options[name] for name in ("batch_size", "batch_tokens", "accumulation", "layers")},
+        **{name: options[name] for name in ("batch_size", "batch_tokens", "gradient_accumulation_steps", "num_layers")},
         checkpointing=options["grad_checkpoint"] == "on",
         base_bits=None if bits in ("auto", 16) else bits,
         memory_plan="not looked at: trainer.memory is off",
@@ -127,7 +127,7 @@ def shape_of(
     return memory.Shape(
         model,
         options["rank"],
-        options["layers"] or model.layers,
+        options["num_layers"] or model.layers,
         largest(rows, options["batch_size"], options["batch_tokens"], ranks),
         max(map(mlx_rows.width, rows)),
         bits,
@@ -152,11 +152,12 @@ def longest(rows: Sequence[mlx_rows.Row], size: int, budget: int) -> list[mlx_ro
 
 
 def _smaller(options: Mapping[str, Any], rows: Sequence[mlx_rows.Row], tokens: int, ranks: int) -> dict[str, int]:
-    """Batches of at most `tokens`, and as many more of them for an update as they are smaller."""
+    """Batches of at most `tokens`, and as many more of them for a step as they are smaller."""
     asked, budget = options["batch_size"], options["batch_tokens"]
     sizes = [size for size in range(asked, 0, -1) if asked % size == 0]
     size = next((size for size in sizes if largest(rows, size, budget, ranks) <= tokens), 1)
-    return {"batch_size": size, "batch_tokens": budget, "accumulation": options["accumulation"] * (asked // size)}
+    accumulation = options["gradient_accumulation_steps"] * (asked // size)
+    return {"batch_size": size, "batch_tokens": budget, "gradient_accumulation_steps": accumulation}
 
 
 def quantize(model: nn.Module, bits: int) -> None:
@@ -176,10 +177,10 @@ def quantize(model: nn.Module, bits: int) -> None:
 
 
 class SettlingAdamW(ClippedAdamW):
-    """ClippedAdamW that computes the gradients block by block, for checkpointing without a compiled update."""
+    """ClippedAdamW that computes the gradients block by block, for checkpointing without a compiled step."""
 
     def update(self, model: nn.Module, gradients: dict[str, Any]) -> None:
-        """One update; its numbers are those of ClippedAdamW."""
+        """One step; its numbers are those of ClippedAdamW."""
         settle(gradients)
         super().update(model, gradients)
 
@@ -195,7 +196,7 @@ def checkpoint(model: nn.Module) -> None:
 
 
 def on_cpu() -> bool:
-    """Whether mlx computes on the CPU here; updates are not compiled there."""
+    """Whether mlx computes on the CPU here; steps are not compiled there."""
     return mx.default_device().type == mx.DeviceType.cpu
 
 
@@ -226,7 +227,7 @@ def probe(
     batch: Sequence[mx.array],
     compiled: bool = True,
 ) -> int:
-    """The most bytes mlx held during two updates on `batch`, which should be the largest there is.
+    """The most bytes mlx held during two steps on `batch`, which should be the largest there is.
 
     The model comes with its adapter and checkpointing, and keeps its weights; the random numbers stay where they
     were. The optimizer is used up: hand over one made for this.
@@ -257,7 +258,7 @@ def probe(
 def settle(gradients: dict[str, Any]) -> None:
     """Compute gradients block by block, the top one first, so that what checkpointing made again is freed.
 
-    Left to itself an update that is not compiled computes them in the order of their names, which keeps the
+    Left to itself a step that is not compiled computes them in the order of their names, which keeps the
     activations of every block alive: checkpointing then saved a tenth (118 of 138 MB), with this 57 % (60 MB).
     """
     blocks: dict[int, list[mx.array]] = {}

@@ -1,9 +1,9 @@
 """
-What happens between two updates: numbers are noted, the valid set is looked at, the best weights are kept.
+What happens between two steps: numbers are noted, the valid set is looked at, the best weights are kept.
 
 All that a later decision needs is in metrics.jsonl, so a run that was killed is where it was once its
 rows up to the checkpoint are read again. mlx-lm's own validation is not used: it comes in the middle
-of an accumulation, and never after the last update.
+of an accumulation, and never after the last step.
 """
 
 import json
@@ -108,7 +108,7 @@ class Lines:
 
 
 class Journal(TrainingCallback):
-    """Notes every update; validates, keeps the best, samples and saves when that is due."""
+    """Notes every step; validates, keeps the best, samples and saves when that is due."""
 
     def __init__(
         self,
@@ -146,7 +146,7 @@ class Journal(TrainingCallback):
         return self.done
 
     def on_train_loss_report(self, train_info: dict[str, Any]) -> None:
-        """Note one update, then do what is due after it. Raises Stopped, Diverged, OSError."""
+        """Note one step, then do what is due after it. Raises Stopped, Diverged, OSError."""
         began = self.clock()
         iteration = self.done + train_info["iteration"]
         norm = float(self.checkpoints.optimizer.state["gradient_norm"].item())
@@ -185,8 +185,8 @@ class Journal(TrainingCallback):
             mlx_checkpoint.write(self.best, mlx_checkpoint.trainable(self.model))
         self.own_seconds += self.clock() - began
         if self._samples_after(iteration):
-            began, update = self.clock(), iteration // self.plan.accumulation
-            self.samples.add(*({"iteration": iteration, "update": update} | sample for sample in self.sample()))
+            began, step = self.clock(), iteration // self.plan.accumulation
+            self.samples.add(*({"iteration": iteration, "step": step} | sample for sample in self.sample()))
             self.last_sample_seconds = self.clock() - began
             self.sample_seconds += self.last_sample_seconds
         self.model.train()
@@ -212,7 +212,7 @@ class Journal(TrainingCallback):
     def _note(self, iteration: int, **known: float) -> bool:
         row: MetricsRow = {
             "iteration": iteration,
-            "update": iteration // self.plan.accumulation,
+            "step": iteration // self.plan.accumulation,
             "train_loss": None,
             "valid_loss": None,
             "learning_rate": None,

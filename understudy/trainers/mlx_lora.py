@@ -41,23 +41,23 @@ class MlxLoraTrainer:
         model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
         rank: int = Field(default=8, ge=1, description="width of the adapter; 16 from about 3,000 pairs")
-        scale: float = Field(default=2.0, gt=0, description="factor on the adapter: alpha / rank elsewhere")
+        alpha: float = Field(default=16.0, gt=0, description="the adapter is multiplied by alpha / rank")
         dropout: float = Field(default=0.0, ge=0, lt=1, description="share of inputs the adapter does not see")
-        layers: int | None = Field(default=None, ge=1, description="blocks from the top that are adapted; all")
-        linears: list[str] | None = Field(
+        num_layers: int | None = Field(default=None, ge=1, description="blocks from the top that are adapted; all")
+        target_modules: list[str] | None = Field(
             default=None, min_length=1, description="layers inside a block, e.g. [self_attn.q_proj]; all"
         )
         learning_rate: float = Field(default=1e-4, gt=0, description="highest rate, reached after the warmup")
-        decay: Literal["cosine", "linear"] = Field(default="cosine", description="how the rate falls to 0")
-        warmup: float = Field(default=0.1, ge=0, lt=1, description="share of the updates in which the rate rises")
+        lr_scheduler: Literal["cosine", "linear"] = Field(default="cosine", description="how the rate falls to 0")
+        warmup_ratio: float = Field(default=0.1, ge=0, lt=1, description="share of the steps in which the rate rises")
         epochs: float = Field(default=3, gt=0, description="passes over train, at most: it stops early")
         batch_size: int = Field(default=4, ge=1, description="rows per iteration, at most")
         batch_tokens: int = Field(
             default=4096, ge=32, description="tokens per iteration, at most: it bounds the memory"
         )
-        accumulation: int = Field(default=1, ge=1, description="iterations per update")
+        gradient_accumulation_steps: int = Field(default=1, ge=1, description="iterations per optimizer step")
         weight_decay: float = Field(default=0.01, ge=0, description="of AdamW")
-        clip: float = Field(default=1.0, gt=0, description="largest norm of all gradients together")
+        max_grad_norm: float = Field(default=1.0, gt=0, description="largest norm of all gradients together")
         max_seq_length: int = Field(default=2048, ge=32, description="rows of more tokens are left out and listed")
         evaluations_per_epoch: int = Field(default=4, ge=1, description="losses on the whole valid set per epoch")
         tolerance: float = Field(
@@ -158,24 +158,24 @@ class MlxLoraTrainer:
         options, config = self.options, json.loads((out / "adapter_config.json").read_text(encoding="utf-8"))
         gains = merge.deltas(out)
         blocks = {name.split(".layers.")[-1].split(".")[0] for name in gains}
-        linears = {name.split(".layers.")[-1].split(".", 1)[1].removesuffix(".weight") for name in gains}
+        modules = {name.split(".layers.")[-1].split(".", 1)[1].removesuffix(".weight") for name in gains}
         asked = {
             "rank": {options.rank},
-            "scale": {options.scale},
+            "scale": {options.alpha / options.rank},
             "dropout": options.dropout,
             "weights": numbers["trainable_parameters"],
-            "layers": numbers["layers"] or len(blocks),
-            "linears": set(options.linears or linears),
-            "updates": numbers["updates"] if numbers["stopped_early"] else numbers["planned_updates"],
+            "num_layers": numbers["num_layers"] or len(blocks),
+            "target_modules": set(options.target_modules or modules),
+            "steps": numbers["steps"] if numbers["stopped_early"] else numbers["planned_steps"],
         }
         found = {
             "rank": {gain.a.shape[1] for gain in gains.values()} | {gain.b.shape[0] for gain in gains.values()},
             "scale": {gain.scale for gain in gains.values()},
             "dropout": config["lora_parameters"]["dropout"],
             "weights": sum(gain.a.size + gain.b.size for gain in gains.values()),
-            "layers": len(blocks),
-            "linears": linears,
-            "updates": numbers["iterations"] // numbers["accumulation"],
+            "num_layers": len(blocks),
+            "target_modules": modules,
+            "steps": numbers["iterations"] // numbers["gradient_accumulation_steps"],
         }
         wrong = [f"{key}: asked for {asked[key]}, found {found[key]}" for key in asked if asked[key] != found[key]]
         if wrong:

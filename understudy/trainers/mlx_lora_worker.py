@@ -85,7 +85,7 @@ def run(job: dict[str, Any], progress: Progress) -> dict[str, Any]:
         return _problem(
             "diverged",
             f"{error}; the best weights before that are kept in {job['out']}/best. Take a learning_rate below "
-            f"{rate:g} (a third of it, to begin with), a longer warmup, or a smaller scale",
+            f"{rate:g} (a third of it, to begin with), a larger warmup_ratio, or a smaller alpha",
         )
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
@@ -107,7 +107,7 @@ def tune(job: dict[str, Any], progress: Progress) -> dict[str, Any]:
 
 
 def prepare(job: dict[str, Any], progress: Progress) -> tuple[Run, dict[str, Any]]:
-    """All that comes before the first update, and what is settled by then; plan.json has what decides the weights."""
+    """All that comes before the first step, and what is settled by then; plan.json has what decides the weights."""
     out, ranks = Path(job["out"]), len(job.get("hosts") or [0])
     config = json.loads((Path(job["base"]) / "config.json").read_text(encoding="utf-8"))
     model, tokenizer = _load(job, config)
@@ -135,7 +135,7 @@ def prepare(job: dict[str, Any], progress: Progress) -> tuple[Run, dict[str, Any
     counted["trainable_parameters"] = _write_down(job, model, tokenizer, sides[0], counted)
     settled = counted | fit.model_dump() | {"ranks": ranks}
     log.info("settings %s; plan %s", json.dumps(options), json.dumps(settled))
-    progress(0, plan.iterations, f"{settled['trainable_parameters']:,} weights, {plan.updates} updates")
+    progress(0, plan.iterations, f"{settled['trainable_parameters']:,} weights, {plan.steps} steps")
     return _assemble(job, model, tokenizer, sides, plan, fit, progress), settled
 
 
@@ -173,7 +173,7 @@ def _write_down(job: dict[str, Any], model: nn.Module, tokenizer: Any, side: Sid
     for file, content in (("best/adapter_config", config), ("last/adapter_config", config), ("plan", plan)):
         (out / file).parent.mkdir(exist_ok=True)
         (out / f"{file}.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    order = (options["batch_tokens"], options["accumulation"])
+    order = (options["batch_tokens"], options["gradient_accumulation_steps"])
     first = next(mlx_rows.batches(side.rows, options["batch_size"], job["seed"], 0, *order))
     (out / "first_batch.txt").write_text(mlx_rows.show(*first, tokenizer), encoding="utf-8")
     return trained
@@ -189,11 +189,11 @@ def _assemble(
     progress: Progress,
 ) -> Run:
     options, out, (train_side, valid_side) = job["options"], Path(job["out"]), sides
-    rate = schedule(options["learning_rate"], plan.updates, options["warmup"], options["decay"])
+    rate = schedule(options["learning_rate"], plan.steps, options["warmup_ratio"], options["lr_scheduler"])
     optimizer, ranks = mlx_measure.optimizer_of(options, rate, fit), len(job.get("hosts") or [0])
     checkpoints = Checkpoints(out / "last" / "resume.safetensors", model, optimizer)
     journal = Journal(out, model, plan, TrainingState(options["tolerance"]), checkpoints, options["patience"], progress)
-    batches = Batches(job["seed"], options["batch_tokens"], options["accumulation"])
+    batches = Batches(job["seed"], options["batch_tokens"], options["gradient_accumulation_steps"])
     if valid_side.rows:
         size, limit = options["batch_size"], options["max_seq_length"]
         journal.validate = lambda: evaluate(
@@ -206,7 +206,7 @@ def _assemble(
 
 
 def _train(this: Run) -> None:
-    """Go through the updates that are left. Raises Stopped, Diverged, OSError."""
+    """Go through the steps that are left. Raises Stopped, Diverged, OSError."""
     journal, plan, options = this.journal, this.plan, this.job["options"]
     this.batches.done = journal.resume()
     if journal.done:
@@ -248,7 +248,7 @@ def _finish(this: Run) -> dict[str, Any]:
         state.best_iteration, losses = state.iteration, (state.first_train, state.last_train)
     elapsed = this.journal.clock() - this.journal.began
     return {
-        "updates": int(this.journal.checkpoints.optimizer.step.item()),
+        "steps": int(this.journal.checkpoints.optimizer.step.item()),
         "iterations": state.iteration,
         "best_iteration": state.best_iteration,
         "base_valid_loss": losses[0],

@@ -1,5 +1,5 @@
 """
-What a process of training may take and what an update takes, and what differs where several share the work.
+What a process of training may take and what a step takes, and what differs where several share the work.
 """
 
 import logging
@@ -40,7 +40,7 @@ def limit_of(job: dict[str, Any]) -> memory.Limit:
 
 
 def measured(job: dict[str, Any], model: nn.Module, side: Side, fit: mlx_fit.Fit, progress: Progress) -> mlx_fit.Fit:
-    """`fit` with what two updates on the longest batch took. Raises TooMuch, or ConfigError where no plan is left."""
+    """`fit` with what two steps on the longest batch took. Raises TooMuch, or ConfigError where no plan is left."""
     options, ranks = job["options"], len(job.get("hosts") or [0])
     if options["memory"] == "off" or fit.measured_memory_bytes is not None:
         return fit
@@ -48,7 +48,7 @@ def measured(job: dict[str, Any], model: nn.Module, side: Side, fit: mlx_fit.Fit
     progress(0, 1, f"memory: {fit.memory_plan}")
     rows = mlx_fit.longest(side.rows, options["batch_size"], options["batch_tokens"])
     batch = next(shares(Batches(0, options["batch_tokens"]), ranks)(rows, len(rows), options["max_seq_length"]))
-    optimizer = optimizer_of(options, lambda update: mx.array(1e-4), fit)
+    optimizer = optimizer_of(options, lambda step: mx.array(1e-4), fit)
     peak = mlx_fit.probe(model, optimizer, loss_of(ranks), batch, compiled=not mlx_fit.on_cpu())
     peak = -int(mlx_group.least(-peak)) if ranks > 1 else peak
     limit = fit.memory_limit_bytes
@@ -57,9 +57,9 @@ def measured(job: dict[str, Any], model: nn.Module, side: Side, fit: mlx_fit.Fit
             raise TooMuch(fit.predicted_memory_bytes)
         need = (peak + memory.RESERVE_BYTES) / 1e9
         raise ConfigError(
-            [f"trainer: an update takes {need:.1f} GB of {limit / 1e9:.1f} GB; take a smaller batch_tokens or base"]
+            [f"trainer: a step takes {need:.1f} GB of {limit / 1e9:.1f} GB; take a smaller batch_tokens or base"]
         )
-    log.info("an update takes %d bytes, foretold %s", peak, fit.predicted_memory_bytes)
+    log.info("a step takes %d bytes, foretold %s", peak, fit.predicted_memory_bytes)
     fit = fit.model_copy(update={"measured_memory_bytes": peak})
     fit.note(Path(job["out"]))
     mx.reset_peak_memory()
@@ -97,4 +97,4 @@ def loss_of(ranks: int) -> mlx_group.Loss:
 def optimizer_of(options: dict[str, Any], rate: Any, fit: mlx_fit.Fit) -> ClippedAdamW:
     """A new optimizer, which computes gradients block by block where that is what checkpointing needs."""
     kind = mlx_fit.SettlingAdamW if fit.checkpointing and mlx_fit.on_cpu() else ClippedAdamW
-    return kind(rate, options["weight_decay"], options["clip"])
+    return kind(rate, options["weight_decay"], options["max_grad_norm"])

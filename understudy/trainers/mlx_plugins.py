@@ -22,7 +22,7 @@ def strict_loss(
 ) -> tuple[mx.array, mx.array]:
     """Mean loss over the answers' tokens and end tokens, and how many they are; padding never counts.
 
-    The mean is multiplied with `part`, the weight `Batches` gives this batch in its update.
+    The mean is multiplied with `part`, the weight `Batches` gives this batch in its step.
     """
     logits, targets = model(batch[:, :-1]), batch[:, 1:]
     places = mx.arange(1, targets.shape[1] + 1)
@@ -36,8 +36,8 @@ class Batches:
     """mlx-lm's `iterate_batches`: training is shuffled by its own seed, validation is the whole set in order.
 
     Training begins after the iterations in `done`, which a killed run has behind it, a multiple of `accumulation`.
-    mlx-lm takes the mean over the batches of an update. A third item weights each with its tokens under loss, so
-    that the update is that of one large batch: without it each token of a short answer outweighs one of a long answer.
+    mlx-lm takes the mean over the batches of a step. A third item weights each with its tokens under loss, so
+    that the step is that of one large batch: without it each token of a short answer outweighs one of a long answer.
     """
 
     def __init__(self, seed: int, budget: int = 4096, accumulation: int = 1) -> None:
@@ -57,39 +57,39 @@ class Batches:
                 yield mx.array(tokens), mx.array(lengths)
             return
         endless = mlx_rows.batches(dataset, batch_size, self.seed, self.done, self.budget, self.accumulation)
-        while update := list(islice(endless, self.accumulation)):
-            counts = [int((lengths[:, 1] - lengths[:, 0]).sum()) for _, lengths in update]
-            for (tokens, lengths), under_loss in zip(update, counts):
-                part = mx.array(len(update) * under_loss / sum(counts), mx.float32)
+        while step := list(islice(endless, self.accumulation)):
+            counts = [int((lengths[:, 1] - lengths[:, 0]).sum()) for _, lengths in step]
+            for (tokens, lengths), under_loss in zip(step, counts):
+                part = mx.array(len(step) * under_loss / sum(counts), mx.float32)
                 yield mx.array(tokens), mx.array(lengths), part
 
 
 class ClippedAdamW(optimizers.AdamW):
     """AdamW with bias correction, behind a limit on the norm of all gradients together.
 
-    The norm before it was limited is part of the state: nothing else leaves a compiled update.
+    The norm before it was limited is part of the state: nothing else leaves a compiled step.
     """
 
-    def __init__(self, rate: Callable[[mx.array], mx.array], weight_decay: float, clip: float) -> None:
+    def __init__(self, rate: Callable[[mx.array], mx.array], weight_decay: float, max_grad_norm: float) -> None:
         super().__init__(rate, weight_decay=weight_decay, bias_correction=True)
-        self.clip = clip
+        self.max_grad_norm = max_grad_norm
         self.state["gradient_norm"] = mx.array(0.0)
 
     def update(self, model: nn.Module, gradients: dict[str, Any]) -> None:
-        """One update from the clipped gradients."""
-        clipped, norm = optimizers.clip_grad_norm(gradients, self.clip)
+        """One step from the clipped gradients."""
+        clipped, norm = optimizers.clip_grad_norm(gradients, self.max_grad_norm)
         super().update(model, clipped)
         self.state["gradient_norm"] = norm
 
 
-def schedule(peak: float, updates: int, warmup_share: float, decay: str) -> Callable[[mx.array], mx.array]:
-    """The learning rate of each update (from 0): a linear rise, then a fall that would reach 0 one update later."""
-    warmup = min(math.ceil(updates * warmup_share), updates - 1)
+def schedule(peak: float, steps: int, warmup_ratio: float, lr_scheduler: str) -> Callable[[mx.array], mx.array]:
+    """The learning rate of each step (from 0): a linear rise, then a fall that would reach 0 one step later."""
+    warmup = min(math.ceil(steps * warmup_ratio), steps - 1)
 
-    def rate(update: mx.array) -> mx.array:
-        rise = (update + 1) / (warmup + 1)
-        gone = mx.clip((update - warmup) / max(1, updates - warmup), 0, 1)
-        fall = (1 + mx.cos(math.pi * gone)) / 2 if decay == "cosine" else 1 - gone
-        return peak * mx.where(update < warmup, rise, fall)
+    def rate(step: mx.array) -> mx.array:
+        rise = (step + 1) / (warmup + 1)
+        gone = mx.clip((step - warmup) / max(1, steps - warmup), 0, 1)
+        fall = (1 + mx.cos(math.pi * gone)) / 2 if lr_scheduler == "cosine" else 1 - gone
+        return peak * mx.where(step < warmup, rise, fall)
 
     return rate

@@ -110,7 +110,7 @@ def epoch(
     """Indices of every row exactly once, in batches of rows about as long; shuffled with `dice`, fixed without.
 
     Batches that follow each other come in turn from each of `accumulation` parts of the lengths, short to long:
-    an update is a small picture of the whole set, though none of its batches is.
+    a step is a small picture of the whole set, though none of its batches is.
     """
     order = list(range(len(rows))) if dice is None else [int(i) for i in dice.permutation(len(rows))]
     order.sort(key=lambda i: width(rows[i]))  # stable: rows of one width stay shuffled

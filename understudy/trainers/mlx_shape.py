@@ -16,15 +16,17 @@ def add_lora(model: nn.Module, options: dict[str, Any], seed: int) -> None:
     """Freeze `model` and put LoRA on its linear layers. Raises ConfigError."""
     modules = model.layers[-1].named_modules()
     known = sorted(name for name, module in modules if isinstance(module, nn.Linear | nn.QuantizedLinear))
-    unknown = sorted(set(options["linears"] or ()) - set(known))
+    unknown = sorted(set(options["target_modules"] or ()) - set(known))
     if unknown:
-        raise ConfigError([f"trainer.linears: this base has no {n!r}; choose from {', '.join(known)}" for n in unknown])
-    blocks = options["layers"] or len(model.layers)
+        raise ConfigError(
+            [f"trainer.target_modules: this base has no {n!r}; choose from {', '.join(known)}" for n in unknown]
+        )
+    blocks = options["num_layers"] or len(model.layers)
     if blocks > len(model.layers):
-        raise ConfigError([f"trainer.layers: this base has {len(model.layers)} blocks, not {blocks}; take fewer"])
-    shape = {name: options[name] for name in ("rank", "scale", "dropout")}
-    if options["linears"]:
-        shape["keys"] = options["linears"]
+        raise ConfigError([f"trainer.num_layers: this base has {len(model.layers)} blocks, not {blocks}; take fewer"])
+    shape = {"rank": options["rank"], "scale": options["alpha"] / options["rank"], "dropout": options["dropout"]}
+    if options["target_modules"]:
+        shape["keys"] = options["target_modules"]
     mx.random.seed(seed)
     model.freeze()
     linear_to_lora_layers(model, blocks, shape)

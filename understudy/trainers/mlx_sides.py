@@ -42,7 +42,7 @@ def batches_of(side: Side, options: dict[str, Any]) -> list[int]:
 
 
 def counted(sides: list[Side], ends: list[int], plan: Plan, options: dict[str, Any]) -> dict[str, Any]:
-    """The numbers of rows, tokens, batches and updates, as plan.json and the card have them."""
+    """The numbers of rows, tokens, batches and steps, as plan.json and the card have them."""
     train_side, valid_side = sides
     return {
         "train_rows": len(train_side.rows),
@@ -52,8 +52,8 @@ def counted(sides: list[Side], ends: list[int], plan: Plan, options: dict[str, A
         "answer_tokens": sum(len(row.tokens) - row.offset for row in train_side.rows),
         "longest_row": max(len(row.tokens) for row in train_side.rows),
         "padding_share": round(mlx_rows.padding_share(train_side.rows, ends), 6),
-        "planned_updates": plan.updates,
+        "planned_steps": plan.steps,
         "iterations_per_epoch": plan.iterations_per_epoch,
-        "updates_per_evaluation": plan.updates_per_evaluation,
+        "steps_per_evaluation": plan.steps_per_evaluation,
         "planned_epochs": round(plan.iterations / plan.iterations_per_epoch, 3),
     }

@@ -18,34 +18,34 @@ PAGES, PAGE_BYTES = 256, 4096
 class Plan(NamedTuple):
     """How long to train, counted in what mlx-lm counts."""
 
-    updates: int
+    steps: int
     accumulation: int
-    updates_per_evaluation: int
+    steps_per_evaluation: int
     iterations_per_epoch: int
 
     @property
     def iterations(self) -> int:
         """A multiple of the accumulation: mlx-lm never applies the gradients of a rest."""
-        return self.updates * self.accumulation
+        return self.steps * self.accumulation
 
-    def evaluates_after(self, update: int) -> bool:
-        """Whether the valid set is looked at after this update: before the first, and always after the last."""
-        return update % self.updates_per_evaluation == 0 or update == self.updates
+    def evaluates_after(self, step: int) -> bool:
+        """Whether the valid set is looked at after this step: before the first, and always after the last."""
+        return step % self.steps_per_evaluation == 0 or step == self.steps
 
 
 def plan_for(iterations_per_epoch: int, options: Mapping[str, Any]) -> Plan:
-    """Epochs as updates, rounded up to whole ones; at least one. Raises ConfigError when one is more than was asked."""
-    accumulation, epochs = options["accumulation"], options["epochs"]
+    """Epochs as steps, rounded up to whole ones; at least one. Raises ConfigError when one is more than was asked."""
+    accumulation, epochs = options["gradient_accumulation_steps"], options["epochs"]
     if accumulation > iterations_per_epoch * max(1, epochs):
         raise ConfigError(
             [
-                f"trainer.accumulation: {accumulation} iterations make an update here, but an epoch has "
-                f"{iterations_per_epoch} and {epochs:g} were asked for; take a smaller accumulation or batch_size"
+                f"trainer.gradient_accumulation_steps: {accumulation} iterations make a step here, but an epoch has "
+                f"{iterations_per_epoch} and {epochs:g} were asked for; take a smaller one, or a smaller batch_size"
             ]
         )
-    updates = max(1, math.ceil(epochs * iterations_per_epoch / accumulation))
+    steps = max(1, math.ceil(epochs * iterations_per_epoch / accumulation))
     looks = max(1, int(iterations_per_epoch / accumulation / options["evaluations_per_epoch"]))
-    return Plan(updates, accumulation, looks, iterations_per_epoch)
+    return Plan(steps, accumulation, looks, iterations_per_epoch)
 
 
 def identity(base: Path, train: Path, valid: Path, seed: int, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from understudy.bases.scratch import ScratchBase
 from understudy.records import BaseCard
 
 TINY = ScratchBase.Options(
-    vocabulary=300, hidden=64, intermediate=128, layers=1, updates=3, batch_size=2, passage_tokens=32, context=512
+    vocabulary=300, hidden=64, intermediate=128, layers=1, steps=3, batch_size=2, passage_tokens=32, context=512
 )
 TALKS = [
     "A candle burns because the heat of the flame melts the wax. The wax climbs the wick, and there it burns.",

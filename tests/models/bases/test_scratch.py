@@ -32,7 +32,7 @@ def test_the_folder_loads_and_the_card_tells_the_truth(tiny_base: tuple[Path, Ba
     model, tokenizer = load(str(folder))
     assert card.parameters == sum(weight.size for _, weight in tree_flatten(model.parameters()))
     assert card.architecture == json.loads((folder / "config.json").read_text())["model_type"] == "llama"
-    assert card.notes["updates"] == 3 and card.notes["last_loss"] < card.notes["first_loss"]
+    assert card.notes["steps"] == 3 and card.notes["last_loss"] < card.notes["first_loss"]
     assert tokenizer.eos_token_ids == {tokenizer.convert_tokens_to_ids(m) for m in ("<|eot_id|>", "<|end_of_text|>")}
     assert not list(folder.glob("*.log"))
 

@@ -24,7 +24,7 @@ TALK = "A candle burns because the heat of the flame melts the wax, and ice floa
 ANSWER = "**Heat** melts the wax.\n\n- The wick draws it up.\n- The flame burns it."
 EXPORTER = GgufExporter(GgufExporter.Options(name="candles"))
 TRAINER = MlxLoraTrainer(
-    MlxLoraTrainer.Options(rank=4, scale=3.0, learning_rate=3e-3, epochs=2, max_seq_length=128, sample_tokens=0)
+    MlxLoraTrainer.Options(rank=4, alpha=12, learning_rate=3e-3, epochs=2, max_seq_length=128, sample_tokens=0)
 )
 ENGINE = LlamaCppEngine(LlamaCppEngine.Options(threads=1))
 
@@ -56,7 +56,7 @@ def chain(tmp_path_factory: pytest.TempPathFactory, row: tuple[Pair, ChatExample
     for name in ("base", "adapter", "fused"):
         (folder / name).mkdir()
     sizes = {"vocabulary": 300, "hidden": 128, "intermediate": 256, "layers": 2}
-    options = ScratchBase.Options(updates=20, batch_size=2, passage_tokens=32, context=512, **sizes)
+    options = ScratchBase.Options(steps=20, batch_size=2, passage_tokens=32, context=512, **sizes)
     ScratchBase(options).prepare([TALK * 5], folder / "base", 7, silent)
     turns = [{"role": "user", "content": "How?"}, {"role": "assistant", "content": ANSWER}]
     (folder / "train.jsonl").write_text((json.dumps({"messages": turns}) + "\n") * 8)

@@ -36,7 +36,7 @@ def write_rows(file: Path, answers: list[str]) -> Path:
 
 def tune(base: Path, data: Path, out: Path, **options: object) -> AdapterCard:
     """Train with small settings."""
-    settings = {"rank": 4, "scale": 3.0, "learning_rate": 3e-3, "epochs": 2, "max_seq_length": LIMIT} | options
+    settings = {"rank": 4, "alpha": 12, "learning_rate": 3e-3, "epochs": 2, "max_seq_length": LIMIT} | options
     trainer = MlxLoraTrainer(MlxLoraTrainer.Options.model_validate(settings))
     return trainer.train(base, data / "train.jsonl", data / "valid.jsonl", out, 5, lambda done, total, note="": None)
 
@@ -45,7 +45,7 @@ def tune(base: Path, data: Path, out: Path, **options: object) -> AdapterCard:
 def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("bases")
     options = ScratchBase.Options(
-        vocabulary=300, hidden=64, intermediate=128, layers=2, updates=3, batch_size=2, passage_tokens=32, context=512
+        vocabulary=300, hidden=64, intermediate=128, layers=2, steps=3, batch_size=2, passage_tokens=32, context=512
     )
     ScratchBase(options).prepare([TALK * 5], out, 7, lambda done, total, note="": None)
     return out

@@ -71,7 +71,7 @@ def test_what_is_foretold_covers_what_is_measured_and_what_training_took(tuned: 
 def test_checkpointing_changes_the_memory_and_no_loss(tuned: Any, train: Train, tmp_path: Path) -> None:
     notes: list[str] = []
     limit = just_under(tuned.card)
-    settings = {"rank": 4, "scale": 3.0, "learning_rate": 3e-3, "epochs": 2, "max_seq_length": 128}
+    settings = {"rank": 4, "alpha": 12, "learning_rate": 3e-3, "epochs": 2, "max_seq_length": 128}
     trainer = MlxLoraTrainer(MlxLoraTrainer.Options.model_validate(settings | {"grad_checkpoint": "on"}))
     sides = (tuned.data / "train.jsonl", tuned.data / "valid.jsonl")
     card = trainer.train(tuned.base, *sides, tmp_path, 5, lambda done, total, note="": notes.append(note))
@@ -82,11 +82,11 @@ def test_checkpointing_changes_the_memory_and_no_loss(tuned: Any, train: Train, 
 
 
 @pytest.mark.parametrize("gigabytes", [40, 22, 16, 12, 10, 8])
-def test_an_update_counts_as_many_rows_whatever_fits(gigabytes: float) -> None:
+def test_a_step_counts_as_many_rows_whatever_fits(gigabytes: float) -> None:
     from understudy.trainers.mlx_fit import largest
 
-    fit = decided(gigabytes, batch_size=6, accumulation=2)
-    assert fit.batch_size * fit.accumulation == 12
+    fit = decided(gigabytes, batch_size=6, gradient_accumulation_steps=2)
+    assert fit.batch_size * fit.gradient_accumulation_steps == 12
     assert fit.predicted_memory_bytes + memory.RESERVE_BYTES <= gigabytes * 1e9
     assert largest(ROWS, fit.batch_size, fit.batch_tokens) <= max(6 * 1025, 4096)
 
@@ -128,7 +128,7 @@ def test_a_worker_told_what_was_too_much_takes_a_remedy_and_trains(tuned: Any, t
         "understudy.trainers.mlx_lora_worker", job, tmp_path / "train.log", lambda done, total, note="": None
     )
     assert numbers["predicted_memory_bytes"] < tuned.card.predicted_memory_bytes
-    assert numbers["accumulation"] > 1 or numbers["checkpointing"] or numbers["base_bits"]
+    assert numbers["gradient_accumulation_steps"] > 1 or numbers["checkpointing"] or numbers["base_bits"]
 
 
 def test_a_smaller_limit_is_met_and_the_adapter_is_the_one_asked_for(tuned: Any, train: Train, tmp_path: Path) -> None:

@@ -19,10 +19,10 @@ Train = Callable[..., AdapterCard]
 TWO = ["127.0.0.1", "127.0.0.1"]
 OPTIONS: dict[str, Any] = {
     "rank": 4,
-    "scale": 3.0,
+    "alpha": 12,
     "learning_rate": 3e-3,
     "batch_size": 4,
-    "accumulation": 2,
+    "gradient_accumulation_steps": 2,
     "max_seq_length": 128,
     "sample_tokens": 4,
 }
@@ -167,7 +167,7 @@ def test_no_rank_outlives_the_one_who_asked(tuned: Any, uneven: Path, tmp_path: 
 
 def test_what_one_rank_finds_wrong_is_said_and_ends_them_all(tuned: Any, uneven: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no 'attention'; choose from"):
-        tune(tuned, uneven, tmp_path, hosts=TWO, linears=["attention"])
+        tune(tuned, uneven, tmp_path, hosts=TWO, target_modules=["attention"])
 
 
 @pytest.mark.parametrize(

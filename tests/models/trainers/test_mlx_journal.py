@@ -1,4 +1,4 @@
-"""Laws of what is kept between two updates."""
+"""Laws of what is kept between two steps."""
 
 import json
 from pathlib import Path
@@ -31,7 +31,7 @@ def journal(out: Path, tolerance: float = 0.0) -> Journal:
     """One over a model of a single matrix."""
     out.mkdir(exist_ok=True)
     model = nn.Linear(3, 3, bias=False)
-    optimizer = ClippedAdamW(lambda update: mx.array(0.1), 0.0, 1.0)
+    optimizer = ClippedAdamW(lambda step: mx.array(0.1), 0.0, 1.0)
     checkpoints = Checkpoints(out / "last" / "resume.safetensors", model, optimizer)
     return Journal(out, model, Plan(10, 1, 1, 10), TrainingState(tolerance), checkpoints, 9, silent)
 
@@ -113,7 +113,7 @@ def test_answers_between_the_first_evaluation_and_the_last_cost_half_a_percent_o
         if this.sample_seconds > before:
             asked.append(iteration)
             assert iteration in (0, 9, 10) or this.sample_seconds <= 0.005 * clock.now + 0.01
-    assert asked[0] == 0 and asked[-2:] == [9, 10]  # nine evaluations without a better loss, and all updates done
+    assert asked[0] == 0 and asked[-2:] == [9, 10]  # nine evaluations without a better loss, and all steps done
     assert 4 <= len(asked) < 9
 
 

@@ -43,13 +43,13 @@ def test_the_loss_falls_and_the_best_weights_are_kept(tuned: Any) -> None:
     assert rows[0]["iteration"] == 0 and rows[0]["valid_loss"] == tuned.card.base_valid_loss
     assert tuned.card.best_valid_loss == valid[tuned.card.best_iteration] < tuned.card.base_valid_loss
     assert tuned.card.best_valid_loss <= min(valid.values()) + 1e-3
-    assert [row["update"] for row in rows if row["train_loss"] is not None] == list(range(1, tuned.card.updates + 1))
+    assert [row["step"] for row in rows if row["train_loss"] is not None] == list(range(1, tuned.card.steps + 1))
 
 
 def test_no_row_is_lost_but_the_one_that_is_too_long(tuned: Any) -> None:
     settings = tuned.card.settings
     assert (settings["train_rows"], settings["train_dropped"], settings["valid_rows"]) == (6, 1, 2)
-    assert tuned.card.updates == 2 * math.ceil(6 / settings["batch_size"])
+    assert tuned.card.steps == 2 * math.ceil(6 / settings["batch_size"])
     dropped = [json.loads(line) for line in (tuned.out / "dropped.jsonl").read_text().splitlines()]
     assert [(row["side"], row["row"]) for row in dropped] == [("train", 3)]
 
@@ -67,7 +67,7 @@ def test_the_files_hold_what_was_asked_for(tuned: Any) -> None:
     assert len(gains) == 2 * 7
     assert {(gain.a.shape[1], gain.scale) for gain in gains.values()} == {(4, 3.0)}
     assert tuned.card.trainable_parameters == sum(gain.a.size + gain.b.size for gain in gains.values())
-    other = MlxLoraTrainer(MlxLoraTrainer.Options(rank=8, scale=3.0))
+    other = MlxLoraTrainer(MlxLoraTrainer.Options(rank=8, alpha=24))
     with pytest.raises(AssetError, match="rank: asked for"):
         other._read_back(tuned.out, tuned.card.settings | tuned.card.model_dump(exclude={"settings"}))
     for folder in (tuned.out, tuned.out / "best", tuned.out / "last"):
@@ -78,12 +78,12 @@ def test_the_files_hold_what_was_asked_for(tuned: Any) -> None:
     ).read_bytes()
 
 
-def test_before_the_first_update_the_plan_says_what_the_data_makes_of_the_settings(tuned: Any) -> None:
+def test_before_the_first_step_the_plan_says_what_the_data_makes_of_the_settings(tuned: Any) -> None:
     plan = json.loads((tuned.out / "plan.json").read_text())
     rows = [json.loads(line) for line in (tuned.data / "train.jsonl").read_text().splitlines()]
     assert plan["train_rows"] + plan["train_dropped"] == len(rows)
     assert plan["trainable_parameters"] == 4 * 2 * (2 * (64 + 64) + 2 * (64 + 32) + 3 * (64 + 128))
-    assert (plan["planned_updates"], plan["planned_epochs"]) == (tuned.card.updates, 2)
+    assert (plan["planned_steps"], plan["planned_epochs"]) == (tuned.card.steps, 2)
     assert 2 <= plan["longest_row"] == tuned.card.longest_row <= 128
     trained = [row["tokens"] for row in metrics(tuned.out) if row["tokens"] is not None]
     assert sum(trained) == 2 * plan["answer_tokens"]
@@ -102,7 +102,7 @@ def test_three_prompts_are_answered_before_training_and_after_it(tuned: Any) -> 
     assert all(0 <= sample["tokens"] <= 48 for sample in samples)
 
 
-def test_every_update_notes_its_numbers(tuned: Any) -> None:
+def test_every_step_notes_its_numbers(tuned: Any) -> None:
     for row in metrics(tuned.out):
         if row["train_loss"] is not None:
             assert row["gradient_norm"] > 0 and row["learning_rate"] > 0 and row["tokens_per_second"] > 0
@@ -160,12 +160,12 @@ def test_without_a_valid_set_the_last_weights_are_kept(
         tmp_path,
         tmp_path / "out",
         batch_size=1,
-        accumulation=2,
+        gradient_accumulation_steps=2,
         epochs=1,
-        layers=1,
-        linears=["self_attn.q_proj"],
+        num_layers=1,
+        target_modules=["self_attn.q_proj"],
     )
-    assert (card.updates, card.iterations, card.best_iteration) == (2, 4, 4)
+    assert (card.steps, card.iterations, card.best_iteration) == (2, 4, 4)
     assert list(merge.deltas(tmp_path / "out")) == ["model.layers.1.self_attn.q_proj.weight"]
     best, last = (tmp_path / "out" / f"{name}adapters.safetensors" for name in ("", "last/"))
     assert best.read_bytes() == last.read_bytes()
@@ -175,7 +175,7 @@ def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_best(tuned: Any, tr
     with pytest.raises(WorkerFailed, match=r"at iteration \d+; the best weights .* learning_rate below 1e\+30"):
         train(tuned.base, tuned.data, tmp_path, learning_rate=1e30)
     assert merge.deltas(tmp_path / "best").keys() == merge.deltas(tuned.out).keys()
-    assert all(gain.b.sum() == 0 for gain in merge.deltas(tmp_path / "best").values())  # as before the first update
+    assert all(gain.b.sum() == 0 for gain in merge.deltas(tmp_path / "best").values())  # as before the first step
 
 
 def test_an_empty_train_set_is_a_dataset_error(
@@ -195,16 +195,16 @@ def test_rows_all_over_the_limit_are_a_dataset_error_that_names_it(tuned: Any, t
 
 def test_a_valid_set_smaller_than_a_batch_is_used_whole(tuned: Any, train: Train, tmp_path: Path) -> None:
     card = train(tuned.base, tuned.data, tmp_path, batch_size=50, epochs=1)
-    assert (card.updates, card.settings["valid_rows"]) == (1, 2)
+    assert (card.steps, card.settings["valid_rows"]) == (1, 2)
     assert [row["iteration"] for row in metrics(tmp_path) if row["valid_loss"] is not None] == [0, 1]
 
 
 REFUSED: list[dict[str, Any]] = [
     {"rank": 0},
     {"lora_rank": 8},
-    {"alpha": 16},
+    {"scale": 2.0},
     {"batch_size": 0},
-    {"scale": 0},
+    {"alpha": 0},
     {"learning_rate": math.inf},
     {"epochs": math.inf},
     {"memory": True},
@@ -224,9 +224,9 @@ def test_a_switch_may_be_written_bare_in_a_preset() -> None:
 
 def test_a_layer_the_base_lacks_is_named_with_the_choices(tuned: Any, train: Train, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"no 'attention'; choose from .*self_attn\.q_proj"):
-        train(tuned.base, tuned.data, tmp_path, linears=["attention"])
+        train(tuned.base, tuned.data, tmp_path, target_modules=["attention"])
     with pytest.raises(ConfigError, match="2 blocks, not 3"):
-        train(tuned.base, tuned.data, tmp_path, layers=3)
+        train(tuned.base, tuned.data, tmp_path, num_layers=3)
 
 
 def test_an_adapter_is_merged_into_no_other_base(tuned: Any, tmp_path: Path) -> None:

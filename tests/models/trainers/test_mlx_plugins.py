@@ -49,28 +49,28 @@ def test_a_batch_without_answers_costs_nothing() -> None:
     assert (loss.item(), count.item()) == (0, 0)
 
 
-@pytest.mark.parametrize("decay", ["cosine", "linear"])
-@pytest.mark.parametrize("updates", [1, 2, 10, 100])
-def test_every_update_learns_and_the_rate_ends_near_zero(decay: str, updates: int) -> None:
-    rate = schedule(0.5, updates, 0.1, decay)
-    rates = [rate(mx.array(update)).item() for update in range(updates)]
+@pytest.mark.parametrize("lr_scheduler", ["cosine", "linear"])
+@pytest.mark.parametrize("steps", [1, 2, 10, 100])
+def test_every_step_learns_and_the_rate_ends_near_zero(lr_scheduler: str, steps: int) -> None:
+    rate = schedule(0.5, steps, 0.1, lr_scheduler)
+    rates = [rate(mx.array(step)).item() for step in range(steps)]
     assert min(rates) > 0 and max(rates) == pytest.approx(0.5, rel=0.2)
     top = rates.index(max(rates))
     assert rates == sorted(rates[: top + 1]) + sorted(rates[top + 1 :], reverse=True)
-    assert rate(mx.array(updates)).item() == pytest.approx(0, abs=1e-6)
+    assert rate(mx.array(steps)).item() == pytest.approx(0, abs=1e-6)
 
 
-def test_the_first_update_is_one_rate_long_however_large_the_gradient() -> None:
+def test_the_first_step_is_one_rate_long_however_large_the_gradient() -> None:
     model = Table()
     before = np.array(model.table)
-    optimizer = ClippedAdamW(lambda update: mx.array(0.01), weight_decay=0, clip=1.0)
+    optimizer = ClippedAdamW(lambda step: mx.array(0.01), weight_decay=0, max_grad_norm=1.0)
     optimizer.update(model, {"table": mx.full((50, 50), 1e6)})
     assert np.allclose(before - np.array(model.table), 0.01, atol=1e-4)
     assert np.linalg.norm(np.array(optimizer.state["table"]["m"])) == pytest.approx(0.1, rel=1e-3)
 
 
 def test_the_norm_noted_is_the_one_before_the_limit() -> None:
-    model, optimizer = Table(), ClippedAdamW(lambda update: mx.array(0.01), weight_decay=0, clip=1.0)
+    model, optimizer = Table(), ClippedAdamW(lambda step: mx.array(0.01), weight_decay=0, max_grad_norm=1.0)
     optimizer.update(model, {"table": mx.full((50, 50), 2.0)})
     assert optimizer.state["gradient_norm"].item() == pytest.approx(100)
 
@@ -81,16 +81,16 @@ def table_gradient(model: Table, batch: tuple[mx.array, ...]) -> tuple[np.ndarra
 
 
 @pytest.mark.parametrize("size, accumulation", [(1, 4), (2, 3), (3, 2), (2, 1)])
-def test_an_update_of_small_batches_is_that_of_one_large_batch(size: int, accumulation: int) -> None:
+def test_a_step_of_small_batches_is_that_of_one_large_batch(size: int, accumulation: int) -> None:
     dice = np.random.default_rng(2)
     rows = [Row(dice.integers(1, 50, length).tolist(), 3) for length in (5, 40, 8, 33, 21, 4)]
     batches, model = Batches(7, accumulation=accumulation), Table()
-    update = [batch for batch, _ in zip(batches(rows, size, 64, loop=True), range(accumulation))]
-    parts = [table_gradient(model, batch) for batch in update]
+    step = [batch for batch, _ in zip(batches(rows, size, 64, loop=True), range(accumulation))]
+    parts = [table_gradient(model, batch) for batch in step]
     gradient, loss = (sum(values) / accumulation for values in zip(*parts))
     seen = [
         Row(tokens[:length], offset)
-        for batch, lengths, _ in update
+        for batch, lengths, _ in step
         for tokens, (offset, length) in zip(batch.tolist(), lengths.tolist())
     ]
     whole, whole_loss = table_gradient(model, tuple(mx.array(array) for array in mlx_rows.pad(seen)))

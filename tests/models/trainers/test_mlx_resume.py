@@ -21,9 +21,9 @@ OPTIONS: dict[str, Any] = {
     "epochs": 12,
     "max_seq_length": 128,
     "batch_size": 2,
-    "accumulation": 2,
+    "gradient_accumulation_steps": 2,
     "dropout": 0.1,
-    "layers": 1,
+    "num_layers": 1,
     "patience": 50,
     "evaluations_per_epoch": 1,
     "sample_tokens": 4,
@@ -86,7 +86,7 @@ def test_a_run_killed_at_any_moment_goes_through_the_same_losses(tuned: Any, und
     card = tune(tuned, tmp_path, lambda done, total, note="": first.append(done) if "going on" in note else None)
     assert len(first) == 1 and first[0] > 0
     assert largest_difference(tmp_path, undisturbed) < 1e-4
-    assert card.updates == card.settings["planned_updates"] == 18
+    assert card.steps == card.settings["planned_steps"] == 18
     for name in ("adapters", "last/adapters", "last/resume"):
         assert (tmp_path / f"{name}.safetensors").read_bytes() == (undisturbed / f"{name}.safetensors").read_bytes()
     one, other = (answers(out) for out in (tmp_path, undisturbed))

@@ -124,17 +124,17 @@ def test_training_that_goes_on_sees_the_batches_it_has_not_seen(done: int) -> No
     assert rest == whole[done:]
 
 
-def test_an_update_holds_short_rows_and_long_ones() -> None:
+def test_a_step_holds_short_rows_and_long_ones() -> None:
     rows, accumulation = many_rows(), 4
     ends = mlx_rows.edges(rows, 2)
     order = mlx_rows.epoch(rows, ends, np.random.default_rng(1), accumulation)
     assert sorted(i for batch in order for i in batch) == list(range(len(rows)))
     longest = [max(mlx_rows.width(rows[i]) for i in batch) for batch in order]
-    updates = [longest[at : at + accumulation] for at in range(0, len(order) - accumulation, accumulation)]
-    assert all(update == sorted(update) for update in updates)  # a batch of each quarter of the lengths
-    means = [sum(update) / accumulation for update in updates]
+    steps = [longest[at : at + accumulation] for at in range(0, len(order) - accumulation, accumulation)]
+    assert all(step == sorted(step) for step in steps)  # a batch of each quarter of the lengths
+    means = [sum(step) / accumulation for step in steps]
     assert np.std(means) < np.std(longest) / accumulation
-    assert len({tuple(update) for update in updates}) > len(updates) / 2
+    assert len({tuple(step) for step in steps}) > len(steps) / 2
 
 
 @pytest.mark.parametrize("accumulation", [1, 2, 3, 7, 50])
@@ -153,10 +153,12 @@ def test_a_line_that_is_no_chat_is_named_and_a_line_separator_in_an_answer_ends_
         mlx_rows.read(file)
 
 
-def test_an_update_of_more_than_was_asked_for_is_refused_with_numbers() -> None:
+def test_a_step_of_more_than_was_asked_for_is_refused_with_numbers() -> None:
     def asked(accumulation: int, epochs: float) -> dict[str, float]:
-        return {"accumulation": accumulation, "epochs": epochs, "evaluations_per_epoch": 1}
+        return {"gradient_accumulation_steps": accumulation, "epochs": epochs, "evaluations_per_epoch": 1}
 
     assert [plan_for(2, asked(*how)).iterations for how in ((2, 0.01), (2, 1), (4, 2), (3, 2))] == [2, 2, 4, 6]
-    with pytest.raises(ConfigError, match=r"accumulation: 7 iterations make an update here, but an epoch has 2 and 3 "):
+    with pytest.raises(
+        ConfigError, match=r"gradient_accumulation_steps: 7 iterations make a step here, but an epoch has 2 and 3 "
+    ):
         plan_for(2, asked(7, 3))

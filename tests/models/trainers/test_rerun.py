@@ -25,7 +25,7 @@ from understudy.stages import tune as tuning
 from understudy.workspace import Workspace
 
 TRAINER = {
-    "use": "mlx_lora", "rank": 4, "scale": 3.0, "learning_rate": 3e-3, "epochs": 2, "max_seq_length": LIMIT,
+    "use": "mlx_lora", "rank": 4, "alpha": 12, "learning_rate": 3e-3, "epochs": 2, "max_seq_length": LIMIT,
     "dropout": 0.1, "sample_tokens": 0,
 }  # fmt: skip
 KEY = "sk-very-secret-0123456789"
@@ -151,7 +151,7 @@ def test_the_record_tells_what_was_used_and_not_whose_machine_it_was(first: tupl
     for hidden in (KEY, str(home), str(Path.home()), "me:pass", os.uname().nodename):
         assert hidden not in text, hidden
     assert "…/lectures" in text and "SOME_KEY" in text
-    assert record.settings["trainer"]["accumulation"] == 1, "defaults are filled in"
+    assert record.settings["trainer"]["gradient_accumulation_steps"] == 1, "defaults are filled in"
     assert record.packages["mlx"] and record.host.memory_bytes > 0 and record.python
     assert record.result == store.read_record(
         home, store.current(home, f"models/talks/{record.run}/adapter/"), AdapterCard
@@ -250,7 +250,7 @@ def test_a_trial_ends_with_its_losses_or_with_why_it_has_none(
     rows = (dataset / "train.jsonl", dataset / "valid.jsonl")
     card = tuning.trial(trainer.plugin("trainer"), learning_rate, 0.1, tiny_base, *rows, tmp_path, 5, silent)
     assert card.base_valid_loss == card.valid_losses[0][1]
-    assert (card.dropped is None) == (learning_rate < 1) and (card.updates > 1) == (learning_rate < 1)
+    assert (card.dropped is None) == (learning_rate < 1) and (card.steps > 1) == (learning_rate < 1)
     assert str(tmp_path) not in (card.dropped or "") and not list(tmp_path.rglob("*.safetensors"))
 
 

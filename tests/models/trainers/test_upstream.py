@@ -88,7 +88,7 @@ def test_a_row_without_an_answer_makes_the_loss_no_number() -> None:
     assert math.isnan(loss.item())
 
 
-def test_an_accumulated_update_counts_each_batch_alike_however_few_its_tokens(tmp_path: Path) -> None:
+def test_an_accumulated_step_counts_each_batch_alike_however_few_its_tokens(tmp_path: Path) -> None:
     short, long = (mx.array([[1] + [token] * size]) for token, size in ((2, 2), (3, 20)))
     pair = [(batch, mx.array([[1, batch.shape[1] - 1]])) for batch in (short, long)]
     model = Table()
@@ -158,7 +158,7 @@ def test_the_defaults_are_not_what_one_means() -> None:
     assert (CONFIG_DEFAULTS["mask_prompt"], CONFIG_DEFAULTS["val_batches"]) == (False, 25)
 
 
-def test_iterations_behind_the_last_update_teach_nothing(tmp_path: Path) -> None:
+def test_iterations_behind_the_last_step_teach_nothing(tmp_path: Path) -> None:
     optimizer, seen = train(tmp_path, 5, accumulation=2)
     assert (optimizer.step.item(), seen.train[-1]["iteration"]) == (2, 5)
 

@@ -37,9 +37,9 @@ from understudy.report.shapes import forms, lengths
 from understudy.report.short import ARTIFACT_BYTES, artifact, markdown
 
 EVIL = "<script>alert('$x')</script>\"&|`"
-CURVE = [{"iteration": 2 * i, "update": i, "train_loss": 3 - i / 10} for i in range(10)] + [
-    {"iteration": 0, "update": 0, "valid_loss": 3.2, "train_loss": None},
-    {"iteration": 18, "update": 9, "valid_loss": 2.5},
+CURVE = [{"iteration": 2 * i, "step": i, "train_loss": 3 - i / 10} for i in range(10)] + [
+    {"iteration": 0, "step": 0, "valid_loss": 3.2, "train_loss": None},
+    {"iteration": 18, "step": 9, "valid_loss": 2.5},
 ]
 VOID = {"meta", "br", "line", "circle", "polyline", "polygon", "rect", "link", "hr", "input"}
 SHARE = Interval(value=0.6, low=0.5, high=0.7, n=40)

@@ -20,11 +20,11 @@ SAMPLES = [
 ]
 
 
-def metrics(updates: int = 30, looks: dict[int, float] | None = None) -> list[dict[str, Any]]:
-    """Lines as the trainer writes them: numbers of an update and valid losses apart."""
+def metrics(steps: int = 30, looks: dict[int, float] | None = None) -> list[dict[str, Any]]:
+    """Lines as the trainer writes them: numbers of a step and valid losses apart."""
     rows: list[dict[str, Any]] = []
-    for i in range(updates + 1):
-        known = {"iteration": i, "update": i, "train_loss": None, "valid_loss": None, "peak_memory_bytes": 10**8}
+    for i in range(steps + 1):
+        known = {"iteration": i, "step": i, "train_loss": None, "valid_loss": None, "peak_memory_bytes": 10**8}
         if i:
             rows.append(known | {"train_loss": 3 - i / 100, "learning_rate": 1e-4, "gradient_norm": 1.23456})
         if i in (looks or LOSSES):
@@ -35,7 +35,7 @@ def metrics(updates: int = 30, looks: dict[int, float] | None = None) -> list[di
 def card(kept: int) -> AdapterCard:
     return AdapterCard(
         trainable_parameters=1,
-        updates=30,
+        steps=30,
         iterations=30,
         epochs=1,
         stopped_early=False,
@@ -56,7 +56,7 @@ def test_the_mark_is_at_the_weights_that_were_kept_not_at_the_lowest_loss() -> N
     drawn = loss_curve(metrics(), kept=30)
     assert "kept 2.150" in drawn and "kept 2.150" in ElementTree.fromstring(drawn).attrib["aria-label"]
     assert "best 2.100" in loss_curve(metrics())
-    accumulated = [row | {"update": row["iteration"] // 2} for row in metrics()]
+    accumulated = [row | {"step": row["iteration"] // 2} for row in metrics()]
     assert "kept 2.150" in loss_curve(accumulated, kept=30)
 
 
@@ -74,13 +74,13 @@ def test_an_iteration_has_one_row_with_its_train_and_its_valid_loss() -> None:
     }
 
 
-@pytest.mark.parametrize("updates", [200, 201, 5000])
+@pytest.mark.parametrize("steps", [200, 201, 5000])
 @pytest.mark.parametrize("every", [1, 7, 500])
-def test_the_table_has_at_most_200_rows_and_as_many_evaluations_as_fit(updates: int, every: int) -> None:
-    looks = {i: 2.0 for i in range(0, updates + 1, every)}
-    table = training.table(metrics(updates, looks))
+def test_the_table_has_at_most_200_rows_and_as_many_evaluations_as_fit(steps: int, every: int) -> None:
+    looks = {i: 2.0 for i in range(0, steps + 1, every)}
+    table = training.table(metrics(steps, looks))
     assert len(table) <= training.ROWS_SHOWN
-    assert table[-1]["iteration"] == updates and table[0]["iteration"] == 0
+    assert table[-1]["iteration"] == steps and table[0]["iteration"] == 0
     assert sum(row["valid loss"] is not None for row in table) >= min(len(looks), training.ROWS_SHOWN - 1)
 
 

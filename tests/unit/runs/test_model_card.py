@@ -34,7 +34,7 @@ def scorecard(**words: Any) -> Scorecard:
 @pytest.fixture
 def about(root: Path) -> About:
     """A tested base, two files."""
-    adapter = {name: 1 for name in ("trainable_parameters", "updates", "iterations", "best_iteration", "longest_row")}
+    adapter = {name: 1 for name in ("trainable_parameters", "steps", "iterations", "best_iteration", "longest_row")}
     return About(
         config=config.load(root / "deployments/presets/demo.yaml", {"name": "candles"}),
         scorecard=scorecard(),

@@ -35,7 +35,7 @@ def rate(workspace: Workspace) -> float:
 def card(learning_rate: float, *losses: float, dropped: str | None = None) -> TrialCard:
     found = list(enumerate(losses))
     return TrialCard(
-        learning_rate=learning_rate, strength=None, updates=30, valid_losses=found, dropped=dropped, seconds=1
+        learning_rate=learning_rate, strength=None, steps=30, valid_losses=found, dropped=dropped, seconds=1
     )
 
 
@@ -58,7 +58,7 @@ def test_trials_differ_in_the_learning_rate_only(workspace: Workspace) -> None:
 
 
 @pytest.mark.parametrize(("rows", "epochs"), [(10_000, 0.25), (200, 0.6), (8, 3.0)])
-def test_a_trial_has_thirty_updates_where_the_training_has(workspace: Workspace, rows: int, epochs: float) -> None:
+def test_a_trial_has_thirty_steps_where_the_training_has(workspace: Workspace, rows: int, epochs: float) -> None:
     options = trials.planned(workspace, rows, 1).config.trainer.options
     assert options["epochs"] == epochs
     assert options["evaluations_per_epoch"] * epochs >= trials.LOOKS

@@ -23,7 +23,7 @@ def candidates(broken: float = 0.0, base_broken: float = 0.0, **losses: float) -
 
 
 def adapter(best: int, base_loss: float = 3.0, best_loss: float = 2.5, stopped: bool = False) -> AdapterCard:
-    known = {"trainable_parameters": 1, "updates": 10, "iterations": 100, "epochs": 1.0, "best_iteration": best}
+    known = {"trainable_parameters": 1, "steps": 10, "iterations": 100, "epochs": 1.0, "best_iteration": best}
     known |= {"stopped_early": stopped, "base_valid_loss": base_loss, "best_valid_loss": best_loss, "longest_row": 9}
     known |= {"padding_share": 0, "tokens_per_second": 1, "overhead_share": 0, "peak_memory_bytes": 1, "seconds": 1}
     return AdapterCard.model_validate(known | {"settings": {}})
