@@ -162,8 +162,7 @@ def _load(side: Candidate, rows: list[Row], threads: int | None) -> LoadedModel:
         from understudy.engines import llama_cpp_worker as llama
 
         longest = max(len(prompt) + len(answer) for prompt, answer in rows)
-        threads = threads or llama.usual_threads(side.model)
-        model = llama.load(side.model, threads, n_ctx=longest, n_batch=llama.TOKENS_AT_ONCE)
+        model = llama.load(side.model, longest, threads).llama
         return LoadedModel(side.name, model.n_vocab(), lambda row, size: llama.pieces(model, row, size))
     from understudy.engines import mlx_scoring, mlx_worker
 

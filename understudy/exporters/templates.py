@@ -19,7 +19,7 @@ from understudy.text.thinking import TEMPLATE_ARGUMENTS
 from understudy.worker import call_typed, serve_typed
 
 if TYPE_CHECKING:
-    from understudy.calls.local_worker import LocalModel
+    from understudy.serving.gguf import Gguf
 
 __all__ = ["CONVERSATIONS", "FAMILIES", "family", "marks_in", "round_trip", "set_defaults", "with_defaults"]
 
@@ -98,10 +98,10 @@ def round_trip(fused: Path, gguf: Path, progress: Progress) -> TemplateCheck:
 
 def run(job: Job, progress: Progress) -> TemplateCheck:
     """The worker's half of `round_trip`."""
-    from understudy.calls.local_worker import LocalModel, Unusable
+    from understudy.serving.gguf import Gguf, Unusable
 
     try:
-        trained, model = _training(job.fused), LocalModel(str(job.gguf), False, None, None, 0)
+        trained, model = _training(job.fused), Gguf(job.gguf)
         embedded = _embedded(model)
         sentences = [*_differences(trained, embedded, model), *_left_over(embedded, model)]
         equal = (f.name for f in FAMILIES if not any(_differences(trained, _ollama(f, model), model, whole=False)))
@@ -130,21 +130,14 @@ def _training(fused: Path) -> Encoder:
     )
 
 
-def _embedded(model: "LocalModel") -> Encoder:
+def _embedded(model: "Gguf") -> Encoder:
     """The tokens by the file's template and vocabulary, thinking not mentioned, as other programs do."""
-    from llama_cpp.llama_chat_format import Jinja2ChatFormatter
-
-    template = model.llama.metadata.get("tokenizer.chat_template")
-    if template is None:
-        raise ValueError("it holds none, so programs would prompt it unlike it was trained; convert it again")
-    eos, bos = (_text(model, [token]) for token in (model.llama.token_eos(), model.llama.token_bos()))
-    forms = {prompt: Jinja2ChatFormatter(template, eos, bos, add_generation_prompt=prompt) for prompt in (True, False)}
-    return _encoder(lambda messages, prompt: str(forms[prompt](messages=messages).prompt), model.tokens)
+    return _encoder(lambda messages, prompt: model.render(messages, prompt, {}), model.tokens)
 
 
-def _ollama(marks: Family, model: "LocalModel") -> Encoder:
+def _ollama(marks: Family, model: "Gguf") -> Encoder:
     """The tokens of Ollama's prompts; it puts a start token before them where the file asks for one."""
-    return lambda messages, _: list(model.llama.tokenize(marks.render(messages).encode(), add_bos=True, special=True))
+    return lambda messages, _: model.tokens(marks.render(messages), add_bos=True)
 
 
 def _encoder(render: Callable[[Messages, bool], str], encode: Callable[[str], list[int]]) -> Encoder:
@@ -159,7 +152,7 @@ def _encoder(render: Callable[[Messages, bool], str], encode: Callable[[str], li
     return tokens
 
 
-def _differences(trained: Encoder, other: Encoder, model: "LocalModel", whole: bool = True) -> Iterator[str]:
+def _differences(trained: Encoder, other: Encoder, model: "Gguf", whole: bool = True) -> Iterator[str]:
     """A sentence for each conversation whose tokens differ, as a prompt and, where wanted, as a whole."""
     for title, messages in CONVERSATIONS.items():
         parts = {"prompt": (messages[:-1], True), "whole": (messages, False)}
@@ -173,7 +166,7 @@ def _differences(trained: Encoder, other: Encoder, model: "LocalModel", whole: b
                 yield f"conversation {title!r} ({part}): {_first_difference(expected, actual, model)}"
 
 
-def _left_over(encoder: Encoder, model: "LocalModel") -> Iterator[str]:
+def _left_over(encoder: Encoder, model: "Gguf") -> Iterator[str]:
     """A sentence for each prompt that leaves thinking open, and each whole that begins another turn at its end."""
     for title, messages in CONVERSATIONS.items():
         prompt, whole = (
@@ -186,7 +179,7 @@ def _left_over(encoder: Encoder, model: "LocalModel") -> Iterator[str]:
             yield f"conversation {title!r} (whole): {starts[0]!r} after the last answer; correct the chat template"
 
 
-def _first_difference(expected: list[int], actual: list[int], model: "LocalModel") -> str:
+def _first_difference(expected: list[int], actual: list[int], model: "Gguf") -> str:
     shorter = min(len(expected), len(actual))
     place = next((i for i in range(shorter) if expected[i] != actual[i]), shorter)
     one, other = (
@@ -196,15 +189,13 @@ def _first_difference(expected: list[int], actual: list[int], model: "LocalModel
     return f"token {place} was {one} in training and is {other} here; export the template again"
 
 
-def _ends(model: "LocalModel") -> list[str]:
+def _ends(model: "Gguf") -> list[str]:
     """The texts of all tokens the file marks as an end."""
-    import llama_cpp
-
-    ends = (t for t in range(model.llama.n_vocab()) if llama_cpp.llama_vocab_is_eog(model.vocabulary, t))
+    ends = filter(model.is_end, range(model.llama.n_vocab()))
     return [_text(model, [token]) for token in ends]
 
 
-def _text(model: "LocalModel", tokens: list[int]) -> str:
+def _text(model: "Gguf", tokens: list[int]) -> str:
     return b"".join(map(model.piece, tokens)).decode(errors="replace")
 
 

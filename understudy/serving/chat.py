@@ -1,42 +1,43 @@
 """A conversation with a GGUF file in the terminal: streamed, stopped by Ctrl-C, nothing kept."""
 
+import asyncio
 import os
 import sys
-from contextlib import closing
+from contextlib import aclosing
 from pathlib import Path
 
-from understudy.serving import NOTICE, Asked, LocalChat, TooLong
+from understudy.records import Message
+from understudy.serving import NOTICE, Done, Generate, Sampling
+from understudy.serving.model import Model, RequestRefused
 
 HELP = "Ctrl-C stops an answer (and ends at the prompt), /new begins a new conversation, /quit ends."
 
 
-def chat(gguf: Path, system: str | None = None, asked: Asked | None = None, context: int | None = None) -> int:
-    """Talk until /quit or the end of the input; returns the exit status. Raises ConfigError, WorkerFailed.
-
-    Give `system` only when the model was trained with that system message.
-    """
-    model, asked = LocalChat(gguf, context), asked or Asked()
-    first = [{"role": "system", "content": system}] if system else []
-    messages = list(first)
-    try:
-        print(f"{NOTICE}\n{HELP}\n", flush=True)
-        model.start()
-        while (said := _line()) is not None:
-            if said == "/quit":
-                break
-            if said == "/new":
-                messages = list(first)
-                print("(a new conversation)", flush=True)
-            elif said.startswith("/"):
-                print(f"{said.split()[0]} is no command. {HELP}", flush=True)
-            elif said:
-                messages = _turn(model, messages, len(first), said, asked)
-    except KeyboardInterrupt:
-        print()
-    except BrokenPipeError:  # whoever read along has left; Python would complain once more at its end
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    finally:
-        model.close()
+def chat(gguf: Path, sampling: Sampling | None = None, max_tokens: int = 2048, context: int | None = None) -> int:
+    """Talk until /quit or the end of the input; returns the exit status. Raises ConfigError, WorkerFailed."""
+    model, sampling = Model(gguf, context), sampling or Sampling()
+    messages: list[Message] = []
+    with asyncio.Runner() as runner:
+        try:
+            print(f"{NOTICE}\n{HELP}\n", flush=True)
+            runner.run(model.load())
+            while (line := _line()) is not None:
+                if line == "/quit":
+                    break
+                if line == "/new":
+                    messages = []
+                    print("(a new conversation)", flush=True)
+                elif line.startswith("/"):
+                    print(f"{line.split()[0]} is no command. {HELP}", flush=True)
+                elif line:
+                    messages = [*messages, Message(role="user", content=line)]
+                    messages = _turn(runner, model, messages, sampling, max_tokens)
+        except KeyboardInterrupt:
+            print()
+        except BrokenPipeError:  # the reader has left; Python would complain once more at its end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        finally:
+            model.close()
     return 0
 
 
@@ -50,28 +51,35 @@ def _line() -> str | None:
 
 
 def _turn(
-    model: LocalChat, messages: list[dict[str, str]], kept: int, question: str, asked: Asked
-) -> list[dict[str, str]]:
+    runner: asyncio.Runner, model: Model, messages: list[Message], sampling: Sampling, max_tokens: int
+) -> list[Message]:
     """The conversation after one more answer; its oldest turns are forgotten when it no longer fits."""
-    messages = [*messages, {"role": "user", "content": question}]
+    pieces: list[str] = []
     while True:
-        said = ""
+        wanted = Generate(prompt=messages, sampling=sampling, max_tokens=max_tokens)
         try:
-            with closing(model.answer(messages, asked)) as pieces:
-                for piece in pieces:
-                    said += piece
-                    sys.stdout.write(piece)
-                    sys.stdout.flush()
-        except TooLong as reason:
-            if len(messages) <= kept + 1:
-                print(f"({reason})", flush=True)
-                return messages[:kept]
-            del messages[kept : kept + 2]
+            finish = runner.run(_write(model, wanted, pieces))
+        except RequestRefused as reason:
+            if len(messages) == 1:
+                print(f"({reason}; this conversation is over, begin a new one)", flush=True)
+                return []
+            messages = messages[2:]
             print("(the oldest question and its answer are forgotten: the conversation no longer fits)", flush=True)
             continue
         except KeyboardInterrupt:
             print("\n(stopped)", flush=True)
         else:
-            cut = model.ended is not None and model.ended.finish == "length"
-            print("\n(cut off at the limit)\n" if cut else "\n", flush=True)
-        return [*messages, {"role": "assistant", "content": said.strip()}]
+            print("\n(cut off at the limit)\n" if finish == "length" else "\n", flush=True)
+        return [*messages, Message(role="assistant", content="".join(pieces).strip())]
+
+
+async def _write(model: Model, wanted: Generate, pieces: list[str]) -> str:
+    """Print the answer, and add its pieces to `pieces`; returns how it ended."""
+    async with aclosing(model.generate(wanted)) as answer:
+        async for piece in answer:
+            if isinstance(piece, Done):
+                return piece.finish
+            pieces.append(piece)
+            sys.stdout.write(piece)
+            sys.stdout.flush()
+    raise AssertionError("every answer ends with Done")

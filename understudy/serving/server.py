@@ -1,135 +1,136 @@
 """
-A GGUF file behind the OpenAI dialect, for programs on this machine only.
+A GGUF file behind OpenAI's API, for programs on this machine only.
 
-    GET  /v1/models             the one model
-    POST /v1/chat/completions   an answer, whole or as server-sent events
+    GET  /health                        whether requests can be answered
+    GET  /v1/models, /v1/models/{id}    the one model
+    POST /v1/chat/completions           an answer, whole or as server-sent events
+    POST /v1/completions                the same for a text, without the chat template
 
-llama-cpp-python has a server too; it needs uvicorn, fastapi, sse-starlette, starlette-context and
-pydantic-settings, two of which nothing else here wants, and it runs llama.cpp in the process that
-listens: a crash there is the end of the server. This one is the standard library over LocalChat.
+No web page can use it: a foreign Host or Origin is refused, and no CORS header is ever sent.
 """
 
+import asyncio
+import contextlib
+import hmac
 import json
 import logging
+import socket
 import threading
 import time
 import uuid
-from collections.abc import Generator
-from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import AsyncGenerator, Coroutine
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, Field, ValidationError
+import uvicorn
+from pydantic import ValidationError
+from starlette.applications import Starlette
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from understudy.errors import ConfigError, UnderstudyError
-from understudy.serving import NOTICE, Asked, LocalChat, TooLong
+from understudy.serving import NOTICE, Done
+from understudy.serving.model import Model, RequestRefused
+from understudy.serving.requests import ChatRequest, TextRequest
 
 log = logging.getLogger("understudy.serving")
 
 ADDRESS, PORT = "127.0.0.1", 8080
+NAMES = (ADDRESS, "localhost")
 LARGEST_BODY_BYTES = 4_000_000
-IDLE_SECONDS = 60
-
-
-class _Part(BaseModel):
-    type: Literal["text"]
-    text: str
-
-
-class _Message(BaseModel):
-    role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[_Part]
-
-    def plain(self) -> dict[str, str]:
-        text = self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
-        return {"role": "system" if self.role == "developer" else self.role, "content": text}
-
-
-class _StreamOptions(BaseModel):
-    include_usage: bool = False
-
-
-class _Schema(BaseModel):
-    # Called `schema` on the wire, a name pydantic keeps for itself.
-    content: dict[str, Any] = Field(alias="schema")
-
-
-class _Format(BaseModel):
-    type: Literal["text", "json_object", "json_schema"] = "text"
-    json_schema: _Schema | None = None
-
-
-class _Request(BaseModel):
-    """What is understood of a request. What would change the answer and is not is refused, the rest ignored."""
-
-    model: str | None = None
-    messages: list[_Message] = Field(min_length=1)
-    temperature: float | None = Field(default=None, ge=0, le=2)
-    seed: int | None = Field(default=None, ge=0)
-    max_tokens: int | None = Field(default=None, ge=1)
-    max_completion_tokens: int | None = Field(default=None, ge=1)
-    stop: str | list[str] | None = None
-    stream: bool = False
-    stream_options: _StreamOptions | None = None
-    response_format: _Format | None = None
-    n: Literal[1] | None = None
-    tools: None = None
-    logprobs: Literal[False] | None = None
-
-    def asked(self) -> Asked:
-        """The settings it gives, ours for the others."""
-        wanted, schema = self.response_format, None
-        if wanted and wanted.type != "text":
-            schema = wanted.json_schema.content if wanted.json_schema else {"type": "object"}
-        limit = self.max_completion_tokens or self.max_tokens
-        given = {"temperature": self.temperature, "seed": self.seed, "max_tokens": limit, "json_schema": schema}
-        return Asked.model_validate({name: value for name, value in given.items() if value is not None})
-
-    def stops(self) -> list[str]:
-        """The texts before which an answer ends."""
-        return [s for s in ([self.stop] if isinstance(self.stop, str) else self.stop or []) if s]
+SHUTDOWN_SECONDS = 2
+T = TypeVar("T")
 
 
 class Server:
-    """A model that is being served."""
+    """A model that is being served, until it is closed."""
 
-    def __init__(self, gguf: Path, port: int = PORT, context: int | None = None) -> None:
-        """Answer on `port` or, for 0, on any free one; the model is loaded first. Raises ConfigError, WorkerFailed."""
-        self.model = LocalChat(gguf, context)
+    def __init__(self, model: Model, port: int = PORT, token: str | None = None, name: str | None = None) -> None:
+        """Answer on `port` or, for 0, on any free one. Raises ConfigError.
+
+        With a `token` only requests that bear it are answered. `name` is the model's id, by default its file's name.
+        """
+        self.model, self.name, self.token, self._socket = model, name or model.file.stem, token, socket.socket()
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            self._http = _Http((ADDRESS, port), _Handler)
+            self._socket.bind((ADDRESS, port))
+            self._socket.listen()
         except (OSError, OverflowError) as error:
+            self._socket.close()
             why = getattr(error, "strerror", None) or "ports go to 65535"
             raise ConfigError([f"port {port} cannot be used ({why}); give another, or 0 for any free one"]) from None
-        try:
-            self.model.start()
-        except BaseException:
-            self._http.server_close()
-            raise
-        self._http.model, self._http.name, self._http.turn = self.model, gguf.stem, threading.Lock()
-        self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True)
+        self.port = int(self._socket.getsockname()[1])
+        self._http = uvicorn.Server(
+            uvicorn.Config(
+                self._guard,
+                interface="asgi3",
+                lifespan="off",
+                log_config=None,
+                log_level="critical",
+                timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+            )
+        )
+        self._app, self._loop = _app(self), asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
 
     @property
     def url(self) -> str:
         """What a client calls its base URL."""
-        return f"http://{ADDRESS}:{self._http.server_port}/v1"
+        return f"http://{ADDRESS}:{self.port}/v1"
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """The result of `work` on the server's own event loop; for any thread."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
     def close(self) -> None:
         """Answer no more; an answer that is being written is cut off."""
-        self._http.shutdown()
-        self._http.server_close()
+        self._http.should_exit = True
         self.model.close()
         self._thread.join()
+
+    def knows(self, name: str) -> bool:
+        """Whether a request for the model `name` is meant for this one; a channel's name is enough."""
+        return name in ("", self.name) or self.name.startswith(f"{name}-")
+
+    def _serve(self) -> None:
+        self._loop.run_until_complete(self._http.serve(sockets=[self._socket]))
+        self._loop.close()
+
+    async def _guard(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await (self._refusal(scope["path"], scope["method"], Headers(scope=scope)) or self._app)(scope, receive, send)
+
+    def _refusal(self, path: str, method: str, headers: Headers) -> Response | None:
+        if headers.get("host") not in {f"{name}:{self.port}" for name in NAMES}:
+            return _error(404, f"this server is {self.url} and has no other name")
+        if "origin" in headers and urlsplit(headers["origin"]).hostname not in NAMES:
+            return _error(403, "web pages of other sites may not use this server")
+        bearer = headers.get("authorization", "").removeprefix("Bearer ")
+        if self.token and path != "/health" and not hmac.compare_digest(bearer.encode(), self.token.encode()):
+            return _error(401, "only the program that started this server may use it", "invalid_api_key")
+        if method == "POST":
+            # A web page may post to any address, but not as JSON without asking first, and we never consent.
+            if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+                return _error(415, "the body must be application/json")
+            size = headers.get("content-length", "")
+            if not size.isdecimal() or int(size) > LARGEST_BODY_BYTES:
+                return _error(413, f"Content-Length must be given and at most {LARGEST_BODY_BYTES}")
+        return None
 
 
 def serve(gguf: Path, port: int = PORT, context: int | None = None) -> int:
     """Serve `gguf` until Ctrl-C; returns the exit status. Raises ConfigError, WorkerFailed."""
-    server = Server(gguf, port, context)
-    print(f"{gguf.stem} at {server.url} (OpenAI's chat completions; any API key will do). Ctrl-C ends.", flush=True)
-    print(NOTICE, flush=True)
+    server = Server(Model(gguf, context), port)
     try:
+        server.run(server.model.load())
+        print(f"{server.name} at {server.url} (OpenAI's API; any API key will do). Ctrl-C ends.", flush=True)
+        print(NOTICE, flush=True)
         threading.Event().wait()
     except KeyboardInterrupt:
         print()
@@ -138,151 +139,138 @@ def serve(gguf: Path, port: int = PORT, context: int | None = None) -> int:
     return 0
 
 
-class _Http(ThreadingHTTPServer):
-    daemon_threads = True
-    model: LocalChat
-    name: str
-    turn: threading.Lock
+def _app(server: Server) -> ASGIApp:
+    """The routes, and the answers to what goes wrong."""
+
+    async def health(request: Request) -> Response:
+        return _error(503, server.model.broken) if server.model.broken else JSONResponse({"status": "ok"})
+
+    async def models(request: Request) -> Response:
+        created = int(server.model.file.stat().st_mtime)
+        card = {"id": server.name, "object": "model", "created": created, "owned_by": "understudy"}
+        name = request.path_params.get("name")
+        if name is None:
+            return JSONResponse({"object": "list", "data": [card]})
+        return JSONResponse(card) if server.knows(name) else _no_model(server, name)
+
+    async def failed(request: Request, error: Exception) -> Response:
+        return _failure(error)
+
+    return Starlette(
+        routes=[
+            Route("/health", health),
+            Route("/v1/models", models),
+            Route("/v1/models/{name}", models),
+            Route("/v1/chat/completions", Endpoint(server, ChatRequest), methods=["POST"]),
+            Route("/v1/completions", Endpoint(server, TextRequest), methods=["POST"]),
+        ],
+        exception_handlers={kind: failed for kind in (HTTPException, ValidationError, UnderstudyError)},
+    )
 
 
-class _Handler(BaseHTTPRequestHandler):
-    server: _Http
-    protocol_version = "HTTP/1.1"
-    timeout = IDLE_SECONDS
-    server_version, sys_version = "understudy", ""
+class Endpoint:
+    """Answers one kind of request. The work ends when the client has gone, whether it waits, reads or writes."""
 
-    def do_GET(self) -> None:
-        """The list of models."""
-        if not self._for_us() or self.path.rstrip("/") != "/v1/models":
-            return self._refuse(HTTPStatus.NOT_FOUND, f"there is no {self.path}; GET /v1/models")
-        model = {"id": self.server.name, "object": "model", "created": 0, "owned_by": "understudy"}
-        return self._send(HTTPStatus.OK, {"object": "list", "data": [model]})
+    def __init__(self, server: Server, kind: type[ChatRequest | TextRequest]) -> None:
+        self.server, self.kind = server, kind
 
-    def do_POST(self) -> None:
-        """One answer."""
-        size = self.headers.get("Content-Length", "")
-        if not self._for_us() or self.path.rstrip("/") != "/v1/chat/completions":
-            return self._refuse(HTTPStatus.NOT_FOUND, f"there is no {self.path}; POST /v1/chat/completions")
-        # A web page may post to any address, but not as JSON without asking first, and we never consent.
-        if self.headers.get_content_type() != "application/json":
-            return self._refuse(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "the body must be application/json")
-        if not size.isdecimal() or int(size) > LARGEST_BODY_BYTES:
-            return self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"at most {LARGEST_BODY_BYTES} bytes")
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        request = self.kind.model_validate_json(await Request(scope, receive).body())
+        work = asyncio.ensure_future(self._answer(request, scope, receive, send))
+        gone = asyncio.ensure_future(receive())  # the body has been read: the next message is the end of the connection
         try:
-            request = _Request.model_validate_json(self.rfile.read(int(size)))
-        except ValidationError as error:
-            first = error.errors()[0]
-            return self._refuse(HTTPStatus.BAD_REQUEST, f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
-        if request.model not in (None, "", self.server.name) and not self.server.name.startswith(f"{request.model}-"):
-            why = f"there is no model {request.model!r} here, only {self.server.name!r}"
-            return self._refuse(HTTPStatus.NOT_FOUND, why, "model_not_found")
-        with self.server.turn:  # one model, one answer at a time
-            return self._answer(request)
-
-    def _answer(self, request: _Request) -> None:
-        began = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": self.server.name}
-        written = self.server.model.answer([m.plain() for m in request.messages], request.asked())
-        pieces, streaming = _before(written, request.stops()), False
-        try:
-            if not request.stream:
-                text = "".join(pieces)
-                return self._send(HTTPStatus.OK, self._whole(began, text))
-            first = next(pieces, "")  # a refusal is a status, so it must come before the stream
-            streaming = True
-            return self._stream(began, first, pieces, request)
-        except TooLong as reason:
-            self._refuse(HTTPStatus.BAD_REQUEST, str(reason), "context_length_exceeded")
-        except UnderstudyError as reason:
-            log.error("%s", reason)
-            if not streaming:
-                self._refuse(HTTPStatus.INTERNAL_SERVER_ERROR, str(reason).splitlines()[0])
-        except (BrokenPipeError, ConnectionResetError, TimeoutError):
-            self.close_connection = True  # nobody reads any more
+            await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            pieces.close()
+            gone.cancel()
+            work.cancel()  # which changes nothing when it is done
+        with contextlib.suppress(asyncio.CancelledError):
+            await work
 
-    def _whole(self, began: dict[str, Any], text: str) -> dict[str, Any]:
-        choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": self._finish()}
-        return began | {"object": "chat.completion", "choices": [choice], "usage": self._usage()}
-
-    def _stream(self, began: dict[str, Any], first: str, pieces: Generator[str, None, None], request: _Request) -> None:
-        self.close_connection = True  # its length is not known
-        self.send_response(HTTPStatus.OK)
-        self.send_header("Content-Type", "text/event-stream")
-        self.send_header("Cache-Control", "no-store")
-        self.send_header("Connection", "close")
-        self.end_headers()
-
-        def tell(delta: dict[str, str], finish: str | None = None) -> None:
-            choice = {"index": 0, "delta": delta, "finish_reason": finish}
-            self._event(json.dumps(began | {"object": "chat.completion.chunk", "choices": [choice]}))
-
-        tell({"role": "assistant", "content": first})
-        for piece in pieces:
-            tell({"content": piece})
-        tell({}, self._finish())
-        if request.stream_options and request.stream_options.include_usage:
-            last = {"object": "chat.completion.chunk", "choices": [], "usage": self._usage()}
-            self._event(json.dumps(began | last))
-        self._event("[DONE]")
-
-    def _finish(self) -> str:
-        ended = self.server.model.ended
-        return ended.finish if ended else "stop"  # None: a stop text ended it
-
-    def _usage(self) -> dict[str, Any] | None:
-        ended = self.server.model.ended
-        if ended is None:
-            return None
-        counts = {"prompt_tokens": ended.input, "completion_tokens": ended.output}
-        details = {"prompt_tokens_details": {"cached_tokens": ended.cached}}
-        return counts | {"total_tokens": ended.input + ended.output} | details
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Keep the terminal quiet."""
-
-    def _for_us(self) -> bool:
-        """True when this machine was meant, not a foreign name that somebody pointed at it."""
-        port = self.server.server_port
-        return self.headers.get("Host") in {f"{name}:{port}" for name in (ADDRESS, "localhost")}
-
-    def _event(self, data: str) -> None:
-        self.wfile.write(f"data: {data}\n\n".encode())
-        self.wfile.flush()
-
-    def _refuse(self, status: HTTPStatus, why: str, code: str | None = None) -> None:
-        self.close_connection = True  # a body may be left unread
-        kind = "invalid_request_error" if status < HTTPStatus.INTERNAL_SERVER_ERROR else "server_error"
-        self._send(status, {"error": {"message": why, "type": kind, "param": None, "code": code}})
-
-    def _send(self, status: HTTPStatus, content: dict[str, Any]) -> None:
-        data = json.dumps(content).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(data)))
-        if self.close_connection:
-            self.send_header("Connection", "close")
-        self.end_headers()
-        self.wfile.write(data)
+    async def _answer(self, request: ChatRequest | TextRequest, scope: Scope, receive: Receive, send: Send) -> None:
+        if not self.server.knows(request.model):
+            return await _no_model(self.server, request.model)(scope, receive, send)
+        reply = Reply(self.server.name, isinstance(request, ChatRequest))
+        async with contextlib.aclosing(self.server.model.generate(request.generate())) as pieces:
+            if request.stream:
+                first = await anext(pieces)  # a refusal is a status, so it must come before the stream
+                events = reply.events(first, pieces, request.stream_options.include_usage)
+                return await StreamingResponse(events, media_type="text/event-stream")(scope, receive, send)
+            return await JSONResponse(await reply.whole(pieces))(scope, receive, send)
 
 
-def _before(pieces: Generator[str, None, None], stops: list[str]) -> Generator[str, None, None]:
-    """The text up to the first of `stops`, as soon as no stop can begin in it."""
-    if not stops:
-        yield from pieces
-        return
-    held, keep = "", max(map(len, stops)) - 1
-    try:
-        for piece in pieces:
-            held += piece
-            places = [place for stop in stops if (place := held.find(stop)) >= 0]
-            if places:
-                yield held[: min(places)]
-                return
-            ready = len(held) - keep
-            if ready > 0:
-                yield held[:ready]
-                held = held[ready:]
-        yield held
-    finally:
-        pieces.close()
+@dataclass
+class Reply:
+    """An answer in OpenAI's form, of a chat or of a text completion."""
+
+    model: str
+    is_chat: bool
+    created: int = field(default_factory=lambda: int(time.time()))
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+    async def whole(self, pieces: AsyncGenerator[str | Done, None]) -> dict[str, Any]:
+        """The answer as one object."""
+        text = ""
+        async for piece in pieces:
+            if isinstance(piece, Done):
+                content = {"message": {"role": "assistant", "content": text}} if self.is_chat else {"text": text}
+                return self._object(content | {"finish_reason": piece.finish}) | {"usage": _usage(piece)}
+            text += piece
+        raise AssertionError("every answer ends with Done")
+
+    async def events(
+        self, piece: str | Done, pieces: AsyncGenerator[str | Done, None], include_usage: bool
+    ) -> AsyncGenerator[str, None]:
+        """The answer as server-sent events from its first piece on; an error that comes too late for a status too."""
+        role = {"role": "assistant"}
+        try:
+            while isinstance(piece, str):
+                yield self._chunk({"delta": {**role, "content": piece}} if self.is_chat else {"text": piece})
+                role, piece = {}, await anext(pieces)
+            yield self._chunk(({"delta": role} if self.is_chat else {"text": ""}) | {"finish_reason": piece.finish})
+            if include_usage:
+                yield self._chunk(None, {"usage": _usage(piece)})
+            yield _event("[DONE]")
+        except UnderstudyError as error:
+            yield _event(bytes(_failure(error).body).decode())
+
+    def _chunk(self, content: dict[str, Any] | None, more: dict[str, Any] | None = None) -> str:
+        return _event(json.dumps(self._object(content, ".chunk") | (more or {})))
+
+    def _object(self, content: dict[str, Any] | None, suffix: str = "") -> dict[str, Any]:
+        prefix, kind = ("chatcmpl", f"chat.completion{suffix}") if self.is_chat else ("cmpl", "text_completion")
+        choices = [{"index": 0, "logprobs": None, "finish_reason": None, **content}] if content else []
+        head = {"id": f"{prefix}-{self.id}", "object": kind, "created": self.created, "model": self.model}
+        return head | {"choices": choices}
+
+
+def _usage(done: Done) -> dict[str, Any]:
+    counts = {"prompt_tokens": done.input, "completion_tokens": done.output, "total_tokens": done.input + done.output}
+    return counts | {"prompt_tokens_details": {"cached_tokens": done.cached}}
+
+
+def _event(data: str) -> str:
+    return f"data: {data}\n\n"
+
+
+def _no_model(server: Server, name: str) -> Response:
+    return _error(404, f"there is no model {name!r} here, only {server.name!r}", "model_not_found", "model")
+
+
+def _failure(error: Exception) -> Response:
+    """The answer to an error, in OpenAI's form."""
+    if isinstance(error, HTTPException):
+        return _error(error.status_code, error.detail)
+    if isinstance(error, RequestRefused):
+        return _error(400, str(error), "context_length_exceeded" if error.too_long else None)
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        name, reason = ".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")
+        return _error(400, f"{name}: {reason}" if name else reason, None, name or None)
+    log.error("%s", error)
+    return _error(503, str(error).splitlines()[0])
+
+
+def _error(status: int, message: str, code: str | None = None, param: str | None = None) -> Response:
+    kind = "invalid_request_error" if status < 500 else "server_error"
+    return JSONResponse({"error": {"message": message, "type": kind, "param": param, "code": code}}, status)

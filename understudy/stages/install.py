@@ -17,7 +17,7 @@ from pathlib import Path
 from understudy.errors import UnderstudyError
 from understudy.exporters import templates
 from understudy.records import AssetRef, ChatExample, GgufCard, ModelRefs
-from understudy.serving import Asked, lmstudio, ollama
+from understudy.serving import Sampling, lmstudio, ollama
 from understudy.workspace import Workspace
 
 log = logging.getLogger("understudy.stages.install")
@@ -41,7 +41,7 @@ def modelfiles(workspace: Workspace, model: ModelRefs, train: AssetRef | None = 
     for kind, ref in model.files.items():
         name = workspace.file(ref).name
         text = ollama.modelfile(
-            name, template, first.template.stops, {"temperature": Asked().temperature}, context, system
+            name, template, first.template.stops, {"temperature": Sampling().temperature}, context, system
         )
         made_from = workspace.fingerprint("modelfile", [ref], extra=[VERSION, text])
         keys = {"run": model.run, "type": kind}

@@ -1,18 +1,28 @@
-"""A GGUF model on this machine, in a process of its own: free of charge, nothing leaves the house."""
+"""A GGUF model on this machine: asked like any other server, which this run starts and ends. Free of charge."""
 
-import tempfile
+import importlib.util
+import re
+import secrets
+from collections.abc import Coroutine
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from understudy.calls import Transport, prompting
-from understudy.calls.local import LocalWire
+from understudy.calls import Call, Reply, Transport, TryAgain, prompting
+from understudy.calls.chat import ChatTransport, Timeouts
 from understudy.calls.model_teacher import ModelOptions, ModelTeacher
 from understudy.calls.prices import Usd, price_of
+from understudy.errors import TeacherStopped, WorkerFailed
+from understudy.serving.model import Model
+
+if TYPE_CHECKING:
+    from understudy.serving.server import Server
 
 LINGER_SECONDS = 2.0  # reading a talk again takes longer
+DAY_SECONDS = 86400.0  # the server itself ends what has gone silent
+_REPOSITORY = re.compile(r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")
 
 
 class LlamaCppTeacher(ModelTeacher):
@@ -38,35 +48,64 @@ class LlamaCppTeacher(ModelTeacher):
         self.options = options
         self.model = Path(options.file or options.model).name.strip("*")
         self.label = f"llama_cpp/{self.model}"
-        self._log = Path(tempfile.gettempdir()) / "understudy-local-teacher.log"
+        self._log: Path | None = None
 
     def problems(self) -> list[str]:
-        """What makes it unusable; loads no weights and asks no hub."""
-        return [*prompting.problems(), *self._local.problems()]
+        """What makes it unusable; reads four bytes of the file, loads nothing and asks no hub."""
+        problems, name = prompting.problems(), self.options.model
+        path = Path(name).expanduser()
+        if importlib.util.find_spec("llama_cpp") is None:
+            problems.append("a local teacher needs llama-cpp-python, which is not installed: pip install it")
+        if path.is_dir():
+            problems.append(f"the local teacher {name} is a folder; name the GGUF file in it")
+        elif path.is_file():
+            with path.open("rb") as opened:
+                if opened.read(4) != b"GGUF":
+                    problems.append(f"the local teacher {name} is not a GGUF file; take one whose name ends in .gguf")
+        elif name.startswith(("/", ".", "~")) or name.endswith(".gguf"):
+            problems.append(f"the local teacher {name} does not exist; check the path")
+        elif not _REPOSITORY.match(name):
+            problems.append(f"the local teacher {name!r} is neither a GGUF file nor 'owner/name' on the hub")
+        elif not self.options.file:
+            problems.append(f"which file of {name} is the local teacher? Give a pattern, e.g. '*Q4_K_M.gguf'")
+        return problems
 
     def begin(self, folder: Path) -> None:
         """Keep every call and reply in `folder`/calls.sqlite; what llama.cpp says goes to teacher.log beside it."""
-        folder.mkdir(parents=True, exist_ok=True)
+        self._end_server()
         self._log = folder / "teacher.log"
-        self.__dict__.pop("_local", None)
         super().begin(folder)
 
     def close(self) -> None:
-        """End the model's process too."""
+        """End the server and the model's process too."""
         super().close()
-        self._local.close()
+        self._end_server()
+
+    def _end_server(self) -> None:
+        if server := self.__dict__.pop("_server", None):
+            server.close()
 
     def tokens(self, text: str) -> int:
         """Tokens by the model's own vocabulary."""
-        return self._local.tokens(text)
+        return self._number(self._server.model.tokens(text))
 
     @cached_property
-    def _local(self) -> LocalWire:
+    def _server(self) -> "Server":
+        from understudy.serving.server import Server
+
         o = self.options
-        return LocalWire(o.model, self._log, o.file, o.context_window, o.threads, o.gpu_layers, o.idle_seconds)
+        file = _found(o.model, o.file)
+        model = Model(file, o.context_window, o.threads, o.gpu_layers, o.idle_seconds, self._log)
+        return Server(model, 0, secrets.token_urlsafe(), self.model)
+
+    def _number(self, work: Coroutine[Any, Any, int]) -> int:
+        try:
+            return self._server.run(work)
+        except WorkerFailed as error:
+            raise TeacherStopped(f"the local teacher cannot be used: {error}") from None
 
     def _transport(self) -> Transport:
-        return self._local
+        return _LocalTransport(self._server, self.options.idle_seconds)
 
     def usd(self) -> Usd:
         """What tokens cost."""
@@ -76,4 +115,44 @@ class LlamaCppTeacher(ModelTeacher):
         return {"concurrency": 1, "linger_seconds": LINGER_SECONDS}
 
     def _known_window(self) -> int | None:
-        return self._local.window
+        return self._number(self._server.model.context())
+
+
+class _LocalTransport(ChatTransport):
+    """Carries calls to our own server."""
+
+    def __init__(self, server: "Server", idle_seconds: float) -> None:
+        self._server = server
+        timeouts = Timeouts(first_token=DAY_SECONDS, idle=2 * idle_seconds)
+        super().__init__(server.name, server.url, server.token, timeouts=timeouts, openai=False)
+
+    async def send(self, call: Call) -> Reply:
+        """As for any server; raises TeacherStopped once no call can be answered."""
+        try:
+            return await super().send(call)
+        except TryAgain:
+            if broken := self._server.model.broken:
+                raise TeacherStopped(f"the local teacher cannot be used: {broken}") from None
+            raise
+
+
+def _found(model: str, file: str | None) -> Path:
+    """The GGUF file on this disk, downloaded first when `model` is on the hub; of a split one, its first part."""
+    path = Path(model).expanduser()
+    if path.exists() or not file:
+        return path.resolve()
+    from huggingface_hub import errors, snapshot_download
+
+    try:
+        folder = Path(snapshot_download(model, allow_patterns=[file]))
+    except (errors.RepositoryNotFoundError, errors.GatedRepoError) as error:
+        raise TeacherStopped(f"the hub gives no {model} ({type(error).__name__}); run `hf auth login`?") from None
+    except (errors.HfHubHTTPError, errors.LocalEntryNotFoundError, OSError) as error:
+        why = f"the local teacher {model} could not be downloaded ({type(error).__name__})"
+        raise TeacherStopped(f"{why}; go on with a connection, or give the path of a GGUF file") from None
+    files = sorted(f for f in folder.rglob("*.gguf") if f.relative_to(folder).match(file))
+    parts = [f for f in files if "-of-" not in f.name or "-00001-of-" in f.name]
+    if len(parts) == 1:
+        return parts[0]
+    names = ", ".join(f.name for f in parts) or "none"
+    raise TeacherStopped(f"the pattern {file!r} must name one GGUF file of {model}; it names: {names}")

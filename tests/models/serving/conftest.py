@@ -3,11 +3,13 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import openai
 import pytest
 
 from tests.models.exporters.gguf_models import make_model, silent
 from understudy.bases.byte_bpe import TEMPLATE
 from understudy.exporters.gguf_convert import convert
+from understudy.serving.model import Model
 from understudy.serving.server import Server
 
 
@@ -28,9 +30,16 @@ def gguf(fused: Path) -> Path:
 @pytest.fixture(scope="session")
 def server(gguf: Path) -> Iterator[Server]:
     """The file, served on any free port."""
-    served = Server(gguf, 0)
-    yield served
-    served.close()
+    server = Server(Model(gguf), 0)
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def client(server: Server) -> Iterator[openai.OpenAI]:
+    """The real client of that server."""
+    with openai.OpenAI(base_url=server.url, api_key="any", max_retries=0, timeout=60) as client:
+        yield client
 
 
 def as_gguf(model: Path, name: str) -> Path:

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from understudy.serving import NOTICE, Asked, LocalChat
+from understudy.serving import NOTICE
 
 TALK = """
 import sys
 from pathlib import Path
-from understudy.serving import Asked
+from understudy.serving import Sampling
 from understudy.serving.chat import chat
-sys.exit(chat(Path(sys.argv[1]), asked=Asked(temperature=1.0, seed=3, max_tokens=int(sys.argv[2]))))
+sys.exit(chat(Path(sys.argv[1]), Sampling(temperature=1.0, seed=3), int(sys.argv[2])))
 """
 
 
@@ -86,43 +86,3 @@ def test_a_long_chat_forgets_its_oldest_turn_and_goes_on(gguf: Path) -> None:
     assert "the oldest question and its answer are forgotten" in out
     assert "begin a new one" in out
     assert out.count("(cut off at the limit)") == 4
-
-
-def test_an_answer_given_up_leaves_nothing_for_the_next(gguf: Path) -> None:
-    model, messages = LocalChat(gguf), [{"role": "user", "content": "Why?"}]
-    asked = Asked(temperature=0, max_tokens=20)
-    try:
-        whole = "".join(model.answer(messages, asked))
-        given_up = model.answer(messages, asked)
-        next(given_up)
-        given_up.close()
-        assert model.ended is None
-        assert "".join(model.answer(messages, asked)) == whole
-        assert model.ended and model.ended.finish == "length"
-    finally:
-        model.close()
-
-
-def test_a_system_message_reaches_the_model(gguf: Path) -> None:
-    model = LocalChat(gguf)
-    question = [{"role": "user", "content": "Why?"}]
-    try:
-        list(model.answer(question, Asked(max_tokens=1)))
-        alone = model.ended
-        list(model.answer([{"role": "system", "content": "Be brief."}, *question], Asked(max_tokens=1)))
-        assert alone and model.ended and model.ended.input > alone.input
-    finally:
-        model.close()
-
-
-@pytest.mark.parametrize("code", [signal.SIGKILL])
-def test_a_model_process_that_dies_is_started_again(gguf: Path, code: signal.Signals) -> None:
-    model, messages = LocalChat(gguf), [{"role": "user", "content": "Why?"}]
-    try:
-        model.start()
-        assert model._process
-        os.kill(model._process.pid, code)
-        model._process.wait()
-        assert "".join(model.answer(messages, Asked(max_tokens=3)))
-    finally:
-        model.close()

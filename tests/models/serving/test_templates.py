@@ -135,7 +135,7 @@ def test_a_start_token_that_training_had_not_rules_a_family_out(fused: Path, tmp
 def test_a_file_without_a_template_is_refused(fused: Path, gguf: Path, tmp_path: Path) -> None:
     key = b"tokenizer.chat_template"
     (tmp_path / "none.gguf").write_bytes(gguf.read_bytes().replace(key, key[:-1] + b"x"))
-    with pytest.raises(ExportError, match="it holds none"):
+    with pytest.raises(ExportError, match="it holds no chat template"):
         check(fused, tmp_path / "none.gguf")
 
 
