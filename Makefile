@@ -1,4 +1,4 @@
-# Everything starts here: `make demo`, `make test`. `make help` lists the rest.
+# Start here: `make demo`, `make test`. `make help` lists the rest.
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 PYTHON ?= python3
@@ -6,14 +6,14 @@ BIN := .venv/bin
 export DO_NOT_TRACK = 1
 export PREFECT_SERVER_ANALYTICS_ENABLED = false
 
-.PHONY: help setup demo test unit lint bench ui deploy undeploy screenshots scale lock clean
+.PHONY: help setup demo test unit lint bench ui deploy undeploy screenshots scale release lock clean
 
 help:            ## this list
 	@grep -hE '^[a-z]+: .*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /\1\t/' | expand -t 13
 
 setup: .venv/.ready ## .venv from requirements.lock (the first time: five to twenty minutes)
 
-demo: .venv/.ready  ## the whole way on the sample channel: about two minutes, no key, no GPU, no download
+demo: .venv/.ready  ## everything on the sample channel: about two minutes, no key, no GPU, no download
 	$(BIN)/understudy run
 
 test: .venv/.ready  ## all tests
@@ -22,8 +22,8 @@ test: .venv/.ready  ## all tests
 unit: .venv/.ready  ## the tests that need no Prefect server
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit tests/architecture
 
-lint: .venv/.ready  ## ruff
-	$(BIN)/python -m pip install -q ruff && $(BIN)/ruff check .
+lint: .venv/.ready  ## formatting, ruff and mypy
+	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/python tests/typecheck.py
 
 bench: .venv/.ready ## a line per figure; ONLY=run for one group
 	@$(BIN)/python -m benchmarks $(ONLY)
@@ -34,7 +34,7 @@ ui: .venv/.ready    ## Prefect's server and UI on http://127.0.0.1:4200
 deploy: .venv/.ready ## server, worker and schedule on this machine; ARGS="--preset my.yaml --timezone Europe/Berlin"
 	$(BIN)/understudy deploy $(ARGS)
 
-undeploy: .venv/.ready ## take all of that away again
+undeploy: .venv/.ready ## remove all of that
 	$(BIN)/understudy undeploy
 
 screenshots: .venv/.ready ## pictures of the Prefect UI from a real run, into docs/images
@@ -44,26 +44,31 @@ scale: .venv/.ready ## also what several machines need: Dask, S3, PostgreSQL's c
 	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -q --no-deps --require-hashes \
 	  -r requirements-scale.lock 2>&1 | { grep -v '^WARNING: Location' || true; }
 
-lock:               ## requirements.lock anew (needs uv)
-	uv pip compile pyproject.toml --extra test --universal --python-version 3.11 --generate-hashes \
+release: .venv/.ready ## source distribution and wheel in dist/, checked
+	rm -rf dist && $(BIN)/python -m pytest tests/packaging
+	$(BIN)/python -c "from setuptools import build_meta as b; b.build_sdist('dist'); b.build_wheel('dist')"
+	@if $(BIN)/python -c 'import twine' 2> /dev/null; then $(BIN)/python -m twine check --strict dist/*; fi
+
+lock:               ## update requirements.lock (needs uv)
+	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
 	  --no-header --no-emit-index-url --no-annotate --upgrade -q -o requirements.lock
 	uv pip compile pyproject.toml --extra scale -c requirements.lock --universal --python-version 3.11 \
 	  --generate-hashes --no-header --no-emit-index-url --no-annotate --upgrade -q -o requirements-scale.lock
 
-clean:              ## remove what runs made (.venv stays)
-	rm -rf data/*/ models/*/ logs
+clean:              ## remove what runs and builds made (.venv stays)
+	rm -rf data/*/ models/*/ logs build dist *.egg-info
 
-.venv/.ready: requirements.lock pyproject.toml understudy/native/blas_shim.c
+.venv/.ready: requirements.lock pyproject.toml setup.py understudy/native/blas_shim.c
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Python 3.11 or newer is needed; name one with: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || \
 	  { echo "python3 cannot make virtual environments here; on Debian and Ubuntu: apt install python3-venv"; exit 1; }
-	@echo "Installing 140 packages into .venv. llama-cpp-python is compiled: about five minutes on two cores the"
-	@echo "first time, seconds when its wheel is in pip's cache. A line a minute says that it is still at it."
+	@echo "Installing 160 packages into .venv. llama-cpp-python is compiled: about five minutes on two cores the"
+	@echo "first time, seconds when its wheel is in pip's cache. A line a minute shows that it goes on."
 	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --no-deps --require-hashes \
 	  -r requirements.lock 2>&1 | { grep -vE '^(Collecting|WARNING: (Location|Cache)|  |Requirement already|Looking in|Processing|Ignoring|Installing collected|Successfully installed)' || true; } || \
 	  { echo "Installing failed: see above. A C and C++ compiler must be there."; exit 1; }
-	@$(BIN)/python -m pip install --disable-pip-version-check -q --no-deps -e . 2>&1 | { grep -v '^WARNING: Location' || true; }
+	@$(BIN)/python -m pip install --disable-pip-version-check -q --no-deps --no-build-isolation -e . 2>&1 | { grep -v '^WARNING: Location' || true; }
 	@if [ "$$(uname)" = Linux ]; then \
 	  libs=$$($(BIN)/python -c 'import numpy, pathlib; print(pathlib.Path(numpy.__file__).parents[1] / "numpy.libs")'); \
 	  $${CC:-cc} -O2 -shared -fPIC understudy/native/blas_shim.c -o .venv/lib/libunderstudy_blas.so -L"$$libs" \

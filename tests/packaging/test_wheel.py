@@ -15,12 +15,13 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ("understudy", "flows", "tasks", "deployments", "pyproject.toml", "setup.py", "README.md", "LICENSE",
-           "prefect.toml", "prefect.yaml")  # fmt: skip
+           "MANIFEST.in", "prefect.toml", "prefect.yaml")  # fmt: skip
+BUILD = "from setuptools import build_meta; import sys; print(getattr(build_meta, sys.argv[1])(sys.argv[2]))"
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built offline from a copy, so that the checkout gets no build folder."""
+    """Built offline, from the source distribution of a copy, so that the checkout gets no build folder."""
     pytest.importorskip("setuptools", minversion="77", reason="pip install 'setuptools>=77' wheel")
     source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
     for name in SOURCES:
@@ -28,11 +29,17 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
             shutil.copytree(ROOT / name, source / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(ROOT / name, source / name)
-    build = "from setuptools.build_meta import build_wheel; import sys; print(build_wheel(sys.argv[1]))"
-    done = subprocess.run([sys.executable, "-c", build, str(out)], cwd=source, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-3000:]
+    build("build_sdist", source, out)
+    [archive] = out.glob("*.tar.gz")
+    shutil.unpack_archive(archive, out, filter="data")
+    build("build_wheel", out / archive.name.removesuffix(".tar.gz"), out)
     [file] = out.glob("*.whl")
     return file
+
+
+def build(what: str, source: Path, out: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", BUILD, what, str(out)], cwd=source, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ adapter of a run, or by two GGUF files. Choices are kept in comparison.jsonl of 
 
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ from understudy import registry, store
 from understudy.catalog import CATALOG
 from understudy.errors import AssetError, UnderstudyError
 from understudy.interfaces import Candidate, Engine
-from understudy.records import Judgement, Manifest, Message, Pair, RunRecord, Scorecard, SplitPlan
+from understudy.records import Judgement, Manifest, Message, Pair, RunRecord, Sample, Scorecard, SplitPlan
 from understudy.report import compare_runs as runs
 from understudy.report import evidence, page
 from understudy.runs import find
@@ -68,7 +68,11 @@ def serve(
     if pairs < 1:
         raise UnderstudyError(f"--pairs is {pairs}; at least 1 pair is needed")
     contest = _files(home, models, pairs, channel) if len(models) == 2 else _run(home, models[0], pairs)
-    ended = (lambda: refresh(home, *contest.run)) if contest.run else (lambda: None)
+
+    def ended() -> None:
+        if contest.run:
+            refresh(home, *contest.run)
+
     sitting = Sitting(contest.folder, contest.duels, contest.tuned, contest.base, contest.judged, ended)
     return PageServer(sitting.page(), port)
 
@@ -111,8 +115,9 @@ def _run(home: Path, name: str, count: int) -> Contest:
         raise UnderstudyError(f"{name} is one file; name two GGUF files, or CHANNEL or CHANNEL/RUN for base and tuned")
     folder = _folder(home / "models", name)
     channel, run = folder.parent.name, folder.name
+    samples: Mapping[str, Sequence[Sample]] = {}
     if not (folder / "scorecard.json").is_file():
-        pairs, samples = _held_out(home, channel), {}
+        pairs = _held_out(home, channel)
     else:
         known = evidence.gather(home, channel, run)
         pairs, samples = list(known.pairs), known.samples

@@ -50,7 +50,7 @@ def _tokens_per_second(seconds: float) -> float:
     optimizer = optimizers.AdamW(1e-4)
 
     def loss(model: nn.Module) -> mx.array:
-        return nn.losses.cross_entropy(model(batch[:, :-1]), batch[:, 1:], reduction="mean")
+        return mx.mean(nn.losses.cross_entropy(model(batch[:, :-1]), batch[:, 1:]))
 
     def update() -> None:
         optimizer.update(model, nn.value_and_grad(model, loss)(model)[1])

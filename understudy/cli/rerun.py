@@ -55,11 +55,13 @@ def options(p: ArgumentParser) -> None:
 
 def main(args: Namespace) -> Result:
     """Train again."""
-    text = rerun(args.home, args.run, args.channel, args.out)
+    text = rerun(args.home, args.run, args.channel, args.out, args.log_level)
     return Result(text, {"text": text})
 
 
-def rerun(home: Path, run: str, channel: str | None = None, out: Path | None = None) -> str:
+def rerun(
+    home: Path, run: str, channel: str | None = None, out: Path | None = None, log_level: int = logging.INFO
+) -> str:
     """Train again what `run` trained and tell how near it came, in a few lines.
 
     The adapter goes to models/<channel>/<run>-rerun-N/, or into the folder `out`. A rerun that was killed goes on.
@@ -71,7 +73,7 @@ def rerun(home: Path, run: str, channel: str | None = None, out: Path | None = N
     record = read(find(home / "models", run, channel))
     if wrong := changed(home, record):
         raise AssetError(f"{record.channel}/{run} cannot be made again: {'; '.join(wrong)}")
-    with display.shown(home / "logs" / f"{record.channel}-{run}-{NAME}.log"):
+    with display.shown(home / "logs" / f"{record.channel}-{run}-{NAME}.log", log_level):
         for note in differences(record):
             log.warning("not as it was then: %s", note)
         folder = _train(home, record, out)
