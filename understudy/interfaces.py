@@ -195,7 +195,7 @@ class Exporter(Protocol):
         """Write `source` again with smaller weights of `type`; `importance` is a folder. Raises ExportError."""
 
     def importance(self, model: Path, rows: Path, out: Path, progress: Progress) -> ImportanceCard:
-        """Fill folder `out` with what `quantize` weighs by, from chat rows read by `model`. Raises ExportError."""
+        """Fill folder `out` with the importance matrix of `model`, from chat rows. Raises ExportError."""
 
     def describe(self, file: Path, type: str) -> tuple[dict[str, int], float, list[str]]:
         """Tensors per type, bits per weight, and which tensors could not be `type`: read back. Raises ExportError."""
@@ -268,7 +268,7 @@ class Compared(NamedTuple):
 
     rows: list[RowCompared]
     exact: bool
-    """False when the divergence is a lower bound, from the likeliest tokens only."""
+    """False when the divergence is a lower bound, from the most probable tokens only."""
 
 
 Compare = Callable[[Candidate, Candidate, Sequence[tuple[Pair, ChatExample]], Progress], Compared]

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from understudy.interfaces import References
+from understudy.metrics import BaseMetric, answered
 from understudy.records import Interval, Sample
 from understudy.scoring.statistics import share_difference, wilson
 from understudy.text.language import language, scripts
@@ -21,16 +22,15 @@ _LEAK = re.compile(
 )
 
 
-class DegenerationMetric:
+class DegenerationMetric(BaseMetric):
     """Shares of the ways an answer breaks, and `broken`: at least one of them."""
 
     VERSION = 3
     better: dict[str, Literal["lower", "higher"]] = {"broken": "lower"}
 
-    class Options(BaseModel):
+    class Options(BaseMetric.Options):
         """When an answer loops or is too short."""
 
-        model_config = ConfigDict(extra="forbid")
         loop_share: float = Field(default=0.2, gt=0, lt=1, description="repeated 4-word runs that make a loop")
         loop_lines: int = Field(default=3, ge=2, description="times one line may not come")
         short_share: float = Field(
@@ -43,14 +43,12 @@ class DegenerationMetric:
             description="letters of a script the teacher does not use, above which it is wrong",
         )
 
+    options: Options
+
     def __init__(self, options: Options) -> None:
-        self.options = options
+        super().__init__(options)
         self._scripts: set[str] = set()
         self._language: str | None = None
-
-    def problems(self) -> list[str]:
-        """Nothing: it reads text."""
-        return []
 
     def study(self, references: References) -> None:
         """Learn the scripts and the language of the teacher's answers; without one of them nothing is foreign."""
@@ -58,18 +56,18 @@ class DegenerationMetric:
         used = Counter(name for text in answers for name, share in scripts(text).items() if share > 0.01)
         # A script that one answer in fifty has is the teacher's own: a quotation, a symbol.
         self._scripts = {name for name, count in used.items() if count >= 0.02 * len(answers)}
-        told = Counter(filter(None, map(language, answers)))
-        if told:
-            first, count = told.most_common(1)[0]
-            self._language = first if count >= 0.9 * told.total() else None
+        languages = Counter(filter(None, map(language, answers)))
+        if languages:
+            first, count = languages.most_common(1)[0]
+            self._language = first if count >= 0.9 * languages.total() else None
 
     def measure(self, samples: Sequence[Sample], seed: int) -> dict[str, Interval]:
         """Share of each kind and `broken`, over the samples with text (Wilson)."""
-        found = self._broken(samples)
-        if not found:
+        broken = [ways for _, ways in self._broken(samples).values()]
+        if not broken:
             return {}
-        shares = {kind: wilson(sum(kind in ways for _, ways in found.values()), len(found)) for kind in KINDS}
-        return {"broken": wilson(sum(bool(ways) for _, ways in found.values()), len(found))} | shares
+        shares = {kind: wilson(sum(kind in ways for ways in broken), len(broken)) for kind in KINDS}
+        return {"broken": wilson(sum(map(bool, broken)), len(broken))} | shares
 
     def compare(self, tuned: Sequence[Sample], base: Sequence[Sample], seed: int) -> dict[str, Interval]:
         """Tuned minus base of `broken` and of each kind, over the pairs both answered."""
@@ -88,8 +86,8 @@ class DegenerationMetric:
         """Pair id > (talk, the ways its answer is broken)."""
         # The reference is known by its tokens only, so lengths are compared in tokens, end token included.
         shortest = float(np.percentile([s.tokens for s in samples], 5)) if samples else 0.0
-        answered = [sample for sample in samples if sample.text is not None]
-        return {s.pair_id: (s.document_id, self._ways(s, self.options.short_share * shortest)) for s in answered}
+        least_tokens = self.options.short_share * shortest
+        return {s.pair_id: (s.document_id, self._ways(s, least_tokens)) for s in answered(samples)}
 
     def _ways(self, sample: Sample, least_tokens: float) -> set[str]:
         text = sample.text or ""

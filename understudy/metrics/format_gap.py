@@ -5,10 +5,10 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
 from understudy.interfaces import References
-from understudy.metrics.gaps import answered_by_both, by_talk, distance_intervals, gap_closed
+from understudy.metrics import BaseMetric, answered, answered_by_both
+from understudy.metrics.gaps import by_talk, distance_intervals, gap_closed
 from understudy.records import Interval, Sample
 from understudy.text.markdown import Profile, profile
 from understudy.text.words import sentences
@@ -34,7 +34,7 @@ PLACES = 20
 """Places along the training set's own distribution where amounts are compared."""
 
 
-class FormatGapMetric:
+class FormatGapMetric(BaseMetric):
     """The mean gap to the training profile, over rates and amounts, and the share of it that tuning closed.
 
     The gap of a rate is the absolute difference; of an amount the largest distance of the two distributions
@@ -44,21 +44,12 @@ class FormatGapMetric:
     VERSION = 1
     better: dict[str, Literal["lower", "higher"]] = {"format_gap_closed": "higher"}
 
-    class Options(BaseModel):
-        """None."""
-
-        model_config = ConfigDict(extra="forbid")
-
-    def __init__(self, options: Options) -> None:
-        self.options = options
+    def __init__(self, options: BaseMetric.Options) -> None:
+        super().__init__(options)
         self._places = np.zeros((len(AMOUNTS), PLACES))
         self._train = np.zeros(0)
         self._floor: dict[str, list[str]] = {}
-        self._asked: list[str] = []
-
-    def problems(self) -> list[str]:
-        """Nothing: it reads text."""
-        return []
+        self._held_out: set[str] = set()
 
     def study(self, references: References) -> None:
         """Take the profile of the training answers."""
@@ -68,26 +59,27 @@ class FormatGapMetric:
         amounts = np.array([[amount(text, profile(text)) for amount in AMOUNTS.values()] for text in answers])
         self._places = np.quantile(amounts, (np.arange(PLACES) + 0.5) / PLACES, axis=0).T
         self._train = self._counts([answers])[0]
+        self._held_out = {pair.pair_id for pair in references.held_out}
         self._floor = by_talk([(pair.document_id, pair.answer) for pair in references.held_out])
-        self._asked = [pair.pair_id for pair in references.held_out]
 
     def measure(self, samples: Sequence[Sample], seed: int) -> dict[str, Interval]:
         """`format_gap`, from 0 to 1."""
-        said = [(s.document_id, s.text) for s in samples if s.text is not None]
-        if not said or not self._train.size:
+        own = answered(samples)
+        if not own or not self._train.size:
             return {}
-        counts = self._counts(list(by_talk(said).values()))
-        return {"format_gap": distance_intervals(counts, self._gaps, seed, len(said))[0]}
+        counts = self._counts(list(by_talk((s.document_id, s.text) for s in own).values()))
+        return {"format_gap": distance_intervals(counts, self._gaps, seed, len(own))[0]}
 
     def compare(self, tuned: Sequence[Sample], base: Sequence[Sample], seed: int) -> dict[str, Interval]:
         """`format_gap_closed`: 1 is the form of the teacher's held-out answers; {} where the base has it already."""
-        both = answered_by_both(tuned, base, self._asked)
+        both = answered_by_both(tuned, base, self._held_out)
         if not both or not self._train.size:
             return {}
-        after, before = (by_talk([(s.document_id, s.text or "") for s in side]) for side in zip(*both, strict=True))
-        floor = self._counts([self._floor[talk] for talk in after])
-        counts = [self._counts(list(side.values())) for side in (before, after)]
-        share = gap_closed(*counts, floor, self._gaps, seed, len(both))
+        after, before = (by_talk((s.document_id, s.text) for s in side) for side in zip(*both, strict=True))
+        floor, tuned_counts, base_counts = (
+            self._counts([side[talk] for talk in after]) for side in (self._floor, after, before)
+        )
+        share = gap_closed(base_counts, tuned_counts, floor, self._gaps, seed, len(both))
         return {"format_gap_closed": share} if share else {}
 
     def _counts(self, talks: Sequence[Sequence[str]]) -> np.ndarray:
@@ -104,4 +96,4 @@ class FormatGapMetric:
         shares = counts[:, 1:] / np.maximum(counts[:, :1], 1.0)
         gaps = np.abs(shares - self._train[1:] / self._train[0])
         amounts = gaps[:, len(RATES) :].reshape(len(counts), len(AMOUNTS), PLACES).max(axis=2)
-        return np.concatenate([gaps[:, : len(RATES)], amounts], axis=1).mean(axis=1, keepdims=True)
+        return np.asarray(np.concatenate([gaps[:, : len(RATES)], amounts], axis=1).mean(axis=1, keepdims=True))

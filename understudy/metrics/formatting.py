@@ -3,9 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
-
-from understudy.interfaces import References
+from understudy.metrics import BaseMetric, answered, answered_by_both
 from understudy.records import Interval, Sample
 from understudy.scoring.statistics import mean_interval, share_difference, wilson
 from understudy.text.markdown import Profile, profile, well_formatted
@@ -17,41 +15,25 @@ FEATURES: dict[str, Callable[[Profile], bool]] = {
 }
 
 
-class FormattingMetric:
+class FormattingMetric(BaseMetric):
     """Share of well-formatted answers, and what they are made of."""
 
     VERSION = 1
     better: dict[str, Literal["lower", "higher"]] = {"well_formatted": "higher"}
 
-    class Options(BaseModel):
-        """None."""
-
-        model_config = ConfigDict(extra="forbid")
-
-    def __init__(self, options: Options) -> None:
-        self.options = options
-
-    def problems(self) -> list[str]:
-        """Nothing: it reads text."""
-        return []
-
-    def study(self, references: References) -> None:
-        """Nothing: it needs no reference but the samples' own."""
-
     def measure(self, samples: Sequence[Sample], seed: int) -> dict[str, Interval]:
         """Shares `well_formatted`, `with_bold`, `with_paragraphs`, `with_list` (Wilson), and mean `words`."""
-        answered = [sample for sample in samples if sample.text is not None]
-        if not answered:
+        own = answered(samples)
+        if not own:
             return {}
-        flags = [_flags(sample) for sample in answered]
+        flags = [_flags(sample) for sample in own]
         shares = {name: wilson(sum(flag[name] for flag in flags), len(flags)) for name in flags[0]}
-        talks = [sample.document_id for sample in answered]
-        return shares | {"words": mean_interval([_words(s) for s in answered], talks, seed, bounds=(0.0, float("inf")))}
+        talks = [sample.document_id for sample in own]
+        return shares | {"words": mean_interval([_words(s) for s in own], talks, seed, bounds=(0.0, float("inf")))}
 
     def compare(self, tuned: Sequence[Sample], base: Sequence[Sample], seed: int) -> dict[str, Interval]:
         """Tuned minus base of each share and of `words`, over the pairs both answered."""
-        before = {sample.pair_id: sample for sample in base if sample.text is not None}
-        both = [(a, before[a.pair_id]) for a in tuned if a.text is not None and a.pair_id in before]
+        both = answered_by_both(tuned, base)
         if not both:
             return {}
         talks = [after.document_id for after, _ in both]

@@ -4,10 +4,8 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
-
 from understudy.errors import AssetError
-from understudy.interfaces import References
+from understudy.metrics import BaseMetric
 from understudy.records import Interval, Sample
 from understudy.scoring.statistics import ratio_interval
 
@@ -23,7 +21,7 @@ PARTS: dict[str, Callable[[Sample], Part]] = {
 }
 
 
-class NllMetric:
+class NllMetric(BaseMetric):
     """Mean nats per token of the reference answers, end token included, its perplexity, and its three parts apart.
 
     The first 20 tokens show the manner of opening, the end token whether it has learnt to stop.
@@ -31,21 +29,6 @@ class NllMetric:
 
     VERSION = 2
     better: dict[str, Literal["lower", "higher"]] = {"nll_per_token": "lower", "nll_end": "lower"}
-
-    class Options(BaseModel):
-        """None."""
-
-        model_config = ConfigDict(extra="forbid")
-
-    def __init__(self, options: Options) -> None:
-        self.options = options
-
-    def problems(self) -> list[str]:
-        """Nothing: every engine gives it."""
-        return []
-
-    def study(self, references: References) -> None:
-        """Nothing: it needs no reference but the samples' own."""
 
     def measure(self, samples: Sequence[Sample], seed: int) -> dict[str, Interval]:
         """`nll_per_token` over all answer tokens, and `perplexity`, its exponential."""
@@ -76,12 +59,12 @@ class NllMetric:
             return {}
         changes = [after.nll - other.nll for after, other in both]
         tokens, talks = [a.tokens for a, _ in both], [a.document_id for a, _ in both]
-        found = {"nll_per_token": ratio_interval(changes, tokens, talks, seed)}
+        differences = {"nll_per_token": ratio_interval(changes, tokens, talks, seed)}
         for name, part in PARTS.items():
-            told = [(a, b, after) for after, other in both for (a, b) in _change(part(after), part(other))]
-            if interval := _ratio(told, seed):
-                found[name] = interval
-        return found
+            parts = [(a, b, after) for after, other in both for (a, b) in _change(part(after), part(other))]
+            if interval := _ratio(parts, seed):
+                differences[name] = interval
+        return differences
 
 
 def _change(after: Part, before: Part) -> Part:
@@ -89,7 +72,8 @@ def _change(after: Part, before: Part) -> Part:
     return [(a[0] - b[0], a[1]) for a, b in zip(after, before, strict=False)]
 
 
-def _ratio(told: Sequence[tuple[float, int, Sample]], seed: int) -> Interval | None:
-    if not told:
+def _ratio(parts: Sequence[tuple[float, int, Sample]], seed: int) -> Interval | None:
+    if not parts:
         return None
-    return ratio_interval([t[0] for t in told], [t[1] for t in told], [t[2].document_id for t in told], seed)
+    nats, tokens, samples = zip(*parts, strict=True)
+    return ratio_interval(nats, tokens, [sample.document_id for sample in samples], seed)

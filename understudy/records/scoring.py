@@ -1,4 +1,4 @@
-"""What candidates said, how far each is from the one it was made of, and what that comes to."""
+"""The answers of candidates, how each differs from the one it was made of, and the scorecard."""
 
 from typing import Literal
 
@@ -23,7 +23,7 @@ class Sample(Record):
     document_id: str
     nll: float = Field(description="negative log-likelihood of the reference answer and its end token, in nats")
     tokens: int = Field(ge=1, description="tokens of that answer, end token included")
-    text: str | None = Field(default=None, description="its own answer; None when it was not asked for one")
+    text: str | None = Field(default=None, description="its own answer; None when none was generated")
     new_tokens: int | None = None
     stopped: bool | None = Field(default=None, description="True when it ended by itself before the limit")
     seconds: float | None = Field(default=None, description="from the question to the end; of a batch, its part")
@@ -39,12 +39,12 @@ class Sample(Record):
 
 
 class Completion(Record):
-    """What a model said to one conversation, greedily. Kept, so that nothing is generated twice."""
+    """A model's greedy answer to one conversation. Cached, so that nothing is generated twice."""
 
     text: str
     new_tokens: int = Field(ge=0, description="end token included")
     stopped: bool = Field(description="True when it ended by itself before the limit")
-    seconds: float = Field(description="from the question to the end; of a batch, its part: parts add up to the clock")
+    seconds: float = Field(description="from question to end; of a batch, its part: they add up to the wall clock")
     first_token_seconds: float = Field(description="wait for the first token of its batch")
     prompt_tokens: int
     prompt_seconds: float = Field(description="its part of the time its batch's prompts took")
@@ -59,7 +59,7 @@ class Divergence(Record):
 
 
 class SuiteAnswers(Record):
-    """What one model said to the suites, before anybody marks it. Written by `evaluate`."""
+    """What one model answers to the suites, before it is marked. Written by `evaluate`."""
 
     answers: dict[str, str] = Field(description="prompt > answer")
     log_p: dict[str, list[float]] = Field(description="question > sum of log p of each of its answers, in their order")
@@ -67,10 +67,10 @@ class SuiteAnswers(Record):
 
 
 class Drift(Record):
-    """How far tuned and base are apart over one answer. Written by `evaluate`."""
+    """The drift of tuned from base over one answer. Written by `evaluate`."""
 
     kind: Literal["general", "domain"] = Field(description="the base's answer to a prompt, or tuned's to a question")
-    name: str = Field(description="the prompt, or the talk of the question: what is drawn for an interval")
+    name: str = Field(description="the prompt, or the talk of the question: the unit of the bootstrap")
     divergence: Divergence
 
 
@@ -90,23 +90,23 @@ class ParityCheck(Record):
     """One candidate against the one it was made of, over the same held-out answers."""
 
     name: str = Field(description="adapter, fused, or the type of a file")
-    reference: str | None = Field(description="what it was made of; None for the adapter, where the way begins")
+    reference: str | None = Field(description="what it was made of; None for the adapter, the first of them")
     rows: int = 0
     tokens: int = Field(default=0, description="answer tokens that were compared")
     nll_change: Interval | None = Field(default=None, description="nats per token, this minus the reference")
     kl: Interval | None = Field(default=None, description="mean KL(reference || this) per answer token, in nats")
-    kl_exact: bool = Field(default=True, description="False: from the likeliest tokens, which is a lower bound")
+    kl_exact: bool = Field(default=True, description="False: from the most probable tokens only, a lower bound")
     top1_agreement: Interval | None = Field(
         default=None, description="share of tokens where both like the same one best"
     )
-    limits: dict[str, float] = Field(default={}, description="what was allowed")
+    limits: dict[str, float] = Field(default={}, description="the limits it was checked against")
     stopping: Stopping | None = None
     bytes: int
     tokens_per_second: float | None = None
     prompt_tokens_per_second: float | None = None
     first_token_seconds: float | None = Field(default=None, description="median")
     peak_memory_bytes: int | None = None
-    refused: str | None = Field(default=None, description="why it is not offered; None when it is")
+    refused: str | None = Field(default=None, description="why it is refused; None when it is not")
 
 
 class ParityReport(Record):
@@ -133,17 +133,17 @@ class CandidateScore(Record):
 
 
 class Judgement(Record):
-    """What a judge said of one held-out question, asked twice with the two answers in both orders."""
+    """A judge's verdict on one held-out question, from two calls with the two answers in both orders."""
 
     pair_id: str
     document_id: str
-    voice: Winner | None = Field(description="whose manner is the teacher's; a tie when the orders disagree")
+    voice: Winner | None = Field(description="whose style is the teacher's; a tie when the orders disagree")
     answer: Winner | None = Field(default=None, description="whose answer is the better one")
-    consistent: bool | None = Field(default=None, description="the same voice was chosen in both orders")
+    consistent: bool | None = Field(default=None, description="whether both orders had the same winner")
     first_slot: int = Field(default=0, ge=0, le=2, description="of the decided orders, how many chose the first answer")
-    decided: int = Field(default=0, ge=0, le=2, description="orders in which a voice was chosen, ties left out")
+    decided: int = Field(default=0, ge=0, le=2, description="orders with a winner, ties left out")
     length_ratio: float = Field(default=1.0, gt=0, description="words of the tuned answer over those of the base's")
-    contradicts: list[Winner] = Field(default=[], description="whose answer says the opposite of the reference")
+    contradicts: list[Winner] = Field(default=[], description="whose answer contradicts the reference")
     error: str | None = Field(default=None, description="why there is no verdict; None when there is one")
     usd: float = Field(default=0.0, ge=0)
 
@@ -152,8 +152,8 @@ class JudgeScore(Record):
     """A judge's blind comparison of tuned and base. Wins minus losses is among the scorecard's differences."""
 
     judge: str = Field(description="the judge's own label")
-    family: str = Field(description="who made it, as far as the name tells")
-    warning: str | None = Field(default=None, description="when judge and teacher are of one family")
+    family: str = Field(description="the model family, as far as the name tells")
+    warning: str | None = Field(default=None, description="when judge and teacher are of one model family")
     pairs: int
     wins: int = Field(description="the tuned model's, in voice")
     ties: int
@@ -162,8 +162,8 @@ class JudgeScore(Record):
     difference: Interval | None = Field(description="wins minus losses, over all questions with a verdict")
     win_rate: Interval | None = Field(description="a tie is half a win; None without a verdict")
     matched: Interval | None = Field(description="wins minus losses where both answers are about equally long")
-    first_slot: Interval | None = Field(description="share of decided orders that chose what stood first; 0.5 is fair")
-    consistency: Interval | None = Field(description="share of the questions with one verdict in both orders")
+    first_slot: Interval | None = Field(description="share of decided orders that chose the first answer; 0.5 is fair")
+    consistency: Interval | None = Field(description="share of the questions with the same winner in both orders")
     sign_p: float = Field(description="of wins against losses, exact, two-sided")
     contradictions: dict[Winner, int] = Field(default={}, description="answers that contradict the reference")
     agreement: Interval | None = Field(default=None, description="share of the questions on which a person agrees")
@@ -172,14 +172,14 @@ class JudgeScore(Record):
 
 
 class Comparison(Record):
-    """What a person chose between two answers, not knowing whose they are. A line of comparison.jsonl."""
+    """A person's blind choice between two answers. A line of comparison.jsonl."""
 
     pair_id: str
-    tuned: str = Field(description="whose answer stood against the base's: a candidate, or a file")
+    tuned: str = Field(description="whose answer was compared with the base's: a candidate, or a file")
     base: str
-    answers_sha256: str = Field(description="digest of both answers: a new answer is asked about again")
-    first: Literal["tuned", "base"] = Field(description="whose answer stood first")
-    chosen: Winner | None = Field(description="None: taken back")
+    answers_sha256: str = Field(description="digest of both answers: a new answer is compared again")
+    first: Literal["tuned", "base"] = Field(description="whose answer was shown first")
+    chosen: Winner | None = Field(description="None: withdrawn")
     at: str = Field(description="UTC time, ISO 8601")
 
 
@@ -187,14 +187,14 @@ class Phrase(Record):
     """A phrase the teacher's answers have far more often than the base's, per 1,000 words."""
 
     phrase: str
-    talks: int = Field(description="talks it is in")
+    talks: int = Field(description="talks that contain it")
     teacher: float
     base: float
     tuned: float
 
 
 class BaselineComparison(Record):
-    """Another fair comparison on the same held-out pairs than adapter against base."""
+    """A comparison on the same held-out pairs with another baseline than the base."""
 
     tuned: str
     base: str
@@ -230,7 +230,8 @@ class Scorecard(Record):
     honest: bool = Field(description="copied from the split: False when the test talks were also trained on")
     p_values: dict[str, float] = Field(default={}, description="exact, of the paired yes-or-no differences (McNemar)")
     baselines: list[BaselineComparison] = Field(
-        default=[], description="tuned against the base told by examples; each file against the base's at its type"
+        default=[],
+        description="tuned against the base with examples; each file against the base's of that type",
     )
     judge: JudgeScore | None = None
     phrases: list[Phrase] = []

@@ -1,7 +1,7 @@
 """
-What people chose between two answers, in models/<channel>/<run>/comparison.jsonl, and what it comes to.
+People's choices between two answers, in models/<channel>/<run>/comparison.jsonl, and what they add up to.
 
-A line is only ever added, and the last one about a question wins; one with nothing chosen takes the others back.
+Lines are only appended, and the last one about a question counts; one with nothing chosen takes the others back.
 """
 
 import os
@@ -17,7 +17,7 @@ from understudy.scoring.statistics import kappa, sign_test, wilson
 FILE = "comparison.jsonl"
 SURE = 0.05
 SHOWN = {"adapter": "tuned"}
-"""What people read for a candidate; a file is called by its name."""
+"""The name shown for a candidate; a file keeps its own."""
 
 
 class Verdict(Record):
@@ -34,7 +34,7 @@ class Verdict(Record):
 
 
 def digest(tuned: str, base: str) -> str:
-    """What tells two answers from any other two."""
+    """The digest that identifies a pair of answers."""
     return sha256_of(f"{len(tuned)}\n{tuned}\n{base}".encode())
 
 
@@ -51,13 +51,13 @@ def append(run: Path, choice: Comparison) -> None:
 
 
 def load(run: Path) -> list[Comparison]:
-    """What holds: the last choice about each question and pair of candidates. Raises AssetError for a broken line.
+    """The last choice about each question and pair of candidates. Raises AssetError for a damaged line.
 
-    A line that a kill cut short is passed over.
+    A line that a kill cut short is skipped.
     """
     file = run / FILE
     lines = file.read_bytes().splitlines() if file.is_file() else []
-    found: dict[tuple[str, str, str, str], Comparison] = {}
+    last: dict[tuple[str, str, str, str], Comparison] = {}
     for number, line in enumerate(lines, 1):
         try:
             choice = Comparison.model_validate_json(line)
@@ -65,18 +65,18 @@ def load(run: Path) -> list[Comparison]:
             if not line.endswith(b"}"):
                 continue
             why = error.errors()[0]["msg"]
-            raise AssetError(f"{file}, line {number} is no comparison ({why}); mend or delete that line") from None
-        found[choice.tuned, choice.base, choice.pair_id, choice.answers_sha256] = choice
-    return [choice for choice in found.values() if choice.chosen is not None]
+            raise AssetError(f"{file}, line {number} is not a comparison ({why}); correct or delete it") from None
+        last[choice.tuned, choice.base, choice.pair_id, choice.answers_sha256] = choice
+    return [choice for choice in last.values() if choice.chosen is not None]
 
 
 def verdict(choices: Sequence[Comparison]) -> Verdict | None:
-    """What the choices between the two candidates of the last line come to; None without any."""
+    """The choices between the two candidates of the last line, counted; None without any."""
     if not choices:
         return None
     last = choices[-1]
-    told = [choice.chosen for choice in choices if (choice.tuned, choice.base) == (last.tuned, last.base)]
-    wins, losses, ties = (told.count(side) for side in ("tuned", "base", "tie"))
+    winners = [choice.chosen for choice in choices if (choice.tuned, choice.base) == (last.tuned, last.base)]
+    wins, losses, ties = (winners.count(side) for side in ("tuned", "base", "tie"))
     p = sign_test(wins, losses)
     tuned, base = SHOWN.get(last.tuned, last.tuned), SHOWN.get(last.base, last.base)
     return Verdict(
@@ -96,9 +96,9 @@ def by_pair(choices: Iterable[Comparison], tuned: str, base: str) -> dict[str, W
     return {c.pair_id: c.chosen for c in choices if c.chosen is not None and (c.tuned, c.base) == (tuned, base)}
 
 
-def agreement(human: Mapping[str, Winner], judged: Iterable[Judgement]) -> tuple[Interval, float | None] | None:
+def agreement(human: Mapping[str, Winner], judgements: Iterable[Judgement]) -> tuple[Interval, float | None] | None:
     """Share of the questions on which judge and person agree, and Cohen's kappa; None without a common question."""
-    both = [(human[one.pair_id], one.voice) for one in judged if one.voice is not None and one.pair_id in human]
+    both = [(human[one.pair_id], one.voice) for one in judgements if one.voice is not None and one.pair_id in human]
     if not both:
         return None
     return wilson(sum(a == b for a, b in both), len(both)), kappa([a for a, _ in both], [b for _, b in both])
@@ -113,7 +113,7 @@ def _meaning(wins: int, losses: int, ties: int, p: float, tuned: str, base: str)
     decided = wins + losses
     if not decided:
         return f"Every one of the {ties} choices was a tie: nothing tells {tuned} and {base} apart."
-    said = f"{tuned} was chosen in {wins} of {decided} decided pairs, {base} in {losses}"
+    counts = f"{tuned} was chosen in {wins} of {decided} decided pairs, {base} in {losses}"
     if p < SURE:
-        return f"{said}: you prefer {tuned if wins > losses else base}; chance would rarely do this ({chance(p)})."
-    return f"{said}: chance alone would often do this ({chance(p)}), so this does not show a preference."
+        return f"{counts}: you prefer {tuned if wins > losses else base}; chance would rarely do this ({chance(p)})."
+    return f"{counts}: chance alone would often do this ({chance(p)}), so this does not show a preference."

@@ -1,4 +1,4 @@
-"""Which files of a run are not offered, and why: what `publish`, `serve` and `chat` ask before they use one."""
+"""Which files of a run are refused, and why; `publish`, `serve` and `chat` look here before they use one."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ FILE = "parity.json"
 
 
 def report(run_folder: Path) -> ParityReport | None:
-    """What the check gates found of the run in `run_folder`; None when they did not run. Raises AssetError."""
+    """The parity report of the run in `run_folder`; None when there is none. Raises AssetError."""
     file = run_folder / FILE
     try:
         return ParityReport.model_validate_json(file.read_bytes())
@@ -24,5 +24,5 @@ def report(run_folder: Path) -> ParityReport | None:
 
 def refused(run_folder: Path) -> dict[str, str]:
     """Type of each refused file > the reason; 'fused' and 'adapter' may be among them. Raises AssetError."""
-    found = report(run_folder)
-    return {check.name: check.refused for check in found.checks if check.refused} if found else {}
+    parity = report(run_folder)
+    return {check.name: check.refused for check in parity.checks if check.refused} if parity else {}

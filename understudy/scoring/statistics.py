@@ -44,8 +44,8 @@ def ratio_interval(
     """The sum of `numerators` over the sum of `denominators`, bootstrap over `clusters`.
 
     The three sequences run in parallel, one entry per answer; denominators are positive. `bounds`
-    are values the number cannot leave. With one cluster nothing is known of the spread between
-    clusters: the interval is then over answers, too narrow, and no verdict may be built on it.
+    are values the number cannot leave. With one cluster the spread between clusters is
+    unknown: the interval is then over answers, too narrow, and no verdict may be built on it.
     """
     if not len(numerators):
         raise ValueError("an interval needs at least one answer, got none")
@@ -118,7 +118,7 @@ def student_t(freedom: int) -> float:
         return _T_SMALL[freedom]
     z = Z
     terms = ((z**3 + z) / 4, (5 * z**5 + 16 * z**3 + 3 * z) / 96, (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384)
-    return z + sum(term / freedom ** (power + 1) for power, term in enumerate(terms))
+    return z + sum(term / float(freedom ** (power + 1)) for power, term in enumerate(terms))
 
 
 def wilson(successes: int, n: int) -> Interval:
@@ -134,15 +134,12 @@ def wilson(successes: int, n: int) -> Interval:
     return Interval(value=share, low=low, high=high, n=n)
 
 
-def share_difference(
-    tuned: Sequence[bool], base: Sequence[bool], clusters: Sequence[str], seed: int, draws: int = DRAWS
-) -> Interval:
-    """Tuned minus base of two shares over the same answers, bootstrap over `clusters`.
+def mean_change(changes: Sequence[float], clusters: Sequence[str], seed: int, draws: int = DRAWS) -> Interval:
+    """The mean of changes from -1 to 1, with a 95 % interval by bootstrap over `clusters`.
 
-    When every answer changed alike the bootstrap sees no spread at all; what 0 exceptions of n
-    leave open is then Wilson's upper bound of 0 of n, so that 5 answers do not look like proof.
+    When all changes are equal the bootstrap sees no spread at all; what 0 exceptions of n leave open
+    is then Wilson's upper bound of 0 of n, so that 5 answers do not look like proof.
     """
-    changes = [float(t) - float(b) for t, b in zip(tuned, base, strict=True)]
     interval = mean_interval(changes, clusters, seed, draws, bounds=(-1.0, 1.0))
     if len(set(changes)) > 1:
         return interval
@@ -151,11 +148,18 @@ def share_difference(
     return Interval(value=interval.value, low=low, high=high, n=interval.n)
 
 
+def share_difference(
+    tuned: Sequence[bool], base: Sequence[bool], clusters: Sequence[str], seed: int, draws: int = DRAWS
+) -> Interval:
+    """Tuned minus base of two shares over the same answers, with its interval by bootstrap over `clusters`."""
+    return mean_change([float(t) - float(b) for t, b in zip(tuned, base, strict=True)], clusters, seed, draws)
+
+
 def sign_test(wins: int, losses: int) -> float:
     """Two-sided p that a fair coin splits at least this unevenly; ties are left out before."""
     n = wins + losses
-    tail = sum(math.comb(n, k) for k in range(min(wins, losses) + 1)) / 2**n
-    return min(1.0, 2 * tail)
+    tail = sum(math.comb(n, k) for k in range(min(wins, losses) + 1))
+    return min(1.0, 2 * float(tail / 2**n))
 
 
 def mcnemar(first: Sequence[bool], second: Sequence[bool]) -> float:

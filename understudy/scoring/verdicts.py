@@ -34,16 +34,16 @@ No margin is below what its suite can show: 100 unchanged answers leave 3.7 poin
 """
 
 BUDGETS = {"kl_general": 0.05, "copied": 0.05}
-"""What a number that a base hardly has may come to, before it is harm.
+"""How large a number that is nearly 0 for a base may become before it counts as harm.
 
-Nats per token that tuned strays from base on general prompts (a first guess, to be calibrated); a share of answers.
+Drift of tuned from base on general prompts in nats per token (a first guess, to be calibrated); a share of answers.
 """
 
 BROKEN_AT_MOST = 0.02
-"""More broken answers than this, beyond doubt, are never shipped, however broken the base is."""
+"""A significantly larger share of broken answers is never shipped, however broken the base is."""
 
 NEARLY_EXACT = ("Q8_0", "Q6_K")
-"""Quantizations that lose next to nothing: one that strays was made wrong. A smaller one may simply be too small."""
+"""Quantizations that lose next to nothing: one that differs was made wrong. A smaller one may simply be too small."""
 
 LEARNED = ("nll_per_token", "format_gap_closed", "style_gap_closed_teacher", "well_formatted", "judge_voice")
 FORGOT = ("instructions", "choices", "off_topic", "kl_general")
@@ -53,21 +53,21 @@ _HARMS = {
     "copied": "answers repeat passages of the training answers word for word",
     "instructions": "it follows plain instructions less often than the base",
     "choices": "it knows less of what the base knows",
-    "off_topic": "the teacher's style shows where nobody asked for it",
-    "kl_general": f"on general prompts it strays more than {BUDGETS['kl_general']} nats per token from the base",
-    "keyword_coverage": "given texts to answer from, it uses less of them than the base",
-    "declines_rightly": "it is worse at declining what the given texts do not answer",
+    "off_topic": "the teacher's style shows in answers off topic",
+    "kl_general": f"on general prompts it drifts more than {BUDGETS['kl_general']} nats per token from the base",
+    "keyword_coverage": "it uses less of the texts in its prompt than the base",
+    "declines_rightly": "it is worse at declining what the texts in its prompt do not answer",
 }
 
 
 def verdict(
     difference: Interval, better: Literal["lower", "higher"], margin: float | None, trusted: bool = True
 ) -> Word:
-    """What a tuned-minus-base interval allows to say; `trusted` is False where the split allows nothing."""
+    """The verdict that a tuned-minus-base interval supports; `trusted` is False where the split supports none."""
     if not trusted or difference.n < MIN_PAIRS:
         return "not enough data"
     worst, best = (difference.high, difference.low) if better == "lower" else (-difference.low, -difference.high)
-    # Both ends now read as badness: `worst` is the most harm the data allows, `best` the least.
+    # Larger is now worse: `worst` is the most harm the data allows, `best` the least.
     if worst < 0:
         return "better"
     if best > 0:
@@ -76,7 +76,7 @@ def verdict(
 
 
 def within(value: Interval, budget: float, trusted: bool = True) -> Word:
-    """What may be said of a number that has a budget, such as a divergence: never 'better'."""
+    """The verdict on a number that has a budget, such as a divergence: never 'better'."""
     if not trusted or value.n < MIN_PAIRS:
         return "not enough data"
     if value.low > budget:
@@ -85,10 +85,10 @@ def within(value: Interval, budget: float, trusted: bool = True) -> Word:
 
 
 def judged(score: JudgeScore, trusted: bool = True) -> Word:
-    """What a judge's comparison allows to say.
+    """The verdict that a judge's comparison supports.
 
-    Only what also holds among answers of about one length counts: a judge that likes long answers is no judge of
-    manner. One that mostly changes its mind with the order finds ties, and ties are no proof of anything.
+    Only what also holds among answers of about equal length counts: a judge that prefers long answers does not judge
+    style. One whose choice mostly depends on the order finds ties, and ties prove nothing.
     """
     if score.difference is None or score.matched is None or score.matched.n < MIN_PAIRS:
         return "not enough data"
@@ -98,15 +98,15 @@ def judged(score: JudgeScore, trusted: bool = True) -> Word:
 
 
 def export_defects(report: ParityReport) -> list[tuple[str, str]]:
-    """(file and why it is refused, where the defect is) of each check that cannot be blamed on too few bits."""
-    found = []
+    """(file and why it is refused, where the defect is) of each check that too few bits do not explain."""
+    defects = []
     for check in report.checks:
         exact = check.reference in (None, "adapter", "fused") or check.name in NEARLY_EXACT
         if check.refused and exact:
             where = {None: "data or template", "adapter": "fuse", "fused": "conversion or template"}
             place = where.get(check.reference, f"quantization {check.name}")
-            found.append((f"{check.name} is refused: {check.refused}", place))
-    return found
+            defects.append((f"{check.name} is refused: {check.refused}", place))
+    return defects
 
 
 def decide(
@@ -115,7 +115,7 @@ def decide(
     adapter: AdapterCard | None = None,
     parity: ParityReport | None = None,
 ) -> Decision:
-    """What to do with the run. Pure: the same scorecard always brings the same decision.
+    """What to do with the run. Pure: the same scorecard always gives the same decision.
 
     In this order: a file that is not what was trained, a training that cannot have worked, harm, too little
     data, success. `adapter` tells whether the valid loss was still falling, `parity` which files are refused.
@@ -128,7 +128,7 @@ def decide(
     harms = [why for name, why in _HARMS.items() if verdicts.get(name) == "worse"]
     if verdicts.get("copied") == "worse" and verdicts.get("nll_per_token") != "better":
         return Decision(
-            action="more data", reasons=[f"it learnt by heart: {_HARMS['copied']}, and no less loss elsewhere"]
+            action="more data", reasons=[f"it memorized: {_HARMS['copied']}, and the loss is no lower elsewhere"]
         )
     if harms:
         return Decision(action="lower the learning rate", reasons=harms)
@@ -139,13 +139,13 @@ def decide(
 def _never_worked(verdicts: Mapping[str, Word], adapter: AdapterCard | None) -> str | None:
     """Why the defect must be before or around training: in the rows, their mask or their template."""
     if verdicts.get("nll_end") == "worse" and verdicts.get("broken") == "worse":
-        return "it no longer expects the end of an answer and does not stop: the end token was not among what it learnt"
+        return "it no longer expects the end of an answer and does not stop: the end token was no training target"
     rose = adapter is not None and adapter.best_iteration == 0 and adapter.steps > 0
     if rose and verdicts.get("nll_per_token") != "better":
         return "the valid loss rose from the first step on: look at the rows as the model sees them"
     if verdicts.get("nll_per_token") == "worse" and verdicts.get("copied") != "worse":
         if adapter is not None and adapter.best_valid_loss < adapter.base_valid_loss:
-            return None  # it did fall on the valid side: too few talks, not a defect
+            return None  # it did fall on valid: too few talks, not a defect
         return "the loss on held-out answers rose: the rows, their mask or their template are not what is scored"
     return None
 
@@ -169,5 +169,5 @@ def _without_harm(
     last = adapter is not None and not adapter.stopped_early and adapter.best_iteration >= 0.9 * adapter.iterations > 0
     if last and adapter is not None and adapter.best_valid_loss < adapter.base_valid_loss:
         return Decision(action="train longer", reasons=["the valid loss was still falling at the last step"])
-    said = ", ".join(f"{name}: {word}" for name, word in words.items()) or "nothing could be compared"
-    return Decision(action="more data", reasons=[f"nothing shows that it learnt ({said})"])
+    listed = ", ".join(f"{name}: {word}" for name, word in words.items()) or "nothing could be compared"
+    return Decision(action="more data", reasons=[f"nothing shows that it learnt ({listed})"])

@@ -1,8 +1,8 @@
 """
-What every chat template of the student is told, wherever a conversation becomes tokens.
+The arguments of every chat template of the student, wherever a conversation becomes tokens.
 
-Trained, scored, weighed and exported models must be asked alike: a model trained without thinking and asked with it
-answers in a form it never saw.
+Training, scoring, the importance matrix and the exported file must agree: a model trained without thinking and
+prompted with it answers in a form it never saw.
 """
 
 TEMPLATE_ARGUMENTS: dict[str, bool] = {"enable_thinking": False}

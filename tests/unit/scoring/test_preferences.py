@@ -39,7 +39,7 @@ def test_a_line_that_a_kill_cut_short_never_counted(tmp_path: Path) -> None:
 
 def test_a_whole_line_that_is_none_is_named(tmp_path: Path) -> None:
     (tmp_path / preferences.FILE).write_text('{"pair_id": "t#1"}\n')
-    with pytest.raises(AssetError, match=r"comparison.jsonl, line 1 is no comparison .*mend or delete"):
+    with pytest.raises(AssetError, match=r"comparison.jsonl, line 1 is not a comparison .*correct or delete"):
         preferences.load(tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""Laws of the check gates, on numbers set by hand and a comparison that only looks them up."""
+"""Laws of the parity checks, on numbers set by hand and a comparison that only looks them up."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,13 +1,13 @@
 """
-Questions every candidate is asked beside the held-out ones, and what a right answer is; all told by counting.
+Questions every candidate is asked besides the held-out ones, and what a right answer is; all decided by counting.
 
-    instructions    60 prompts whose keeping is checked by rule
-    off_topic    20 prompts in which the teacher's style must not show
+    instructions    60 prompts, each with rules that its answer must keep
+    off_topic       20 prompts in which the teacher's style must not show
     choices         100 questions of common knowledge, scored by likelihood
     retrieval       how a candidate behaves with texts to answer from (the user's own items)
     conversations   what each candidate is asked, the base with examples among them
 
-Results are plain data: what was said, by item id. What a missing answer means is decided here: it is an error.
+Results are plain data: answers by item id. A missing answer is an error.
 """
 
 from collections.abc import Mapping, Sequence
@@ -51,7 +51,7 @@ class Choice(Record):
 
     @property
     def conversation(self) -> list[Message]:
-        """The one user turn; the answers are not shown, each is continued and weighed."""
+        """The one user turn; the answers are not shown, the likelihood of each is measured."""
         return [Message(role="user", content=f"{self.question} Answer briefly.")]
 
 
@@ -78,31 +78,31 @@ def choices() -> tuple[Choice, ...]:
 
 
 def general_conversations() -> list[list[Message]]:
-    """What tuned and base are asked to see how far they have come apart: every prompt of both prompt suites."""
+    """The prompts on which the drift of tuned from base is measured: every prompt of both prompt suites."""
     return [prompt.conversation for prompt in (*instructions(), *off_topic())]
 
 
-def passed(prompts: Sequence[Prompt], said: Mapping[str, str]) -> dict[str, bool]:
+def passed(prompts: Sequence[Prompt], answers: Mapping[str, str]) -> dict[str, bool]:
     """Item > every check holds. Raises AssetError when an answer is missing."""
-    _complete([prompt.id for prompt in prompts], said)
-    return {prompt.id: not failed(said[prompt.id], prompt.checks) for prompt in prompts}
+    _require_all([prompt.id for prompt in prompts], answers)
+    return {prompt.id: not failed(answers[prompt.id], prompt.checks) for prompt in prompts}
 
 
 def chosen(questions: Sequence[Choice], log_p: Mapping[str, Sequence[float]]) -> dict[str, bool]:
-    """Item > the right answer is the likeliest one, per character, so that a short answer has no advantage.
+    """Item > the right answer is the most probable one per character, so that a short answer has no advantage.
 
-    `log_p` maps item > sum of log p of each of its four answers, in their order. A number that is none (NaN) makes
-    the item wrong. Raises AssetError when an item or an answer is missing.
+    `log_p` maps item > sum of log p of each of its four answers, in their order. NaN makes the item wrong.
+    Raises AssetError when an item or an answer is missing.
     """
-    _complete([question.id for question in questions], log_p)
+    _require_all([question.id for question in questions], log_p)
     right = {}
     for question in questions:
-        told = log_p[question.id]
-        if len(told) != len(question.answers):
+        sums = log_p[question.id]
+        if len(sums) != len(question.answers):
             raise AssetError(
-                f"{question.id} has {len(question.answers)} answers, {len(told)} were scored; score it again"
+                f"{question.id} has {len(question.answers)} answers, {len(sums)} were scored; score it again"
             )
-        first, *others = (value / len(text) for value, text in zip(told, question.answers, strict=True))
+        first, *others = (value / len(text) for value, text in zip(sums, question.answers, strict=True))
         right[question.id] = all(first > other for other in others)
     return right
 
@@ -112,9 +112,9 @@ def _prompts(name: str) -> tuple[Prompt, ...]:
     return tuple(Prompt.model_validate(row) for row in rows)
 
 
-def _complete(asked: Sequence[str], said: Mapping[str, object]) -> None:
-    if missing := [name for name in asked if name not in said]:
+def _require_all(items: Sequence[str], answers: Mapping[str, object]) -> None:
+    if missing := [name for name in items if name not in answers]:
         raise AssetError(
-            f"{len(missing)} of {len(asked)} items have no answer, the first is {missing[0]!r}: a missing answer is "
+            f"{len(missing)} of {len(items)} items have no answer, the first is {missing[0]!r}: a missing answer is "
             "neither right nor wrong; ask this candidate again"
         )

@@ -1,4 +1,4 @@
-"""What an answer can be held to by counting: one function per check, its name is the key in the suites' files."""
+"""Rules an answer can be checked against by counting: one function each, its name is the key in the suites' files."""
 
 import json
 import re
@@ -29,12 +29,8 @@ def failed(answer: str, checks: Mapping[str, Any]) -> list[str]:
     return [name for name, wanted in checks.items() if not text or not CHECKS[name](text, wanted)]
 
 
-def _said(text: str) -> str:
-    return f" {' '.join(words(text))} "
-
-
 def _has(text: str, word: str) -> bool:
-    return f" {' '.join(words(word))} " in _said(text)
+    return f" {' '.join(words(word))} " in f" {' '.join(words(text))} "
 
 
 def _sentences(text: str) -> int:
@@ -47,7 +43,7 @@ def _bare(text: str) -> str:
 
 
 def _json(text: str) -> Any:
-    """What `text` says as JSON, in a fence or not; None when it is no JSON."""
+    """`text` parsed as JSON, in a fence or not; None when it is not JSON."""
     try:
         return json.loads(re.sub(r"^```\w*\n|\n?```$", "", text.strip()))
     except ValueError:
@@ -55,13 +51,13 @@ def _json(text: str) -> Any:
 
 
 def _json_keys(text: str, keys: list[str]) -> bool:
-    told = _json(text)
-    return isinstance(told, dict) and set(told) == set(keys)
+    value = _json(text)
+    return isinstance(value, dict) and set(value) == set(keys)
 
 
 def _json_list(text: str, length: int) -> bool:
-    told = _json(text)
-    return isinstance(told, list) and len(told) == length
+    value = _json(text)
+    return isinstance(value, list) and len(value) == length
 
 
 def _plain(text: str, wanted: bool) -> bool:
@@ -88,7 +84,7 @@ CHECKS: dict[str, Check] = {
     "contains_text": lambda text, listed: all(part in text for part in listed),
     "without_text": lambda text, listed: not any(part in text for part in listed),
     "without_letter": lambda text, letter: letter not in text.lower(),
-    "count_text": lambda text, told: text.count(told[0]) == told[1],
+    "count_text": lambda text, part_and_count: text.count(part_and_count[0]) == part_and_count[1],
     "no_digits": lambda text, wanted: wanted != any(c.isdigit() for c in text),
     "lower_case": lambda text, wanted: wanted == (text == text.lower()),
     "upper_case": lambda text, wanted: wanted == (text == text.upper()),

@@ -1,6 +1,6 @@
 """What each candidate is asked: the held-out question alone, or after a style prompt and three examples.
 
-The base with examples is the honest baseline: what anybody gets without any training.
+The base with examples is the honest baseline: what anyone gets without training.
 """
 
 import hashlib
@@ -20,14 +20,14 @@ Row = tuple[Pair, ChatExample]
 
 
 def examples(train: Sequence[Row], seed: int) -> list[Row]:
-    """Three train rows of about the usual length, from three talks where there are as many; drawn by `seed`.
+    """Three train rows of about the median length, from three talks where there are as many; drawn by `seed`.
 
-    Raises DatasetError for an empty train side.
+    Raises DatasetError for an empty train split.
     """
     if not train:
-        raise DatasetError("the base is shown examples from the train side, and that has no row; give more talks")
-    middle = statistics.median(len(pair.answer) for pair, _ in train)
-    usual = sorted(train, key=lambda row: (abs(len(row[0].answer) - middle), row[0].pair_id))
+        raise DatasetError("the base is shown examples from the train split, which has no row; give more talks")
+    median = statistics.median(len(pair.answer) for pair, _ in train)
+    usual = sorted(train, key=lambda row: (abs(len(row[0].answer) - median), row[0].pair_id))
     usual = usual[: max(EXAMPLES, len(usual) // 2)]
     drawn = sorted(usual, key=lambda row: hashlib.sha256(f"{seed}/{row[0].pair_id}".encode()).digest())
     first_of_talk = {pair.document_id: (pair, row) for pair, row in reversed(drawn)}
@@ -41,14 +41,14 @@ def prompted(row: ChatExample, shown: Sequence[Row]) -> ChatExample:
 
     The answer stays the last turn, so that its loss is taken over the same words as the plain base's.
     """
-    told = [message.content for message in row.messages if message.role == "system"]
+    system = [message.content for message in row.messages if message.role == "system"]
     turns = [message for _, example in shown for message in example.messages if message.role != "system"]
     own = [message for message in row.messages if message.role != "system"]
-    return ChatExample(messages=[Message(role="system", content="\n\n".join([*told, STYLE])), *turns, *own])
+    return ChatExample(messages=[Message(role="system", content="\n\n".join([*system, STYLE])), *turns, *own])
 
 
 def prompted_rows(held_out: Sequence[Row], train: Sequence[Row], seed: int) -> list[Row]:
-    """Every held-out row as the base with examples is asked it. Raises DatasetError for a talk on both sides."""
+    """Every held-out row as the base with examples is asked it. Raises DatasetError for a talk in both splits."""
     shown = examples(train, seed)
     if shared := {p.document_id for p, _ in shown} & {p.document_id for p, _ in held_out}:
         raise DatasetError(
@@ -58,6 +58,6 @@ def prompted_rows(held_out: Sequence[Row], train: Sequence[Row], seed: int) -> l
 
 
 def question(row: ChatExample) -> list[Message]:
-    """The conversation up to the answer: what a model is given to go on from."""
+    """The conversation up to the answer: what a model is to continue."""
     last = row.messages[-1]
     return list(row.messages[:-1]) if last.role == "assistant" else list(row.messages)

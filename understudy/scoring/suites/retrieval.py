@@ -1,10 +1,10 @@
-"""How a candidate behaves when it is given texts to answer from: does it use them, name them, and know when not to.
+"""How a candidate behaves with texts to answer from: whether it uses and names them, and declines when they lack it.
 
 A question and its texts are the user's own; keywords are what a right answer must mention.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from understudy.errors import ConfigError
 from understudy.records import Interval, Message, Record
-from understudy.scoring.statistics import mean_interval, share_difference, wilson
+from understudy.scoring.statistics import mean_change, mean_interval, wilson
 from understudy.text.words import words
 
 INSTRUCTION = (
@@ -63,7 +63,7 @@ class Outcome(NamedTuple):
 
 def load(file: Path) -> list[RetrievalItem]:
     """The items of a file, one JSON object a line. Raises ConfigError that names the line."""
-    found: dict[str, RetrievalItem] = {}
+    items: dict[str, RetrievalItem] = {}
     try:
         lines = file.expanduser().read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -75,15 +75,15 @@ def load(file: Path) -> list[RetrievalItem]:
         try:
             item = RetrievalItem.model_validate_json(line)
         except ValidationError as error:
-            told = error.errors()[0]
-            where, why = ".".join(map(str, told["loc"])), told["msg"].removeprefix("Value error, ")
+            first = error.errors()[0]
+            where, why = ".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")
             raise ConfigError([f"{place} {where}{': ' * bool(where)}{why}"]) from None
-        if item.item_id in found:
+        if item.item_id in items:
             raise ConfigError([f"{place} a second item {item.item_id!r}"])
-        found[item.item_id] = item
-    if not found:
+        items[item.item_id] = item
+    if not items:
         raise ConfigError([f"evaluate.retrieval: {file} holds no item"])
-    return list(found.values())
+    return list(items.values())
 
 
 def conversation(item: RetrievalItem) -> list[Message]:
@@ -94,57 +94,41 @@ def conversation(item: RetrievalItem) -> list[Message]:
 
 def outcome(item: RetrievalItem, answer: str) -> Outcome:
     """What `answer` did. An answer that gives keywords and then adds what the texts leave open has not declined."""
-    said = f" {' '.join(words(answer))} "
-    held = [f" {' '.join(words(keyword))} " in said for keyword in item.keywords]
-    declined = bool(_DECLINES.search(answer)) and not any(held)
+    text = f" {' '.join(words(answer))} "
+    present = [f" {' '.join(words(keyword))} " in text for keyword in item.keywords]
+    declined = bool(_DECLINES.search(answer)) and not any(present)
     if item.declines:
         return Outcome(declined, True, None, None)
-    cited = any(f" {' '.join(words(context.title))} " in said for context in item.contexts)
-    return Outcome(declined, False, sum(held) / len(held), cited)
+    cited = any(f" {' '.join(words(context.title))} " in text for context in item.contexts)
+    return Outcome(declined, False, sum(present) / len(present), cited)
 
 
 def measure(outcomes: Mapping[str, Outcome], seed: int) -> dict[str, Interval]:
     """Coverage, citations, and precision and recall of declining; those without a case are left out."""
-    told = list(outcomes.values())
+    every = list(outcomes.values())
     covered = {name: o.keywords for name, o in outcomes.items() if o.keywords is not None}
-    cited = [o.cited for o in told if o.cited is not None]
-    said_no, should = [o for o in told if o.declined], [o for o in told if o.should_decline]
-    found = {}
-    if covered:
-        found["keyword_coverage"] = mean_interval(list(covered.values()), list(covered), seed, bounds=(0.0, 1.0))
-        found["cites"] = wilson(sum(cited), len(cited))
-    if told:
-        found["declines_rightly"] = wilson(sum(o.declined == o.should_decline for o in told), len(told))
-    if said_no:
-        found["refusal_precision"] = wilson(sum(o.should_decline for o in said_no), len(said_no))
-    if should:
-        found["refusal_recall"] = wilson(sum(o.declined for o in should), len(should))
-    return found
+    shares = {
+        "cites": [o.cited for o in every if o.cited is not None],
+        "declines_rightly": [o.declined == o.should_decline for o in every],
+        "refusal_precision": [o.should_decline for o in every if o.declined],
+        "refusal_recall": [o.declined for o in every if o.should_decline],
+    }
+    coverage = mean_interval(list(covered.values()), list(covered), seed, bounds=(0.0, 1.0)) if covered else None
+    return ({"keyword_coverage": coverage} if coverage else {}) | {
+        name: wilson(sum(flags), len(flags)) for name, flags in shares.items() if flags
+    }
 
 
 def compare(tuned: Mapping[str, Outcome], base: Mapping[str, Outcome], seed: int) -> dict[str, Interval]:
     """Tuned minus base of coverage, citations and right decisions, over the items both answered."""
     both = [(name, tuned[name], base[name]) for name in tuned if name in base]
-    found = {}
-    if changes := [
-        (n, a.keywords - b.keywords) for n, a, b in both if a.keywords is not None and b.keywords is not None
-    ]:
-        found["keyword_coverage"] = coverage_change([change for _, change in changes], [n for n, _ in changes], seed)
-        cited = [(n, bool(a.cited), bool(b.cited)) for n, a, b in both if a.cited is not None]
-        found["cites"] = share_difference(
-            [a for _, a, _ in cited], [b for *_, b in cited], [n for n, *_ in cited], seed
-        )
-    if both:
-        right = [(a.declined == a.should_decline, b.declined == b.should_decline) for _, a, b in both]
-        names = [name for name, *_ in both]
-        found["declines_rightly"] = share_difference([a for a, _ in right], [b for _, b in right], names, seed)
-    return found
-
-
-def coverage_change(changes: Sequence[float], items: Sequence[str], seed: int) -> Interval:
-    """The mean change of coverage over items, from -1 to 1, with its interval."""
-    interval = mean_interval(changes, items, seed, bounds=(-1.0, 1.0))
-    if len(set(changes)) > 1:
-        return interval
-    open_ = wilson(0, len(changes)).high  # what no spread in so few items leaves open
-    return interval.model_copy(update={"low": interval.value - open_, "high": interval.value + open_})
+    changes = {
+        "keyword_coverage": {
+            n: a.keywords - b.keywords for n, a, b in both if a.keywords is not None and b.keywords is not None
+        },
+        "cites": {n: float(bool(a.cited)) - float(bool(b.cited)) for n, a, b in both if a.cited is not None},
+        "declines_rightly": {
+            n: float(a.declined == a.should_decline) - float(b.declined == b.should_decline) for n, a, b in both
+        },
+    }
+    return {name: mean_change(list(by.values()), list(by), seed) for name, by in changes.items() if by}

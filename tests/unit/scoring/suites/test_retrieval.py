@@ -6,14 +6,13 @@ import pytest
 from pydantic import ValidationError
 
 from understudy.errors import ConfigError
-from understudy.scoring.statistics import sign_test
+from understudy.scoring.statistics import mean_change, sign_test
 from understudy.scoring.suites.retrieval import (
     Context,
     Outcome,
     RetrievalItem,
     compare,
     conversation,
-    coverage_change,
     load,
     measure,
     outcome,
@@ -81,7 +80,7 @@ def test_a_regression_on_15_questions_is_not_enough_data() -> None:
 
 
 def test_no_change_on_few_items_leaves_much_open() -> None:
-    assert coverage_change([0.0] * 10, [str(i) for i in range(10)], 0).low < -0.2
+    assert mean_change([0.0] * 10, [str(i) for i in range(10)], 0).low < -0.2
 
 
 def test_the_items_of_a_file_come_back_in_their_order(tmp_path: Path) -> None:
