@@ -4,7 +4,8 @@ The scorecard as a page to read.
     page            report.html: the order of its sections
     short           the same in short as markdown, plain for cards and with pictures for the Prefect UI
     words           what each verdict means, in one sentence
-    tables, answers what the sections hold
+    tables, answers what the sections hold, as data
+    rendering       the templates, which draw and escape it
     charts, shapes  their charts, drawn by `drawing`
     evidence        everything the page is made of, as arguments or read from a run's folder
     compare_runs    two scorecards side by side
@@ -16,12 +17,13 @@ Here are the labels and number formats all of them share.
 import math
 import re
 from dataclasses import dataclass
-from html import escape
 from typing import Literal
 
 from understudy.records import Interval
 
 Unit = Literal["nats", "share", "words", "number"]
+UNITS: dict[Unit, str] = {"nats": " nats per token", "share": " points", "words": " words", "number": ""}
+"""What follows a difference in each."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ LABELS = {
     "words": Label("Words per answer", "words"),
     "broken": Label("Broken answers", "share"),
     "empty": Label("empty", "share"),
-    "ran_out": Label("did not end by themselves", "share"),
+    "ran_out": Label("hit the token limit", "share"),
     "loops": Label("repeat themselves", "share"),
     "token_leak": Label("leak control tokens", "share"),
     "too_short": Label("far too short", "share"),
@@ -62,15 +64,15 @@ LABELS = {
     "wrong_language": Label("in another language", "share"),
     "copied": Label("Answers with copied passages", "share"),
     "instructions": Label("Instructions followed", "share"),
-    "choices": Label("Common knowledge questions", "share"),
+    "choices": Label("Common-knowledge questions", "share"),
     "off_topic": Label("Off-topic prompts answered plainly", "share"),
     "kl_general": Label("Drift, general prompts (KL)", "nats"),
     "kl_domain": Label("Drift, held-out questions (KL)", "nats"),
-    "keyword_coverage": Label("Uses the texts it is given", "share"),
-    "cites": Label("Names the text it used", "share"),
-    "declines_rightly": Label("Declines what the texts leave open", "share"),
-    "refusal_precision": Label("of its refusals, rightly", "share"),
-    "refusal_recall": Label("of what it should refuse, refused", "share"),
+    "keyword_coverage": Label("Uses the passages it is given", "share"),
+    "cites": Label("Names the passage it used", "share"),
+    "declines_rightly": Label("Declines what the passages leave open", "share"),
+    "refusal_precision": Label("refusals that were right (precision)", "share"),
+    "refusal_recall": Label("refused of what it should refuse (recall)", "share"),
 }
 
 LEARNED = (
@@ -79,7 +81,7 @@ LEARNED = (
 )  # fmt: skip
 """What answers 'did it learn?'; every other verdict answers 'did it break?'."""
 
-CANDIDATES = {"base-prompted": "base, told the style", "adapter": "tuned", "base": "base"}
+CANDIDATES = {"base-prompted": "prompted base", "adapter": "tuned", "base": "base"}
 """What the columns are called on the page; a file is called by its type."""
 _NAME = re.compile(rf"\b(?:{'|'.join(name for name in LABELS if '_' in name)})\b")
 
@@ -90,18 +92,13 @@ def label(name: str) -> Label:
 
 
 def candidate(name: str) -> str:
-    """How a candidate is called: 'tuned', 'base, told the style', 'Q8_0', 'base as Q8_0'."""
+    """How a candidate is called: 'tuned', 'prompted base', 'Q8_0', 'base as Q8_0'."""
     return CANDIDATES.get(name) or (f"base as {name.removeprefix('base-')}" if name.startswith("base-") else name)
 
 
 def readable(sentence: str) -> str:
     """`sentence` with the names of metrics put as their labels."""
-    return _NAME.sub(lambda found: LABELS[found[0]].text[0].lower() + LABELS[found[0]].text[1:], sentence)
-
-
-def plain(text: str) -> str:
-    """`text` on one line, with what markdown or HTML would read as markup escaped."""
-    return re.sub(r"([\\`*_|\[\]#])", r"\\\1", escape(" ".join(text.split()), quote=False))
+    return _NAME.sub(lambda name: LABELS[name[0]].text[0].lower() + LABELS[name[0]].text[1:], sentence)
 
 
 def number(name: str, value: float) -> str:
@@ -132,8 +129,15 @@ def signed(name: str, value: float) -> str:
 
 def difference(name: str, interval: Interval) -> str:
     """A difference with its interval and unit, e.g. '−0.412 nats per token (−0.501 to −0.322)'."""
-    unit = {"nats": " nats per token", "share": " points", "words": " words", "number": ""}[label(name).unit]
-    return f"{signed(name, interval.value)}{unit} ({signed(name, interval.low)} to {signed(name, interval.high)})"
+    ends = f"{signed(name, interval.low)} to {signed(name, interval.high)}"
+    return f"{signed(name, interval.value)}{UNITS[label(name).unit]} ({ends})"
+
+
+def with_interval(name: str, interval: Interval | None) -> str:
+    """A value with its interval, e.g. '2.310 (2.201 to 2.418)'; '' without one."""
+    if interval is None:
+        return ""
+    return f"{number(name, interval.value)} ({number(name, interval.low)} to {number(name, interval.high)})"
 
 
 def size(count: int | None) -> str:

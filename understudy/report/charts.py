@@ -88,7 +88,8 @@ def _forest(title: str, intervals: Mapping[str, Interval]) -> str:
         for place, (name, interval) in enumerate(intervals.items()):
             top = ROW * place
             numbers = f"{signed(name, interval.value)} ({signed(name, interval.low)} to {signed(name, interval.high)})"
-            ax.text(-reach, top + 17, _cut(label(name).text))
+            room = (SMALL - 2 * SIDE - 6.5 * len(numbers)) / 7
+            ax.text(-reach, top + 17, _cut(label(name).text, int(room)))
             ax.text(reach, top + 17, numbers, ha="right", size=11)
             ax.vlines(0, top + 22, top + 40, colors=Colour.SOFT, linestyles=(0, (3, 3)), lw=1)
             ax.plot([interval.low, interval.high], [top + 31] * 2, color=Colour.VALID, lw=2.5)
@@ -111,13 +112,13 @@ def _small_curve(title: str, points: Points, axis: str) -> str:
 
     def paint(figure: "Figure") -> None:
         ax = axes(figure, SIDE, SIDE, 34, 26)
-        heading(figure, title, f"highest {highest:.3g}, last {last:.3g}")
+        heading(figure, title, f"highest {highest:,.4g}, last {last:,.4g}")
         ax.plot(*zip(*points), color=Colour.VALID, lw=2.2)
         ax.set(xlim=(start, max(end, start + 1)), ylim=(min(0.0, *(y for _, y in points)), highest or 1.0), yticks=[])
         ax.axhline(ax.get_ylim()[0], color=Colour.LINE, lw=1)
         ends(ax, {start: f"{start:g}", end: f"{axis} {end:g}"})
 
-    words = f"{title} over {axis}s: first {first:.3g}, highest {highest:.3g}, last {last:.3g}"
+    words = f"{title} over {axis}s: first {first:.3g}, highest {highest:,.4g}, last {last:,.4g}"
     return Drawing(SMALL, 140, words, paint).svg()
 
 
@@ -137,5 +138,5 @@ def _marked(rows: Rows, axis: str, valid: Points, kept: int | None) -> tuple[str
     return ("kept", there[-1]) if there else ("best", min(valid, key=lambda point: point[1]))
 
 
-def _cut(words: str, most: int = 30) -> str:
+def _cut(words: str, most: int) -> str:
     return words if len(words) <= most else words[: most - 1].rstrip() + "…"

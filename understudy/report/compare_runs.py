@@ -1,15 +1,15 @@
 """Two scorecards side by side, as data, markdown and a page; only runs scored on the same held-out rows compare."""
 
-from html import escape
-from importlib.resources import files
 from pathlib import Path
-from string import Template
 
 from pydantic import Field, ValidationError
 
 from understudy.errors import AssetError
 from understudy.records import Interval, Record, Scorecard, Word
-from understudy.report import difference, label, number, tables
+from understudy.report import difference, label, with_interval
+from understudy.report.rendering import render
+from understudy.report.tables import Cell, Table, badge
+from understudy.text.table import plain, table
 
 CANDIDATE = "adapter"
 
@@ -22,6 +22,16 @@ class Line(Record):
     second: Interval | None
     first_word: Word | None
     second_word: Word | None
+
+    @property
+    def label(self) -> str:
+        """How the number is called on pages."""
+        return label(self.name).text
+
+    @property
+    def runs(self) -> tuple[tuple[Interval | None, Word | None], ...]:
+        """Interval and verdict of each run."""
+        return (self.first, self.first_word), (self.second, self.second_word)
 
 
 class RunComparison(Record):
@@ -73,47 +83,31 @@ def compare_runs(a: Scorecard, b: Scorecard) -> RunComparison:
     )
 
 
-def markdown(found: RunComparison) -> str:
+def markdown(runs: RunComparison) -> str:
     """Both tables as GitHub-flavoured markdown."""
-    lines = [f"## {found.first} beside {found.second}", "", f"Held-out rows `{found.test_sha256[:12]}`.", ""]
-    lines += [f"> {note}" for note in found.notes] + [""] * bool(found.notes)
-    lines += [f"| tuned minus base | {found.first} | {found.second} |", "|---|---|---|"]
-    lines += [
-        f"| {label(row.name).text} | {_told(row.name, row.first, row.first_word)} | "
-        f"{_told(row.name, row.second, row.second_word)} |"
-        for row in found.lines
+    ends = plain(runs.first), plain(runs.second)
+    changes = [(plain(line.label), *(_with_word(line.name, *of) for of in line.runs)) for line in runs.lines]
+    tuned = [(plain(line.label), *(with_interval(line.name, i) for i, _ in line.runs)) for line in runs.tuned]
+    parts = [
+        f"## {ends[0]} beside {ends[1]}",
+        f"Held-out rows `{runs.test_sha256[:12]}`.",
+        "\n".join(f"> {note}" for note in runs.notes),
+        table(("tuned minus base", *ends), changes),
+        table(("tuned", *ends), tuned),
     ]
-    lines += ["", f"| tuned | {found.first} | {found.second} |", "|---|---|---|"]
-    lines += [
-        f"| {label(row.name).text} | {_plain(row.name, row.first)} | {_plain(row.name, row.second)} |"
-        for row in found.tuned
-    ]
-    return "\n".join(lines) + "\n"
+    return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def html(found: RunComparison) -> str:
+def html(runs: RunComparison) -> str:
     """Both tables as a page of its own."""
-    notes = "".join(f'<p class="warning">{escape(note)}</p>' for note in found.notes)
-    ends = (escape(found.first), escape(found.second))
-    changes = tables.table(
-        ("", *ends),
-        [(escape(label(row.name).text), *(_cell(row.name, *told) for told in _of_both(row))) for row in found.lines],
-        "Tuned minus base",
-    )
-    tuned = tables.table(
-        ("", *ends),
-        [
-            (escape(label(row.name).text), *(_plain(row.name, interval) for interval in (row.first, row.second)))
-            for row in found.tuned
-        ],
-        "The tuned models themselves",
-    )
-    title, rows = f"{ends[0]} beside {ends[1]}", f"<code>{escape(found.test_sha256[:12])}</code>"
-    package = files("understudy.report")
-    return Template(package.joinpath("page.html").read_text("utf-8")).substitute(
-        title=title,
-        style=package.joinpath("page.css").read_text("utf-8"),
-        body=f'<h1>{title}</h1><p class="lead">Held-out rows {rows}.</p>{notes}{changes}{tuned}',
+    changes = [(line.label, *(_cell(line.name, *of) for of in line.runs)) for line in runs.lines]
+    tuned = [(line.label, *(with_interval(line.name, i) for i, _ in line.runs)) for line in runs.tuned]
+    head = ("", runs.first, runs.second)
+    return render(
+        "compare_runs.html",
+        runs=runs,
+        changes=Table(head, changes, "Tuned minus base"),
+        tuned=Table(head, tuned, "The tuned models themselves"),
     )
 
 
@@ -126,29 +120,15 @@ def read_scorecard(file: Path) -> Scorecard:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        said = first["msg"].removeprefix("Value error, ")
-        raise AssetError(f"{file} is no scorecard this program can read ({where or 'the whole'}: {said})") from None
+        why = first["msg"].removeprefix("Value error, ")
+        raise AssetError(f"{file} is no scorecard this program can read ({where or 'the whole'}: {why})") from None
 
 
-def _told(name: str, interval: Interval | None, word: Word | None) -> str:
+def _with_word(name: str, interval: Interval | None, word: Word | None) -> str:
+    return "" if interval is None else difference(name, interval) + (f", **{word}**" if word else "")
+
+
+def _cell(name: str, interval: Interval | None, word: Word | None) -> str | Cell:
     if interval is None:
         return ""
-    return difference(name, interval) + (f", **{word}**" if word else "")
-
-
-def _plain(name: str, interval: Interval | None) -> str:
-    return (
-        f"{number(name, interval.value)} ({number(name, interval.low)} to {number(name, interval.high)})"
-        if interval
-        else ""
-    )
-
-
-def _of_both(row: Line) -> tuple[tuple[Interval | None, Word | None], ...]:
-    return (row.first, row.first_word), (row.second, row.second_word)
-
-
-def _cell(name: str, interval: Interval | None, word: Word | None) -> str:
-    if interval is None:
-        return ""
-    return (tables.badge(word) if word else "") + f"<small>{difference(name, interval)}</small>"
+    return badge(word, small=difference(name, interval)) if word else Cell("", small=difference(name, interval))

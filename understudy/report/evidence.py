@@ -45,10 +45,18 @@ class Evidence(NamedTuple):
     people: Sequence[Comparison] = ()
 
     @property
+    def answers(self) -> dict[str, list[str]]:
+        """'reference', 'base' and 'tuned' > their answers."""
+        texts = {"reference": [pair.answer for pair in self.pairs]}
+        for name, key in (("base", "base"), ("tuned", "adapter")):
+            texts[name] = [sample.text for sample in self.samples.get(key, ()) if sample.text is not None]
+        return texts
+
+    @property
     def kept(self) -> int | None:
         """The iteration whose weights were kept, as far as a card tells."""
-        found = (card.best_iteration for card in self.cards.values() if isinstance(card, AdapterCard))
-        return next(found, None)
+        adapters = (card for card in self.cards.values() if isinstance(card, AdapterCard))
+        return next((adapter.best_iteration for adapter in adapters), None)
 
 
 def gather(home: Path, channel: str, run: str) -> Evidence:
@@ -97,13 +105,13 @@ def _sides(home: Path, channel: str, card: Scorecard) -> tuple[dict[str, list[Pa
         return {}, {}
     plan: SplitPlan = store.read_record(home, split, SplitPlan)
     known: dict[str, Pair] = {pair.pair_id: pair for pair in store.read_rows(home, pairs, Pair)}
-    sides = {side: [known[n] for n in names if n in known] for side, names in plan.sides.items()}
+    sides: dict[str, list[Pair]] = {side: [known[n] for n in names if n in known] for side, names in plan.sides.items()}
     counts = {
         "talks": len({pair.document_id for pair in known.values()}),
         "pairs": len(known),
         "kept": sum(pair.kept for pair in known.values()),
     }
-    return dict(sides), counts | {side: len(rows) for side, rows in sides.items()}
+    return {**sides}, counts | {side: len(rows) for side, rows in sides.items()}
 
 
 def _cards(home: Path, channel: str, run: str, folder: Path) -> dict[str, object]:

@@ -1,42 +1,35 @@
 """The parity of a run as a table to read: how far each file is from what was trained, and whether it is offered."""
 
-from html import escape
-
 from understudy.records import Interval, ParityCheck, ParityReport
+from understudy.text.table import plain, table
+
+HEAD = ("", "made from", "loss", "KL", "top-1 agreement", "ends by itself", "size", "tokens/s", "memory", "")
 
 
 def markdown(report: ParityReport) -> str:
     """One row per candidate, the reasons of what is refused, and what could not be judged."""
-    head = ("", "made of", "loss", "KL", "same token", "ends", "size", "tokens/s", "memory", "")
-    lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
-    lines += [f"| {' | '.join(_cells(check))} |" for check in report.checks]
-    recommended = (
-        f"Recommended: **{_plain(report.recommended)}**." if report.recommended else "**Every file is refused.**"
+    best = f"Recommended: **{plain(report.recommended)}**." if report.recommended else "**Every file is refused.**"
+    reasons = [f"- **{plain(c.name)}** is refused: {plain(c.refused)}." for c in report.checks if c.refused]
+    return (
+        "\n\n".join(
+            part
+            for part in (
+                table(HEAD, map(_cells, report.checks)),
+                f"{best} Loss: change in nats per answer token (95 %). KL: nats per token, mean.",
+                "\n".join([*reasons, *(f"- {plain(note)}" for note in report.notes)]),
+            )
+            if part
+        )
+        + "\n"
     )
-    lines += ["", f"{recommended} Loss: change in nats per answer token (95 %). KL: nats per token, mean."]
-    lines += [
-        "",
-        *(
-            f"- **{_plain(check.name)}** is refused: {_plain(check.refused)}."
-            for check in report.checks
-            if check.refused
-        ),
-    ]
-    lines += [f"- {_plain(note)}" for note in report.notes]
-    return "\n".join(lines).rstrip() + "\n"
 
 
 def _cells(check: ParityCheck) -> list[str]:
-    change = (
-        f"{check.nll_change.value:+.4f} ({check.nll_change.low:+.4f} to {check.nll_change.high:+.4f})"
-        if check.nll_change
-        else ""
-    )
-    ended = check.stopping.ended if check.stopping else None
+    change, ended = check.nll_change, check.stopping.ended if check.stopping else None
     return [
-        _plain(check.name),
-        _plain(check.reference or ""),
-        change,
+        plain(check.name),
+        plain(check.reference or ""),
+        f"{change.value:+.4f} ({change.low:+.4f} to {change.high:+.4f})" if change else "",
         ("" if check.kl_exact else "≥ ") + f"{check.kl.value:.4f}" if check.kl else "",
         _share(check.top1_agreement, 1),
         f"{_share(ended)} of {ended.n}" if ended else "",
@@ -49,8 +42,3 @@ def _cells(check: ParityCheck) -> list[str]:
 
 def _share(interval: Interval | None, digits: int = 0) -> str:
     return f"{100 * interval.value:.{digits}f} %" if interval else ""
-
-
-def _plain(text: str) -> str:
-    """`text` with nothing in it that reads as HTML or ends a cell."""
-    return escape(text, quote=False).replace("|", "\\|")

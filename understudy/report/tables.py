@@ -1,14 +1,12 @@
-"""The tables of the page as HTML; everything that comes from data is escaped here."""
+"""The tables of the page, as data; the templates draw and escape them."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from html import escape
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
 from understudy.records import (
     BaselineComparison,
-    CandidateScore,
     Interval,
     JudgeScore,
     ParityCheck,
@@ -21,193 +19,166 @@ from understudy.scoring.preferences import Verdict, chance
 from understudy.text.words import one_line
 
 VALUE_CHARACTERS = 300
-ROW_PARTS = ("nll_per_token", "well_formatted", "broken", "declines_rightly")
-Cells = Sequence[str]
 
 
-def table(head: Cells, rows: Iterable[Cells], caption: str = "") -> str:
-    """A table that scrolls by itself where it is too wide; the first cell of a row names it. Cells are HTML."""
-    titles = "".join(f'<th scope="col">{cell}</th>' for cell in head)
-    body = "".join(
-        f'<tr><th scope="row">{row[0]}</th>{"".join(f"<td>{cell}</td>" for cell in row[1:])}</tr>' for row in rows
-    )
-    if not body:
-        return ""
-    words = f"<caption>{caption}</caption>" if caption else ""
-    return (
-        f'<div class="scroll" role="region" tabindex="0" aria-label="{escape(caption or "Table", quote=True)}">'
-        f"<table>{words}<thead><tr>{titles}</tr></thead><tbody>{body}</tbody></table></div>"
-    )
+class Cell(NamedTuple):
+    """A cell that is more than its text."""
+
+    text: str
+    small: str = ""
+    """A second line in small print."""
+    kind: str = ""
+    """A class of the style sheet, e.g. 'badge worse'."""
 
 
-def badge(word: str, kind: str | None = None) -> str:
+class Table(NamedTuple):
+    """A table; the first cell of a row names it."""
+
+    head: Sequence[str]
+    rows: Sequence[Sequence[str | Cell]]
+    caption: str
+
+
+def badge(word: str, kind: str | None = None, small: str = "") -> Cell:
     """A word with its colour."""
-    return f'<span class="badge {kind or word.replace(" ", "-")}">{escape(word)}</span>'
+    return Cell(word, small, f"badge {kind or word.replace(' ', '-')}")
 
 
-def candidates(card: Scorecard, names: Sequence[str] | None = None, caption: str = "Every candidate") -> str:
+def candidates(card: Scorecard, names: Sequence[str] | None = None, caption: str = "Every candidate") -> Table:
     """One column per candidate, one row per metric in the order of the labels; only `names` where given."""
-    measured = {n for c in card.candidates for n in c.metrics}
-    rows = [n for n in LABELS if n in measured] + sorted(measured - LABELS.keys())
-    shown = [n for n in rows if names is None or n in names]
-    with_any = [c for c in card.candidates if any(n in c.metrics for n in shown)]
-    return table(
-        ["", *(escape(candidate(c.name)) for c in with_any)],
-        [[_named(n), *(_cell(n, c.metrics.get(n)) for c in with_any)] for n in shown],
+    measured = {name for one in card.candidates for name in one.metrics}
+    rows = [name for name in LABELS if name in measured] + sorted(measured - LABELS.keys())
+    shown = [name for name in rows if names is None or name in names]
+    with_any = [one for one in card.candidates if any(name in one.metrics for name in shown)]
+    return Table(
+        ["", *(candidate(one.name) for one in with_any)],
+        [[_named(name), *(_with_ends(name, one.metrics.get(name)) for one in with_any)] for name in shown],
         caption,
     )
 
 
-def parity(report: ParityReport) -> str:
-    """Every check against the limits it was held to, with the reasons of what is refused."""
-    reasons = "".join(
-        f"<li><strong>{escape(h.name)}</strong> is refused: {escape(h.refused)}</li>"
-        for h in report.checks
-        if h.refused
-    )
-    notes = "".join(f"<li>{escape(note)}</li>" for note in report.notes)
-    said = (
-        f"The smallest file that is as trained: <strong>{escape(report.recommended)}</strong>."
-        if report.recommended
-        else "<strong>Every file is refused.</strong>"
-    )
-    head = ("file", "made of", "change of loss", "KL", "top-1 agreement", "ends by itself", "")
-    return f"<p>{said}</p>{table(head, map(_parity_row, report.checks), 'File by file')}<ul>{reasons}{notes}</ul>"
+def parity(report: ParityReport) -> Table:
+    """Every check with the limits it was held to."""
+    head = ("file", "made from", "change of loss", "KL", "top-1 agreement", "ends by itself", "")
+    return Table(head, list(map(_check, report.checks)), "File by file")
 
 
-def costs(card: Scorecard, report: ParityReport | None) -> str:
+def costs(card: Scorecard, report: ParityReport | None) -> Table:
     """Size, speed and memory of what can be run."""
     if report is None:
-        head = ("", "size", "tokens/s")
-        return table(head, [_cost(c) for c in card.candidates], "What each candidate costs to run")
-    rows = [
-        [
-            escape(candidate(check.name)),
-            size(check.bytes),
-            _amount(check.tokens_per_second),
-            _amount(check.prompt_tokens_per_second),
-            f"{check.first_token_seconds:.2f} s" if check.first_token_seconds is not None else "",
-            size(check.peak_memory_bytes),
-        ]
-        for check in report.checks
-    ]
-    head = ("", "size", "tokens/s", "prompt tokens/s", "first token after", "memory")
-    return table(head, rows, "What each file costs to run")
+        rows = [(candidate(one.name), size(one.bytes), speed(one.tokens_per_second)) for one in card.candidates]
+        return Table(("", "size", "tokens/s"), rows, "What each candidate costs to run")
+    head = ("", "size", "tokens/s", "prompt tokens/s", "time to first token", "memory")
+    return Table(head, list(map(_cost, report.checks)), "What each file costs to run")
 
 
-def baselines(rows: Sequence[BaselineComparison]) -> str:
-    """Further fair comparisons, a table each, what has a word only."""
-    return "".join(
-        table(
+def baselines(rows: Sequence[BaselineComparison]) -> list[Table]:
+    """Further fair comparisons, a table each, of what has a verdict."""
+    return [
+        Table(
             ("", "verdict", "difference (95 %)"),
             [
-                (escape(label(name).text), badge(word), difference(name, one.differences[name]))
-                for name, word in one.verdicts.items()
+                (label(name).text, badge(word), difference(name, row.differences[name]))
+                for name, word in row.verdicts.items()
             ],
-            f"{escape(candidate(one.tuned))} against {escape(candidate(one.base))}",
+            f"{candidate(row.tuned)} against {candidate(row.base)}",
         )
-        for one in rows
-    )
-
-
-def phrases(rows: Sequence[Phrase]) -> str:
-    """What the teacher says far more often than the base."""
-    cells = [
-        [
-            f"“{escape(row.phrase)}”",
-            *(f"{rate:.1f}" for rate in (row.teacher, row.base, row.tuned)),
-            str(row.talks),
-        ]
         for row in rows
     ]
-    return table(("", "teacher", "base", "tuned", "talks"), cells, "Signature phrases, per 1,000 words")
 
 
-def judge(score: JudgeScore) -> str:
+def phrases(rows: Sequence[Phrase]) -> Table:
+    """What the teacher says far more often than the base."""
+    cells = [(f"“{p.phrase}”", *(f"{rate:.1f}" for rate in (p.teacher, p.base, p.tuned)), str(p.talks)) for p in rows]
+    return Table(("", "teacher", "base", "tuned", "talks"), cells, "Signature phrases, per 1,000 words")
+
+
+def judge(score: JudgeScore) -> Table:
     """What a judge chose, and how far it can be trusted."""
     pairs = score.wins + score.ties + score.losses
-    rows: list[Cells] = [
-        ("Tuned won, tied, lost", f"{score.wins}, {score.ties}, {score.losses} of {pairs}"),
-        ("Win rate, a tie as half", _share(score.win_rate)),
-        ("Sign test", chance(score.sign_p)),
-        ("Wins minus losses among answers of one length", _points(score.matched) or "too few of them"),
-        ("Chose what stood first (50 % is fair)", _share(score.first_slot)),
-        ("Same verdict in both orders", _share(score.consistency)),
-        ("Contradict the reference", ", ".join(f"{k} {v}" for k, v in score.contradictions.items()) or "none"),
-        ("Agreement with a person", _share(score.agreement) or "nobody compared yet"),
-        ("Cohen’s kappa with that person", f"{score.kappa:.2f}" if score.kappa is not None else ""),
-        ("Questions without a verdict", str(score.errors)),
-    ]
-    warning = f'<p class="warning">{escape(score.warning)}</p>' if score.warning else ""
-    return warning + table(("", escape(score.judge)), [row for row in rows if row[1]], "The judge, blind, both orders")
+    rows = {
+        "Tuned won, tied, lost": f"{score.wins}, {score.ties}, {score.losses} of {pairs}",
+        "Win rate, a tie as half": _share(score.win_rate),
+        "Sign test": chance(score.sign_p),
+        "Wins minus losses among answers of similar length": (
+            difference("judge_voice", score.matched) if score.matched else "too few of them"
+        ),
+        "Chose the answer that stood first (50 % is fair)": _share(score.first_slot),
+        "Same verdict in both orders": _share(score.consistency),
+        "Contradict the reference": ", ".join(f"{k} {v}" for k, v in score.contradictions.items()) or "none",
+        "Agreement with a person": _share(score.agreement) or "no person has compared them yet",
+        "Cohen’s kappa with that person": f"{score.kappa:.2f}" if score.kappa is not None else "",
+        "Questions without a verdict": str(score.errors),
+    }
+    return Table(("", score.judge), [row for row in rows.items() if row[1]], "The judge, blind, both orders")
 
 
-def people(told: Verdict) -> str:
+def person(verdict: Verdict) -> Table:
     """What a person chose, blind."""
     rows = [
-        ("Tuned chosen, tied, base chosen", f"{told.wins}, {told.ties}, {told.losses}"),
-        ("Share of the decided", _share(told.win_rate)),
-        ("Sign test", chance(told.sign_p)),
+        ("Tuned chosen, tied, base chosen", f"{verdict.wins}, {verdict.ties}, {verdict.losses}"),
+        ("Share of the decided pairs", _share(verdict.win_rate)),
+        ("Sign test", chance(verdict.sign_p)),
     ]
-    return f"<p>{escape(told.meaning)}</p>" + table(("", "a person"), rows, "A person, blind")
+    return Table(("", "a person"), rows, "A person, blind")
 
 
-def record(title: str, card: object) -> str:
-    """A record or mapping as a list of terms; nested mappings are flattened with commas."""
+def record(card: object) -> dict[str, str]:
+    """A record or mapping as terms and their values; the names of nested ones are joined with commas."""
     raw = card.model_dump() if isinstance(card, BaseModel) else card
     flat = dict(_flat(raw)) if isinstance(raw, Mapping) else {"value": raw}
-    items = "".join(
-        f"<dt>{escape(key)}</dt><dd>{escape(one_line(_value(v), VALUE_CHARACTERS))}</dd>" for key, v in flat.items()
-    )
-    return f'<div class="card"><h3>{escape(title)}</h3><dl>{items}</dl></div>' if items else ""
+    return {key: one_line(_value(value), VALUE_CHARACTERS) for key, value in flat.items()}
 
 
-def speed(one: CandidateScore) -> str:
+def speed(tokens_per_second: float | None) -> str:
     """Tokens per second, '' where unknown."""
-    return _amount(one.tokens_per_second)
+    return f"{tokens_per_second:,.0f}" if tokens_per_second else ""
 
 
-def _named(name: str) -> str:
-    words = escape(label(name).text)
-    return f'<span class="part">{words}</span>' if words[:1].islower() and name in LABELS else words
+def _named(name: str) -> Cell:
+    text = label(name).text
+    return Cell(text, kind="part" if text[:1].islower() and name in LABELS else "")
 
 
-def _cell(name: str, interval: Interval | None) -> str:
+def _with_ends(name: str, interval: Interval | None) -> Cell:
     if interval is None:
-        return ""
-    ends = f"{number(name, interval.low).removesuffix(' %')} to {number(name, interval.high)}"
-    return f"{number(name, interval.value)}<small>{ends}</small>"
+        return Cell("")
+    low, high = number(name, interval.low), number(name, interval.high)
+    return Cell(number(name, interval.value), f"{low.removesuffix(' %')} to {high}")
 
 
-def _parity_row(check: ParityCheck) -> Cells:
-    limits = check.limits
-    ended = check.stopping.ended if check.stopping else None
-    change = kl = same = ""
+def _check(check: ParityCheck) -> list[str | Cell]:
+    limits, ended = check.limits, check.stopping.ended if check.stopping else None
+    change = kl = same = ends = word = Cell("")
     if check.nll_change:
-        change = f"{signed('nll_per_token', check.nll_change.value)}{_allowed('± ', limits.get('nll_change'))}"
-    if check.kl:
-        kl = f"{'' if check.kl_exact else '≥ '}{check.kl.value:.4f}{_allowed('up to ', limits.get('kl'))}"
-    if check.top1_agreement:
-        least = limits.get("top1_agreement")
-        same = f"{100 * check.top1_agreement.value:.1f} %" + (
-            f"<small>at least {100 * least:.0f} %</small>" if least else ""
+        change = Cell(
+            signed("nll_per_token", check.nll_change.value), _limit("± {:g} allowed", limits.get("nll_change"))
         )
-    word = badge("refused", "worse") if check.refused else badge("as trained", "better") if check.reference else ""
-    made_of = escape(candidate(check.reference)) if check.reference else ""
-    ends = f"{100 * ended.value:.0f} %<small>of {ended.n}</small>" if ended else ""
-    return [escape(candidate(check.name)), made_of, change, kl, same, ends, word]
+    if check.kl:
+        bound = "" if check.kl_exact else "≥ "
+        kl = Cell(f"{bound}{check.kl.value:.4f}", _limit("up to {:g} allowed", limits.get("kl")))
+    least = limits.get("top1_agreement")
+    if check.top1_agreement:
+        same = Cell(_percent(check.top1_agreement.value, 1), f"at least {_percent(least)}" if least else "")
+    if ended:
+        ends = Cell(_percent(ended.value), f"of {ended.n}")
+    if check.refused or check.reference:
+        word = badge("refused", "worse") if check.refused else badge("as trained", "better")
+    return [candidate(check.name), candidate(check.reference or ""), change, kl, same, ends, word]
 
 
-def _allowed(before: str, limit: float | None) -> str:
-    return f"<small>{before}{limit:g} allowed</small>" if limit is not None else ""
+def _limit(text: str, limit: float | None) -> str:
+    return "" if limit is None else text.format(limit)
 
 
-def _cost(one: CandidateScore) -> Cells:
-    return [escape(candidate(one.name)), size(one.bytes), speed(one)]
+def _percent(share: float, digits: int = 0) -> str:
+    return f"{100 * share:.{digits}f} %"
 
 
-def _amount(value: float | None) -> str:
-    return f"{value:,.0f}" if value else ""
+def _cost(check: ParityCheck) -> list[str]:
+    wait = f"{check.first_token_seconds:.2f} s" if check.first_token_seconds is not None else ""
+    speeds = speed(check.tokens_per_second), speed(check.prompt_tokens_per_second)
+    return [candidate(check.name), size(check.bytes), *speeds, wait, size(check.peak_memory_bytes)]
 
 
 def _share(interval: Interval | None) -> str:
@@ -216,11 +187,7 @@ def _share(interval: Interval | None) -> str:
     return f"{100 * interval.value:.0f} % ({100 * interval.low:.0f} to {100 * interval.high:.0f})"
 
 
-def _points(interval: Interval | None) -> str:
-    return difference("judge_voice", interval) if interval else ""
-
-
-def _flat(raw: Mapping[Any, Any], before: str = "") -> Iterable[tuple[str, Any]]:
+def _flat(raw: Mapping[Any, Any], before: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in raw.items():
         if isinstance(value, BaseModel):
             value = value.model_dump()

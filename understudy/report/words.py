@@ -1,9 +1,10 @@
 """What the scorecard says in words: each verdict with its reason, and what is missing with what to set."""
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from understudy.records import Interval, Scorecard, Word
-from understudy.report import label, readable, signed
+from understudy.report import UNITS, label, readable, signed
 from understudy.report.evidence import Evidence
 from understudy.scoring.verdicts import BUDGETS, MARGINS, MIN_PAIRS, MIN_TALKS
 
@@ -15,11 +16,19 @@ ACTIONS = {
     "ship": "Ship it",
     "lower the learning rate": "Lower the learning rate and train again",
     "train longer": "Train longer",
-    "take a better base": "Take a better base",
+    "take a better base": "Choose a better base",
     "more data": "Add more data",
-    "bug upstream of training": "Mend a defect outside training first",
+    "bug upstream of training": "Fix a defect outside of training first",
 }
-_UNITS = {"nats": " nats per token", "share": " points", "words": " words", "number": ""}
+
+
+class Advice(NamedTuple):
+    """What to do, and why, one sentence each."""
+
+    action: str
+    reasons: list[str]
+    kind: str
+    """A class of the style sheet."""
 
 
 def basis(card: Scorecard) -> str:
@@ -28,55 +37,55 @@ def basis(card: Scorecard) -> str:
     return f"Measured on {card.test_pairs} held-out pair{'' if card.test_pairs == 1 else 's'} of {talks}."
 
 
-def decision(card: Scorecard) -> tuple[str, list[str]]:
-    """What to do, and why, one sentence each."""
+def decision(card: Scorecard) -> Advice:
+    """What to do with the run."""
     if card.decision is None:
-        return "No decision", [
-            f"This scorecard has format {card.version}, which holds none; score the run again to get one."
-        ]
+        why_not = f"This scorecard has format {card.version}, which holds none; score the run again to get one."
+        return Advice("No decision", [why_not], "none")
     where = f" ({card.decision.where})" if card.decision.where else ""
-    return ACTIONS[card.decision.action] + where, [_sentence(readable(why)) for why in card.decision.reasons]
+    reasons = [_sentence(readable(reason)) for reason in card.decision.reasons]
+    return Advice(
+        ACTIONS[card.decision.action] + where, reasons, "better" if card.decision.action == "ship" else "open"
+    )
 
 
 def why(name: str, interval: Interval, word: Word, card: Scorecard) -> str:
     """The sentence behind one verdict word."""
-    worst = _worst(name, interval)
+    worst = _end(name, _worst(name, interval))
     if name in BUDGETS:
         return _of_budget(name, interval, word)
     match word:
         case "better":
-            return (
-                f"The whole interval is on the good side of no difference; the least it can be is {_end(name, worst)}."
-            )
+            return f"The whole interval is on the good side of zero; the least it can be is {worst}."
         case "worse":
-            return f"The whole interval is on the bad side of no difference: {_span(name, interval)}."
+            return f"The whole interval is on the bad side of zero: {_span(name, interval)}."
         case "no worse":
             margin = _end(name, MARGINS.get(name, 0.0)).lstrip("+")
-            return f"No improvement is proven, but at worst it is {_end(name, worst)}, and {margin} would still do."
+            return f"No improvement is proven, but at worst it is {worst}, within the margin of {margin}."
     if interval.n < MIN_PAIRS:
-        return f"Only {interval.n} of at least {MIN_PAIRS} answers could be compared."
+        return f"Only {interval.n} answers could be compared, and a verdict takes at least {MIN_PAIRS}."
     if not card.honest or card.test_documents < MIN_TALKS:
-        return "The held-out side cannot carry a verdict: whole talks must be held out, at least two."
+        return "The held-out split cannot carry a verdict: at least two whole talks must be held out."
     if interval.low <= 0 <= interval.high:
-        return f"The interval {_span(name, interval)} includes zero, and reaches further than no worse allows."
-    return "The interval leaves it open, or it does not hold among answers of about one length."
+        return f"The interval {_span(name, interval)} includes zero, and is too wide for 'no worse'."
+    return "The interval leaves it open, or it does not hold among answers of similar length."
 
 
-def missing(told: Evidence) -> Iterator[str]:
+def missing(evidence: Evidence) -> Iterator[str]:
     """One line per part of the page that has no numbers: why, and what to set."""
-    card, names = told.scorecard, {candidate.name for candidate in told.scorecard.candidates}
+    card, names = evidence.scorecard, {candidate.name for candidate in evidence.scorecard.candidates}
     if card.version < 2:
         yield f"The scorecard has format {card.version}, from before judge, phrases and decision; score the run again."
     if "base-prompted" not in names:
-        yield "The base was not also told the style by examples; evaluate.prompted_base: true does that."
+        yield "The base was not also prompted with examples of the style; set evaluate.prompted_base: true."
     if not {"format_gap_closed", "style_gap_closed_teacher"} & card.differences.keys():
-        yield "No gap of form or style: too few words, or the base is as near already; see evaluate.metrics."
+        yield "No gap of form or style: too few words, or the base is as close already; see evaluate.metrics."
     if not {"instructions", "choices", "off_topic"} & card.differences.keys():
-        yield "Forgetting was not measured; evaluate.suites: true asks for it."
+        yield "Forgetting was not measured; set evaluate.suites: true."
     if card.judge is None and not any("evaluate.judge" in note for note in card.notes):
-        yield "No judge compared the answers; evaluate.judge names one, of another family than the teacher."
-    if not told.people:
-        yield f"Nobody compared the answers blind yet; understudy compare {card.channel}/{card.run} does."
+        yield "No judge compared the answers; set evaluate.judge to a model of another family than the teacher."
+    if not evidence.people:
+        yield f"No person has compared the answers blind yet; run understudy compare {card.channel}/{card.run}."
 
 
 def _of_budget(name: str, interval: Interval, word: Word) -> str:
@@ -87,7 +96,7 @@ def _of_budget(name: str, interval: Interval, word: Word) -> str:
     return {
         "worse": f"Even the low end of the interval is above the {allowed} that are allowed.",
         "no worse": f"The whole interval is within the {allowed} that are allowed.",
-    }.get(word, f"The interval {_span(name, interval)} reaches over the {allowed} that are allowed.")
+    }.get(word, f"The interval {_span(name, interval)} extends past the {allowed} that are allowed.")
 
 
 def _worst(name: str, interval: Interval) -> float:
@@ -101,7 +110,7 @@ def _span(name: str, interval: Interval) -> str:
 
 
 def _end(name: str, value: float) -> str:
-    return f"{signed(name, value)}{_UNITS[label(name).unit]}"
+    return f"{signed(name, value)}{UNITS[label(name).unit]}"
 
 
 def _sentence(text: str) -> str:

@@ -229,7 +229,7 @@ def test_the_sections_come_in_one_order() -> None:
 
 def test_best_worst_and_drawn_answers_are_shown_and_none_twice() -> None:
     found = groups(evidence().samples, evidence().pairs, "r1")
-    names = {title: [one.pair.pair_id for one in group] for title, group in found.items()}
+    names = {title: [one.pair_id for one in group] for title, group in found.items()}
     assert names["Where the loss fell most"] == ["t#39", "t#38", "t#37", "t#36"]
     assert names["Where the loss fell least"][-1] == "t#0"
     every = [name for group in names.values() for name in group]
@@ -257,7 +257,7 @@ def test_a_long_answer_is_cut_behind_a_disclosure_and_nothing_short_is() -> None
 def test_what_is_missing_is_said_with_what_to_set() -> None:
     text = page(card(), [], {}, [], {}, {})
     for told in (
-        "has format 1", "evaluate.prompted_base", "evaluate.judge", "evaluate.suites", "understudy compare",
+        "has format 1", "evaluate.prompted_base", "evaluate.judge", "evaluate.suites", "run understudy compare",
         "parity.json", "metrics.jsonl", "score the run again",
     ):  # fmt: skip
         assert told in text, told
@@ -296,7 +296,7 @@ def test_an_empty_run_still_makes_a_page() -> None:
 
 def test_a_dishonest_split_is_said_first() -> None:
     text = page(card(honest=False), [], {}, [], {}, {})
-    assert 0 < text.index("Read with care") < text.index("The held-out side cannot carry a verdict")
+    assert 0 < text.index("Read with care") < text.index("The held-out split cannot carry a verdict")
     assert "**Warning.**" in markdown(card(honest=False)) and "**Warning.**" not in markdown(card())
 
 
