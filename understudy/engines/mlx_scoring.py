@@ -39,20 +39,20 @@ def divergences(
     """KL(tuned || base) summed over the answer's tokens of each row. Raises ExportError without LoRA layers."""
     import mlx.core as mx
 
-    found: dict[int, Divergence] = {}
+    results: dict[int, Divergence] = {}
     # Two models' logits at once: rows are taken as if they were twice as wide.
     for batch in batches([2 * (len(prompt) + len(answer)) for prompt, answer in rows], batch_rows, vocabulary):
         tokens = _padded([rows[place] for place in batch])
         tuned = _log_p(model, tokens)
         with adapter_off(model):
             base = _log_p(model, tokens)
-            mx.eval(base)  # here: mlx computes when asked, and the scale is back soon
+            mx.eval(base)  # here: mlx is lazy, and the scale is back soon
         kl = _lists((mx.exp(tuned) * (tuned - base)).sum(axis=-1))
         for place, row in zip(batch, kl, strict=True):
             nats = _of_answer(row, rows[place])
-            found[place] = Divergence(nats=sum(nats), tokens=len(nats))
-        finished(len(found))
-    return [found[place] for place in range(len(rows))]
+            results[place] = Divergence(nats=sum(nats), tokens=len(nats))
+        finished(len(results))
+    return [results[place] for place in range(len(rows))]
 
 
 @contextmanager
@@ -77,14 +77,14 @@ def adapter_off(model: "mlx.nn.Module") -> Iterator[None]:
 
 def batches(lengths: list[int], batch_rows: int, vocabulary: int) -> list[list[int]]:
     """Places of rows of like length, so that padding is small and the logits fit LOGIT_BYTES."""
-    found: list[list[int]] = []
+    groups: list[list[int]] = []
     for place in sorted(range(len(lengths)), key=lambda p: lengths[p]):
         room = min(batch_rows, LOGIT_BYTES // (4 * vocabulary * lengths[place]))
-        if found and len(found[-1]) < room:
-            found[-1].append(place)  # the longest so far, so all of them fit
+        if groups and len(groups[-1]) < room:
+            groups[-1].append(place)  # the longest so far, so all of them fit
         else:
-            found.append([place])
-    return found
+            groups.append([place])
+    return groups
 
 
 def pieces(model: "mlx.nn.Module", row: Row, tokens_at_once: int) -> Iterator[Any]:
@@ -96,7 +96,7 @@ def pieces(model: "mlx.nn.Module", row: Row, tokens_at_once: int) -> Iterator[An
     prompt, answer = row
     cache = make_prompt_cache(model)
     if len(prompt) > 1:
-        model(mx.array([prompt[:-1]]), cache=cache)  # its logits are never computed: only the cache is asked for
+        model(mx.array([prompt[:-1]]), cache=cache)  # its logits are never computed: only the cache is evaluated
         mx.eval([layer.state for layer in cache])
     read = [prompt[-1], *answer[:-1]]
     for start in range(0, len(read), tokens_at_once):

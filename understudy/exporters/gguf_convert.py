@@ -110,9 +110,9 @@ def names(config: ModelConfig, family: Family) -> Callable[[str], list[str]]:
 
     def named(name: str) -> list[str]:
         whole, parts = next(((w, p) for w, p in family.parted.items() if f".{w}" in name), ("", ("",)))
-        found = [known.get_name(name.replace(whole, part), try_suffixes=(".weight", ".bias")) for part in parts]
-        assert all(found), name  # the families' names are the name map's
-        return [str(gguf_name) for gguf_name in found]
+        gguf_names = [known.get_name(name.replace(whole, part), try_suffixes=(".weight", ".bias")) for part in parts]
+        assert all(gguf_names), name  # the families' names are the name map's
+        return [str(gguf_name) for gguf_name in gguf_names]
 
     return named
 
@@ -210,9 +210,9 @@ def _gains(config: ModelConfig, family: Family, stored: dict[str, Stored]) -> "I
             or b is None
             or any(name not in (a.name, b.name) for name in stored if name.startswith(f"{stem}."))
         ):
-            raise ExportError(f"the adapter holds something else than lora_a and lora_b of {stem}; train plain LoRA")
+            raise ExportError(f"the adapter holds more or less than lora_a and lora_b of {stem}; train plain LoRA")
         if (shape := shapes.get(f"{stem}.weight")) is None:
-            raise ExportError(f"the adapter changes {stem}, which this base has not: it was trained on another base")
+            raise ExportError(f"the adapter changes {stem}, which this base lacks: it was trained on another base")
         if (b.shape[-1], a.shape[0]) != shape:
             raise ExportError(
                 f"the adapter's {stem} is {b.shape[-1]} x {a.shape[0]}, and the base's {shape[0]} x {shape[1]}: "
@@ -231,11 +231,11 @@ def _gains(config: ModelConfig, family: Family, stored: dict[str, Stored]) -> "I
 
 def matrices(config: ModelConfig, family: Family) -> dict[str, tuple[int, ...]]:
     """Name > shape of every matrix of a layer, under the name of its parts as well: mlx may have parted it."""
-    found = {}
+    shapes = {}
     for name, shape in family.layer.items():
         sizes = tuple(config.sizes[size] for size in shape)
         parts = next((parts for whole, parts in family.parted.items() if name.startswith(whole)), ())
-        found[name] = sizes
-        found |= {f"{part}weight": (sizes[0] // len(parts), *sizes[1:]) for part in parts}
+        shapes[name] = sizes
+        shapes |= {f"{part}weight": (sizes[0] // len(parts), *sizes[1:]) for part in parts}
     layers = [f"model.layers.{number}." for number in range(config.num_hidden_layers)]
-    return {layer + name: shape for layer in layers for name, shape in found.items() if len(shape) > 1}
+    return {layer + name: shape for layer in layers for name, shape in shapes.items() if len(shape) > 1}

@@ -1,4 +1,4 @@
-"""What the process that makes GGUF files can be told to do, and what it returns; imports nothing heavy."""
+"""The jobs of the process that makes GGUF files, and its result; imports nothing heavy."""
 
 from pathlib import Path
 

@@ -1,9 +1,9 @@
 """
-A BPE tokenizer as llama.cpp wants it, read from tokenizer.json itself: over bytes, or SentencePiece's over characters.
+A BPE tokenizer as llama.cpp wants it, read from tokenizer.json: over bytes, or SentencePiece's over characters.
 
-llama.cpp carries its own splitting rules and is told by name which one to follow
-(`tokenizer.ggml.pre`). Its converter finds the name by hashing the token ids of a probe text, which
-only knows published vocabularies; here it follows from the split pattern, so own vocabularies work.
+llama.cpp has splitting rules of its own and reads the name of one from the file (`tokenizer.ggml.pre`). Its
+converter finds the name by hashing the token ids of a probe text, which works for published vocabularies only;
+here it follows from the split pattern, so that new vocabularies work.
 """
 
 import json
@@ -83,7 +83,7 @@ class Step(_Outside):
 
 
 class AddedToken(_Outside):
-    """A token that is looked for in the text before anything is split."""
+    """A token that is matched in the text before anything is split."""
 
     id: int
     content: str
@@ -123,7 +123,7 @@ class TokenizerConfig(_Outside):
     chat_template: str | list[dict[str, str]] | None = None
 
     def text(self, kind: str) -> str | None:
-        """The token that plays the part `kind`, e.g. 'eos'."""
+        """The token for `kind`, e.g. 'eos'."""
         token = getattr(self, f"{kind}_token")
         return token.get("content") if isinstance(token, dict) else token
 
@@ -179,9 +179,9 @@ class Tokenizer:
         return PRE[rules, whole_words]
 
     def _space_first(self) -> bool:
-        """Whether a text is given a space in front before SentencePiece's merges. Raises ExportError for other steps.
+        """Whether a space goes in front of a text before SentencePiece's merges. Raises ExportError for other steps.
 
-        Where only the very first piece of a text gets one ("first"), none is asked for: llama.cpp would add one
+        Where only the very first piece of a text gets one ("first"), this is False: llama.cpp would add one
         after every control token, and a chat begins with a control token.
         """
         first, spaces = False, False
@@ -200,20 +200,20 @@ class Tokenizer:
         return first
 
     def _vocabulary(self, model: Path, size: int) -> tuple[list[str], list[float], list[int]]:
-        found = {number: Piece(token, 0.0, NORMAL) for token, number in self.parsed.model.vocab.items()}
+        pieces = {number: Piece(token, 0.0, NORMAL) for token, number in self.parsed.model.vocab.items()}
         if not self.over_bytes:
-            found |= _sentencepiece.pieces(model, self.parsed.model.vocab, self.parsed.model.merges)
+            pieces |= _sentencepiece.pieces(model, self.parsed.model.vocab, self.parsed.model.merges)
         for added in self.parsed.added_tokens:
             control = added.special or _looks_special(added.content)
             text = added.content if control else added.content.replace(_sentencepiece.SPACE, " ")
-            found[added.id] = Piece(text, _sentencepiece.ADDED_SCORE, CONTROL if control else USER_DEFINED)
-        if max(found) >= size:
+            pieces[added.id] = Piece(text, _sentencepiece.ADDED_SCORE, CONTROL if control else USER_DEFINED)
+        if (last := max(pieces)) >= size:
             raise ExportError(
-                f"{self.file}: token {found[max(found)].text!r} has number {max(found)}, but config.json's vocab_size "
+                f"{self.file}: token {pieces[last].text!r} has number {last}, but config.json's vocab_size "
                 f"is {size}: the tokenizer belongs to another model"
             )
         pad = _sentencepiece.PADDING_SCORE
-        listed = [found.get(number) or Piece(f"[PAD{number}]", pad, UNUSED) for number in range(size)]
+        listed = [pieces.get(number) or Piece(f"[PAD{number}]", pad, UNUSED) for number in range(size)]
         tokens, scores, types = (list(column) for column in zip(*listed, strict=True))
         if len(set(tokens)) < size:  # llama.cpp ends the process on these
             twice = Counter(tokens).most_common(1)[0][0]
@@ -221,9 +221,9 @@ class Tokenizer:
         return tokens, scores, types
 
     def _special(self, config: ModelConfig) -> dict[str, int]:
-        """Part > token number: tokenizer_config.json's, else config.json's."""
+        """Kind > token number: tokenizer_config.json's, else config.json's."""
         numbers = self.parsed.model.vocab | {added.content: added.id for added in self.parsed.added_tokens}
-        found = {
+        special = {
             kind: numbers[text]
             for kind in ("bos", "eos", "unk", "sep", "pad", "mask")
             if (text := self.config.text(kind)) in numbers
@@ -232,13 +232,13 @@ class Tokenizer:
             listed = getattr(config, f"{kind}_token_id")
             number = listed[0] if isinstance(listed, list) and listed else listed
             if isinstance(number, int) and 0 <= number < config.vocab_size:
-                found.setdefault(kind, number)
-        if "eos" not in found:
+                special.setdefault(kind, number)
+        if "eos" not in special:
             raise ExportError(
                 f"{self.file.parent}: no end token, and a model without one never stops: name a vocabulary entry as "
                 f"eos_token in tokenizer_config.json (now {self.config.text('eos')!r}) or eos_token_id in config.json"
             )
-        return found
+        return special
 
     def _added(self) -> tuple[bool, bool]:
         """Whether every text begins with the bos token, and whether it ends with the eos token."""

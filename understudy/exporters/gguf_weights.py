@@ -1,4 +1,4 @@
-"""Weights out of safetensors files, a few megabytes at a time and without torch: bf16 is f32 with its end cut off."""
+"""Weights out of safetensors files, a few megabytes at a time and without torch: bf16 is the upper half of f32."""
 
 import json
 import os
@@ -60,7 +60,7 @@ class Converted:
     pair_rows: int = 0
     """Rows of one head when its halves must be interleaved for llama.cpp, else 0."""
     added: float = 0.0
-    """What every value gains."""
+    """Added to every value."""
 
     @property
     def nbytes(self) -> int:
@@ -72,7 +72,7 @@ class Converted:
         return int(np.prod(self.stored.shape[1:]))
 
     def chunks(self) -> list[tuple[int, int]]:
-        """First row and number of rows of each chunk; no head whose rows are moved is parted."""
+        """First row and number of rows of each chunk; no head whose rows move is split."""
         rows, step = self.stored.shape[0], max(1, CHUNK_VALUES // self._width)
         if self.pair_rows:
             step = max(self.pair_rows, step - step % self.pair_rows)
@@ -169,7 +169,7 @@ def _half_of_bf16(values: np.ndarray) -> np.ndarray:
 
     Values that f16 keeps with fewer bits or not at all are few in a model, and looked up.
     """
-    halves, sign, low = (_own.buffer(n, values.size, k) for n, k in (("made", "<u2"), ("sign", "<u2"), ("low", "?")))
+    halves, sign, low = (_own.buffer(n, values.size, k) for n, k in (("halves", "<u2"), ("sign", "<u2"), ("low", "?")))
     np.bitwise_and(values, _NO_SIGN, out=halves)
     small = np.flatnonzero(np.less(halves, _SMALLEST_NORMAL, out=low))
     halves -= _BIAS
@@ -201,11 +201,11 @@ def index(model: Path) -> dict[str, Stored]:
     missing = sorted(name for name in set(shards.values()) if not (model / name).exists())
     if missing:
         raise ExportError(f"{model}: {INDEX} lists {', '.join(missing)}, which is not there; fuse or download it again")
-    found = {name: tensor for shard in sorted(set(shards.values())) for name, tensor in tensors(model / shard).items()}
-    lost = sorted(name for name in shards if name not in found)
+    stored = {name: tensor for shard in sorted(set(shards.values())) for name, tensor in tensors(model / shard).items()}
+    lost = sorted(name for name in shards if name not in stored)
     if lost:
         raise ExportError(f"{model / shards[lost[0]]}: has no {lost[0]}, where {INDEX} says it is")
-    return found
+    return stored
 
 
 def tensors(file: Path) -> dict[str, Stored]:

@@ -28,7 +28,7 @@ class _Piece(NamedTuple):
 
     number: int
     name: str
-    place: int
+    start: int
     """Where the tensor begins in the file."""
     tensor: "Converted | np.ndarray"
     first: int
@@ -36,7 +36,7 @@ class _Piece(NamedTuple):
 
 
 def write(writer: "GGUFWriter", out: Path, tensors: Tensors, progress: Progress) -> None:
-    """Write the header that `writer` was told, then the weights, as the file `out`. Raises ExportError."""
+    """Write the header that `writer` holds, then the weights, as the file `out`. Raises ExportError."""
     with replacing(out) as partial:
         try:
             start = _header(writer, partial)
@@ -46,7 +46,7 @@ def write(writer: "GGUFWriter", out: Path, tensors: Tensors, progress: Progress)
                     for path in {t.stored.file for t in tensors.values() if isinstance(t, Converted)}
                 }
                 pieces = list(_pieces(tensors, start, writer.data_alignment))
-                ends = [piece.place + piece.tensor.nbytes for piece in pieces[-1:]]
+                ends = [piece.start + piece.tensor.nbytes for piece in pieces[-1:]]
                 file.truncate(-(-max([start, *ends]) // writer.data_alignment) * writer.data_alignment)
                 _fill(file.fileno(), sources, pieces, len(tensors), progress)
         except OSError as error:
@@ -65,28 +65,27 @@ def _header(writer: "GGUFWriter", file: Path) -> int:
 
 
 def _pieces(tensors: Tensors, start: int, alignment: int) -> Iterator[_Piece]:
-    place = start
     for number, (name, tensor) in enumerate(tensors.items()):
         for first, rows in tensor.chunks() if isinstance(tensor, Converted) else [(0, len(tensor))]:
-            yield _Piece(number, name, place, tensor, first, rows)
-        place += -(-tensor.nbytes // alignment) * alignment
+            yield _Piece(number, name, start, tensor, first, rows)
+        start += -(-tensor.nbytes // alignment) * alignment
 
 
 def _fill(target: int, sources: dict[Path, int], pieces: list[_Piece], total: int, progress: Progress) -> None:
-    def made(piece: _Piece) -> _Piece:
+    def write_piece(piece: _Piece) -> _Piece:
         offset, content = 0, piece.tensor
         if isinstance(content, Converted):
             offset, content = content.chunk(sources[content.stored.file], piece.first, piece.rows)
-        os.pwrite(target, np.ascontiguousarray(content).data, piece.place + offset)
+        os.pwrite(target, np.ascontiguousarray(content).data, piece.start + offset)
         return piece
 
-    told = -1
+    reported = -1
     with ThreadPoolExecutor(min(THREADS, os.cpu_count() or 1)) as threads:
         try:
-            for piece in threads.map(made, pieces):
-                if piece.number > told:
-                    told = piece.number
-                    progress(told, total, piece.name)
+            for piece in threads.map(write_piece, pieces):
+                if piece.number > reported:
+                    reported = piece.number
+                    progress(reported, total, piece.name)
         except BaseException:
             threads.shutdown(wait=True, cancel_futures=True)
             raise

@@ -79,7 +79,7 @@ def rolled_back(models: Path, run: str) -> str | None:
 
 
 def restore(models: Path) -> None:
-    """Link the champion that the history names, on a machine that was given history and runs."""
+    """Link the champion that the history names, on a machine that received history and runs."""
     stack, now = succession(history(models)), current(models)
     if stack and not (now and now.name == stack[-1]) and stack[-1] in [run.name for run in runs(models)]:
         with _lock(models):

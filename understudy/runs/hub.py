@@ -1,8 +1,8 @@
 """
-Publishing a model on the Hugging Face hub: asked for each time, private unless told otherwise.
+Publishing a model on the Hugging Face hub: only on request, private by default.
 
-What goes is chosen from a list of what a model is made of. Whatever else lies in the folder stays:
-talks, questions and answers, ledgers, logs, what a killed training left.
+The files are chosen from a list of what a model consists of. Everything else in the folder stays:
+talks, questions and answers, ledgers, logs, the remains of a killed training.
 """
 
 import os
@@ -54,7 +54,7 @@ _REPOSITORY = re.compile(r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")
 
 @dataclass(frozen=True)
 class Published:
-    """What became of an upload."""
+    """The outcome of an upload."""
 
     address: str
     sent: list[str]
@@ -67,59 +67,59 @@ def token() -> str:
     """The hub's token from the environment (HF_TOKEN), or from `hf auth login`. Raises ConfigError."""
     from huggingface_hub import get_token
 
-    if found := get_token():
-        return found
+    if secret := get_token():
+        return secret
     raise ConfigError(["no token for the hub: put one with write access into HF_TOKEN, or run `hf auth login`"])
 
 
 def chosen(folder: Path, without: Collection[str] = ()) -> dict[str, Path]:
     """Place in the repository > file, of all that would go from a run's folder but the file names in `without`."""
-    found = {}
+    files = {}
     for inside, place, wanted in LAYOUT:
         for file in sorted((folder / inside).glob("[!.]*")):
-            # A link may lead out of the folder, to what nobody meant to publish.
+            # A link may lead out of the folder, to what was not meant to be published.
             if not file.is_file() or not file.resolve().is_relative_to(folder.resolve()) or file.name in without:
                 continue
             if any(fnmatch(file.name, pattern) for pattern in wanted):
-                found[f"{place}/{file.name}".lstrip("/")] = file
-    return found
+                files[f"{place}/{file.name}".lstrip("/")] = file
+    return files
 
 
 def problems(
     files: Mapping[str, Path], folder: Path, repository: str, permission: str | None, base_licence: str | None
 ) -> list[str]:
     """Why the model may not be published, one sentence each."""
-    found, licence = [], (base_licence or "").lower()
+    wrong, licence = [], (base_licence or "").lower()
     if not _REPOSITORY.match(repository):
-        found.append(f"{repository!r} is not 'owner/name' on the hub")
+        wrong.append(f"{repository!r} is not 'owner/name' on the hub")
     if permission not in MAY_BE_PUBLISHED:
-        found.append(
+        wrong.append(
             f"permission is {permission!r}: only a model of owned or permitted talks may be published; where that "
-            "is so, say it in the preset and run it again, which trains nothing again"
+            "is so, state it in the preset and run it again, which trains nothing again"
         )
     if licence not in (*OPEN, *WITH_TERMS, SCRATCH):
         known = ", ".join((*OPEN, *WITH_TERMS))
-        told = f"is {base_licence!r}, which is not known to allow it" if base_licence else "is not stated"
-        found.append(
-            f"the base's licence {told}: read it on the base's page, set publish.base_licence in the preset to one "
+        status = f"is {base_licence!r}, which is not known to allow it" if base_licence else "is not stated"
+        wrong.append(
+            f"the base's licence {status}: read it on the base's page, set publish.base_licence in the preset to one "
             f"of {known}, and run it again, which trains nothing again"
         )
     if licence in WITH_TERMS and not any(fnmatch(name, "LICENSE*") for name in files):
-        found.append(f"{folder} holds no LICENSE*; the base's licence {licence} must go with the model: copy it there")
+        wrong.append(f"{folder} holds no LICENSE*; the base's licence {licence} must go with the model: copy it there")
     if licence in LLAMA and not repository.rpartition("/")[2].lower().startswith("llama"):
-        found.append(f"{repository!r}: the licence {licence} wants a name that begins with 'Llama'")
+        wrong.append(f"{repository!r}: the licence {licence} wants a name that begins with 'Llama'")
     for name in ("README.md", "scorecard.json"):
         if name not in files:
-            found.append(f"{folder} holds no {name}; a model goes with its card and its score: score the model first")
+            wrong.append(f"{folder} holds no {name}; both are published with a model: score it first")
     if not any(name.endswith((".gguf", ".safetensors")) for name in files):
-        found.append(f"{folder} holds no weights to publish; export the model first")
-    return found
+        wrong.append(f"{folder} holds no weights to publish; export the model first")
+    return wrong
 
 
 def publish(files: Mapping[str, Path], repository: str, private: bool = True, endpoint: str | None = None) -> Published:
     """Make `files` the model in `repository`, in one commit: all of it is there afterwards, or nothing new is.
 
-    Only what is new or changed is sent; an upload that broke off goes on where it was. `endpoint` None is
+    Only what is new or changed is sent; an upload that broke off resumes. `endpoint` None is
     HF_ENDPOINT, else the public hub. Raises ConfigError, Transient, UnderstudyError; no message holds the token.
     """
     secret = token()
@@ -136,7 +136,7 @@ def publish(files: Mapping[str, Path], repository: str, private: bool = True, en
 
 
 def _failure(error: Exception, repository: str, secret: str) -> UnderstudyError:
-    """What stopped an upload, in our words."""
+    """The error that stopped an upload, as one of ours."""
     from huggingface_hub.errors import HfHubHTTPError
 
     if isinstance(error, RuntimeError) and error.__cause__:  # of one file among several
@@ -145,10 +145,10 @@ def _failure(error: Exception, repository: str, secret: str) -> UnderstudyError:
     if not isinstance(error, HfHubHTTPError):
         return Transient(f"{repository}: the hub could not be reached ({_hidden(str(error), secret)}); {again}")
     status = error.response.status_code
-    told = f"{repository}: the hub answered {status}: {_hidden(error.server_message or str(error), secret)}"
+    answer = f"{repository}: the hub answered {status}: {_hidden(error.server_message or str(error), secret)}"
     if status in (401, 403):
-        return ConfigError([f"{told}; the token needs write access there: `hf auth whoami` tells whose it is"])
-    return Transient(f"{told}; {again}") if status == 429 or status >= 500 else UnderstudyError(told)
+        return ConfigError([f"{answer}; the token needs write access there: `hf auth whoami` tells whose it is"])
+    return Transient(f"{answer}; {again}") if status == 429 or status >= 500 else UnderstudyError(answer)
 
 
 def _commit(hub: "HfApi", files: Mapping[str, Path], repository: str, private: bool) -> Published:

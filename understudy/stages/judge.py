@@ -1,8 +1,8 @@
 """
-Stage `judge`: a model compares the tuned model's answers with the base's, blind, and is itself held to account.
+Stage `judge`: a model compares the tuned model's answers with the base's, blind, and is itself checked.
 
-Wins are counted in voice. How often the judge is consistent, whether it likes what stands first or what is longer,
-and whether a person agrees with it, all stand beside the result.
+Wins are counted in voice. How often the judge is consistent, whether it prefers the first or the longer answer,
+and whether a person agrees with it, are part of the result.
 """
 
 import math
@@ -14,7 +14,7 @@ from understudy.calls.model_teacher import ModelTeacher
 from understudy.errors import AssetError
 from understudy.interfaces import Progress
 from understudy.records import Interval, Judgement, JudgeScore, Pair, Sample, Winner
-from understudy.scoring.statistics import kappa, mean_interval, sign_test, wilson
+from understudy.scoring.statistics import kappa, mean_change, sign_test, wilson
 from understudy.scoring.verdicts import MIN_PAIRS
 
 VERSION = 1
@@ -27,8 +27,8 @@ def questions(
     held_out: Sequence[Pair], train: Sequence[Pair], tuned: Sequence[Sample], base: Sequence[Sample]
 ) -> list[judging.Question]:
     """The held-out questions that both answered, in their order. Raises AssetError when there is none."""
-    said = [{s.pair_id: s.text for s in side if s.text is not None} for side in (tuned, base)]
-    both = [pair for pair in held_out if all(pair.pair_id in texts for texts in said)]
+    by_tuned, by_base = ({s.pair_id: s.text for s in side if s.text is not None} for side in (tuned, base))
+    both = [pair for pair in held_out if pair.pair_id in by_tuned and pair.pair_id in by_base]
     if not both:
         raise AssetError(
             "a judge compares answers, and no held-out question was answered by base and tuned; score again"
@@ -42,80 +42,77 @@ def questions(
             pair.question,
             pair.answer,
             samples[number * len(samples) // len(both)],
-            said[0][pair.pair_id],
-            said[1][pair.pair_id],
+            by_tuned[pair.pair_id],
+            by_base[pair.pair_id],
         )
         for number, pair in enumerate(both)
     ]
 
 
-def judge(asked: Sequence[judging.Question], model: ModelTeacher, workers: int, progress: Progress) -> list[Judgement]:
+def judge(
+    questions: Sequence[judging.Question], model: ModelTeacher, workers: int, progress: Progress
+) -> list[Judgement]:
     """A verdict, or an error, for each question, in order; `workers` questions at a time. Raises TeacherStopped.
 
-    What was paid before a stop is kept, and not paid again.
+    What was paid before a stop is not paid again.
     """
-    found: list[Judgement] = []
+    judgements: list[Judgement] = []
     with ThreadPoolExecutor(max_workers=workers) as pool:
-        waiting = [pool.submit(judging.ask, model, question) for question in asked]
+        waiting = [pool.submit(judging.ask, model, question) for question in questions]
         try:
             for done, one in enumerate(waiting, 1):
-                found.append(one.result())
-                progress(done, len(asked))
+                judgements.append(one.result())
+                progress(done, len(questions))
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-    return found
+    return judgements
 
 
 def score(
-    judged: Sequence[Judgement], judge: str, teacher: str, seed: int, human: Mapping[str, Winner] | None = None
+    judgements: Sequence[Judgement], judge: str, teacher: str, seed: int, human: Mapping[str, Winner] | None = None
 ) -> JudgeScore:
     """Wins, ties and losses with their interval, and how far this judge can be trusted.
 
-    `judge` and `teacher` are labels; `human` maps pair id > what a person chose, blind, of the same answers.
+    `judge` and `teacher` are labels; `human` maps pair id > a person's blind choice between the same answers.
     """
-    told = [one for one in judged if one.voice is not None]
-    wins, losses = (sum(one.voice == side for one in told) for side in ("tuned", "base"))
-    difference = _difference(told, seed)
-    matched = [one for one in told if abs(math.log(one.length_ratio)) < MATCHED_LOG_RATIO]
-    decided = sum(one.decided for one in told)
-    rated = [(one.voice, human[one.pair_id]) for one in told if human and one.pair_id in human]
+    verdicts = [one for one in judgements if one.voice is not None]
+    wins, losses = (sum(one.voice == side for one in verdicts) for side in ("tuned", "base"))
+    difference = _difference(verdicts, seed)
+    matched = [one for one in verdicts if abs(math.log(one.length_ratio)) < MATCHED_LOG_RATIO]
+    decided = sum(one.decided for one in verdicts)
+    rated = [(one.voice, human[one.pair_id]) for one in verdicts if human and one.pair_id in human]
     return JudgeScore(
         judge=judge,
         family=judging.family(judge),
         warning=judging.warning(teacher, judge),
-        pairs=len(judged),
+        pairs=len(judgements),
         wins=wins,
-        ties=len(told) - wins - losses,
+        ties=len(verdicts) - wins - losses,
         losses=losses,
-        errors=len(judged) - len(told),
+        errors=len(judgements) - len(verdicts),
         difference=difference,
-        win_rate=_halved(difference) if difference else None,
+        win_rate=_win_rate(difference) if difference else None,
         matched=_difference(matched, seed) if len(matched) >= MIN_PAIRS else None,
-        first_slot=wilson(sum(one.first_slot for one in told), decided) if decided else None,
-        consistency=wilson(sum(bool(one.consistent) for one in told), len(told)) if told else None,
+        first_slot=wilson(sum(one.first_slot for one in verdicts), decided) if decided else None,
+        consistency=wilson(sum(bool(one.consistent) for one in verdicts), len(verdicts)) if verdicts else None,
         sign_p=sign_test(wins, losses),
-        contradictions={side: sum(side in one.contradicts for one in told) for side in ("tuned", "base")},
+        contradictions={side: sum(side in one.contradicts for one in verdicts) for side in ("tuned", "base")},
         agreement=wilson(sum(a == b for a, b in rated), len(rated)) if rated else None,
         kappa=kappa([a for a, _ in rated], [b for _, b in rated]) if rated else None,
-        usd=sum(one.usd for one in judged),
+        usd=sum(one.usd for one in judgements),
     )
 
 
-def _difference(told: Sequence[Judgement], seed: int) -> Interval | None:
-    """Wins minus losses per question, over talks; with one and the same verdict, as open as so few leave it."""
-    if not told:
+def _difference(judgements: Sequence[Judgement], seed: int) -> Interval | None:
+    """Wins minus losses per question, with its interval over talks."""
+    if not judgements:
         return None
-    worth = [_WORTH[one.voice or "tie"] for one in told]
-    interval = mean_interval(worth, [one.document_id for one in told], seed, bounds=(-1.0, 1.0))
-    if len(set(worth)) > 1:
-        return interval
-    open_ = wilson(0, len(worth)).high
-    low, high = max(-1.0, interval.value - open_), min(1.0, interval.value + open_)
-    return Interval(value=interval.value, low=low, high=high, n=interval.n)
+    worth = [_WORTH[one.voice or "tie"] for one in judgements]
+    return mean_change(worth, [one.document_id for one in judgements], seed)
 
 
-def _halved(difference: Interval) -> Interval:
+def _win_rate(difference: Interval) -> Interval:
     """Wins minus losses as a win rate in which a tie is half a win."""
     value, low, high = ((1 + end) / 2 for end in (difference.value, difference.low, difference.high))
     return Interval(value=value, low=low, high=high, n=difference.n)

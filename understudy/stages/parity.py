@@ -1,10 +1,10 @@
 """
 Stage `parity`: whether each file is the model that was trained.
 
-The way is adapter > fused > first file > each quantization. Every check is measured over the same held-out
+The chain is adapter > fused > first file > each quantization. Every check is measured over the same held-out
 answers (likelihood, divergence, top-1 agreement), and every candidate's own answers are read: whether
-they end by themselves about as often as the adapter's, and whether control tokens leak into them. What is
-over a limit is refused with the number and the limit; the file stays on disk and is not offered.
+they end by themselves about as often as the adapter's, and whether control tokens leak into them. A file over
+a limit is refused with the number and the limit; it stays on disk and is not offered.
 """
 
 import re
@@ -47,10 +47,10 @@ def check(
     """Every check of a run, in order: adapter, fused, the first file, what was made of it.
 
     `sizes` maps candidate > bytes on disk, `samples` candidate > its samples of `rows`. Raises DatasetError
-    without held-out rows, WorkerFailed when the machine gives up.
+    without held-out rows, WorkerFailed when a worker dies.
     """
     if not rows:
-        raise DatasetError("there is no held-out pair to check the files with; give the split a test or a valid side")
+        raise DatasetError("there is no held-out pair to check the files with; make the test or the valid split larger")
     drawn = spread(rows, {sample.pair_id: sample.tokens for sample in samples[candidates[0].name]})
     trained = samples[candidates[0].name]
     checks: list[ParityCheck] = []
@@ -79,14 +79,15 @@ def spread(rows: Rows, tokens: Mapping[str, int], most: int = ENOUGH_TOKENS) -> 
         talks.setdefault(row[0].document_id, []).append(row)
     turns = sorted((place, talk) for talk, of_talk in enumerate(talks.values()) for place in range(len(of_talk)))
     listed = list(talks.values())
-    found, total = [], 0
+    drawn: list[tuple[Pair, ChatExample]] = []
+    total = 0
     for place, talk in turns:
         row = listed[talk][place]
         total += tokens[row[0].pair_id]
-        if found and total > most:
+        if drawn and total > most:
             break
-        found.append(row)
-    return found
+        drawn.append(row)
+    return drawn
 
 
 def limit_of(type: str, limits: LimitSettings) -> ParityLimit:
@@ -99,7 +100,7 @@ def limit_of(type: str, limits: LimitSettings) -> ParityLimit:
 
 
 def stopping(samples: Sequence[Sample], max_tokens: int) -> Stopping | None:
-    """How the answers end and what leaks into them; None when none was given."""
+    """How the answers end and what leaks into them; None without answers."""
     texts = [sample.text for sample in samples if sample.text is not None]
     if not texts:
         return None
@@ -118,18 +119,18 @@ def stopping_reasons(
     samples: Sequence[Sample], trained: Sequence[Sample], max_tokens: int, limits: LimitSettings
 ) -> list[str]:
     """Why these answers may not be published: they do not end, or show what only the template may write."""
-    found = stopping(samples, max_tokens)
-    if found is None:
+    stops = stopping(samples, max_tokens)
+    if stops is None:
         return []
     why = []
     for kind in LEAKS:
-        share: Interval = getattr(found, kind)
+        share: Interval = getattr(stops, kind)
         if share.value > limits.leaks:
-            count = round(share.value * found.answers)
+            count = round(share.value * stops.answers)
             allowed = f"allowed {limits.leaks:.0%}, true share up to {share.high:.0%}"
-            why.append(f"{count} of {found.answers} answers hold {kind.replace('_', ' ')} ({allowed})")
-    if found.ended is not None and found.ended.value == 0:
-        why.append(f"never stops by itself: 0 of {found.ended.n} answers ended within {max_tokens} tokens")
+            why.append(f"{count} of {stops.answers} answers hold {kind.replace('_', ' ')} ({allowed})")
+    if stops.ended is not None and stops.ended.value == 0:
+        why.append(f"never stops by itself: 0 of {stops.ended.n} answers ended within {max_tokens} tokens")
         return why
     before = {sample.pair_id: _ended(sample) for sample in _judged(trained, max_tokens)}
     both = [sample for sample in _judged(samples, max_tokens) if sample.pair_id in before]
@@ -222,9 +223,9 @@ def _notes(checks: Sequence[ParityCheck], drawn: Rows, rows: Rows) -> list[str]:
     if len(drawn) < len(rows):
         notes.append(f"Compared on {len(drawn)} of {len(rows)} held-out pairs, spread over the talks.")
     if any(not check.kl_exact for check in checks):
-        notes.append("Not both models fit the memory: KL is a lower bound, from the 256 most probable tokens.")
+        notes.append("The two models do not fit into memory together: KL is a lower bound, from 256 tokens a place.")
     if all(check.stopping is None for check in checks):
-        notes.append("No candidate was asked for an answer, so nothing is known of how answers end.")
+        notes.append("No candidate generated an answer, so how answers end is unknown.")
     elif any(check.stopping and check.stopping.ended is None for check in checks):
         notes.append("Every reference answer is longer than the token limit, so stopping could not be judged.")
     if any(check.stopping and check.stopping.control_tokens.value for check in checks[:1]):

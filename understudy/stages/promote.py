@@ -1,8 +1,8 @@
 """
 Stage `promote`: whether a challenger takes the champion's place, by what a scorecard of the two says.
 
-The rule: no number may be worse, those of PROVEN must be shown to be no worse, and one at least must be better.
-Without a champion there is nothing to lose: the first model is taken unless it is worse than its base.
+The rule: no number may be worse, those of PROVEN must be shown to be no worse, and at least one must be better.
+Without a champion there is nothing to lose: the first model is promoted unless it is worse than its base.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,12 +11,12 @@ from understudy.records import Challenge, ChatExample, Interval, Sample, Scoreca
 
 VERSION = 3
 PROVEN = ("nll_per_token", "well_formatted", "broken")
-"""The others, such as shares of a gap that both models have nearly closed, may stay uncertain: between two models that
-are alike they always are, and no challenger would ever pass."""
+"""The others, such as shares of a gap that both models have nearly closed, may stay uncertain: between two similar
+models they always are, and no challenger would ever pass."""
 
 DISTANCES = ("kl_general",)
-"""How far a model strays from its base. The scorecard warns of it; a first model is not refused for it alone, since
-every tuned model strays, and a channel without a champion would be trained for every night."""
+"""Drift of a model from its base. The scorecard warns of it; a first model is not refused for it alone, since every
+tuned model drifts, and a channel without a champion would be trained for every night."""
 
 
 def against_champion(card: Scorecard, champion: str) -> Challenge:
@@ -27,18 +27,20 @@ def against_champion(card: Scorecard, champion: str) -> Challenge:
     if not card.verdicts:
         reasons = ["no number could be compared"]
     elif wrong:
-        reasons = [f"{each} (challenger minus champion {_told(card, each.split(':')[0])})" for each in wrong]
+        reasons = [
+            f"{each} (challenger minus champion {_interval(card.differences, each.split(':')[0])})" for each in wrong
+        ]
     elif not better:
         reasons = ["no worse than the champion, and better in nothing"]
     else:
-        reasons = [f"{name}: better ({_told(card, name)})" for name in better]
+        reasons = [f"{name}: better ({_interval(card.differences, name)})" for name in better]
     return _challenge(card, champion, bool(better) and not wrong, reasons)
 
 
 def against_base(card: Scorecard) -> Challenge:
     """The verdict on the first model of a channel, from its own scorecard."""
-    found = [name for name, word in card.verdicts.items() if word == "worse" and name not in DISTANCES]
-    worse = [f"{name}: worse than its base ({_told(card, name)})" for name in found]
+    names = [name for name, word in card.verdicts.items() if word == "worse" and name not in DISTANCES]
+    worse = [f"{name}: worse than its base ({_interval(card.differences, name)})" for name in names]
     first = "the first model of this channel, and in no number worse than its base"
     return _challenge(card, None, not worse, worse or [first])
 
@@ -94,10 +96,6 @@ def _challenge(card: Scorecard, champion: str | None, promoted: bool, reasons: l
     )
 
 
-def _told(card: Scorecard, name: str) -> str:
-    return _interval(card.differences, name)
-
-
 def _interval(differences: Mapping[str, Interval], name: str) -> str:
-    found = differences.get(name)
-    return f"{found.value:+.3f}, from {found.low:+.3f} to {found.high:+.3f}" if found else "not measured"
+    interval = differences.get(name)
+    return f"{interval.value:+.3f}, from {interval.low:+.3f} to {interval.high:+.3f}" if interval else "not measured"

@@ -155,7 +155,7 @@ def _no_tensors(config: ModelConfig) -> "dict[str, np.ndarray]":
 
 @dataclass(frozen=True)
 class Family:
-    """What llama.cpp must be told about one kind of model."""
+    """What llama.cpp must know about one kind of model."""
 
     architecture: str
     """llama.cpp's name of it, which it also prefixes the keys with."""

@@ -18,9 +18,9 @@ class SmolLM3Config(ModelConfig):
     def _as_llama_cpp_counts(self) -> "SmolLM3Config":
         step = self.no_rope_layer_interval
         layers = range(1, self.num_hidden_layers + 1)
-        asked = [number % step != 0 for number in layers] if self.no_rope_layers is None else self.no_rope_layers
-        if list(map(bool, asked)) != [number % WITHOUT_POSITIONS != 0 for number in layers]:
-            raise ValueError(f"no_rope_layers {asked}, and llama.cpp leaves positions out of every fourth layer only")
+        rotating = [number % step != 0 for number in layers] if self.no_rope_layers is None else self.no_rope_layers
+        if list(map(bool, rotating)) != [number % WITHOUT_POSITIONS != 0 for number in layers]:
+            raise ValueError(f"no_rope_layers {rotating}, but llama.cpp skips positions in every fourth layer only")
         return self
 
 
