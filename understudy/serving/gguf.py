@@ -201,14 +201,10 @@ def without_system(messages: Messages) -> Messages:
     return [rest[0] | {"content": f"{system}\n\n{rest[0]['content']}"}, *rest[1:]] if system and rest else messages
 
 
-def without_lengths(schema: Any) -> Any:
+def without_lengths(schema: Mapping[str, Any]) -> Any:
     """`schema` without any maxLength: its grammar repeats a rule that often, and llama.cpp dies of 2,000."""
-    if isinstance(schema, list):
-        return [without_lengths(part) for part in schema]
-    if not isinstance(schema, dict):
-        return schema
-    return {
-        name: without_lengths(part)
-        for name, part in schema.items()
-        if name != "maxLength" or not isinstance(part, int)  # a property may have that name
-    }
+
+    def keep(part: dict[str, Any]) -> dict[str, Any]:  # a property may have that name
+        return {name: value for name, value in part.items() if name != "maxLength" or not isinstance(value, int)}
+
+    return json.loads(json.dumps(schema), object_hook=keep)

@@ -18,8 +18,7 @@ def models_folder() -> Path:
 def place(gguf: Path, publisher: str, model: str, models: Path) -> Path:
     """Put `gguf` where LM Studio finds it and return the path. Raises ConfigError, ExportError.
 
-    A hard link where the disk allows one, which takes no space, else a copy. A file of that name that
-    is there already is replaced.
+    A hard link where the disk allows one, which takes no space, else a copy. It replaces a file of that name.
     """
     wrong = [name for name in (publisher, model) if not _PART.match(name)]
     problems = [f"{name!r} cannot be the name of a folder: letters, digits, '.', '_', '-'" for name in wrong]
@@ -37,17 +36,10 @@ def place(gguf: Path, publisher: str, model: str, models: Path) -> Path:
         try:
             os.link(gguf.resolve(), partial)
         except OSError:  # another disk, or one without links
-            _copy(gguf, partial)
+            shutil.copyfile(gguf, partial)
         os.replace(partial, out)
     except OSError as error:
         raise ExportError(f"{out}: could not be written: {error.strerror or error}") from None
     finally:
         partial.unlink(missing_ok=True)
     return out
-
-
-def _copy(gguf: Path, partial: Path) -> None:
-    needed, free = gguf.stat().st_size, shutil.disk_usage(partial.parent).free
-    if needed > free:
-        raise ExportError(f"{partial.parent}: {needed / 1e9:.1f} GB needed, {free / 1e9:.1f} GB free; make room")
-    shutil.copyfile(gguf, partial)

@@ -32,6 +32,14 @@ class RequestRefused(UnderstudyError):
         self.too_long = too_long
 
 
+def problem_of(file: Path) -> str | None:
+    """Why this cannot be a GGUF file, as far as four bytes show."""
+    if not file.is_file():
+        return f"{file} is a folder; name the GGUF file in it" if file.is_dir() else f"{file} does not exist"
+    with file.open("rb") as opened:
+        return None if opened.read(4) == b"GGUF" else f"{file} is not a GGUF file; take one whose name ends in .gguf"
+
+
 @dataclass(eq=False)
 class _Pending:
     """A request that is not over, and what has come of it."""
@@ -60,11 +68,8 @@ class Model:
         llama.cpp was built for a GPU. A process that sends nothing for `idle_seconds` is ended: the loaded weights,
         256 tokens of a prompt and a token of the answer are signs of life. `log` keeps what llama.cpp writes.
         """
-        if not file.is_file():
-            raise ConfigError([f"{file} is no file; name a GGUF file, such as models/<channel>/<run>/gguf/<file>.gguf"])
-        with file.open("rb") as opened:
-            if opened.read(4) != b"GGUF":
-                raise ConfigError([f"{file} is not a GGUF file; take one whose name ends in .gguf"])
+        if problem := problem_of(file):
+            raise ConfigError([problem])
         self.file, self.idle_seconds = file, idle_seconds
         self.broken: str | None = None
         """Why no request will be answered, once more than one has failed or llama.cpp has refused the file."""
@@ -209,12 +214,8 @@ class Model:
         if code == -signal.SIGKILL:
             why = f"its process ended ({how}): most likely memory ran out; take a smaller file or a smaller context"
         lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines() if self._log else []
-        text = "\n".join(
-            [
-                f"{self.file} does not answer: {self._refusal or why}",
-                *(f"    {line}" for line in lines[-worker.LOG_LINES_SHOWN :]),
-            ]
-        )
+        tail = (f"    {line}" for line in lines[-worker.LOG_LINES_SHOWN :])
+        text = "\n".join([f"{self.file} does not answer: {self._refusal or why}", *tail])
         if self._refusal or self._crashes >= CRASHES:
             self.broken = text
         return WorkerFailed(text)

@@ -1,7 +1,7 @@
 """
 A GGUF file in Ollama: the Modelfile beside it, and `ollama create` where the program is installed.
 
-Ollama guesses a template from the file when the Modelfile gives none, and guesses differently from
+Ollama guesses a template from the file when the Modelfile has none, and guesses differently from
 one version to the next; so everything that decides the prompt is written down.
 """
 
@@ -27,28 +27,32 @@ def modelfile(
     sampling: Mapping[str, float],
     num_ctx: int,
     system: str | None = None,
-    adapter: str | None = None,
 ) -> str:
     """The text of a Modelfile for the file `gguf_name` in the same folder. Raises ConfigError.
 
     `template` is in Go's language, None leaves it to the file's own, which needs Ollama 0.30 or newer.
-    `stops` are the texts of all end tokens. Give `system` only when training had one. `adapter` is a
-    GGUF LoRA file beside it.
+    `stops` are the texts of all end tokens. Give `system` only when training had one.
     """
-    _require(gguf_name, template, stops, sampling, num_ctx, system, adapter)
-    lines = [f"FROM ./{gguf_name}"]
-    if adapter:
-        lines.append(f"ADAPTER ./{adapter}")
+    texts = {"the template": template, "the system message": system, "a stop": "\n".join(stops)}
+    quoted = [what for what, text in texts.items() if QUOTES in (text or "")]
+    problems = [f"{what} holds {QUOTES}, which ends a text in a Modelfile; take it out" for what in quoted]
+    problems += [f"{name!r} is no name of a parameter" for name in sampling if not _PARAMETER.match(name)]
+    if not gguf_name or re.search(r"[\s/\\]", gguf_name):
+        problems.append(f"{gguf_name!r} must be the name of a file beside the Modelfile, without spaces")
+    if not stops or not all(stops):
+        problems.append(f"stops are {list(stops)}: a model needs the texts of its end tokens, or it never ends")
+    if num_ctx < 1:
+        problems.append(f"num_ctx is {num_ctx}; give the tokens of the model's context")
+    if problems:
+        raise ConfigError(problems)
+    lines = [f"FROM ./{gguf_name}", f"TEMPLATE {QUOTES}{template}{QUOTES}"]
     if template is None:
-        lines.append("# Without TEMPLATE the chat template in the file is used: needs Ollama 0.30 or newer.")
-    else:
-        lines.append(f"TEMPLATE {QUOTES}{template}{QUOTES}")
+        lines[1] = "# Without TEMPLATE the chat template in the file is used: needs Ollama 0.30 or newer."
     if system:
         lines.append(f"SYSTEM {QUOTES}{system}{QUOTES}")
     lines += [f"PARAMETER stop {_quoted(stop)}" for stop in dict.fromkeys(stops)]
     lines += [f"PARAMETER {name} {value:g}" for name, value in sampling.items()]
-    lines.append(f"PARAMETER num_ctx {num_ctx}")
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, f"PARAMETER num_ctx {num_ctx}", ""])
 
 
 def lines(file: Path, name: str) -> list[str]:
@@ -61,50 +65,21 @@ def lines(file: Path, name: str) -> list[str]:
 
 
 def create(file: Path, name: str) -> list[str]:
-    """Make the model `name` from the Modelfile `file`; returns the lines left to type. Raises ConfigError, ExportError.
+    """Create the model `name` from the Modelfile `file`; returns the lines left to type.
 
-    One is left to run it, and before it the one that creates it where Ollama is not installed.
+    One is left to run it, and before it the one that creates it where Ollama is not installed. Raises ConfigError,
+    ExportError.
     """
-    left = lines(file, name)
-    program = shutil.which("ollama")
+    by_hand, program = lines(file, name), shutil.which("ollama")
     if program is None:
-        return left
-    done = subprocess.run(
-        [program, "create", name, "-f", str(file.resolve())], capture_output=True, text=True, encoding="utf-8"
-    )
-    if done.returncode:
-        said = "\n".join(f"    {line}" for line in (done.stderr or done.stdout).strip().splitlines()[-LINES_SHOWN:])
-        why = f"`ollama create {name}` ended with code {done.returncode}"
-        raise ExportError(f"{why}; is Ollama running (`ollama serve`)? It said:\n{said}")
-    return left[1:]
-
-
-def _require(
-    gguf_name: str,
-    template: str | None,
-    stops: Sequence[str],
-    sampling: Mapping[str, float],
-    num_ctx: int,
-    system: str | None,
-    adapter: str | None,
-) -> None:
-    problems = [
-        f"{name!r} must be the name of a file beside the Modelfile, without spaces"
-        for name in (gguf_name, adapter)
-        if name is not None and (not name or re.search(r"[\s/\\]", name))
-    ]
-    problems += [
-        f"{what} holds {QUOTES}, which ends a text in a Modelfile; take it out"
-        for what, text in (("the template", template), ("the system message", system), *(("a stop", s) for s in stops))
-        if text and QUOTES in text
-    ]
-    problems += [f"{name!r} is no name of a parameter" for name in sampling if not _PARAMETER.match(name)]
-    if not stops or not all(stops):
-        problems.append(f"stops are {list(stops)}: a model needs the texts of its end tokens, or it never ends")
-    if num_ctx < 1:
-        problems.append(f"num_ctx is {num_ctx}; give the tokens of the model's context")
-    if problems:
-        raise ConfigError(problems)
+        return by_hand
+    command = [program, "create", name, "-f", str(file.resolve())]
+    process = subprocess.run(command, capture_output=True, text=True, encoding="utf-8")
+    if process.returncode:
+        output = (process.stderr or process.stdout).strip().splitlines()[-LINES_SHOWN:]
+        why = f"`ollama create {name}` ended with code {process.returncode}; is Ollama running (`ollama serve`)?"
+        raise ExportError("\n".join([f"{why} Its output:", *(f"    {line}" for line in output)]))
+    return by_hand[1:]
 
 
 def _quoted(text: str) -> str:

@@ -12,11 +12,11 @@ from understudy.records import Message
 from understudy.serving import Generate, Sampling
 
 IGNORED = {
-    "metadata", "model", "name", "parallel_tool_calls", "prompt_cache_key", "prompt_cache_retention",
-    "safety_identifier", "service_tier", "store", "stream_options", "user",
+    "metadata", "parallel_tool_calls", "prompt_cache_key", "prompt_cache_retention", "safety_identifier",
+    "service_tier", "store", "user",
 }  # fmt: skip
 """Fields that do not change the words of an answer."""
-NOTHING: tuple[Any, ...] = (None, False, 0, "", [], {}, "none", "auto", "text", ["text"], {"type": "text"})
+NOTHING: tuple[Any, ...] = (False, 0, "", [], {}, "none", "auto", "text", ["text"], {"type": "text"})
 """Values that say of a feature that it is not wanted, or leave it to the server."""
 
 
@@ -37,18 +37,13 @@ class _Part(_Fields):
 
 
 def _plain(content: Any) -> Any:
-    """Content in parts as one text; whatever else it is stays as it is."""
-    if not isinstance(content, list):
-        return content
-    return "".join(_Part.model_validate(part).text for part in content)
+    """Content in parts as one text; any other value stays as it is."""
+    return "".join(_Part.model_validate(part).text for part in content) if isinstance(content, list) else content
 
 
 class _Message(_Fields):
     role: Literal["system", "developer", "user", "assistant"]
     content: Annotated[str, BeforeValidator(_plain)] = ""
-
-    def plain(self) -> Message:
-        return Message(role="system" if self.role == "developer" else self.role, content=self.content)
 
 
 class _StreamOptions(_Fields):
@@ -65,81 +60,55 @@ class _Format(_Fields):
     json_schema: _Schema = _Schema()
 
 
-class _Completion(_Fields):
+class CompletionRequest(Sampling, _Fields):
     """What both kinds of requests have in common."""
 
     model_config = ConfigDict(extra="allow")
     model: str = ""
-    temperature: float | None = Field(default=None, ge=0, le=2)
-    top_p: float | None = Field(default=None, ge=0, le=1)
-    top_k: int | None = Field(default=None, ge=0)
-    min_p: float | None = Field(default=None, ge=0, le=1)
-    frequency_penalty: float | None = Field(default=None, ge=-2, le=2)
-    presence_penalty: float | None = Field(default=None, ge=-2, le=2)
-    seed: int | None = None
-    max_tokens: int | None = Field(default=None, ge=1)
+    max_tokens: int = Field(default=2048, ge=1)
     stop: str | list[str] = []
     stream: bool = False
     stream_options: _StreamOptions = _StreamOptions()
     n: Literal[1] = 1
 
     @model_validator(mode="after")
-    def _all_understood(self) -> "_Completion":
+    def _all_understood(self) -> "CompletionRequest":
         for name, value in (self.model_extra or {}).items():
             if name not in IGNORED and value not in NOTHING:
                 raise ValueError(f"{name} is not supported by this server; leave it out")
         return self
 
-    def limit(self) -> int | None:
-        """Tokens after which the answer is cut off."""
-        return self.max_tokens
-
-    def prompt_of(self) -> list[Message] | str:
-        """What is answered or continued."""
+    def generate(self) -> Generate:
+        """What the model is asked for."""
         raise NotImplementedError
 
-    def schema_of(self) -> dict[str, Any] | None:
-        """The JSON the answer must be."""
-        return None
-
-    def generate(self) -> Generate:
-        """The request to the model, our defaults where it says nothing."""
-        sampling = self.model_dump(include=set(Sampling.model_fields), exclude_none=True)
-        limit = self.limit()
-        return Generate(
-            prompt=self.prompt_of(),
-            sampling=Sampling(**sampling),
-            stop=[self.stop] if isinstance(self.stop, str) else self.stop,
-            json_schema=self.schema_of(),
-            **({"max_tokens": limit} if limit else {}),
-        )
+    def _generate(self, prompt: list[Message] | str, max_tokens: int, schema: dict[str, Any] | None = None) -> Generate:
+        sampling = Sampling(**self.model_dump(include=set(Sampling.model_fields)))
+        stop = [self.stop] if isinstance(self.stop, str) else self.stop
+        return Generate(prompt=prompt, sampling=sampling, max_tokens=max_tokens, stop=stop, json_schema=schema)
 
 
-class ChatRequest(_Completion):
+class ChatRequest(CompletionRequest):
     """POST /v1/chat/completions."""
 
     messages: list[_Message] = Field(min_length=1)
     max_completion_tokens: int | None = Field(default=None, ge=1)
     response_format: _Format = _Format()
 
-    def limit(self) -> int | None:
-        """Tokens after which the answer is cut off, by the newer name or the older one."""
-        return self.max_completion_tokens or self.max_tokens
-
-    def prompt_of(self) -> list[Message]:
-        """The conversation."""
-        return [message.plain() for message in self.messages]
-
-    def schema_of(self) -> dict[str, Any] | None:
-        """The JSON the answer must be."""
-        return None if self.response_format.type == "text" else self.response_format.json_schema.content
+    def generate(self) -> Generate:
+        """The answer to a conversation."""
+        roles = [("system" if m.role == "developer" else m.role, m.content) for m in self.messages]
+        schema = None if self.response_format.type == "text" else self.response_format.json_schema.content
+        prompt = [Message(role=role, content=content) for role, content in roles]
+        return self._generate(prompt, self.max_completion_tokens or self.max_tokens, schema)
 
 
-class TextRequest(_Completion):
-    """POST /v1/completions: a text that is continued without any template."""
+class TextRequest(CompletionRequest):
+    """POST /v1/completions."""
 
     prompt: str | Annotated[list[str], Field(min_length=1, max_length=1)]
+    best_of: Literal[1] = 1
 
-    def prompt_of(self) -> str:
-        """The text."""
-        return self.prompt if isinstance(self.prompt, str) else self.prompt[0]
+    def generate(self) -> Generate:
+        """What follows a text, without any template."""
+        return self._generate(self.prompt if isinstance(self.prompt, str) else self.prompt[0], self.max_tokens)

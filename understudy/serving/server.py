@@ -37,7 +37,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from understudy.errors import ConfigError, UnderstudyError
 from understudy.serving import NOTICE, Done
 from understudy.serving.model import Model, RequestRefused
-from understudy.serving.requests import ChatRequest, TextRequest
+from understudy.serving.requests import ChatRequest, CompletionRequest, TextRequest
 
 log = logging.getLogger("understudy.serving")
 
@@ -56,26 +56,16 @@ class Server:
 
         With a `token` only requests that bear it are answered. `name` is the model's id, by default its file's name.
         """
-        self.model, self.name, self.token, self._socket = model, name or model.file.stem, token, socket.socket()
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.model, self.name, self.token = model, name or model.file.stem, token
         try:
-            self._socket.bind((ADDRESS, port))
-            self._socket.listen()
+            self._socket = socket.create_server((ADDRESS, port))
         except (OSError, OverflowError) as error:
-            self._socket.close()
             why = getattr(error, "strerror", None) or "ports go to 65535"
             raise ConfigError([f"port {port} cannot be used ({why}); give another, or 0 for any free one"]) from None
         self.port = int(self._socket.getsockname()[1])
-        self._http = uvicorn.Server(
-            uvicorn.Config(
-                self._guard,
-                interface="asgi3",
-                lifespan="off",
-                log_config=None,
-                log_level="critical",
-                timeout_graceful_shutdown=SHUTDOWN_SECONDS,
-            )
-        )
+        quiet: dict[str, Any] = {"log_config": None, "log_level": "critical"}
+        settings = {"interface": "asgi3", "lifespan": "off", "timeout_graceful_shutdown": SHUTDOWN_SECONDS, **quiet}
+        self._http = uvicorn.Server(uvicorn.Config(self._guard, **settings))
         self._app, self._loop = _app(self), asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
@@ -171,7 +161,7 @@ def _app(server: Server) -> ASGIApp:
 class Endpoint:
     """Answers one kind of request. The work ends when the client has gone, whether it waits, reads or writes."""
 
-    def __init__(self, server: Server, kind: type[ChatRequest | TextRequest]) -> None:
+    def __init__(self, server: Server, kind: type[CompletionRequest]) -> None:
         self.server, self.kind = server, kind
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -187,7 +177,7 @@ class Endpoint:
         with contextlib.suppress(asyncio.CancelledError):
             await work
 
-    async def _answer(self, request: ChatRequest | TextRequest, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _answer(self, request: CompletionRequest, scope: Scope, receive: Receive, send: Send) -> None:
         if not self.server.knows(request.model):
             return await _no_model(self.server, request.model)(scope, receive, send)
         reply = Reply(self.server.name, isinstance(request, ChatRequest))

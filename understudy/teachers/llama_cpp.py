@@ -1,6 +1,5 @@
 """A GGUF model on this machine: asked like any other server, which this run starts and ends. Free of charge."""
 
-import importlib.util
 import re
 import secrets
 from collections.abc import Coroutine
@@ -15,7 +14,7 @@ from understudy.calls.chat import ChatTransport, Timeouts
 from understudy.calls.model_teacher import ModelOptions, ModelTeacher
 from understudy.calls.prices import Usd, price_of
 from understudy.errors import TeacherStopped, WorkerFailed
-from understudy.serving.model import Model
+from understudy.serving.model import Model, problem_of
 
 if TYPE_CHECKING:
     from understudy.serving.server import Server
@@ -52,36 +51,25 @@ class LlamaCppTeacher(ModelTeacher):
 
     def problems(self) -> list[str]:
         """What makes it unusable; reads four bytes of the file, loads nothing and asks no hub."""
-        problems, name = prompting.problems(), self.options.model
-        path = Path(name).expanduser()
-        if importlib.util.find_spec("llama_cpp") is None:
-            problems.append("a local teacher needs llama-cpp-python, which is not installed: pip install it")
-        if path.is_dir():
-            problems.append(f"the local teacher {name} is a folder; name the GGUF file in it")
-        elif path.is_file():
-            with path.open("rb") as opened:
-                if opened.read(4) != b"GGUF":
-                    problems.append(f"the local teacher {name} is not a GGUF file; take one whose name ends in .gguf")
-        elif name.startswith(("/", ".", "~")) or name.endswith(".gguf"):
-            problems.append(f"the local teacher {name} does not exist; check the path")
+        name, problem = self.options.model, None
+        file = Path(name).expanduser()
+        if file.exists() or name.startswith(("/", ".", "~")) or name.endswith(".gguf"):
+            problem = problem_of(file)
         elif not _REPOSITORY.match(name):
-            problems.append(f"the local teacher {name!r} is neither a GGUF file nor 'owner/name' on the hub")
+            problem = f"{name!r} is neither a GGUF file nor 'owner/name' on the hub"
         elif not self.options.file:
-            problems.append(f"which file of {name} is the local teacher? Give a pattern, e.g. '*Q4_K_M.gguf'")
-        return problems
+            problem = f"{name} has many files: give a pattern in teacher.file, e.g. '*Q4_K_M.gguf'"
+        return [*prompting.problems(), *([f"teacher.model: {problem}"] if problem else [])]
 
     def begin(self, folder: Path) -> None:
-        """Keep every call and reply in `folder`/calls.sqlite; what llama.cpp says goes to teacher.log beside it."""
-        self._end_server()
+        """Keep every call and reply in `folder`/calls.sqlite; what llama.cpp writes goes to teacher.log beside it."""
+        self.close()
         self._log = folder / "teacher.log"
         super().begin(folder)
 
     def close(self) -> None:
         """End the server and the model's process too."""
         super().close()
-        self._end_server()
-
-    def _end_server(self) -> None:
         if server := self.__dict__.pop("_server", None):
             server.close()
 

@@ -442,7 +442,7 @@ def test_only_this_machine_is_listened_to(server: Server) -> None:
 def test_a_port_in_use_and_a_file_that_is_none_are_named(server: Server, gguf: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=str(server.port)):
         Server(Model(gguf), server.port)
-    with pytest.raises(ConfigError, match=r"gone\.gguf is no file"):
+    with pytest.raises(ConfigError, match=r"gone\.gguf does not exist"):
         Model(tmp_path / "gone.gguf")
     (tmp_path / "bad.gguf").write_bytes(b"no model")
     with pytest.raises(ConfigError, match="not a GGUF file"):

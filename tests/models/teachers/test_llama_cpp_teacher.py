@@ -156,7 +156,7 @@ def test_thinking_is_switched_off_and_a_missing_system_role_is_made_up_for(gguf:
         ("{tmp}/page.gguf", None, "is not a GGUF file"),
         ("not a repository", "*.gguf", "neither a GGUF file nor 'owner/name'"),
         ("a/b/c", "*.gguf", "neither a GGUF file nor 'owner/name'"),
-        ("Qwen/Qwen3-8B-GGUF", None, "Give a pattern"),
+        ("Qwen/Qwen3-8B-GGUF", None, "give a pattern"),
         ("Qwen/Qwen3-8B-GGUF", "*Q4_K_M.gguf", None),
         ("{gguf}", None, None),
     ],

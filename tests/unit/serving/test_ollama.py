@@ -47,11 +47,9 @@ def test_a_modelfile_says_all_that_decides_the_prompt() -> None:
         {"temperature": 0.7, "top_k": 40},
         4096,
         system="Be brief.",
-        adapter="lora.gguf",
     )
     assert text == (
         "FROM ./m.gguf\n"
-        "ADAPTER ./lora.gguf\n"
         'TEMPLATE """{{ .System }}\n{{ .Prompt }}"""\n'
         'SYSTEM """Be brief."""\n'
         'PARAMETER stop "<|eot_id|>"\n'
@@ -64,14 +62,14 @@ def test_a_modelfile_says_all_that_decides_the_prompt() -> None:
 
 def test_what_training_had_not_is_not_in_a_modelfile() -> None:
     text = modelfile("m.gguf", None, ['say "end"'], {}, 512)
-    assert 'TEMPLATE "' not in text and "SYSTEM" not in text and "ADAPTER" not in text
+    assert 'TEMPLATE "' not in text and "SYSTEM" not in text
     assert "0.30" in text and 'PARAMETER stop """say "end""""' in text
 
 
 def test_everything_wrong_with_a_modelfile_is_told_at_once() -> None:
     with pytest.raises(ConfigError) as error:
-        modelfile("../m.gguf", 'a """ b', [], {"Top K": 1}, 0, system='"""', adapter="two words.gguf")
-    assert len(error.value.problems) == 7
+        modelfile("../m.gguf", 'a """ b', [], {"Top K": 1}, 0, system='"""')
+    assert len(error.value.problems) == 6
 
 
 def test_the_model_is_created_by_the_program(run: Path, program: Path) -> None:
