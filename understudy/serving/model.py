@@ -106,7 +106,7 @@ class Model:
                 if event.kind == "text":
                     yield event.text
                 if event.done:
-                    self._crashes = 0
+                    self._crashes, self.broken = 0, None
                     yield event.done
 
     def close(self) -> None:

@@ -64,8 +64,8 @@ class Server:
             raise ConfigError([f"port {port} cannot be used ({why}); give another, or 0 for any free one"]) from None
         self.port = int(self._socket.getsockname()[1])
         quiet: dict[str, Any] = {"log_config": None, "log_level": "critical"}
-        settings = {"interface": "asgi3", "lifespan": "off", "timeout_graceful_shutdown": SHUTDOWN_SECONDS, **quiet}
-        self._http = uvicorn.Server(uvicorn.Config(self._guard, **settings))
+        settings = {"timeout_graceful_shutdown": SHUTDOWN_SECONDS, "lifespan": "off", "ws": "none", **quiet}
+        self._http = uvicorn.Server(uvicorn.Config(self._guard, interface="asgi3", **settings))
         self._app, self._loop = _app(self), asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
@@ -84,20 +84,21 @@ class Server:
         self._http.should_exit = True
         self.model.close()
         self._thread.join()
+        self.model.close()  # a request that waited may have started the process again
 
     def knows(self, name: str) -> bool:
         """Whether a request for the model `name` is meant for this one; a channel's name is enough."""
         return name in ("", self.name) or self.name.startswith(f"{name}-")
 
     def _serve(self) -> None:
-        self._loop.run_until_complete(self._http.serve(sockets=[self._socket]))
-        self._loop.close()
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+            runner.run(self._http.serve(sockets=[self._socket]))
 
     async def _guard(self, scope: Scope, receive: Receive, send: Send) -> None:
         await (self._refusal(scope["path"], scope["method"], Headers(scope=scope)) or self._app)(scope, receive, send)
 
     def _refusal(self, path: str, method: str, headers: Headers) -> Response | None:
-        if headers.get("host") not in {f"{name}:{self.port}" for name in NAMES}:
+        if headers.get("host", "").lower() not in {f"{name}:{self.port}" for name in NAMES}:
             return _error(404, f"this server is {self.url} and has no other name")
         if "origin" in headers and urlsplit(headers["origin"]).hostname not in NAMES:
             return _error(403, "web pages of other sites may not use this server")

@@ -116,12 +116,16 @@ class _LocalTransport(ChatTransport):
 
     async def send(self, call: Call) -> Reply:
         """As for any server; raises TeacherStopped once no call can be answered."""
+        reply: Reply | TryAgain
         try:
-            return await super().send(call)
-        except TryAgain:
-            if broken := self._server.model.broken:
-                raise TeacherStopped(f"the local teacher cannot be used: {broken}") from None
-            raise
+            reply = await super().send(call)
+        except TryAgain as error:
+            reply = error
+        if (isinstance(reply, TryAgain) or reply.finish == "cut") and (broken := self._server.model.broken):
+            raise TeacherStopped(f"the local teacher cannot be used: {broken}")
+        if isinstance(reply, TryAgain):
+            raise reply
+        return reply
 
 
 def _found(model: str, file: str | None) -> Path:

@@ -415,8 +415,18 @@ def test_a_web_page_cannot_use_the_server(server: Server, path: str, headers: di
     assert not [name for name in sent if name.lower().startswith("access-control")]
 
 
+def test_no_consent_is_given_to_a_page_that_asks_first(server: Server) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+    asked = {"Origin": "http://localhost:3000", "Access-Control-Request-Method": "POST"}
+    connection.request("OPTIONS", "/v1/chat/completions", headers=asked)
+    response = connection.getresponse()
+    assert response.status == 405 and json.loads(response.read())["error"]["message"]
+    assert not [name for name in response.headers if name.lower().startswith("access-control")]
+    connection.close()
+
+
 def test_a_page_of_this_machine_may_use_the_server_under_both_its_names(server: Server) -> None:
-    for name in ("127.0.0.1", "localhost"):
+    for name in ("127.0.0.1", "localhost", "LOCALHOST"):
         headers = {"Host": f"{name}:{server.port}", "Origin": f"http://{name}:3000"}
         status, _, sent = post(server, {"messages": MESSAGES, "max_tokens": 1}, **headers)
         assert status == 200 and not [key for key in sent if key.lower().startswith("access-control")]
@@ -433,6 +443,27 @@ def test_a_token_keeps_other_programs_out(gguf: Path) -> None:
             assert text_of(ask(client))
     finally:
         server.close()
+
+
+def test_closing_the_server_ends_what_is_written_and_what_waits(gguf: Path) -> None:
+    server, failures = Server(Model(gguf), 0), list[str]()
+
+    def read() -> None:
+        with openai.OpenAI(base_url=server.url, api_key="any", max_retries=0) as client:
+            try:
+                ask(client, **LONG, seed=3)
+            except openai.APIError as error:
+                failures.append(str(error))
+
+    threads = [threading.Thread(target=read) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    until(lambda: server.model._pending and len(server.model._turn._waiters or ()) == 2)
+    began = time.monotonic()
+    server.close()
+    for thread in threads:
+        thread.join()
+    assert time.monotonic() - began < 10 and server.model.process is None and failures
 
 
 def test_only_this_machine_is_listened_to(server: Server) -> None:
