@@ -8,9 +8,11 @@ from prefect.futures import PrefectFuture, wait
 from prefect.utilities.annotations import quote
 from understudy.tasks import dataset, limits, model, policies, publish
 from understudy.tasks import talks as reading
+from understudy.tasks.policies import TALKS_PER_WORKER
 
 from understudy import locks
-from understudy.errors import DatasetError
+from understudy.channel.talks import PASSES, Pass
+from understudy.errors import DatasetError, TeacherStopped
 from understudy.progress import track
 from understudy.records import AssetRef, DatasetRefs, Entry, Talk
 from understudy.workspace import Workspace
@@ -60,7 +62,12 @@ def _pairs(workspace: Workspace, talks: list[Talk]) -> AssetRef:
     if asset == "pairs":
         return judged
     batches = policies.batches(dataset.to_verify(workspace, judged, talks))
-    _wait([[dataset.verify.submit(workspace, judged, quote(batch))] for batch in batches], "verify")
+    with policies.local_runner(workspace.config.runner) as threads:
+        futures = [
+            threads.submit(dataset.verify, {"workspace": workspace, "judged": judged, "talks": quote(batch)})
+            for batch in batches
+        ]
+        _wait([[future] for future in futures], "verify")
     verified = dataset.verified(workspace, judged, talks)
     extra = [decided, verify.only_approved]
     return policies.made(
@@ -76,16 +83,40 @@ def _read(workspace: Workspace, due: list[Entry]) -> None:
     with nullcontext() if teacher.deterministic else limits.slot("teacher"):
         if teacher.batches:
             _read_in_batches(workspace, due)
+        elif workspace.config.runner.use == "dask":
+            _read_on_workers(workspace, due, "answers")
         else:
             _wait([_chain(workspace, batch) for batch in policies.batches(due)], "read talks")
 
 
 def _read_in_batches(workspace: Workspace, due: list[Entry]) -> None:
     """Pass after pass, for a teacher that is cheaper when it may answer a whole pass at once."""
-    for until in reading.PASSES:
+    for until in PASSES:
         if until != "document":
             reading.submit_batch(workspace, due, until)
-        _wait([[reading.read_talks.submit(workspace, batch, until)] for batch in policies.batches(due)], until)
+        if workspace.config.runner.use == "dask":
+            _read_on_workers(workspace, due, until)
+        else:
+            _wait([[reading.read_talks.submit(workspace, batch, until)] for batch in policies.batches(due)], until)
+
+
+def _read_on_workers(workspace: Workspace, due: list[Entry], until: Pass) -> None:
+    """Talks read by the workers of a cluster, which return what they made: only the flow writes it."""
+    batches = (reading.load_batch(workspace, entries) for entries in policies.batches(due, TALKS_PER_WORKER))
+    futures = [reading.read_on_worker.submit(workspace, batch, until) for batch in batches]
+    stopped = None
+    with track("read talks") as progress:
+        for done, future in enumerate(futures, 1):
+            future.wait()
+            if future.state.is_completed():
+                batch = future.result()
+                for talk in batch.talks:
+                    reading.save(workspace, talk)
+                stopped = stopped or batch.stopped
+            progress(done, len(futures))
+    policies.raise_first_failure(futures)
+    if stopped:
+        raise TeacherStopped(stopped)
 
 
 def _wait(chains: list[list[PrefectFuture[Any]]], stage: str) -> None:

@@ -45,7 +45,7 @@ def sync_channel(config: Config, home: Path = Path(), retrain: bool = False) -> 
         why = "it was asked for" if retrain else champion.why_train(workspace)
         challenge = None
         if why:
-            model = build_model.with_options(task_runner=runner)(workspace, dataset)
+            model = build_model.with_options(task_runner=policies.local_runner(config.runner))(workspace, dataset)
             score = score_model(workspace, dataset, model)
             challenge = champion.decide(workspace, dataset, model, score)
         champion.show(workspace, challenge, "Too little is new to train again.", forgotten)

@@ -5,9 +5,12 @@ Only plain data travels. Each worker process builds its own source and teacher, 
 tokens a minute that the preset allows the teacher. `max_usd` needs no share: the ledger of calls reserves it.
 """
 
+import hashlib
 import os
 import socket
 import sys
+import tempfile
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,6 +19,7 @@ from prefect.task_runners import TaskRunner
 
 from understudy.errors import ConfigError
 from understudy.sections import PluginSpec, RunnerSettings
+from understudy.workspace import Workspace
 
 SHARED = ("concurrency", "requests_per_minute", "tokens_per_minute")
 CONNECT_SECONDS = 10
@@ -49,6 +53,14 @@ def inside() -> bool:
     except ValueError:
         return False
     return True
+
+
+def on_worker(workspace: Workspace) -> Workspace:
+    """`workspace` on a worker of a cluster: with a folder of its own, which holds nothing but the ledger's address."""
+    if workspace.config.runner.address is None:
+        return workspace
+    name = hashlib.sha256(str(workspace.config.ledger).encode()).hexdigest()[:8]
+    return workspace.model_copy(update={"home": Path(tempfile.gettempdir()) / f"understudy-{os.getuid()}-{name}"})
 
 
 def share(spec: PluginSpec, settings: RunnerSettings) -> PluginSpec:

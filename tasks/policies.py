@@ -6,6 +6,7 @@ cache carries the same fingerprint as its key, so the UI says Cached where the s
 """
 
 import os
+import signal
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -24,6 +25,7 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from understudy.tasks import cluster, limits
 
 from understudy import locks, registry
+from understudy.channel import lease, transfer
 from understudy.errors import Transient
 from understudy.interfaces import Source, Teacher
 from understudy.records import AssetRef, Entry
@@ -32,6 +34,7 @@ from understudy.workspace import Workspace
 
 TASKS_PER_STAGE = 100  # about 300 task runs per flow run; the server's queue loses more (and costs 25 s CPU per 1,000)
 TASKS_PER_TALK = 3
+TALKS_PER_WORKER = 10  # of one task on Dask, whose records travel to the worker and back
 # Written by one task, the key asset last.
 TOGETHER = {
     "split": ("train", "valid", "test"),
@@ -64,13 +67,14 @@ def named() -> str:
     return "-".join([task_run.task_name, told["workspace"].config.name, *which, *kinds])
 
 
+RETRY_SECONDS = (2, 10, 60)
 # One task run per talk, or per batch of talks. Only talks that are due get one, so there is nothing to cache.
 DOCUMENTS = {
     "task_run_name": named,
     "cache_policy": NO_CACHE,
     "persist_result": False,
-    "retries": 3,
-    "retry_delay_seconds": [2, 10, 60],
+    "retries": len(RETRY_SECONDS),
+    "retry_delay_seconds": list(RETRY_SECONDS),
     "retry_jitter_factor": 0.5,
     "retry_condition_fn": is_transient,
 }
@@ -141,9 +145,10 @@ def ready(asset: str, workspace: Workspace, made_from: str, keys: dict[str, str]
     return None if None in found else found[-1]
 
 
-def batches(due: Sequence[Item]) -> Iterator[list[Item]]:
-    """One item each while at most TASKS_PER_STAGE are due, beyond that equal batches."""
+def batches(due: Sequence[Item], at_most: int | None = None) -> Iterator[list[Item]]:
+    """One item each while at most TASKS_PER_STAGE are due, beyond that equal batches, of `at_most` so many items."""
     size = max(1, -(-len(due) // TASKS_PER_STAGE))
+    size = min(size, at_most) if at_most else size
     yield from (list(due[at : at + size]) for at in range(0, len(due), size))
 
 
@@ -166,9 +171,19 @@ def local_runner(settings: RunnerSettings) -> ThreadPoolTaskRunner[Any]:
 
 @contextmanager
 def alone(workspace: Workspace) -> Iterator[None]:
-    """The only run of a channel on this machine."""
-    with locks.held(workspace.lock, f"data/{workspace.config.name}"):
+    """The only run of a channel; where the preset names a `remote`, it begins with a pull and ends with a push."""
+    config = workspace.config
+    workspace.ledger.close()  # its address is noted now, so that the lease is found
+    with (
+        lease.alone(workspace.folder, lost=_stop) as held,
+        transfer.synchronised(workspace.home, config.name, config.remote, held),
+    ):
         yield
+
+
+def _stop() -> None:
+    """End this run as Prefect ends one: another machine may work on its channel."""
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 @contextmanager
@@ -230,4 +245,4 @@ def dismiss_teachers(workspace: Workspace) -> None:
 
 def last_attempt() -> bool:
     """True in the last of a task run's attempts."""
-    return task_run.run_count is None or task_run.run_count > DOCUMENTS["retries"]
+    return task_run.run_count is None or task_run.run_count > len(RETRY_SECONDS)

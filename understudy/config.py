@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
 from understudy.errors import ConfigError
 from understudy.registry import nearest, option_problems
@@ -32,7 +32,7 @@ from understudy.sections import (
     VerifySpec,
 )
 
-ADDRESSES = ("ledger",)
+ADDRESSES = ("ledger", "remote")
 """What is not repeated when it is wrong: somebody may have written a password into it."""
 
 
@@ -66,17 +66,37 @@ class Config(Settings):
     publish: PublishSettings = PublishSettings()
     runner: RunnerSettings = RunnerSettings()
     ledger: str | None = Field(
-        default=None, description="postgresql://user@host/database, for several machines; None: a file of the channel"
+        default=None,
+        validate_default=True,
+        description="postgresql://user@host/database, for several machines; None: a file of the channel",
+    )
+    remote: str | None = Field(
+        default=None,
+        description="s3://bucket/path that runs begin with and push to, for machines without a shared disk",
     )
     seed: int = Field(default=42, ge=0)
 
     @field_validator("ledger")
     @classmethod
-    def _can_be_a_ledger(cls, url: str | None) -> str | None:
+    def _can_be_a_ledger(cls, url: str | None, info: ValidationInfo) -> str | None:
+        runner: RunnerSettings | None = info.data.get("runner")
+        if url is None and runner and runner.address:
+            raise ValueError("the workers at runner.address need one that they can all reach: postgresql://...")
         from understudy.database import postgres
 
         if url is not None and (problem := postgres.problem(url)):
             raise ValueError(problem)
+        return url
+
+    @field_validator("remote")
+    @classmethod
+    def _can_be_copied_to(cls, url: str | None, info: ValidationInfo) -> str | None:
+        from understudy.channel import remote
+
+        if url is not None and (problem := remote.problem(url)):
+            raise ValueError(problem)
+        if url is not None and info.data.get("ledger", "") is None:
+            raise ValueError("it needs ledger: postgresql://..., whose lease keeps two machines from working at once")
         return url
 
     @field_validator("base", mode="before")

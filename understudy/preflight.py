@@ -135,7 +135,7 @@ def _other_talks(workspace: Workspace) -> list[str]:
 def _parts_before(workspace: Workspace, only: Only | None) -> list[str]:
     """What --only model and --only score build on."""
     try:
-        if only in ("model", "score"):
+        if only in ("model", "score") and workspace.config.remote is None:  # else they may be pulled yet
             dataset = workspace.dataset()
             if only == "score":
                 finished_model(workspace, dataset)

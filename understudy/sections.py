@@ -219,5 +219,5 @@ class RunnerSettings(Settings):
     address: str | None = Field(
         default=None,
         pattern=r"^(tcp|tls|ucx|ws|wss)://[^\s/]+:[0-9]+$",
-        description="dask: a scheduler that runs already, its workers see the same home folder; None: one is started",
+        description="dask: a scheduler that runs already, and needs `ledger` in PostgreSQL; None: one is started",
     )

@@ -12,7 +12,7 @@ LAYERS = (
     ("interfaces", "registry", "sections", "text", "locks", "memory"),
     ("store", "progress", "worker", "catalog", "database"),
     ("readers", "scoring", "calls", "serving"),
-    ("channel", "mirror"),
+    ("channel",),
     ("config",),
     ("sources", "teachers", "gates", "bases", "trainers", "exporters", "engines", "metrics"),
     ("report",),

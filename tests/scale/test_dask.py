@@ -10,6 +10,7 @@ import pytest
 from tests.fixtures.teacher_server import Plan, TeacherServer
 from tests.flows.conftest import ROOT
 from tests.flows.machine import PrefectServer, kill, said, started
+from tests.scale import services
 from understudy.calls.ledger import CallLedger
 from understudy.calls.model_teacher import CALLS
 from understudy.config import load
@@ -28,11 +29,13 @@ def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]
         yield server
 
 
-def run(prefect: PrefectServer, home: Path, talks: Path, teacher: dict[str, Any], runner: str) -> tuple[int, Workspace]:
+def run(
+    prefect: PrefectServer, home: Path, talks: Path, teacher: dict[str, Any], runner: str, *more: str
+) -> tuple[int, Workspace]:
     changes = {"name": "tea", "source": {"use": "documents", "path": str(talks)}, "teacher": teacher,
                "gates": [{"use": "length", "min_words": 5}], "questions.at_most": 3}  # fmt: skip
     flags = [f for key, value in changes.items() for f in ("--set", f"{key}={value}".replace("'", '"'))]
-    process = started(home, "--preset", "documents", "--only", "dataset", *flags, "--set", f"runner={runner}",
+    process = started(home, "--preset", "documents", "--only", "dataset", *flags, "--set", f"runner={runner}", *more,
                       environment=prefect.environment)  # fmt: skip
     try:
         status = process.wait(240)
@@ -84,10 +87,43 @@ def test_every_task_of_every_process_is_given_the_same_share(tmp_path: Path) -> 
     for _ in range(2):
         with LocalCluster(**inside) as running, Client(running) as client:
             for runner in (RunnerSettings(use="dask"), RunnerSettings(use="dask", address=running.scheduler_address)):
-                asked = [client.submit(cluster.share, spec, tmp_path, runner, pure=False) for _ in range(16)]
-                told = [future.result().options for future in asked]
-                assert {(options["max_usd"], options["concurrency"]) for options in told} == {(0.5, 4)}
-    assert cluster.share(spec, tmp_path, RunnerSettings(use="dask")) == spec
+                futures = [client.submit(cluster.share, spec, runner, pure=False) for _ in range(16)]
+                shares = [future.result().options for future in futures]
+                assert {(options["max_usd"], options["concurrency"]) for options in shares} == {(1.0, 4)}
+    assert cluster.share(spec, RunnerSettings(use="dask")) == spec
+
+
+@services.needs_postgres
+def test_workers_that_see_no_folder_of_the_flow_return_what_they_made(
+    prefect: PrefectServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from distributed import LocalCluster
+
+    talks, scratch = tmp_path / "talks", tmp_path / "scratch"
+    talks.mkdir()
+    scratch.mkdir()
+    for file in TALKS:
+        shutil.copy(file, talks)
+    monkeypatch.setenv("TMPDIR", str(scratch))
+    inside = {"n_workers": 2, "threads_per_worker": 2, "dashboard_address": None, "host": "127.0.0.1"}
+    with services.postgres() as url, LocalCluster(**inside) as running, TeacherServer(Plan(words=30)) as server:
+        home, teacher = tmp_path / "home", {"use": "openai", "model": "gpt-5-mini", "base_url": server.url}
+        runner = f"{{use: dask, address: {running.scheduler_address!r}}}"
+        for _ in range(2):
+            status, found = run(prefect, home, talks, teacher, runner, "--set", f"ledger={url}")
+            assert status == 0, said(home)
+        assert server.account.paid_calls == 2 * len(TALKS)
+        assert {row.status for row in found.ledger.rows()} == {"ok"}
+        assert sum(total.calls for total in CallLedger(found.folder / CALLS).summary()) == 2 * len(TALKS)
+    assert len(list(found.folder.glob("documents/*/answers.json"))) == len(TALKS)
+    assert not list(home.rglob("*.sqlite"))
+    left = {file.name for file in scratch.rglob("understudy-*/**/*") if file.is_file()}
+    assert left == {"ledger.url"}, "nothing stays with the workers"
+
+
+def test_workers_of_other_machines_need_a_ledger_they_can_reach() -> None:
+    with pytest.raises(ConfigError, match=r"ledger: .*runner\.address.*postgresql"):
+        load(ROOT / "deployments/presets/demo.yaml", {"runner": {"use": "dask", "address": "tcp://10.0.0.5:8786"}})
 
 
 def test_an_address_where_nobody_answers_is_said() -> None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from understudy import locks
+from understudy.channel import lease
 from understudy.channel.ledger import Ledger, Row
 from understudy.database import URL_FILE
 from understudy.errors import UnderstudyError
@@ -45,9 +45,9 @@ def ledger(folder: Path) -> Ledger:
     return Ledger(folder / "ledger.sqlite")
 
 
-def locked(folder: Path) -> AbstractContextManager[None]:
+def locked(folder: Path) -> AbstractContextManager[object]:
     """Nothing else writes to the channel inside the block. Raises Busy."""
-    return locks.held(folder / ".lock", f"data/{folder.name}")
+    return lease.alone(folder)
 
 
 def rows(ledger: Ledger, ids: Sequence[str]) -> list[Row]:

@@ -2,11 +2,13 @@
 
 from argparse import ArgumentParser, Namespace
 
-from understudy import mirror
+from understudy.channel import lease, transfer
 from understudy.cli import Result
+from understudy.cli.channels import checked
 from understudy.runs import champion
 
 EXAMPLE = "understudy push my-channel s3://bucket/understudy"
+NOT_APART = "Nothing keeps two machines from pushing at once: the channel's ledger is not in PostgreSQL."
 
 
 def options(p: ArgumentParser) -> None:
@@ -17,6 +19,12 @@ def options(p: ArgumentParser) -> None:
 
 def main(args: Namespace) -> Result:
     """Upload, or download for the verb `pull`."""
-    text = mirror.told(args.verb, args.home, args.channel, args.url)
-    champion.restore(args.home / "models" / args.channel)
-    return Result(text, {"channel": args.channel, "url": args.url})
+    channel = checked(args.channel)
+    with lease.alone(args.home / "data" / channel) as held:
+        if args.verb == "push":
+            done = transfer.push(args.home, channel, args.url, held)
+        else:
+            done = transfer.pull(args.home, channel, args.url)
+    champion.restore(args.home / "models" / channel)
+    text = f"{channel}: {done}" if held else f"{channel}: {done}\n{NOT_APART}"
+    return Result(text, {"channel": channel, "url": args.url})

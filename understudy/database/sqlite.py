@@ -118,6 +118,13 @@ class Sqlite:
         db.execute(f"PRAGMA synchronous = {'FULL' if self.schema.durable else 'NORMAL'}")
 
 
+def close(file: Path) -> None:
+    """Close what this process has open of a database, before another file takes its place."""
+    if connection := _connections.get(file):
+        with connection.lock:
+            connection.close()
+
+
 def _version(db: sqlite3.Connection) -> int:
     return int(db.execute("PRAGMA user_version").fetchone()[0])
 

@@ -5,12 +5,16 @@ The ledger decides who is asked again, and when: a temporary cause never becomes
 a hopeless one is not asked twice, and a block rests the whole channel.
 """
 
+import logging
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from pathlib import Path
 
+from understudy.channel import imported
 from understudy.channel.ledger import Ledger, Row
-from understudy.errors import Refused, Transient
+from understudy.channel.talks import ReadTalk
+from understudy.errors import Blocked, Refused, SourceError, Transient
 from understudy.interfaces import Source
 from understudy.records import Document, Entry
 
@@ -23,7 +27,89 @@ BLOCK_HOURS, BLOCK_HOURS_AT_MOST = 6, 24
 BLOCKED_UNTIL, BLOCKED_HOURS = "blocked_until", "blocked_hours"
 WORDS_PER_END = 100
 """With fewer ends of sentences a talk has no punctuation: long Victorian sentences have 25 words."""
+NOTICE_SHOWN = "notice_shown"
+log = logging.getLogger("understudy.talks")
 _ENDS = re.compile(r"[.!?。！？…؟।]")
+
+
+def list_talks(source: Source, ledger: Ledger, files: Mapping[str, Path], now: datetime) -> list[Entry]:
+    """Every talk that is here or may be asked for now; the ledger knows the others, and why.
+
+    `files` are the captions that were imported, by the id of their document.
+    """
+    if source.notice and not ledger.note(NOTICE_SHOWN):
+        log.warning("%s.", source.notice)
+        ledger.set_note(NOTICE_SHOWN, now.isoformat(timespec="seconds"))
+    known = ledger.rows()
+    source.known = {row.document_id for row in known}.__contains__
+    listed = [
+        (imported.revised(entry, files[entry.document_id]), None) if entry.document_id in files else (entry, refusal)
+        for entry, refusal in _listed(source, ledger, now)
+    ]
+    entries, doubles = without_doubles(entry for entry, refusal in listed if refusal is None)
+    early_rows = [
+        early(entry, refusal, ledger.get(entry.document_id), now) for entry, refusal in listed if refusal is not None
+    ]
+    rows = [*(row(entry, "pending") for entry in entries), *doubles, *early_rows]
+    ledger.record_new(rows)
+    gone = removed(known, [row.document_id for row in rows]) if source.complete else []
+    for changed in (*doubles, *early_rows, *gone):
+        ledger.record(changed)
+    if not source.complete:
+        entries += remembered(ledger.rows(), [entry.document_id for entry in entries])
+    return wanted(entries, {row.document_id: row for row in ledger.rows()}, now)
+
+
+def _listed(source: Source, ledger: Ledger, now: datetime) -> list[tuple[Entry, Refused | None]]:
+    """What the source lists; nothing while it refuses this machine."""
+    if until := rests_until(ledger, now):
+        log.warning("the source refused this machine; nothing is asked until %s", until)
+        return []
+    try:
+        return list(source.listed())
+    except Blocked as error:
+        _blocked(ledger, error, now)
+        return []
+
+
+def collect(talk: ReadTalk, source: Source, ledger: Ledger, now: datetime, last_attempt: bool) -> ReadTalk:
+    """The talk with its document, or with a row that says why there is none; as it was when the source rests.
+
+    Raises Transient, unless this is the `last_attempt`.
+    """
+    entry = talk.entry
+    if rests_until(ledger, now):
+        return talk
+    try:
+        document, row = fetch(source, entry, talk.row, now)
+    except Blocked as error:
+        _blocked(ledger, error, now)
+        return talk
+    except Transient as error:
+        if not last_attempt:
+            raise
+        document, row = None, unreachable(entry, error, talk.row, now)
+    except SourceError as error:  # enough for this run: the others stay as they are
+        log.info("%s waits: %s", entry.locator, error)
+        return talk
+    if document is not None:
+        unblock(ledger)
+    return collected(talk, document, row)
+
+
+def collect_imported(talk: ReadTalk, file: Path, now: datetime) -> ReadTalk:
+    """The talk with the document that is read from an imported caption file."""
+    return collected(talk, *outcome(lambda: imported.document(file, talk.entry), talk.entry, None, now))
+
+
+def collected(talk: ReadTalk, document: Document | None, row: Row) -> ReadTalk:
+    """The talk with what came of it, which is logged where it needs attention."""
+    if document is None:
+        again = f"asked again after {row.next_try}" if row.next_try else "not asked again"
+        log.warning("%s is %s: %s (%s)", talk.entry.locator, row.status, row.reason, again)
+    elif row.reason:
+        log.warning("%s has %s", talk.entry.locator, row.reason)
+    return talk._replace(document=document, row=row)
 
 
 def fetch(source: Source, entry: Entry, known: Row | None, now: datetime) -> tuple[Document | None, Row]:
@@ -95,6 +181,11 @@ def block(ledger: Ledger, now: datetime) -> datetime:
     ledger.set_note(BLOCKED_HOURS, str(hours))
     ledger.set_note(BLOCKED_UNTIL, until.isoformat(timespec="seconds"))
     return until
+
+
+def _blocked(ledger: Ledger, error: Blocked, now: datetime) -> None:
+    until = block(ledger, now)
+    log.warning("the source refuses this machine (%s); nothing more is asked until %s", error, until)
 
 
 def unblock(ledger: Ledger) -> None:
