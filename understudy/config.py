@@ -72,7 +72,7 @@ class Config(Settings):
     )
     remote: str | None = Field(
         default=None,
-        description="s3://bucket/path that runs begin with and push to, for machines without a shared disk",
+        description="s3://bucket/path that a run pulls first and pushes to, where machines share no disk",
     )
     seed: int = Field(default=42, ge=0)
 

@@ -5,8 +5,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -130,14 +132,12 @@ def test_a_pull_that_breaks_off_leaves_no_manifest_without_its_asset(
     for last in range(20):
         left = iter([True] * last)
 
-        def unless_gone(
-            source: Path, target: Path, write: Callable[..., None] = os.replace, left: Iterator[bool] = left
-        ) -> None:
+        def unless_gone(left: Iterator[bool], write: Callable[..., None], source: Path, target: Path) -> None:
             if not next(left, False):
                 raise ConnectionError("gone")
             write(source, target)
 
-        monkeypatch.setattr(transfer.os, "replace", unless_gone)
+        monkeypatch.setattr(transfer.os, "replace", partial(unless_gone, left, os.replace))
         try:
             transfer.pull(other, "tea", url)
         except AssetError:
@@ -153,11 +153,8 @@ def test_a_pull_that_breaks_off_leaves_no_manifest_without_its_asset(
 
 
 def test_a_file_that_is_not_what_its_manifest_says_is_not_pushed(tmp_path: Path) -> None:
-    for name in (
-        DOCUMENT,
-        "models/tea/run/adapter/weights.bin",
-        f"data/tea/documents/a/.document.json{store.MANIFEST}",
-    ):
+    manifest = f"data/tea/documents/a/.document.json{store.MANIFEST}"
+    for name in (DOCUMENT, "models/tea/run/adapter/weights.bin", manifest):
         home = channel(tmp_path / hashlib.sha256(name.encode()).hexdigest())
         (home / name).write_text("changed")
         with pytest.raises(AssetError, match="not what its manifest says"):
@@ -332,14 +329,27 @@ def test_a_paused_holder_whose_lease_expired_moves_nothing(url: str, database: s
 def test_leases_have_tokens_that_grow(database: str, tmp_path: Path) -> None:
     folder = tmp_path / "grows" / "data" / "grows"
     Ledger(folder / "ledger.sqlite", database)
-    tokens = []
+    leases = []
     for _ in range(3):
         with lease.alone(folder) as held, lease.alone(folder) as inner:
             assert held and inner is held, "a verb inside a run works under the run's lease"
-            tokens.append(held.token)
+            leases.append(held)
             with held.fenced():
                 pass
-    assert tokens == sorted(set(tokens))
-    with pytest.raises(Busy, match="expired"), held.fenced():
-        held._tables.rows("SELECT 1")
+    assert leases[0].token < leases[1].token < leases[2].token
+    with pytest.raises(Busy, match="expired"), leases[1].fenced():
         raise AssertionError("not reached: the token is checked first")
+
+
+@services.needs_postgres
+def test_a_holder_is_told_when_its_lease_is_lost(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, lost = tmp_path / "lost" / "data" / "lost", threading.Event()
+    Ledger(folder / "ledger.sqlite", database)
+    monkeypatch.setattr(lease, "SECONDS", 0.4)
+    with lease.alone(folder, lost.set) as held:
+        assert held and not lost.wait(1.0), "it is renewed"
+        with held._tables.transaction() as db:
+            db.execute("UPDATE lease SET token = token + 1")
+        assert lost.wait(10)
