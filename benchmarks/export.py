@@ -78,17 +78,17 @@ def _small(folder: Path) -> Iterator[Figure]:
     from understudy.trainers.mlx_lora import MlxLoraTrainer
 
     base, fused = folder / "base", folder / "fused"
-    for made in (base, fused):
-        made.mkdir()
+    for model in (base, fused):
+        model.mkdir()
     talk = " ".join(f"The {number} candles burn, and the wax of {number} melts." for number in range(2000))
     ScratchBase(ScratchBase.Options(steps=1)).prepare([talk], base, 7, silent)
-    adapted = _make_adapter(folder / "small-adapter", base)
+    lora = _make_adapter(folder / "small-adapter", base)
     exporter, engine = GgufExporter(GgufExporter.Options()), LlamaCppEngine(LlamaCppEngine.Options())
     row, first = _row(), folder / "first.gguf"
     began = time.perf_counter()
-    fuse.fuse(MlxLoraTrainer(MlxLoraTrainer.Options()), exporter, base, adapted, fused, silent)
+    fuse.fuse(MlxLoraTrainer(MlxLoraTrainer.Options()), exporter, base, lora, fused, silent)
     convert.convert(exporter, engine, fused, first, "F16", row, silent)
-    convert.adapter(exporter, base, adapted, folder / "lora.gguf", silent)
+    convert.adapter(exporter, base, lora, folder / "lora.gguf", silent)
     for type in ("Q8_0", "Q4_K_M"):
         quantize.quantize(exporter, engine, first, folder / f"{type}.gguf", type, None, row, silent)
     yield Figure("demo_model_all_files_seconds", time.perf_counter() - began, "<=", 20)
@@ -110,7 +110,7 @@ def _side_by_side(folder: Path) -> Iterator[Figure]:
     models = sorted(LLAMA_CPP.parent.glob("*/hf")) if LLAMA_CPP else []
     if program is None or not program.exists() or not models:
         reason = "is not set" if program is None else "has no converter" if not program.exists() else "has no */hf"
-        print(f"export: nothing beside llama.cpp's converter: UNDERSTUDY_LLAMA_CPP {reason}", file=sys.stderr)
+        print(f"export: no comparison with llama.cpp's converter: UNDERSTUDY_LLAMA_CPP {reason}", file=sys.stderr)
         return
     places = (program.parent / ".venv", program.parent / "venv", program.parent.parent / "venv")
     python = next((str(p / "bin/python") for p in places if (p / "bin/python").exists()), sys.executable)
@@ -139,12 +139,12 @@ def _gigabyte(folder: Path) -> Iterator[Figure]:
         seconds, peak = _best([sys.executable, "-c", QUANTIZE, str(f16), str(other), type], rounds=1)
         yield Figure(f"quantize_1gb_{type}_seconds", seconds)
         yield Figure(f"quantize_1gb_{type}_peak_mb", peak)
-    made = _make_adapter(folder / "adapter", model)
+    lora = _make_adapter(folder / "adapter", model)
     began = time.perf_counter()
-    adapter(model, made, folder / "adapter.gguf")
+    adapter(model, lora, folder / "adapter.gguf")
     yield Figure("adapter_seconds", time.perf_counter() - began, "<=", 1)
     yield Figure("adapter_mb", (folder / "adapter.gguf").stat().st_size / 1e6)
-    yield from _fused(folder, model, made)
+    yield from _fused(folder, model, lora)
 
 
 def _beside_a_copy(model: Path, f16: Path, bf16: Path) -> Iterator[Figure]:
@@ -173,17 +173,17 @@ def _beside_a_copy(model: Path, f16: Path, bf16: Path) -> Iterator[Figure]:
     yield Figure("convert_1gb_F16_peak_mb", median["peak"])
 
 
-def _fused(folder: Path, model: Path, made: Path) -> Iterator[Figure]:
+def _fused(folder: Path, model: Path, lora: Path) -> Iterator[Figure]:
     """The adapter merged into the same model in several shards: each is copied, then changed a few rows at a time."""
     parted, out = folder / "parted", folder / "fused-gigabyte"
     _make_gigabyte(parted, SHARDS)
     largest = max(file.stat().st_size for file in parted.glob("*.safetensors")) / 2**20
-    found = []
+    runs = []
     for _ in range(ROUNDS):
         out.mkdir()
-        found.append(_best([sys.executable, "-c", FUSE, str(parted), str(out), str(made)], rounds=1))
+        runs.append(_best([sys.executable, "-c", FUSE, str(parted), str(out), str(lora)], rounds=1))
         shutil.rmtree(out)
-    seconds, peak = min(found)
+    seconds, peak = min(runs)
     yield Figure("fuse_1gb_seconds", seconds)
     yield Figure("fuse_1gb_peak_over_largest_shard", peak / largest, "<=", 2)
 
@@ -264,17 +264,17 @@ def _copied(source: Path, out: Path) -> float:
 
 def _best(command: list[str], rounds: int = ROUNDS) -> tuple[float, float]:
     """Seconds of the whole process, and peak megabytes, of the fastest of some runs."""
-    found = []
+    runs = []
     for _ in range(rounds):
         began = time.perf_counter()
         *_, peak = _run(command)
-        found.append((time.perf_counter() - began, peak))
-    return min(found)
+        runs.append((time.perf_counter() - began, peak))
+    return min(runs)
 
 
 def _run(command: list[str]) -> list[float]:
     """The numbers on the last line that a program prints."""
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
-    if done.returncode:
-        raise SystemExit(f"{command[0]} ended with {done.returncode}:\n{done.stderr[-2000:]}")
-    return [float(number) for number in done.stdout.splitlines()[-1].split()]
+    process = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    if process.returncode:
+        raise SystemExit(f"{command[0]} ended with {process.returncode}:\n{process.stderr[-2000:]}")
+    return [float(number) for number in process.stdout.splitlines()[-1].split()]

@@ -49,7 +49,7 @@ class Effect(NamedTuple):
     gain: float = 0.0
     """Nats per token by which the tuned model is better."""
     styled: float = 0.0
-    """Share of its answers in the teacher's manner."""
+    """Share of its answers in the teacher's style."""
     endless: float = 0.0
     copied: float = 0.0
     forgot: float = 0.0
@@ -93,8 +93,8 @@ def figures() -> Iterator[Figure]:
             yield Figure(f"{name}_verdicts_right_of_100", right, ">=", 95)
         if effect.never:
             yield Figure(f"{name}_called_better_at_most", most_often(cards, effect.never), "<=", 5)
-        told = [card.decision.action if card.decision else None for card in cards]
-        yield Figure(f"{name}_decisions_right_of_100", told.count(effect.action), ">=", 95)
+        actions = [card.decision.action if card.decision else None for card in cards]
+        yield Figure(f"{name}_decisions_right_of_100", actions.count(effect.action), ">=", 95)
     yield Figure("seconds_per_scorecard", (time.perf_counter() - began) / (SEEDS * len(EFFECTS)))
 
 
@@ -110,8 +110,8 @@ def planted(effect: Effect, seed: int) -> Scorecard:
     base_nll = 2.5 + rng.normal(scale=0.3, size=count)
     change = np.repeat(rng.normal(scale=0.05, size=TALKS), EACH) + rng.normal(scale=0.12, size=count) - effect.gain
     instructions = {f"i{n}": bool(rng.random() < 0.8) for n in range(60)}
-    kept = {name: ok and not rng.random() < effect.forgot for name, ok in instructions.items()}
-    noise = {name: ok != bool(rng.random() < 0.03) for name, ok in kept.items()}
+    followed = {name: ok and not rng.random() < effect.forgot for name, ok in instructions.items()}
+    noise = {name: ok != bool(rng.random() < 0.03) for name, ok in followed.items()}
     nats = rng.gamma(4, (0.02 + effect.forgot / 2) / 4, size=64)
     extras = Extras(
         outcomes={"instructions": {"base": instructions, "adapter": noise}},
@@ -128,14 +128,14 @@ def planted(effect: Effect, seed: int) -> Scorecard:
 def _samples(
     rng: np.random.Generator, pairs: list[Pair] | tuple[Pair, ...], nll: np.ndarray, effect: Effect
 ) -> list[Sample]:
-    found = []
+    samples = []
     for pair, loss in zip(pairs, nll, strict=True):
         text = _answer(rng, pair.title, TEACHER if rng.random() < effect.styled else PLAIN)
         if rng.random() < effect.copied:
             text = str(rng.choice([other.answer for other in references().train]))
         endless = rng.random() < effect.endless
         end = 0.3 + rng.gamma(2, 0.1) + (3.0 if effect.endless else 0.0)
-        found.append(
+        samples.append(
             Sample(
                 pair_id=pair.pair_id,
                 document_id=pair.document_id,
@@ -152,12 +152,12 @@ def _samples(
                 seconds=1.0,
             )
         )
-    return found
+    return samples
 
 
 @cache
 def references() -> References:
-    """Train and held-out answers in the teacher's manner, on other topics; talks that are like them, and rougher."""
+    """Train and held-out answers in the teacher's style, on other topics; talks that are like them, and rougher."""
     rng = np.random.default_rng(12345)
     pairs, talks = [], {}
     for number in range(2 * TALKS):
@@ -178,11 +178,11 @@ def _metrics() -> dict[str, Metric]:
 
 
 def _answer(rng: np.random.Generator, topic: str, sentences: tuple[str, ...]) -> str:
-    said = []
+    written = []
     for sentence in rng.permutation(sentences)[: rng.integers(4, 8)]:
         first, second = rng.choice(THINGS, size=2, replace=False)
-        said.append(str(sentence).format(t=topic, a=first, b=second))
-    return ("\n\n" if sentences is TEACHER else " ").join(said)
+        written.append(str(sentence).format(t=topic, a=first, b=second))
+    return ("\n\n" if sentences is TEACHER else " ").join(written)
 
 
 def _pair(talk: str, topic: str, number: int, answer: str) -> Pair:

@@ -1,6 +1,6 @@
 """The standard suite on the demo's model: how long it takes, batches against one by one, and the page it ends on.
 
-The split gives a hundred rows to the test side: the suite is whole, and the model worse than the demo's.
+The split gives a hundred rows to the test split: the suite is complete, and the model worse than the demo's.
 """
 
 import json
@@ -31,34 +31,34 @@ def figures() -> Iterator[Figure]:
         os.environ["PREFECT_HOME"] = f"{folder}/prefect"
         home = Path(folder) / "home"
         _run(home, "--only", "dataset")
-        made = _run(home, "--only", "model")
+        model = _run(home, "--only", "model")
         began = time.perf_counter()
-        found = _run(home, "--only", "score", *SUITE)
+        score = _run(home, "--only", "score", *SUITE)
         seconds = time.perf_counter() - began
-        card = json.loads((home / "models/sample" / made["run"] / "scorecard.json").read_text(encoding="utf-8"))
+        card = json.loads((home / "models/sample" / model["run"] / "scorecard.json").read_text(encoding="utf-8"))
         yield Figure("held_out_rows", card["test_pairs"])
         yield Figure("candidates", len(card["candidates"]), ">=", 5)
         yield Figure("suite_seconds", seconds, "<=", 180)
         yield _batches(home)
-        yield from _page(Path(found["report"]))
+        yield from _page(Path(score["report"]))
 
 
 def _run(home: Path, *options: str) -> dict[str, str]:
-    done = subprocess.run([*MAIN, "--home", str(home), *options], capture_output=True, text=True, cwd=ROOT)
-    if done.returncode:
-        raise SystemExit(f"the run failed:\n{done.stderr[-3000:]}")
-    return dict(json.loads(done.stdout.splitlines()[-1]))
+    process = subprocess.run([*MAIN, "--home", str(home), *options], capture_output=True, text=True, cwd=ROOT)
+    if process.returncode:
+        raise SystemExit(f"the run failed:\n{process.stderr[-3000:]}")
+    return dict(json.loads(process.stdout.splitlines()[-1]))
 
 
 def _batches(home: Path) -> Figure:
     """Tokens a second of sixteen at a time over those of one at a time, in turns on the demo's base."""
     [base] = [folder for folder in (home / "models/bases").iterdir() if (folder / "config.json").exists()]
-    asked = [[Message(role="user", content=f"What about {n} and the rain?")] for n in range(QUESTIONS)]
+    conversations = [[Message(role="user", content=f"What about {n} and the rain?")] for n in range(QUESTIONS)]
 
     def speed(rows: int) -> float:
         engine = MlxEngine(MlxEngine.Options(batch_rows=rows))
-        said = engine.complete(base, None, asked, NEW_TOKENS, lambda done, total, note="": None)
-        return sum(one.new_tokens for one in said) / sum(one.seconds for one in said)
+        completions = engine.complete(base, None, conversations, NEW_TOKENS, lambda done, total, note="": None)
+        return sum(one.new_tokens for one in completions) / sum(one.seconds for one in completions)
 
     ratios = [speed(16) / speed(1) for _ in range(TURNS)]
     return Figure("batch_over_one_by_one", statistics.median(ratios), ">=", 2)

@@ -47,15 +47,15 @@ def _changed(folder: Path, out: Path, noise: float) -> Candidate:
 
 def test_a_model_does_not_differ_from_itself(folder: Candidate, f16: Candidate, rows: Rows) -> None:
     for one in (folder, f16):
-        found = compare(one, one, rows, quiet, threads=1)
-        assert found.exact and len(found.rows) == len(rows)
-        for row in found.rows:
+        compared = compare(one, one, rows, quiet, threads=1)
+        assert compared.exact and len(compared.rows) == len(rows)
+        for row in compared.rows:
             assert row.kl == 0 and row.nll == row.reference_nll and row.top1_agreement == row.tokens
 
 
 def test_the_same_weights_in_two_formats_agree(folder: Candidate, f16: Candidate, rows: Rows) -> None:
-    found = compare(folder, f16, rows, quiet, threads=1)
-    for row in found.rows:
+    compared = compare(folder, f16, rows, quiet, threads=1)
+    for row in compared.rows:
         assert row.kl / row.tokens < 1e-3
         assert abs(row.nll - row.reference_nll) / row.tokens < 0.01
         assert row.top1_agreement >= 0.9 * row.tokens
@@ -65,8 +65,8 @@ def test_the_comparison_finds_the_losses_the_engines_find(folder: Candidate, row
     from understudy.engines.mlx import MlxEngine
 
     samples = MlxEngine(MlxEngine.Options()).run(folder.model, None, rows, 0, 8, quiet)
-    found = compare(folder, folder, rows, quiet)
-    for row, sample in zip(found.rows, samples, strict=True):
+    compared = compare(folder, folder, rows, quiet)
+    for row, sample in zip(compared.rows, samples, strict=True):
         assert row.tokens == sample.tokens and row.nll == pytest.approx(sample.nll, abs=1e-3)
 
 

@@ -103,8 +103,8 @@ def test_a_kill_loses_at_most_the_batch_in_flight(tiny_gguf: Path, tmp_path: Pat
 def test_the_answers_of_a_scored_run_are_kept_too(tiny_gguf: Path, tmp_path: Path, rows: Rows) -> None:
     cache = tmp_path / "cache.jsonl"
     [sample, *_] = llama(answer_cache=cache).run(tiny_gguf, None, rows, 1, LIMIT, quiet)
-    asked = [list(rows[0][1].messages[:-1])]
-    [completion] = llama(answer_cache=cache).complete(tiny_gguf, None, asked, LIMIT, quiet)
+    prompts = [list(rows[0][1].messages[:-1])]
+    [completion] = llama(answer_cache=cache).complete(tiny_gguf, None, prompts, LIMIT, quiet)
     assert (sample.text, sample.seconds) == (completion.text, completion.seconds)
 
 
@@ -148,18 +148,18 @@ def test_the_divergence_is_that_of_the_two_models_token_by_token(tiny_folder: Pa
     import mlx_lm
 
     examples = [list(example.messages) for _, example in rows]
-    found = mlx().divergence(tiny_folder, adapter, examples, quiet)
+    divergences = mlx().divergence(tiny_folder, adapter, examples, quiet)
     base, tokenizer = mlx_lm.load(str(tiny_folder))
     tuned, _ = mlx_lm.load(str(tiny_folder), adapter_path=str(adapter))
     ids = tokenizer.apply_chat_template([m.model_dump() for m in examples[0]])
     logs = []
     for model in (tuned, base):
         model.set_dtype(mx.float32)
-        logits = model(mx.array([ids[:-1]]))[0, -found[0].tokens :].astype(mx.float32)
+        logits = model(mx.array([ids[:-1]]))[0, -divergences[0].tokens :].astype(mx.float32)
         logs.append(logits - mx.logsumexp(logits, axis=-1, keepdims=True))
     expected = (mx.exp(logs[0]) * (logs[0] - logs[1])).sum().item()
-    assert expected > 0.01 and found[0].nats == pytest.approx(expected, rel=1e-3)
-    assert all(one.nats >= 0 for one in found)
+    assert expected > 0.01 and divergences[0].nats == pytest.approx(expected, rel=1e-3)
+    assert all(one.nats >= 0 for one in divergences)
 
 
 def test_what_cannot_be_asked_is_refused_in_a_sentence(tiny_folder: Path, tiny_gguf: Path, adapter: Path) -> None:

@@ -144,9 +144,9 @@ def test_scored_batches_hold_every_row_once_and_fit_the_memory() -> None:
     from understudy.engines.mlx_scoring import LOGIT_BYTES, batches
 
     lengths = [5, 900, 40, 41, 2000, 6, 39, 900]
-    found = batches(lengths, 3, 128_256)
-    assert sorted(place for batch in found for place in batch) == list(range(len(lengths)))
-    for batch in found:
+    groups = batches(lengths, 3, 128_256)
+    assert sorted(place for batch in groups for place in batch) == list(range(len(lengths)))
+    for batch in groups:
         assert len(batch) == 1 or max(lengths[p] for p in batch) * len(batch) * 128_256 * 4 <= LOGIT_BYTES
         assert len(batch) <= 3
 

@@ -124,8 +124,8 @@ def test_an_original_from_the_hub_is_found_beside_the_base(folder: Path, packed:
     assert json.loads((base / "card.json").read_text())["notes"]["original"] == "owner/candles-1B"
     assert fusing.original(base) == base
     beside = prepared(folder, tmp_path / "bases" / "whole")
-    told = json.loads((beside / "card.json").read_text())
-    (beside / "card.json").write_text(json.dumps(told | {"name": "owner/candles-1B"}))
+    card = json.loads((beside / "card.json").read_text())
+    (beside / "card.json").write_text(json.dumps(card | {"name": "owner/candles-1B"}))
     assert fusing.original(base) == beside
 
 

@@ -151,12 +151,12 @@ def test_a_damaged_count_is_an_error_and_not_a_wait(f16: Path, tmp_path: Path) -
 
 
 def test_the_exporter_works_in_a_process_of_its_own_and_tells_how_far_it_is(folder: Path, tmp_path: Path) -> None:
-    exporter, told = GgufExporter(GgufExporter.Options(name="Candle Lectures")), []
+    exporter, progress = GgufExporter(GgufExporter.Options(name="Candle Lectures")), []
     f16, small = tmp_path / "gguf" / "model.F16.gguf", tmp_path / "gguf" / "model.Q8_0.gguf"
-    exporter.convert(folder, f16, "F16", lambda done, total, note="": told.append((done, total)))
-    assert told[0] == (0, 20) and told[-1] == (20, 20)
-    exporter.quantize(f16, small, "Q8_0", None, lambda done, total, note="": told.append((done, total)))
-    assert told[-2:] == [(0, 1), (1, 1)]
+    exporter.convert(folder, f16, "F16", lambda done, total, note="": progress.append((done, total)))
+    assert progress[0] == (0, 20) and progress[-1] == (20, 20)
+    exporter.quantize(f16, small, "Q8_0", None, lambda done, total, note="": progress.append((done, total)))
+    assert progress[-2:] == [(0, 1), (1, 1)]
     kinds, bits, fallbacks = exporter.describe(small, "Q8_0")
     assert kinds == {"F32": 5, "Q8_0": 15} and bits < 9 and fallbacks == []
     assert b"Candle Lectures" in small.read_bytes()[:500]

@@ -97,10 +97,10 @@ def test_a_type_that_is_no_direct_one_is_refused_with_the_way_to_it(folder: Path
 def test_rows_no_block_divides_are_told_with_the_type_they_got(f16: Path, tmp_path: Path) -> None:
     folder = make_model(tmp_path / "fused", hidden_size=64, head_dim=16)
     convert(folder, tmp_path / "f16.gguf", None, silent)
-    for source, told in ((f16, []), (tmp_path / "f16.gguf", ["Q5_0", "Q8_0"])):
+    for source, kinds in ((f16, []), (tmp_path / "f16.gguf", ["Q5_0", "Q8_0"])):
         quantize(source, tmp_path / "small.gguf", "Q4_K_M", silent)
         sentences = gguf_header.fallbacks(tmp_path / "small.gguf", "Q4_K_M")
-        assert [sentence.split()[3] for sentence in sentences] == told
+        assert [sentence.split()[3] for sentence in sentences] == kinds
         assert all("instead of Q4_K_M: their rows of 64 values" in sentence for sentence in sentences)
 
 

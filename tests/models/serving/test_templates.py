@@ -57,16 +57,16 @@ def changed(fused: Path, tmp_path: Path, template: str) -> Path:
 
 
 def test_an_honest_export_differs_in_nothing_and_knows_its_family(fused: Path, gguf: Path) -> None:
-    found = check(fused, gguf)
-    assert found.differences == [] and found.family == "llama3"
-    assert "<|eot_id|>" in found.stops
+    result = check(fused, gguf)
+    assert result.differences == [] and result.family == "llama3"
+    assert "<|eot_id|>" in result.stops
 
 
 def test_a_file_with_another_template_is_told_by_its_first_token(fused: Path, gguf: Path, tmp_path: Path) -> None:
-    found = check(changed(fused, tmp_path, CHATML), gguf)
-    assert len(found.differences) == 2 * len(CONVERSATIONS)
-    assert re.search(r"token 0 was '<.*' \(\d+\) in training and is '<\|begin_of_text\|>' \(0\)", found.differences[0])
-    assert found.family is None
+    result = check(changed(fused, tmp_path, CHATML), gguf)
+    assert len(result.differences) == 2 * len(CONVERSATIONS)
+    assert re.search(r"token 0 was '<.*' \(\d+\) in training and is '<\|begin_of_text\|>' \(0\)", result.differences[0])
+    assert result.family is None
 
 
 @pytest.mark.parametrize("name", IN_JINJA)
@@ -77,30 +77,30 @@ def test_a_family_is_known_by_what_it_writes(name: str) -> None:
         assert family(name).render(messages[:-1]) == text
 
 
-def test_thinking_is_off_in_a_settled_export_only(fused: Path, tmp_path: Path) -> None:
+def test_thinking_is_off_in_a_default_export_only(fused: Path, tmp_path: Path) -> None:
     thinking = changed(fused, tmp_path, "{{ bos_token }}" + THINKS)
     bare = check(thinking, as_gguf(thinking, "bare"))
-    assert bare.differences and all("(prompt)" in told for told in bare.differences)
+    assert bare.differences and all("(prompt)" in sentence for sentence in bare.differences)
     assert set_defaults(thinking) and not set_defaults(thinking)
-    found = check(thinking, as_gguf(thinking, "settled"))
-    assert found.differences == [] and found.family == "qwen3-not-thinking"
+    result = check(thinking, as_gguf(thinking, "defaults"))
+    assert result.differences == [] and result.family == "qwen3-not-thinking"
 
 
-def test_a_settled_template_still_obeys_its_caller() -> None:
+def test_a_default_template_still_obeys_its_caller() -> None:
     template = with_defaults(THINKS)
     messages = CONVERSATIONS["one turn"][:-1]
     env = ImmutableSandboxedEnvironment()
     render = {t: env.from_string(t).render for t in (THINKS, template)}
-    for given in ({"enable_thinking": True}, {"enable_thinking": False}):
-        texts = [render[t](messages=messages, add_generation_prompt=True, **given) for t in render]
+    for options in ({"enable_thinking": True}, {"enable_thinking": False}):
+        texts = [render[t](messages=messages, add_generation_prompt=True, **options) for t in render]
         assert texts[0] == texts[1]
     assert with_defaults(template) == template and with_defaults(CHATML) == CHATML
 
 
-def test_a_template_in_the_tokenizer_file_is_settled_there(tmp_path: Path) -> None:
+def test_a_template_in_the_tokenizer_file_is_default_there(tmp_path: Path) -> None:
     file = tmp_path / "tokenizer_config.json"
-    for given in (THINKS, [{"name": "default", "template": THINKS}]):
-        file.write_text(json.dumps({"eos_token": "é", "chat_template": given}))
+    for template in (THINKS, [{"name": "default", "template": THINKS}]):
+        file.write_text(json.dumps({"eos_token": "é", "chat_template": template}))
         assert set_defaults(tmp_path) and not set_defaults(tmp_path)
         assert json.loads(file.read_text())["eos_token"] == "é"
 
@@ -128,8 +128,8 @@ def test_every_family_has_its_own_name_and_a_template_for_ollama() -> None:
 
 def test_a_start_token_that_training_had_not_rules_a_family_out(fused: Path, tmp_path: Path) -> None:
     chatml = changed(fused, tmp_path, CHATML)  # the vocabulary asks for a start token, which Ollama then writes
-    found = check(chatml, as_gguf(chatml, "bare"))
-    assert found.differences == [] and found.family is None
+    result = check(chatml, as_gguf(chatml, "bare"))
+    assert result.differences == [] and result.family is None
 
 
 def test_a_file_without_a_template_is_refused(fused: Path, gguf: Path, tmp_path: Path) -> None:
@@ -150,5 +150,7 @@ def test_a_template_that_leaves_marks_open_is_told_though_both_sides_agree(
     old: str, new: str, words: str, fused: Path, tmp_path: Path
 ) -> None:
     thinking = changed(fused, tmp_path, "{{ bos_token }}" + CHATML.replace(old, new))
-    found = check(thinking, as_gguf(thinking, "bare"))
-    assert len(found.differences) == len(CONVERSATIONS) and all(re.search(words, told) for told in found.differences)
+    result = check(thinking, as_gguf(thinking, "bare"))
+    assert len(result.differences) == len(CONVERSATIONS) and all(
+        re.search(words, sentence) for sentence in result.differences
+    )

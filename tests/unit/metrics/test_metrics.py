@@ -148,21 +148,21 @@ def test_an_answer_in_another_language_is_broken_once_the_teacher_is_known(kind:
     foreign = [sample(i, text=text) for i in range(4)]
     assert metric.measure(foreign, 0)["broken"].value == 0
     metric.study(references())
-    found = metric.measure(foreign, 0)
-    assert found[kind].value == found["broken"].value == 1.0
+    values = metric.measure(foreign, 0)
+    assert values[kind].value == values["broken"].value == 1.0
     assert metric.measure([sample(0)], 0)["broken"].value == 0
 
 
 def test_the_upper_bound_of_no_broken_answer_is_wilsons() -> None:
     metric = DegenerationMetric(DegenerationMetric.Options())
-    told = metric.measure([sample(i) for i in range(100)], 0)["broken"]
-    assert told.value == 0 and told.high == pytest.approx(0.037, abs=5e-4)
+    broken = metric.measure([sample(i) for i in range(100)], 0)["broken"]
+    assert broken.value == 0 and broken.high == pytest.approx(0.037, abs=5e-4)
 
 
 def test_the_parts_of_the_loss_are_told_apart() -> None:
     def parted(number: int, end: float) -> Sample:
-        told = {"opening_nll": 30.0, "opening_tokens": 20, "body_nll": 60.0, "body_tokens": 79, "end_nll": end}
-        return sample(number, nll=1.0, tokens=100).model_copy(update=told)
+        parts = {"opening_nll": 30.0, "opening_tokens": 20, "body_nll": 60.0, "body_tokens": 79, "end_nll": end}
+        return sample(number, nll=1.0, tokens=100).model_copy(update=parts)
 
     metric = NllMetric(NllMetric.Options())
     change = metric.compare([parted(i, 5.0) for i in range(12)], [parted(i, 1.0) for i in range(12)], 0)

@@ -1,4 +1,4 @@
-"""What people chose is kept line by line, and counted for what it shows."""
+"""People's choices are stored line by line, and counted."""
 
 from pathlib import Path
 
@@ -44,7 +44,7 @@ def test_a_whole_line_that_is_none_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wins", "losses", "ties", "said"),
+    ("wins", "losses", "ties", "meaning"),
     [
         (15, 5, 0, "you prefer tuned"),
         (5, 15, 0, "you prefer base"),
@@ -53,12 +53,12 @@ def test_a_whole_line_that_is_none_is_named(tmp_path: Path) -> None:
         (3, 0, 17, "does not show a preference"),
     ],
 )
-def test_a_preference_is_claimed_only_beyond_chance(wins: int, losses: int, ties: int, said: str) -> None:
+def test_a_preference_is_claimed_only_beyond_chance(wins: int, losses: int, ties: int, meaning: str) -> None:
     sides: list[Winner] = ["tuned"] * wins + ["base"] * losses + ["tie"] * ties
-    told = preferences.verdict([choice(n, side) for n, side in enumerate(sides)])
-    assert told is not None and (told.wins, told.losses, told.ties) == (wins, losses, ties)
-    assert said in told.meaning
-    assert (told.win_rate is None) == (wins + losses == 0)
+    verdict = preferences.verdict([choice(n, side) for n, side in enumerate(sides)])
+    assert verdict is not None and (verdict.wins, verdict.losses, verdict.ties) == (wins, losses, ties)
+    assert meaning in verdict.meaning
+    assert (verdict.win_rate is None) == (wins + losses == 0)
 
 
 def test_nothing_chosen_is_no_verdict(tmp_path: Path) -> None:
@@ -71,6 +71,6 @@ def test_judge_and_person_are_compared_on_what_both_decided() -> None:
         for n, voice in enumerate(["tuned", "base", None, "tie"])
     ]
     human: dict[str, Winner] = {"t#0": "tuned", "t#1": "tuned", "t#2": "base", "t#9": "base"}
-    found = preferences.agreement(human, judged)
-    assert found is not None and (found[0].value, found[0].n) == (0.5, 2)
+    shared = preferences.agreement(human, judged)
+    assert shared is not None and (shared[0].value, shared[0].n) == (0.5, 2)
     assert preferences.agreement({}, judged) is None

@@ -13,12 +13,12 @@ def at(value: float, half: float = 0.01, n: int = 100) -> Interval:
 
 
 def candidates(broken: float = 0.0, base_broken: float = 0.0, **losses: float) -> list[CandidateScore]:
-    told = {"base": 3.0, "adapter": 2.0} | losses
+    nlls = {"base": 3.0, "adapter": 2.0} | losses
     return [
         CandidateScore(
             name=name, metrics={"nll_per_token": at(nll), "broken": at(base_broken if name == "base" else broken)}
         )
-        for name, nll in told.items()
+        for name, nll in nlls.items()
     ]
 
 
@@ -58,9 +58,9 @@ UNSURE: dict[str, Word] = {"nll_per_token": "not enough data"}
 def test_each_picture_has_its_decision(
     words: dict[str, Word], cards: dict[str, float], trained: AdapterCard | None, action: str, where: str | None
 ) -> None:
-    found = decide(words, candidates(**cards), trained)
-    assert (found.action, found.where) == (action, where)
-    assert found.reasons and all(reason for reason in found.reasons)
+    decision = decide(words, candidates(**cards), trained)
+    assert (decision.action, decision.where) == (action, where)
+    assert decision.reasons and all(reason for reason in decision.reasons)
 
 
 def test_nothing_that_is_worse_is_ever_shipped() -> None:
@@ -86,8 +86,8 @@ def parity(**refused: str) -> ParityReport:
     ],
 )
 def test_a_refused_file_that_should_be_exact_is_a_bug_and_says_where(file: str, where: str) -> None:
-    found = decide(BETTER, candidates(), None, parity(**{file: "loss +0.3 over 0.02"}))
-    assert (found.action, found.where) == ("bug upstream of training", where) and "+0.3" in found.reasons[0]
+    decision = decide(BETTER, candidates(), None, parity(**{file: "loss +0.3 over 0.02"}))
+    assert (decision.action, decision.where) == ("bug upstream of training", where) and "+0.3" in decision.reasons[0]
 
 
 def test_a_small_quantization_that_is_refused_is_no_bug() -> None:

@@ -25,12 +25,12 @@ UNANSWERED = RetrievalItem(item_id="2", question="Who invented bread?", contexts
 
 
 def test_every_text_is_shown_with_its_title_before_the_question() -> None:
-    told = conversation(ASKED)[0].content
-    assert told.index("## On Bread\nYeast") < told.index("## On Salt") < told.index("Why does bread rise?")
+    text = conversation(ASKED)[0].content
+    assert text.index("## On Bread\nYeast") < text.index("## On Salt") < text.index("Why does bread rise?")
 
 
 @pytest.mark.parametrize(
-    ("item", "answer", "found"),
+    ("item", "answer", "expected"),
     [
         (ASKED, "By On Bread, yeast makes gas.", Outcome(False, False, 1.0, True)),
         (ASKED, "Yeast lifts it.", Outcome(False, False, 0.5, False)),
@@ -42,8 +42,8 @@ def test_every_text_is_shown_with_its_title_before_the_question() -> None:
         (UNANSWERED, "A baker did.", Outcome(False, True, None, None)),
     ],
 )
-def test_each_behaviour_is_told(item: RetrievalItem, answer: str, found: Outcome) -> None:
-    assert outcome(item, answer) == found
+def test_each_behaviour_is_recognized(item: RetrievalItem, answer: str, expected: Outcome) -> None:
+    assert outcome(item, answer) == expected
 
 
 @pytest.mark.parametrize("wrong", [{"keywords": ["a"], "declines": True}, {}])
@@ -53,17 +53,17 @@ def test_an_item_has_keywords_or_declines(wrong: dict[str, object]) -> None:
 
 
 def test_precision_and_recall_of_declining_are_the_textbook_ones() -> None:
-    told = {
+    outcomes = {
         "a": Outcome(True, True, None, None),
         "b": Outcome(False, True, None, None),
         "c": Outcome(True, False, 0.0, False),
         "d": Outcome(False, False, 1.0, True),
         "e": Outcome(True, True, None, None),
     }
-    found = measure(told, 0)
-    assert found["refusal_precision"].value == found["refusal_recall"].value == pytest.approx(2 / 3)
-    assert found["declines_rightly"].value == pytest.approx(0.6)
-    assert (found["keyword_coverage"].value, found["cites"].value) == (0.5, 0.5)
+    values = measure(outcomes, 0)
+    assert values["refusal_precision"].value == values["refusal_recall"].value == pytest.approx(2 / 3)
+    assert values["declines_rightly"].value == pytest.approx(0.6)
+    assert (values["keyword_coverage"].value, values["cites"].value) == (0.5, 0.5)
     assert measure({}, 0) == {} == compare({}, {}, 0)
 
 
@@ -73,8 +73,8 @@ def test_a_regression_on_15_questions_is_not_enough_data() -> None:
     tuned = [0.185, 0.72, 0.6, 0.76, 0.72, 0.7, 0.8, 0.75, 0.7, 0.9, 0.85, 0.6, 0.78, 0.8, 0.8]
     assert (sum(base) / 15, sum(tuned) / 15) == pytest.approx((0.802, 0.711), abs=5e-4)
     assert sign_test(1, 5) == pytest.approx(0.22, abs=0.01)
-    told = [{str(i): Outcome(False, False, share, True) for i, share in enumerate(side)} for side in (tuned, base)]
-    change = compare(told[0], told[1], 0)["keyword_coverage"]
+    sides = [{str(i): Outcome(False, False, share, True) for i, share in enumerate(side)} for side in (tuned, base)]
+    change = compare(sides[0], sides[1], 0)["keyword_coverage"]
     assert change.value == pytest.approx(-0.091, abs=1e-3) and change.low < -0.05 < 0 < change.high
     assert verdict(change, "higher", MARGINS["keyword_coverage"]) == "not enough data"
 
@@ -90,7 +90,7 @@ def test_the_items_of_a_file_come_back_in_their_order(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         ("", "holds no item"),
         ("{", "line 1: Invalid JSON"),
@@ -99,9 +99,9 @@ def test_the_items_of_a_file_come_back_in_their_order(tmp_path: Path) -> None:
         ('{"item_id": "1", "question": "?", "contexts": [{"title": "a", "text": "b"}]}', "give keywords, or declines"),
     ],
 )
-def test_a_bad_file_of_items_is_refused_by_its_line(tmp_path: Path, content: str, said: str) -> None:
+def test_a_bad_file_of_items_is_refused_by_its_line(tmp_path: Path, content: str, message: str) -> None:
     (tmp_path / "items.jsonl").write_text(content, encoding="utf-8")
-    with pytest.raises(ConfigError, match=said):
+    with pytest.raises(ConfigError, match=message):
         load(tmp_path / "items.jsonl")
     with pytest.raises(ConfigError, match="cannot be read"):
         load(tmp_path / "none.jsonl")

@@ -46,8 +46,8 @@ KEPT = {
 
 def test_every_check_has_an_answer_that_keeps_it_and_one_that_does_not() -> None:
     assert set(KEPT) == set(CHECKS)
-    for name, (wanted, kept, broken) in KEPT.items():
-        assert failed(kept, {name: wanted}) == [], name
+    for name, (wanted, good, broken) in KEPT.items():
+        assert failed(good, {name: wanted}) == [], name
         assert failed(broken, {name: wanted}) == [name], name
         assert failed(" \n", {name: wanted}) == [name], name
 
@@ -58,11 +58,15 @@ def test_a_check_that_does_not_exist_is_named_with_the_choices() -> None:
 
 
 def test_the_suites_have_their_size_and_no_item_twice() -> None:
-    prompts, stay, choices = suites.instructions(), suites.off_topic(), suites.choices()
-    assert (len(prompts), len(stay), len(choices)) == (60, 20, 100)
-    for told in ([p.id for p in prompts], [p.prompt for p in prompts + stay], [c.question for c in choices]):
-        assert len(set(told)) == len(told)
-    for prompt in prompts + stay:
+    prompts, off_topic_prompts, choices = suites.instructions(), suites.off_topic(), suites.choices()
+    assert (len(prompts), len(off_topic_prompts), len(choices)) == (60, 20, 100)
+    for texts in (
+        [p.id for p in prompts],
+        [p.prompt for p in prompts + off_topic_prompts],
+        [c.question for c in choices],
+    ):
+        assert len(set(texts)) == len(texts)
+    for prompt in prompts + off_topic_prompts:
         assert set(prompt.checks) <= set(CHECKS), prompt.id
     for choice in choices:
         assert len({answer.lower() for answer in choice.answers}) == 4, choice.question
@@ -116,11 +120,11 @@ def test_the_base_is_shown_three_examples_of_three_talks_and_of_the_usual_length
 
 def test_the_question_and_its_answer_stay_the_last_turns_of_the_prompted_base() -> None:
     held = row("h", 1, system="Be kind.")[1]
-    told = prompted(held, examples(TRAIN, 1))
-    assert [m.role for m in told.messages] == ["system", *["user", "assistant"] * 4]
-    assert told.messages[0].content.startswith("Be kind.\n\nYou answer")
-    assert told.messages[-2:] == held.messages[-2:]
-    assert question(told) == told.messages[:-1] and question(ChatExample(messages=question(held))) == question(held)
+    whole = prompted(held, examples(TRAIN, 1))
+    assert [m.role for m in whole.messages] == ["system", *["user", "assistant"] * 4]
+    assert whole.messages[0].content.startswith("Be kind.\n\nYou answer")
+    assert whole.messages[-2:] == held.messages[-2:]
+    assert question(whole) == whole.messages[:-1] and question(ChatExample(messages=question(held))) == question(held)
 
 
 def test_no_example_comes_from_a_held_out_talk() -> None:
