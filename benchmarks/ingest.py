@@ -14,6 +14,7 @@ from benchmarks.figures import Figure, peak_mb
 from tests.fixtures.youtube_server import Video, YouTube, serve
 from understudy.channel.ledger import Ledger, Row
 from understudy.config import load
+from understudy.graph import fingerprint_of
 from understudy.readers import captions
 from understudy.stages import collect
 from understudy.text.words import words
@@ -46,17 +47,17 @@ def _workspace(youtube: YouTube, home: str) -> Workspace:
 
 def _sync(workspace: Workspace) -> int:
     """What the tasks do for a channel, without Prefect; returns how many talks were fetched."""
-    source, ledger, now = workspace.plugin("source"), workspace.ledger, datetime.now(UTC)
+    source, ledger, now = workspace.config.plugin("source"), workspace.ledger, datetime.now(UTC)
     source.known = {row.document_id for row in ledger.rows()}.__contains__
     entries = [entry for entry, early in source.listed() if early is None]
     ledger.record_new(collect.row(entry, "pending") for entry in entries)
     known, fetched = {row.document_id: row for row in ledger.rows()}, 0
     for entry in collect.wanted(entries, known, now):
-        made_from = workspace.document_fingerprint(entry)
-        if workspace.fresh("document", made_from, document=entry.document_id) is None:
+        fingerprint = fingerprint_of(workspace, "document", extra=entry.revision)
+        if workspace.fresh("document", fingerprint, document=entry.document_id) is None:
             document, row = collect.fetch(source, entry, None, now)
             assert document
-            ref = workspace.save("document", [document], made_from, document=entry.document_id)
+            ref = workspace.save("document", [document], fingerprint, document=entry.document_id)
             ledger.record(row._replace(sha256=ref.sha256))
             fetched += 1
     return fetched
@@ -71,7 +72,7 @@ def _fetched(videos: int, seconds_per_answer: float) -> Iterator[Figure]:
     with _remote(videos, seconds_per_answer) as youtube, tempfile.TemporaryDirectory() as home:
         workspace = _workspace(youtube, home)
         began = time.perf_counter()
-        listed = [entry for entry, _ in workspace.plugin("source").listed()]
+        listed = [entry for entry, _ in workspace.config.plugin("source").listed()]
         api = YouTubeTranscriptApi(http_client=Library(youtube.url, None).session)
         for entry in listed:
             api.fetch(entry.locator)
@@ -129,7 +130,7 @@ def _polled(videos: int) -> Iterator[Figure]:
         new = Video("n0000000001", "New", seconds=300)
         youtube.add(new)
         youtube.channels["@bench"].tabs["videos"].insert(0, new)
-        source, now = workspace.plugin("source"), datetime.now(UTC)
+        source, now = workspace.config.plugin("source"), datetime.now(UTC)
         began = time.perf_counter()
         rows = {row.document_id: row for row in workspace.ledger.rows()}
         source.known = rows.__contains__

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
 
-from understudy.config import load, nearest
+from understudy.config import load
 from understudy.errors import ConfigError
+from understudy.registry import nearest
 
 FOLDER = Path(__file__).parent
 PRESETS = FOLDER / "presets"

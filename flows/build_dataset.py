@@ -1,33 +1,37 @@
 """Talks in, train, valid and test out."""
 
+from collections.abc import Mapping
 from contextlib import nullcontext
 from typing import Any
 
 from prefect import flow
 from prefect.futures import PrefectFuture, wait
 from prefect.utilities.annotations import quote
-from understudy.tasks import dataset, limits, model, policies, publish
+from understudy.tasks import limits, policies, publish
 from understudy.tasks import talks as reading
 from understudy.tasks.policies import TALKS_PER_WORKER
 
 from understudy import locks
 from understudy.channel.talks import PASSES, Pass
 from understudy.errors import DatasetError, TeacherStopped
+from understudy.graph import Graph
 from understudy.progress import track
 from understudy.records import AssetRef, DatasetRefs, Entry, Talk
+from understudy.runs import teachers
+from understudy.stages import verify, write_format
 from understudy.workspace import Workspace
 
 
 @flow(name="build-dataset", flow_run_name="dataset-{workspace.config.name}", persist_result=False)
 def build_dataset(workspace: Workspace) -> DatasetRefs:
-    """collect > extract questions > generate answers, talk by talk; then gate and split the channel."""
+    """collect > extract questions > generate answers, talk by talk; then gate, split and describe the channel."""
     with locks.held(workspace.lock, f"data/{workspace.config.name}"):
         limits.ensure()
         entries = reading.list_talks(workspace)
         try:
             return _dataset(workspace, entries)
         finally:
-            policies.dismiss_teachers(workspace)
+            teachers.dismiss(workspace)
 
 
 def _dataset(workspace: Workspace, entries: list[Entry]) -> DatasetRefs:
@@ -36,43 +40,39 @@ def _dataset(workspace: Workspace, entries: list[Entry]) -> DatasetRefs:
     talks = reading.ready(workspace, entries)
     if not talks:
         raise DatasetError("no talk could be used; the ledger and the warnings above say why")
-    pairs = _pairs(workspace, talks)
-    split = policies.made(dataset.split, "split", workspace, [pairs], pairs=pairs)
-    told = {"pairs": pairs, "split": split, "talks": quote(talks)}
+    graph = Graph(workspace, policies.materialize, _refs(talks))
+    if workspace.config.verify.on:
+        _verify(graph, talks)
+    graph.get("pairs")
+    graph.get("split")
     if workspace.config.augment.on:
-        base = [model.base(workspace, pairs, split)] if workspace.config.augment.replay else []
-        inputs = [pairs, split, *(talk.document for talk in talks), *base]
-        policies.made(dataset.augment, "augmented", workspace, inputs, base=base, **told)
-    about = policies.made(dataset.describe, "description", workspace, [pairs, split], **told)
+        graph.get("augmented", {"base": graph.get("base")} if workspace.config.augment.replay else None)
+    graph.get("description")
     for name in workspace.config.formats:
-        keys = {"format": name}
-        policies.made(dataset.write_format, "format", workspace, [pairs, split, about], keys=keys, **told)
-    dataset.tell_of_old_formats(workspace)
+        graph.get("format", format=name)
+    write_format.warn_of_stale_formats(workspace)
     if due:  # it looks at every talk
         publish.costs(workspace, talks)
-    return publish.dataset(workspace, about)
+    return publish.dataset(graph)
 
 
-def _pairs(workspace: Workspace, talks: list[Talk]) -> AssetRef:
-    """gate, then verify where a second model is to look at what the gates kept."""
-    inputs = [ref for talk in talks for ref in (talk.document, talk.questions, talk.answers)]
-    decided, verify = dataset.decided(workspace), workspace.config.verify
-    asset = "pairs" if verify.use == "none" else "judged"
-    judged = policies.made(dataset.gate, asset, workspace, inputs, decided, talks=quote(talks), name=asset)
-    if asset == "pairs":
-        return judged
-    batches = policies.batches(dataset.to_verify(workspace, judged, talks))
+def _verify(graph: Graph, talks: list[Talk]) -> None:
+    """Have a second model look at what the gates kept, talk by talk."""
+    workspace, gated = graph.workspace, graph.get("gated")
+    due = [talk for talk in talks if verify.verified(workspace, gated, talk) is None]
     with policies.local_runner(workspace.config.runner) as threads:
         futures = [
-            threads.submit(dataset.verify, {"workspace": workspace, "judged": judged, "talks": quote(batch)})
-            for batch in batches
+            threads.submit(reading.verify_talks, {"workspace": workspace, "gated": gated, "talks": quote(batch)})
+            for batch in policies.batches(due)
         ]
         _wait([[future] for future in futures], "verify")
-    verified = dataset.verified(workspace, judged, talks)
-    extra = [decided, verify.only_approved]
-    return policies.made(
-        dataset.accept, "pairs", workspace, [judged, *verified], extra, judged=judged, verified=quote(verified)
-    )
+    verdicts = {f"verified/{talk.document_id}": verify.verified(workspace, gated, talk) for talk in talks}
+    graph.known |= {name: ref for name, ref in verdicts.items() if ref}
+
+
+def _refs(talks: list[Talk]) -> Mapping[str, AssetRef]:
+    names = ("document", "questions", "answers")
+    return {f"{name}/{talk.document_id}": getattr(talk, name) for name in names for talk in talks}
 
 
 def _read(workspace: Workspace, due: list[Entry]) -> None:

@@ -12,8 +12,9 @@ from understudy.tasks.entry import entry
 
 from understudy import preflight
 from understudy.config import Config
+from understudy.graph import Graph
 from understudy.records import DatasetRefs, ModelRefs, Record, ScoreRefs
-from understudy.runs.finished import finished_model
+from understudy.runs import trials
 from understudy.workspace import Workspace
 
 
@@ -39,13 +40,16 @@ def pipeline(config: Config, home: Path, only: Literal["dataset", "model", "scor
     preflight.check(workspace, only)
     runner, local = policies.runner(config.runner), policies.local_runner(config.runner)
     with policies.alone(workspace):
-        wanted = only in (None, "dataset")
-        dataset = build_dataset.with_options(task_runner=runner)(workspace) if wanted else workspace.dataset()
+        if only in (None, "dataset"):
+            dataset = build_dataset.with_options(task_runner=runner)(workspace)
+        else:
+            dataset = Graph(workspace).on_disk()
         if only == "dataset":
             return Outcome(dataset=dataset)
-        wanted = only in (None, "model")
-        build = build_model.with_options(task_runner=local) if wanted else finished_model
-        model = build(workspace, dataset)
+        if only in (None, "model"):
+            model = build_model.with_options(task_runner=local)(workspace, dataset)
+        else:
+            model = trials.finished(workspace, dataset).model()
         if only == "model":
             return Outcome(dataset=dataset, model=model)
-        return Outcome(dataset=dataset, model=model, score=score_model(workspace, dataset, model))
+        return Outcome(dataset=dataset, model=model, score=score_model(workspace, dataset))

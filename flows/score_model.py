@@ -1,34 +1,27 @@
 """A model in, the evidence of whether it worked out."""
 
 from prefect import flow
-from prefect.utilities.annotations import quote
-from understudy.tasks import candidates, judging, parity, policies, publish, scoring, suites
+from understudy.tasks import policies, publish
 
 from understudy import locks
-from understudy.records import DatasetRefs, ModelRefs, ScoreRefs
+from understudy.graph import Graph
+from understudy.records import DatasetRefs, ScoreRefs
+from understudy.runs import trials
+from understudy.stages import answer, ask_suites, parity
 from understudy.workspace import Workspace
 
 
 @flow(name="score-model", flow_run_name="score-{workspace.config.name}", persist_result=False)
-def score_model(workspace: Workspace, dataset: DatasetRefs, model: ModelRefs) -> ScoreRefs:
-    """answer (each candidate in turn) > check parity > ask suites > measure drift (> judge) > score."""
+def score_model(workspace: Workspace, dataset: DatasetRefs) -> ScoreRefs:
+    """answer (each candidate in turn) > parity > suites > drift (> judge) > score."""
     with locks.held(workspace.lock, f"data/{workspace.config.name}"):
-        rows = candidates.test_rows(workspace, dataset)
-        samples = candidates.answers(workspace, dataset, model, rows)
-        checked = policies.made(
-            parity.check_parity,
-            "parity",
-            workspace,
-            parity.inputs(model, samples),
-            parity.identity(workspace),
-            {"run": model.run},
-            model=model,
-            samples=samples,
-            rows=quote(rows),
-        )
-        publish.parity(workspace, checked)
-        samples |= candidates.quantized_base(workspace, dataset, model, checked, rows)
-        asked = suites.measured(workspace, model, samples, rows)
-        judged = judging.judgements(workspace, dataset, model, samples, rows)
-        card = scoring.scorecard(workspace, dataset, model, samples, checked, asked, judged, rows)
-        return publish.scorecard(workspace, dataset, model, card)
+        finished = trials.finished(workspace, dataset)
+        model = finished.model()
+        graph = Graph(finished.workspace, policies.materialize, finished.known)
+        samples = {one.name: graph.get("samples", one.inputs, candidate=one.name) for one in answer.candidates(graph)}
+        report = workspace.read(graph.get("parity", parity.inputs(graph, samples)))
+        publish.parity(workspace, report)
+        for one in answer.quantized_base(graph, report):
+            graph.get("samples", one.inputs, candidate=one.name)
+        ask_suites.measure(graph)
+        return publish.scorecard(graph, model, graph.get("scorecard"))

@@ -6,12 +6,15 @@ from prefect import flow
 from understudy.flows.build_dataset import build_dataset
 from understudy.flows.build_model import build_model
 from understudy.flows.score_model import score_model
-from understudy.tasks import champion, policies
+from understudy.tasks import policies, publish
 from understudy.tasks.entry import entry
 
 from understudy import preflight
 from understudy.config import Config
+from understudy.graph import Graph
 from understudy.records import Challenge, DatasetRefs, Record
+from understudy.runs import trials
+from understudy.stages import promote
 from understudy.workspace import Workspace
 
 
@@ -39,14 +42,15 @@ def sync_channel(config: Config, home: Path = Path(), retrain: bool = False) -> 
     with policies.alone(workspace):
         read = build_dataset.with_options(task_runner=runner)
         dataset = read(workspace)
-        forgotten = champion.forget_removed(workspace) if config.sync.forget_removed else []
+        forgotten = promote.forget_removed(workspace) if config.sync.forget_removed else []
         if forgotten:
             dataset = read(workspace)
-        why = "it was asked for" if retrain else champion.why_train(workspace)
+        why = "it was asked for" if retrain else promote.why_train(workspace)
         challenge = None
         if why:
             model = build_model.with_options(task_runner=policies.local_runner(config.runner))(workspace, dataset)
-            score = score_model(workspace, dataset, model)
-            challenge = champion.decide(workspace, dataset, model, score)
-        champion.show(workspace, challenge, "Too little is new to train again.", forgotten)
+            graph = Graph(trials.finished(workspace, dataset).workspace, policies.materialize, dict(dataset))
+            score = score_model(workspace, dataset)
+            challenge = promote.decide(graph, model, score)
+        publish.champion(workspace, challenge, forgotten)
         return Synced(dataset=dataset, forgotten=forgotten, challenge=challenge)

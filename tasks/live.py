@@ -11,13 +11,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 from prefect.artifacts import create_progress_artifact, create_table_artifact, update_progress_artifact
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import ArtifactUpdate
 
-from understudy.interfaces import Progress
+from understudy.progress import Sink
 from understudy.report import training
 from understudy.text.words import one_line, slug
 from understudy.workspace import Workspace
@@ -55,7 +56,7 @@ class Shown:
         """Whether it is time to show something newer."""
         return self.clock() >= self._next
 
-    def put(self, create: Callable[[], UUID], update: Callable[[UUID], object]) -> None:
+    def put(self, create: Callable[[], Any], update: Callable[[UUID], object]) -> None:
         """Show what is known now."""
         began, wait = self.clock(), REST_SECONDS
         with unharmed(self.what):
@@ -67,61 +68,47 @@ class Shown:
         self._next = self.clock() + wait
 
 
-class LiveLosses:
-    """A report that also keeps the loss table in the UI up to date, from the metrics.jsonl that grows in `out`."""
-
-    def __init__(
-        self,
-        workspace: Workspace,
-        out: Path,
-        progress: Progress,
-        every_seconds: float = 5.0,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self.file, self.progress, self.key = out / "metrics.jsonl", progress, key(workspace, "loss")
-        self.shown = Shown("the loss table", every_seconds, clock)
-
-    def __call__(self, done: int, total: int, note: str = "") -> None:
-        """Pass the report on, and show the losses so far when that is due."""
-        self.progress(done, total, note)
-        if self.shown.due:
-            self.shown.put(self._create, self._update)
-
-    def _create(self) -> UUID:
-        return create_table_artifact(key=self.key, table=self._rows(), description=f"{LOSSES} Still training.")
-
-    def _update(self, artifact: UUID) -> None:
-        with get_client(sync_client=True) as client:
-            client.update_artifact(artifact, ArtifactUpdate(data=json.dumps(self._rows())))
-
-    def _rows(self) -> list[dict[str, training.Cell]]:
-        return training.table(training.lines(self.file))
-
-
-class ProgressArtifacts:
-    """Shows each stage over two seconds as a progress bar in the UI."""
+class ProgressArtifacts(Sink):
+    """Shows each stage over two seconds as a progress bar in the UI, and the losses of a training as they come."""
 
     def __init__(
         self, workspace: Workspace, every_seconds: float = 2.0, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.workspace, self.every_seconds, self.clock = workspace, every_seconds, clock
         self._bars: dict[str, Shown] = {}
+        self._losses: tuple[str, Shown, Path] | None = None
+
+    def watch(self, stage: str, out: Path) -> None:
+        """Follow the metrics.jsonl that grows in `out` while it is a training that is going on."""
+        if stage == "train":
+            self._losses = stage, Shown("the loss table", 2.5 * self.every_seconds, self.clock), out / "metrics.jsonl"
 
     def update(self, stage: str, done: int, total: int, note: str) -> None:
         """Create or move the bar, at most every `every_seconds`."""
-        if stage not in self._bars:
-            self._bars[stage] = Shown(f"the bar of {stage}", self.every_seconds, self.clock)
-        bar = self._bars[stage]
+        bar = self._bars.setdefault(stage, Shown(f"the bar of {stage}", self.every_seconds, self.clock))
         if bar.due and total:
             percent, name = round(100 * done / total, 1), key(self.workspace, f"progress-{stage}")
             bar.put(
                 lambda: create_progress_artifact(percent, key=name, description=note),
                 lambda artifact: update_progress_artifact(artifact, percent, description=note),
             )
+        if self._losses and self._losses[0] == stage and self._losses[1].due:
+            self._show_losses(*self._losses[1:])
 
     def close(self, stage: str, seconds: float, failed: bool) -> None:
         """Fill the bar of a stage that ended well."""
+        if self._losses and self._losses[0] == stage:
+            self._losses = None
         bar = self._bars.pop(stage, None)
         if bar is not None and bar.artifact is not None and not failed:
             with unharmed(bar.what):
                 update_progress_artifact(bar.artifact, 100.0)
+
+    def _show_losses(self, table: Shown, metrics: Path) -> None:
+        rows, name = training.table(training.lines(metrics)), key(self.workspace, "loss")
+
+        def update(artifact: UUID) -> None:
+            with get_client(sync_client=True) as client:
+                client.update_artifact(artifact, ArtifactUpdate(data=json.dumps(rows)))
+
+        table.put(lambda: create_table_artifact(key=name, table=rows, description=f"{LOSSES} Still training."), update)

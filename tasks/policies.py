@@ -13,39 +13,36 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 
-from prefect import Task
+from prefect import Task, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.context import TaskRunContext
 from prefect.futures import PrefectFuture
 from prefect.runtime import flow_run, task_run
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
+from prefect.utilities.annotations import quote
 from understudy.tasks import cluster, limits
 
-from understudy import locks, registry
+from understudy import graph, locks, registry
 from understudy.channel import lease, transfer
 from understudy.errors import Transient
+from understudy.graph import Node
 from understudy.interfaces import Source, Teacher
 from understudy.records import AssetRef, Entry
+from understudy.runs import teachers
 from understudy.sections import PluginSpec, RunnerSettings
 from understudy.workspace import Workspace
 
 TASKS_PER_STAGE = 100  # about 300 task runs per flow run; the server's queue loses more (and costs 25 s CPU per 1,000)
 TASKS_PER_TALK = 3
 TALKS_PER_WORKER = 10  # of one task on Dask, whose records travel to the worker and back
-# Written by one task, the key asset last.
-TOGETHER = {
-    "split": ("train", "valid", "test"),
-    "scorecard": ("report",),
-    "augmented": ("variants",),
-    "adapter": ("run",),
-}
-APART = ("type", "format", "candidate", "learning_rate")  # parameters that tell runs of one task apart
-only_training = locks.only_training
+RETRY_SECONDS = (2, 10, 60)
 _fetching = threading.Lock()
 Item = TypeVar("Item")
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 def is_transient(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
@@ -54,95 +51,60 @@ def is_transient(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
 
 
 def fingerprint_key(context: TaskRunContext, parameters: dict[str, Any]) -> str:
-    """The cache key: the task's name and what its asset is made from."""
-    return f"understudy-{context.task.name}-{parameters['made_from']}"
+    """The cache key: the task's name and the fingerprint of its asset."""
+    return f"understudy-{context.task.name}-{parameters['fingerprint']}"
 
 
 def named() -> str:
-    """'collect-tea-01-why-tea-cools': task, channel, talk or kind, as the UI lists them; of a batch how many."""
-    told = task_run.parameters
-    talk, batch = told.get("entry"), told.get("entries")
+    """'collect-tea-01-why-tea-cools': task, channel and talk, as the UI lists them; of a batch how many."""
+    parameters = task_run.parameters
+    talk, batch = parameters.get("entry"), parameters.get("entries") or parameters.get("talks")
     which = [talk.document_id] if isinstance(talk, Entry) else [f"{len(batch)}-talks"] if batch else []
-    kinds = [str(told[key]) for key in APART if key in told]
-    return "-".join([task_run.task_name, told["workspace"].config.name, *which, *kinds])
+    return "-".join([task_run.task_name, parameters["workspace"].config.name, *which])
 
 
-RETRY_SECONDS = (2, 10, 60)
-# One task run per talk, or per batch of talks. Only talks that are due get one, so there is nothing to cache.
-DOCUMENTS = {
-    "task_run_name": named,
-    "cache_policy": NO_CACHE,
-    "persist_result": False,
-    "retries": len(RETRY_SECONDS),
-    "retry_delay_seconds": list(RETRY_SECONDS),
-    "retry_jitter_factor": 0.5,
-    "retry_condition_fn": is_transient,
-}
-# One task run per asset of the channel; results are references, written as JSON.
-ASSET = {
-    "task_run_name": named,
-    "cache_key_fn": fingerprint_key,
-    "persist_result": True,
-    "result_serializer": "json",
-}
+def talk_task(name: str) -> Callable[[Callable[P, R]], Task[P, R]]:
+    """A task of one talk, or of a batch of talks. Only talks that are due get one, so there is nothing to cache."""
+    return task(
+        name=name,
+        task_run_name=named,
+        cache_policy=NO_CACHE,
+        persist_result=False,
+        retries=len(RETRY_SECONDS),
+        retry_delay_seconds=list(RETRY_SECONDS),
+        retry_jitter_factor=0.5,
+        retry_condition_fn=is_transient,
+    )
 
 
-def made(
-    task: Task[..., AssetRef],
-    asset: str,
-    workspace: Workspace,
-    inputs: Sequence[AssetRef],
-    extra: Any = None,
-    keys: dict[str, str] | None = None,
-    **arguments: Any,
-) -> AssetRef:
-    """Run `task` for `asset`: Cached when it is fresh on disk, whatever Prefect remembers otherwise."""
-    return prepared(task, asset, workspace, inputs, extra, keys)(**arguments)
+def as_it_is(node: Node) -> Node:
+    """The node, marked so that Prefect hands it on unseen: it would look for futures in every reference."""
+    return cast(Node, quote(node))
 
 
-class Prepared:
-    """A task with its fingerprint worked out, to be called or submitted.
+@task(cache_key_fn=fingerprint_key, persist_result=True, result_serializer="json")
+def _materialize(fingerprint: str, node: Node) -> AssetRef:
+    return graph.materialize(node)
 
-    What it gives back is read from the disk: Prefect may remember the reference of an asset that was
-    made again since, from the same inputs, with other timings in it.
+
+def materialize(nodes: Sequence[Node]) -> list[AssetRef]:
+    """Run a task per asset, side by side where there are several; results are references, written as JSON.
+
+    Prefect may remember what the disk has lost: a cached result counts only while the asset is fresh. What comes back
+    is read from the disk, since an asset that was made again from the same inputs may have other timings in it.
     """
-
-    def __init__(self, task: Task[..., AssetRef], asset: str, keys: dict[str, str], arguments: dict[str, Any]) -> None:
-        self.task, self.asset, self.keys, self.arguments = task, asset, keys, arguments
-
-    def __call__(self, **more: Any) -> AssetRef:
-        """Run it here."""
-        return self._on_disk(self.task(**self.arguments, **more))
-
-    def submit(self, **more: Any) -> Callable[[], AssetRef]:
-        """Run it on the flow's task runner; call what comes back to wait for the asset."""
-        future = self.task.submit(**self.arguments, **more)
-        return lambda: self._on_disk(future.result())
-
-    def _on_disk(self, remembered: AssetRef) -> AssetRef:
-        return ready(self.asset, self.arguments["workspace"], self.arguments["made_from"], self.keys) or remembered
-
-
-def prepared(
-    task: Task[..., AssetRef],
-    asset: str,
-    workspace: Workspace,
-    inputs: Sequence[AssetRef],
-    extra: Any = None,
-    keys: dict[str, str] | None = None,
-) -> Prepared:
-    """`task` bound to the fingerprint of `asset`; its cached result counts only while the asset is fresh."""
-    made_from = workspace.fingerprint(asset, inputs, extra)
-    stale = ready(asset, workspace, made_from, keys) is None
-    arguments = {"workspace": workspace, "made_from": made_from} | (keys or {})
-    return Prepared(task.with_options(refresh_cache=stale), asset, keys or {}, arguments)
-
-
-def ready(asset: str, workspace: Workspace, made_from: str, keys: dict[str, str] | None = None) -> AssetRef | None:
-    """The asset when it and what is written together with it are fresh on disk."""
-    names = (*TOGETHER.get(asset, ()), asset)
-    found = [workspace.fresh(name, made_from, **(keys or {})) for name in names]
-    return None if None in found else found[-1]
+    bound = [
+        _materialize.with_options(
+            name=node.stage.replace("_", "-"), task_run_name=node.label, refresh_cache=node.fresh() is None
+        )
+        for node in nodes
+    ]
+    if len(nodes) == 1:
+        refs = [bound[0](nodes[0].fingerprint, as_it_is(nodes[0]))]
+    else:
+        futures = [one.submit(node.fingerprint, as_it_is(node)) for one, node in zip(bound, nodes, strict=True)]
+        refs = [future.result() for future in futures]
+    return [node.fresh() or ref for node, ref in zip(nodes, refs, strict=True)]
 
 
 def batches(due: Sequence[Item], at_most: int | None = None) -> Iterator[list[Item]]:
@@ -199,8 +161,9 @@ def one_fetch_at_a_time(source: Source) -> Iterator[None]:
 
 @lru_cache(maxsize=4)
 def _source_of(flow_run_id: str | None, spec: str) -> Source:
-    told = PluginSpec.model_validate_json(spec)
-    return registry.build("source", told.use, told.options)
+    found = PluginSpec.model_validate_json(spec)
+    source: Source = registry.build("source", found.use, found.options)
+    return source
 
 
 def shared_source(workspace: Workspace) -> Source:
@@ -208,39 +171,10 @@ def shared_source(workspace: Workspace) -> Source:
     return _source_of(flow_run.id, workspace.config.source.model_dump_json())
 
 
-_teachers: dict[tuple[str, str], tuple[str | None, Teacher]] = {}
-_starting = threading.Lock()
-
-
-def shared_teacher(workspace: Workspace) -> Teacher:
-    """The teacher of this process for a channel, one for all tasks: they share its budget and its limits."""
-    return _begun("teacher", workspace, workspace.config.teacher, workspace.folder)
-
-
-def shared_verifier(workspace: Workspace) -> Teacher:
-    """The verifier, likewise."""
-    return _begun("verify", workspace, workspace.config.verify, workspace.verifier_folder)
-
-
-def _begun(role: str, workspace: Workspace, spec: PluginSpec, folder: Path) -> Teacher:
-    """A Dask worker outlives a run, so that it may hold the teacher of an earlier one: with its budget used up."""
-    key, run = (role, workspace.model_dump_json()), flow_run.id
-    with _starting:
-        if key in _teachers and cluster.inside() and _teachers[key][0] != run:
-            _teachers.pop(key)[1].close()
-        if key not in _teachers:
-            found: Teacher = workspace.plugin("teacher", cluster.share(spec, workspace.config.runner))
-            found.begin(folder)
-            _teachers[key] = (run, found)
-        return _teachers[key][1]
-
-
-def dismiss_teachers(workspace: Workspace) -> None:
-    """Let teacher and verifier finish what they were asked, and forget them."""
-    with _starting:
-        found = [_teachers.pop((role, workspace.model_dump_json()), None) for role in ("teacher", "verify")]
-    for one in filter(None, found):
-        one[1].close()
+def shared_teacher(workspace: Workspace, role: teachers.Role = "teacher") -> Teacher:
+    """The teacher or verifier of this process for a channel; on a Dask worker with its share of the limits."""
+    spec = workspace.config.teacher if role == "teacher" else workspace.config.verify
+    return teachers.shared(workspace, role, cluster.share(spec, workspace.config.runner))
 
 
 def last_attempt() -> bool:

@@ -13,31 +13,43 @@ from prefect.artifacts import (
 )
 from understudy.tasks import live
 from understudy.tasks.live import key as _key
-from understudy.tasks.release import release
 
 from understudy.calls.ledger import CallLedger
 from understudy.calls.model_teacher import CALLS, ModelTeacher
 from understudy.dataset import card
-from understudy.records import AssetRef, DatasetRefs, ModelRefs, Scorecard, ScoreRefs, Talk, TrialCard
+from understudy.graph import Graph
+from understudy.records import (
+    AssetRef,
+    Challenge,
+    DatasetRefs,
+    ModelRefs,
+    ParityReport,
+    Scorecard,
+    ScoreRefs,
+    Talk,
+    TrialCard,
+)
 from understudy.report import evidence, parity_table, short, training
+from understudy.runs import champion as champions
 from understudy.stages import estimate as estimates
-from understudy.stages import install
+from understudy.stages import install, promote, release
 from understudy.stages.describe import SUMMARY
 from understudy.workspace import Workspace
 
 
-def dataset(workspace: Workspace, about: AssetRef) -> DatasetRefs:
-    """The dataset's card and its summary; returns the references of everything the split task wrote."""
-    told = (workspace.file(about) / SUMMARY).read_text(encoding="utf-8")
+def dataset(graph: Graph) -> DatasetRefs:
+    """The dataset's card and its summary; returns the references of the dataset."""
+    workspace = graph.workspace
+    described = (workspace.file(graph.get("description")) / SUMMARY).read_text(encoding="utf-8")
     states = "\n".join(f"| {status} | {count} |" for status, count in workspace.ledger.counts().items())
-    summary = f"{told}\n\n| talks | |\n|---|---|\n{states}"
+    summary = f"{described}\n\n| talks | |\n|---|---|\n{states}"
     workspace.save_card("dataset_card", card.dataset(workspace.config, summary))
     create_markdown_artifact(
         key=_key(workspace, "dataset"),
         markdown=f"{summary}\n\nPermission: {workspace.config.permission}.",
         description="Talks, pairs, what the gates refused, and the split.",
     )
-    return workspace.dataset()
+    return graph.dataset()
 
 
 def costs(workspace: Workspace, talks: Sequence[Talk]) -> None:
@@ -45,7 +57,7 @@ def costs(workspace: Workspace, talks: Sequence[Talk]) -> None:
     ledger = CallLedger(workspace.folder / CALLS)
     paid = ledger.summary()
     ledger.close()
-    teacher = workspace.plugin("teacher")
+    teacher = workspace.config.plugin("teacher")
     if paid and isinstance(teacher, ModelTeacher):
         read = (estimates.Talk(workspace.read(talk.document), workspace.read(talk.questions), False) for talk in talks)
         rows = estimates.estimate(teacher, read, workspace.config.questions, again=True)
@@ -56,8 +68,9 @@ def costs(workspace: Workspace, talks: Sequence[Talk]) -> None:
         )
 
 
-def losses(workspace: Workspace, adapter: AssetRef) -> None:
-    """The losses of a finished training: as a table, and as a picture with what it said on the way."""
+def losses(graph: Graph) -> None:
+    """The losses of a finished training: as a table, and as a picture with what it answered on the way."""
+    workspace, adapter = graph.workspace, graph.get("adapter")
     folder = workspace.file(adapter)
     rows, samples = (training.lines(folder / f"{name}.jsonl") for name in ("metrics", "samples"))
     with live.unharmed("the losses"):
@@ -69,62 +82,85 @@ def losses(workspace: Workspace, adapter: AssetRef) -> None:
         )
 
 
-def tuning(workspace: Workspace, tried: Sequence[TrialCard], learning_rate: float) -> None:
-    """The trials of a training, and which was taken."""
+def tuning(graph: Graph, tried: Sequence[TrialCard]) -> None:
+    """The trials of a training, and which was taken; nothing where there were none."""
     with live.unharmed("the trials"):
-        create_table_artifact(
-            key=_key(workspace, "tune"),
-            table=training.trials(tried, learning_rate),
-            description="Short trainings at several learning rates; the lowest valid loss is taken.",
-        )
+        if tried:
+            create_table_artifact(
+                key=_key(graph.workspace, "tune"),
+                table=training.trials(tried, graph.config.trainer.options["learning_rate"]),
+                description="Short trainings at several learning rates; the lowest valid loss is taken.",
+            )
 
 
-def files(workspace: Workspace, model: ModelRefs) -> ModelRefs:
+def files(graph: Graph, model: ModelRefs) -> ModelRefs:
     """Where the model's files are, with a Modelfile beside each."""
-    install.modelfiles(workspace, model, workspace.current("train"))
+    workspace = graph.workspace
+    install.modelfiles(workspace, model, workspace.latest("train"))
     for kind, ref in model.files.items():
-        create_link_artifact(
-            key=_key(workspace, f"file-{kind}"),
-            link=workspace.file(ref).resolve().as_uri(),
-            link_text=f"{ref.path} ({ref.bytes / 1e6:.1f} MB)",
-            description=f"The tuned model as {kind}.",
-        )
-    if alone := model.adapter_file:
-        create_link_artifact(
-            key=_key(workspace, "file-adapter"),
-            link=workspace.file(alone).resolve().as_uri(),
-            link_text=f"{alone.path} ({alone.bytes / 1e6:.1f} MB)",
-            description="The adapter alone: --lora of llama.cpp, ADAPTER of Ollama, beside a file of the base.",
-        )
+        _link(workspace, f"file-{kind}", ref, f"The tuned model as {kind}.")
+    if model.adapter_file:
+        beside = "The adapter alone: --lora of llama.cpp, ADAPTER of Ollama, beside a file of the base."
+        _link(workspace, "file-adapter", model.adapter_file, beside)
     return model
 
 
-def parity(workspace: Workspace, checked: AssetRef) -> None:
+def _link(workspace: Workspace, name: str, ref: AssetRef, description: str) -> None:
+    create_link_artifact(
+        key=_key(workspace, name),
+        link=workspace.file(ref).resolve().as_uri(),
+        link_text=f"{ref.path} ({ref.bytes / 1e6:.1f} MB)",
+        description=description,
+    )
+
+
+def parity(workspace: Workspace, report: ParityReport) -> None:
     """How far each file is from what was trained, and which are refused."""
     create_markdown_artifact(
         key=_key(workspace, "parity"),
-        markdown=parity_table.markdown(workspace.read(checked)),
+        markdown=parity_table.markdown(report),
         description="Adapter, fused model and files on the same held-out answers.",
     )
 
 
-def scorecard(workspace: Workspace, dataset: DatasetRefs, model: ModelRefs, card: AssetRef) -> ScoreRefs:
-    """The scorecard in short, and where its page is."""
+def scorecard(graph: Graph, model: ModelRefs, card: AssetRef) -> ScoreRefs:
+    """The scorecard in short, where its page is, and how to run the model."""
+    workspace = graph.workspace
     found: Scorecard = workspace.read(card)
-    report = workspace.current("report", run=model.run)
+    report = workspace.latest("report", run=model.run)
     assert report is not None, "the page is written before the scorecard"
-    summary = short.markdown(found)
-    refused, how_to_run = release(workspace, dataset, model, found, summary)
+    released = release.release(graph, model, found, short.markdown(found))
+    with live.unharmed("how to run it"):
+        refusals = [f"- **{kind}** is not offered: {why}" for kind, why in released.refused.items()]
+        create_markdown_artifact(
+            key=_key(workspace, "run"),
+            markdown="\n".join([*(f"    {line}" for line in released.how_to_run), "", *refusals]),
+            description="How to run the tuned model, and which files are not offered.",
+        )
     with live.unharmed("the scorecard"):
         create_markdown_artifact(
             key=_key(workspace, "scorecard"),
             markdown=short.artifact(evidence.gather(workspace.home, workspace.config.name, model.run)),
             description="Base against tuned on the held-out talks.",
         )
-    create_link_artifact(
-        key=_key(workspace, "report"),
-        link=workspace.file(report).resolve().as_uri(),
-        link_text=report.path,
-        description="The whole page: curves, tables, answers side by side.",
+    _link(workspace, "report", report, "The whole page: curves, tables, answers side by side.")
+    return ScoreRefs(scorecard=card, report=report, **released._asdict())
+
+
+def champion(workspace: Workspace, challenge: Challenge | None, forgotten: Sequence[str]) -> None:
+    """Who is the champion and why, on one page."""
+    now = champions.current(workspace.models)
+    page = [f"Champion of {workspace.config.name}: `{now.name if now else 'none yet'}`."]
+    page.append(promote.table(challenge) if challenge else "Too little is new to train again.")
+    if forgotten:
+        page.append(
+            f"Forgotten, as their source no longer has them: {', '.join(forgotten)}. Models trained before that were "
+            "trained on them: train again, or delete them."
+        )
+    events = champions.history(workspace.models)[-10:]
+    page.append("\n".join(f"- {e.at}: `{e.run}` {e.action}. {'; '.join(e.reasons)}" for e in reversed(events)))
+    create_markdown_artifact(
+        key=_key(workspace, "champion"),
+        markdown="\n\n".join(page),
+        description="The model in use, and why it was or was not replaced.",
     )
-    return ScoreRefs(scorecard=card, report=report, refused=refused, how_to_run=how_to_run)

@@ -4,65 +4,67 @@ import logging
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from prefect import task
 from understudy.tasks import cluster, policies
 
+from understudy.calls.model_teacher import ModelTeacher
 from understudy.channel.talks import PASSES, Pass, ReadBatch, ReadTalk
 from understudy.errors import TeacherError, TeacherStopped, Transient
+from understudy.graph import chain, fingerprint_of
 from understudy.progress import track
-from understudy.records import Entry, Talk
+from understudy.records import AssetRef, Entry, Talk
 from understudy.seams import CLOCK
 from understudy.stages import collect as collecting
 from understudy.stages import extract_questions as extracting
 from understudy.stages import generate_answers as generating
+from understudy.stages import verify as verifying
 from understudy.workspace import Workspace
 
 log = logging.getLogger("understudy.talks")
 
 
-@task(name="list-talks", **policies.DOCUMENTS)
+@policies.talk_task("list-talks")
 def list_talks(workspace: Workspace) -> list[Entry]:
     """Every talk that is here or may be asked for now; the ledger knows the others, and why."""
-    source = workspace.plugin("source")
+    source = workspace.config.plugin("source")
     return collecting.list_talks(source, workspace.ledger, workspace.imported(), datetime.now(UTC))
 
 
 def due(workspace: Workspace, entries: Sequence[Entry]) -> list[Entry]:
     """The talks whose document, questions or answers are not fresh."""
-    return [entry for entry in entries if len(workspace.chain(entry)) < len(PASSES)]
+    return [entry for entry in entries if len(chain(workspace, entry)) < len(PASSES)]
 
 
 def ready(workspace: Workspace, entries: Sequence[Entry]) -> list[Talk]:
     """The talks that can go to the gates."""
-    chains = (workspace.chain(entry) for entry in entries)
-    return [Talk(**chain) for chain in chains if len(chain) == len(PASSES)]
+    chains = (chain(workspace, entry) for entry in entries)
+    return [Talk(**refs) for refs in chains if len(refs) == len(PASSES)]
 
 
-@task(name="collect", **policies.DOCUMENTS)
+@policies.talk_task("collect")
 def collect(workspace: Workspace, entry: Entry) -> Entry | None:
     """Fetch a talk that is not here yet; what the source cannot give is in the ledger, with the reason."""
     return entry if _read(workspace, entry, "document") else None
 
 
-@task(name="extract-questions", **policies.DOCUMENTS)
+@policies.talk_task("extract-questions")
 def extract_questions(workspace: Workspace, entry: Entry | None) -> Entry | None:
     """Pass 1 over a talk that is here."""
     return entry if entry and _read(workspace, entry, "questions") else None
 
 
-@task(name="generate-answers", **policies.DOCUMENTS)
+@policies.talk_task("generate-answers")
 def generate_answers(workspace: Workspace, entry: Entry | None) -> bool:
     """Pass 2 over a talk with questions: all of them in one request."""
     return entry is not None and _read(workspace, entry, "answers")
 
 
-@task(name="read-talks", **policies.DOCUMENTS)
+@policies.talk_task("read-talks")
 def read_talks(workspace: Workspace, entries: list[Entry], until: Pass = "answers") -> int:
     """Many talks, one after another, each as far as `until` before the next is begun. Returns how many came so far."""
     return sum(_read(workspace, entry, until) for entry in entries)
 
 
-@task(name="read-on-worker", **policies.DOCUMENTS)
+@policies.talk_task("read-on-worker")
 def read_on_worker(workspace: Workspace, batch: ReadBatch, until: Pass) -> ReadBatch:
     """Talks read on a worker, which sees no folder of the flow: the flow saves what is returned."""
     local, read = cluster.on_worker(workspace), {talk.entry.document_id: talk for talk in batch.talks}
@@ -93,7 +95,7 @@ def load_batch(workspace: Workspace, entries: Sequence[Entry]) -> ReadBatch:
 
 def load(workspace: Workspace, entry: Entry) -> ReadTalk:
     """The talk as far as it is on disk and fresh, or in an imported file."""
-    records = {name: workspace.read(ref) for name, ref in workspace.chain(entry).items()}
+    records = {name: workspace.read(ref) for name, ref in chain(workspace, entry).items()}
     talk = ReadTalk(entry, **records, row=workspace.ledger.get(entry.document_id))
     if talk.document and talk.row and talk.row.status == "pending":  # the row was lost with the machine's power
         return talk._replace(row=collecting.here(entry, talk.document))
@@ -107,27 +109,36 @@ def save(workspace: Workspace, talk: ReadTalk) -> None:
     for name in PASSES:
         if not talk.has(name):
             break
-        made_from = workspace.fingerprint(name, inputs) if inputs else workspace.document_fingerprint(talk.entry)
-        ref = workspace.fresh(name, made_from, document=talk.entry.document_id) or workspace.save(
-            name, [getattr(talk, name)], made_from, document=talk.entry.document_id
+        fingerprint = fingerprint_of(workspace, name, inputs, None if inputs else talk.entry.revision)
+        ref = workspace.fresh(name, fingerprint, document=talk.entry.document_id) or workspace.save(
+            name, [getattr(talk, name)], fingerprint, document=talk.entry.document_id
         )
         inputs.append(ref)
     if row:
         workspace.ledger.record(row._replace(sha256=inputs[0].sha256) if inputs else row)
 
 
-@task(name="submit-batch", **policies.DOCUMENTS)
+@policies.talk_task("submit-batch")
 def submit_batch(workspace: Workspace, entries: list[Entry], until: Pass) -> int:
     """Have a teacher that works in batches answer one pass over all talks at once. Returns how many replies came."""
     teacher, requests = policies.shared_teacher(workspace), []
-    for chain in map(workspace.chain, entries):
-        if until == "questions" and set(chain) == {"document"}:
-            requests += extracting.requests(workspace.read(chain["document"]), teacher, workspace.config.questions)
-        if until == "answers" and set(chain) == {"document", "questions"}:
-            document, questions = workspace.read(chain["document"]), workspace.read(chain["questions"])
+    for refs in (chain(workspace, entry) for entry in entries):
+        if until == "questions" and set(refs) == {"document"}:
+            requests += extracting.requests(workspace.read(refs["document"]), teacher, workspace.config.questions)
+        if until == "answers" and set(refs) == {"document", "questions"}:
+            document, questions = workspace.read(refs["document"]), workspace.read(refs["questions"])
             requests += generating.requests(document, questions, teacher)
     with track(f"batch of {until}") as progress:
         return teacher.submit_batch(requests, progress)
+
+
+@policies.talk_task("verify")
+def verify_talks(workspace: Workspace, gated: AssetRef, talks: list[Talk]) -> None:
+    """A second model's verdicts on the pairs that the gates kept, talk by talk."""
+    verifier = policies.shared_teacher(workspace, "verify")
+    assert isinstance(verifier, ModelTeacher), "preflight refuses a verifier that is no language model"
+    for talk in talks:
+        verifying.verify_talk(workspace, gated, talk, verifier)
 
 
 def _read(workspace: Workspace, entry: Entry, until: Pass) -> bool:

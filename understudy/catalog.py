@@ -1,15 +1,27 @@
 """
-The data dictionary: what is on disk, where, which record it holds and which stage writes it.
+The data dictionary: what is on disk, where, what it is made of, and which stage makes it.
 
-Reading this table from top to bottom is reading the pipeline. `settings` are the sections of
-the preset that an asset depends on; a change in one of them makes it stale. Paths are relative
-to the home folder.
+Reading this table from top to bottom is reading the pipeline. `understudy.graph` derives from it what is stale, the
+order of a run and what `--only` needs.
+
+    inputs         assets whose contents it is made of: 'name'; 'name*', of every talk, candidate or file there is;
+                   'name?', where the run has it. A name that no row has ('model') is given by the caller
+    settings       sections of the preset it depends on
+    written_with   assets that the same task writes just before it
+    when           value of the preset that must be set for the asset to be part of a run
+    replaces       asset that it stands in for, once it is part of a run
+
+A change in any of inputs, settings or the stage's VERSION makes an asset stale. Paths are relative to the home folder.
 """
 
 import re
 from typing import NamedTuple
 
 from understudy import records
+
+TALK = "data/{channel}/documents/{document}"
+DATASET = "data/{channel}/dataset"
+RUN = "models/{channel}/{run}"
 
 
 class Asset(NamedTuple):
@@ -19,62 +31,130 @@ class Asset(NamedTuple):
     path: str
     stage: str
     settings: tuple[str, ...] = ()
+    inputs: tuple[str, ...] = ()
+    written_with: tuple[str, ...] = ()
+    when: str | None = None
+    replaces: str | None = None
 
+
+_SPLIT = ("split", "seed")
+_EVERY_TALK = ("document*", "questions*", "answers*")
 
 CATALOG: dict[str, Asset] = {
-    "document": Asset(records.Document, "data/{channel}/documents/{document}/document.json", "collect", ("source",)),
+    "document": Asset(records.Document, f"{TALK}/document.json", "collect", ("source",)),
     "questions": Asset(
-        records.Questions,
-        "data/{channel}/documents/{document}/questions.json",
-        "extract_questions",
-        ("teacher", "questions"),
+        records.Questions, f"{TALK}/questions.json", "extract_questions", ("teacher", "questions"), ("document",)
     ),
     "answers": Asset(
-        records.Answers, "data/{channel}/documents/{document}/answers.json", "generate_answers", ("teacher",)
+        records.Answers, f"{TALK}/answers.json", "generate_answers", ("teacher",), ("document", "questions")
     ),
-    "judged": Asset(records.Pair, "data/{channel}/dataset/judged.parquet", "gate", ("gates",)),
+    "gated": Asset(records.Pair, f"{DATASET}/gated.parquet", "gate", ("gates",), _EVERY_TALK, when="verify.on"),
     "verified": Asset(
-        records.Verified, "data/{channel}/documents/{document}/verified.json", "verify", ("verify", "seed")
+        records.Verified, f"{TALK}/verified.json", "verify", ("verify", "seed"), ("document", "questions", "answers")
     ),
-    "verdicts": Asset(records.Verdicts, "data/{channel}/documents/{document}/verdicts.json", "gate", ("gates",)),
-    "pairs": Asset(records.Pair, "data/{channel}/dataset/pairs.parquet", "gate", ("gates",)),
-    "split": Asset(records.SplitPlan, "data/{channel}/dataset/split.json", "split", ("split", "seed")),
-    "train": Asset(records.ChatExample, "data/{channel}/dataset/train.jsonl", "split", ("split", "seed")),
-    "valid": Asset(records.ChatExample, "data/{channel}/dataset/valid.jsonl", "split", ("split", "seed")),
-    "test": Asset(records.ChatExample, "data/{channel}/dataset/test.jsonl", "split", ("split", "seed")),
-    "variants": Asset(records.Variant, "data/{channel}/dataset/variants.jsonl", "augment", ("augment", "seed")),
+    "verdicts": Asset(records.Verdicts, f"{TALK}/verdicts.json", "gate", ("gates",)),
+    "pairs": Asset(records.Pair, f"{DATASET}/pairs.parquet", "gate", ("gates",), (*_EVERY_TALK, "gated?", "verified*")),
+    "split": Asset(records.SplitPlan, f"{DATASET}/split.json", "split", _SPLIT, ("pairs",), ("train", "valid", "test")),
+    "train": Asset(records.ChatExample, f"{DATASET}/train.jsonl", "split", _SPLIT),
+    "valid": Asset(records.ChatExample, f"{DATASET}/valid.jsonl", "split", _SPLIT),
+    "test": Asset(records.ChatExample, f"{DATASET}/test.jsonl", "split", _SPLIT),
+    "variants": Asset(records.Variant, f"{DATASET}/variants.jsonl", "augment", ("augment", "seed")),
     "augmented": Asset(
-        records.ChatExample, "data/{channel}/dataset/train-augmented.jsonl", "augment", ("augment", "seed")
+        records.ChatExample,
+        f"{DATASET}/train-augmented.jsonl",
+        "augment",
+        ("augment", "seed"),
+        ("pairs", "split", "document*", "base?"),
+        ("variants",),
+        when="augment.on",
+        replaces="train",
     ),
-    "description": Asset(records.DescriptionCard, "data/{channel}/dataset/description/", "describe"),
+    "description": Asset(records.DescriptionCard, f"{DATASET}/description/", "describe", (), ("pairs", "split")),
     "format": Asset(
-        records.FormatCard, "data/{channel}/dataset/formats/{format}/", "write_format", ("permission", "licence")
+        records.FormatCard,
+        f"{DATASET}/formats/{{format}}/",
+        "write_format",
+        ("permission", "licence"),
+        ("pairs", "split", "description"),
     ),
-    "dataset_card": Asset(None, "data/{channel}/dataset/README.md", "split"),
-    "base": Asset(records.BaseCard, "models/bases/{base}/", "prepare_base", ("base", "seed")),
-    "adapter": Asset(records.AdapterCard, "models/{channel}/{run}/adapter/", "train", ("trainer", "seed")),
-    "run": Asset(records.RunRecord, "models/{channel}/{run}/run.json", "train", ("trainer", "seed")),
-    "trial": Asset(records.TrialCard, "models/{channel}/tune/{trial}/", "tune", ("trainer", "seed")),
-    "fused": Asset(records.FusedCard, "models/{channel}/{run}/fused/", "fuse", ("trainer",)),
-    "f16": Asset(records.GgufCard, "models/{channel}/{run}/gguf/{channel}-{type}.gguf", "convert", ("export",)),
-    "gguf": Asset(records.GgufCard, "models/{channel}/{run}/gguf/{channel}-{type}.gguf", "quantize", ("export",)),
+    "dataset_card": Asset(None, f"{DATASET}/README.md", "split"),
+    "base": Asset(records.BaseCard, "models/bases/{base}/", "prepare_base", ("base", "seed"), ("pairs", "split")),
+    "trial": Asset(
+        records.TrialCard, "models/{channel}/tune/{trial}/", "tune", ("trainer", "seed"), ("base", "train", "valid")
+    ),
+    "adapter": Asset(
+        records.AdapterCard, f"{RUN}/adapter/", "train", ("trainer", "seed"), ("base", "train", "valid"), ("run",)
+    ),
+    "run": Asset(records.RunRecord, f"{RUN}/run.json", "train", ("trainer", "seed")),
+    "fused": Asset(records.FusedCard, f"{RUN}/fused/", "fuse", ("trainer",), ("base", "adapter")),
+    "f16": Asset(records.GgufCard, f"{RUN}/gguf/{{channel}}-{{type}}.gguf", "convert", ("export",), ("fused",)),
+    "importance": Asset(
+        records.ImportanceCard,
+        f"{RUN}/importance/",
+        "importance",
+        ("export",),
+        ("fused", "train"),
+        when="export.importance",
+    ),
+    "gguf": Asset(
+        records.GgufCard,
+        f"{RUN}/gguf/{{channel}}-{{type}}.gguf",
+        "quantize",
+        ("export",),
+        ("f16", "importance?"),
+    ),
     "adapter_file": Asset(
-        records.LoraFileCard, "models/{channel}/{run}/gguf/{channel}-adapter.gguf", "convert", ("export",)
+        records.LoraFileCard,
+        f"{RUN}/gguf/{{channel}}-adapter.gguf",
+        "convert_adapter",
+        ("export",),
+        ("base", "adapter"),
     ),
-    "importance": Asset(records.ImportanceCard, "models/{channel}/{run}/importance/", "importance", ("export",)),
-    "modelfile": Asset(None, "models/{channel}/{run}/gguf/{channel}-{type}.Modelfile", "quantize"),
-    "samples": Asset(records.Sample, "models/{channel}/{run}/samples/{candidate}.jsonl", "evaluate"),
-    "base_file": Asset(records.GgufCard, "models/bases/{base}.scoring/{type}.gguf", "convert_base", ("export",)),
-    "suites": Asset(records.SuiteAnswers, "models/{place}/suites.json", "evaluate"),
-    "drift": Asset(records.Drift, "models/{channel}/{run}/drift.jsonl", "evaluate"),
-    "judgements": Asset(records.Judgement, "models/{channel}/{run}/judgements.jsonl", "judge"),
-    "parity": Asset(records.ParityReport, "models/{channel}/{run}/parity.json", "parity", ("seed",)),
-    "scorecard": Asset(records.Scorecard, "models/{channel}/{run}/scorecard.json", "evaluate", ("evaluate", "seed")),
-    "report": Asset(None, "models/{channel}/{run}/report.html", "evaluate"),
-    "model_card": Asset(None, "models/{channel}/{run}/README.md", "evaluate"),
-    "trained_on": Asset(records.TrainedOn, "models/{channel}/{run}/trained_on.json", "promote"),
-    "challenge": Asset(records.Challenge, "models/{channel}/{run}/challenge.json", "promote", ("evaluate", "seed")),
+    "modelfile": Asset(None, f"{RUN}/gguf/{{channel}}-{{type}}.Modelfile", "quantize"),
+    "samples": Asset(records.Sample, f"{RUN}/samples/{{candidate}}.jsonl", "answer", (), ("model", "lora?", "test")),
+    "parity": Asset(
+        records.ParityReport,
+        f"{RUN}/parity.json",
+        "parity",
+        ("seed",),
+        ("base", "adapter", "fused", "file*", "sample*"),
+    ),
+    "base_file": Asset(
+        records.GgufCard, "models/bases/{base}.scoring/{type}.gguf", "convert_base", ("export",), ("base",)
+    ),
+    "suites": Asset(records.SuiteAnswers, "models/{place}/suites.json", "ask_suites", (), ("model", "lora?")),
+    "drift": Asset(
+        records.Drift, f"{RUN}/drift.jsonl", "measure_drift", (), ("base", "adapter", "suites/base", "samples/adapter")
+    ),
+    "judgements": Asset(
+        records.Judgement,
+        f"{RUN}/judgements.jsonl",
+        "judge",
+        (),
+        ("pairs", "split", "test", "samples/adapter", "samples/base"),
+        when="evaluate.judge.on",
+    ),
+    "scorecard": Asset(
+        records.Scorecard,
+        f"{RUN}/scorecard.json",
+        "score",
+        ("evaluate", "seed"),
+        ("pairs", "split", "samples*", "parity", "suites*", "drift?", "judgements?"),
+        ("report",),
+    ),
+    "report": Asset(None, f"{RUN}/report.html", "score"),
+    "model_card": Asset(None, f"{RUN}/README.md", "score"),
+    "trained_on": Asset(records.TrainedOn, f"{RUN}/trained_on.json", "promote"),
+    "challenge": Asset(
+        records.Challenge,
+        f"{RUN}/challenge.json",
+        "promote",
+        ("evaluate", "seed"),
+        ("pairs", "split", "champion_samples", "challenger_samples"),
+    ),
 }
+WRITTEN_BY = {part: name for name, asset in CATALOG.items() for part in asset.written_with}
+"""Asset > the one whose task writes it."""
 
 _PARTS = {"{place}": "[^/]+/[^/]+"}
 _PATHS = [

@@ -13,7 +13,9 @@ from typing import Any, Literal
 import yaml
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
+from understudy import registry
 from understudy.errors import ConfigError
+from understudy.interfaces import Engine, Exporter
 from understudy.registry import nearest, option_problems
 from understudy.sections import (
     FREE_GATES,
@@ -105,6 +107,22 @@ class Config(Settings):
         if isinstance(value, str):
             return {"use": "scratch"} if value == "scratch" else {"use": "hub", "repository": value}
         return value
+
+    def plugin(self, kind: str, spec: PluginSpec | None = None) -> Any:
+        """The plugin of the section `kind`, or the one `spec` names."""
+        spec = spec or getattr(self, kind)
+        return registry.build(kind, spec.use, spec.options)
+
+    def exporter(self) -> Exporter:
+        """What writes the tuned model for other programs."""
+        spec = PluginSpec(use=self.export.use, name=self.name, llama_cpp_dir=self.export.llama_cpp_dir)
+        exporter: Exporter = self.plugin("exporter", spec)
+        return exporter
+
+    def engine(self, name: str, **options: Any) -> Engine:
+        """What runs model files of one format."""
+        engine: Engine = self.plugin("engine", PluginSpec(use=name, **options))
+        return engine
 
     def plugins(self) -> Iterator[tuple[str, str, PluginSpec]]:
         """(where in the preset, kind, spec) of every plugin this preset names."""

@@ -10,7 +10,8 @@ from understudy import locks, memory
 from understudy.bases.known import known
 from understudy.calls import judging, verifying
 from understudy.errors import AssetError, ConfigError
-from understudy.runs.finished import finished_model
+from understudy.graph import Graph
+from understudy.runs import trials
 from understudy.scoring.suites import retrieval
 from understudy.stages import augment
 from understudy.workspace import Workspace
@@ -64,18 +65,19 @@ def _plugins(workspace: Workspace, only: Only | None) -> list[str]:
         "model": ("base", "trainer"),
         "score": (),
     }[only]
-    found = [problem for kind in needed for problem in _of(workspace.plugin(kind))]
+    found = [problem for kind in needed for problem in _of(workspace.config.plugin(kind))]
     if workspace.config.verify.use != "none" and only in (None, "dataset"):
-        found += verifying.problems(workspace.verifier)
+        found += verifying.problems(workspace.config.plugin("teacher", workspace.config.verify))
     if workspace.config.augment.on and only in (None, "dataset"):
-        found += augment.problems(workspace.config.augment, workspace.plugin("teacher"))
-        if workspace.config.augment.replay and workspace.plugin("base").needs_talks:
+        found += augment.problems(workspace.config.augment, workspace.config.plugin("teacher"))
+        if workspace.config.augment.replay and workspace.config.plugin("base").needs_talks:
             found.append("augment.replay: a base made of these talks has no general answers to keep; set it to 0")
     if (asked := workspace.config.evaluate.retrieval) and only in (None, "score"):
         found += _unreadable(asked)
-    if (judge := workspace.judge) and only in (None, "score"):
-        found += judging.problems(judge)
-    notice = workspace.plugin("source").notice
+    judge = workspace.config.evaluate.judge
+    if judge.on and only in (None, "score"):
+        found += judging.problems(workspace.config.plugin("teacher", judge))
+    notice = workspace.config.plugin("source").notice
     if notice and workspace.config.permission is None:
         found.append(PERMISSION + notice)
     return found
@@ -104,7 +106,7 @@ def _memory(workspace: Workspace, only: Only | None) -> list[str]:
 
 
 def _export(workspace: Workspace) -> list[str]:
-    exporter: Any = workspace.exporter()
+    exporter: Any = workspace.config.exporter()
     return exporter.problems(workspace.config.export.types)
 
 
@@ -136,9 +138,9 @@ def _parts_before(workspace: Workspace, only: Only | None) -> list[str]:
     """What --only model and --only score build on."""
     try:
         if only in ("model", "score") and workspace.config.remote is None:  # else they may be pulled yet
-            dataset = workspace.dataset()
+            dataset = Graph(workspace).on_disk()
             if only == "score":
-                finished_model(workspace, dataset)
+                trials.finished(workspace, dataset).model()
     except ConfigError as error:
         return error.problems
     return []

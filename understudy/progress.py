@@ -10,15 +10,18 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from pathlib import Path
 
 from understudy.interfaces import Progress
 
 log = logging.getLogger("understudy")
 
 
-class Sink(Protocol):
+class Sink:
     """One place that shows progress. Called from several threads."""
+
+    def watch(self, stage: str, out: Path) -> None:
+        """`stage` is about to fill the folder or file `out`."""
 
     def update(self, stage: str, done: int, total: int, note: str) -> None:
         """`stage` has finished `done` of `total` units."""
@@ -27,7 +30,7 @@ class Sink(Protocol):
         """`stage` is over; `failed` also where it was stopped."""
 
 
-class LogSink:
+class LogSink(Sink):
     """Plain lines: one when a stage has run for `every_seconds`, and one at its end if it took over 2 s."""
 
     def __init__(self, every_seconds: float = 10.0) -> None:
@@ -66,9 +69,12 @@ def remaining(elapsed_seconds: float, done: int, total: int) -> str:
 
 
 @contextmanager
-def track(stage: str) -> Iterator[Progress]:
-    """A `Progress` that feeds every sink while `stage` runs."""
+def track(stage: str, out: Path | None = None) -> Iterator[Progress]:
+    """A `Progress` that feeds every sink while `stage` runs; `out` is what it fills."""
     began, failed = time.monotonic(), True
+    if out:
+        for sink in SINKS:
+            sink.watch(stage, out)
 
     def progress(done: int, total: int, note: str = "") -> None:
         for sink in SINKS:

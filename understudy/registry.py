@@ -133,3 +133,8 @@ def identity(kind: str, name: str, options: dict[str, Any]) -> dict[str, Any]:
         mode="json", exclude=getattr(plugin, "INDIFFERENT", None)
     )
     return {"use": name, "version": plugin.VERSION, "options": filled}
+
+
+def compare() -> Any:
+    """What holds two forms of a model against each other, an `interfaces.Compare`."""
+    return import_module("understudy.engines.comparison").compare

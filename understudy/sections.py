@@ -28,6 +28,11 @@ class PluginSpec(BaseModel):
         """Every key except `use`."""
         return self.model_extra or {}
 
+    @property
+    def on(self) -> bool:
+        """False for `use: none`."""
+        return self.use != "none"
+
 
 class VerifySpec(PluginSpec):
     """The model that checks pairs against their talk, `use: none` for no check, and how much it checks."""

@@ -35,17 +35,11 @@ def fingerprint(*parts: Any) -> str:
 
 
 def fresh(home: Path, path: str, wanted: str) -> AssetRef | None:
-    """The finished asset at `path` when it was made from `wanted`, else None.
+    """The finished asset at `path` when its fingerprint is `wanted`, else None.
 
     A manifest that cannot be read, a missing file or one of another size is not fresh: the
     asset is made again, and the log says why.
     """
-    known = present(home, path, wanted)
-    return known.asset if known else None
-
-
-def present(home: Path, path: str, wanted: str | None = None) -> Manifest | None:
-    """The manifest of the asset at `path` when all of it is here; with `wanted`, when it was made from that."""
     target = home / path
     manifest = _manifest_of(target, path)
     try:
@@ -55,7 +49,7 @@ def present(home: Path, path: str, wanted: str | None = None) -> Manifest | None
     except (OSError, ValidationError) as error:
         log.warning("%s is corrupt, so %s is made again: %s", manifest, path, str(error).splitlines()[0])
         return None
-    if wanted is not None and known.fingerprint != wanted:
+    if known.fingerprint != wanted:
         return None
     sizes = known.files or {"": known.asset.bytes}
     for name, size in sizes.items():
@@ -63,10 +57,10 @@ def present(home: Path, path: str, wanted: str | None = None) -> Manifest | None
         if not file.is_file() or file.stat().st_size != size:
             log.warning("%s is missing or cut short, so %s is made again", file, path)
             return None
-    return known
+    return known.asset
 
 
-def write_file(home: Path, name: str, path: str, data: bytes, rows: int, made_from: str) -> AssetRef:
+def write_file(home: Path, name: str, path: str, data: bytes, rows: int, fingerprint: str) -> AssetRef:
     """Write `data` as the asset at `path`, then its manifest."""
     target = home / path
     ref = AssetRef(name=name, path=path, rows=rows, bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
@@ -75,11 +69,11 @@ def write_file(home: Path, name: str, path: str, data: bytes, rows: int, made_fr
         manifest = _manifest_of(target, path)
         manifest.unlink(missing_ok=True)
         replace(target, data, sync_folder=False)  # the manifest's sync keeps both names, in this order
-        replace(manifest, Manifest(fingerprint=made_from, asset=ref).model_dump_json().encode())
+        replace(manifest, Manifest(fingerprint=fingerprint, asset=ref).model_dump_json().encode())
     return ref
 
 
-def build_folder(home: Path, name: str, path: str, make: Callable[[Path], Record], made_from: str) -> AssetRef:
+def build_folder(home: Path, name: str, path: str, make: Callable[[Path], Record], fingerprint: str) -> AssetRef:
     """Let `make` fill a folder and return its card; put the folder in place, manifest inside.
 
     What a killed `make` left for the same fingerprint is handed to it again, so that long work
@@ -89,19 +83,19 @@ def build_folder(home: Path, name: str, path: str, make: Callable[[Path], Record
     partial = target.with_name(f".{target.name}.partial")
     mark = partial / ".fingerprint"
     with _out_of_space(target):
-        if partial.exists() and not (mark.exists() and mark.read_text() == made_from):
+        if partial.exists() and not (mark.exists() and mark.read_text() == fingerprint):
             shutil.rmtree(partial)
         partial.mkdir(parents=True, exist_ok=True)
-        replace(mark, made_from.encode())
+        replace(mark, fingerprint.encode())
         card = make(partial)
         mark.unlink()
         replace(partial / CARD, card.model_dump_json(indent=1).encode())
-        ref = _seal(partial, name, path, made_from)
+        ref = _seal(partial, name, path, fingerprint)
         swap(partial, target)
     return ref
 
 
-def build_file(home: Path, name: str, path: str, make: Callable[[Path], Record], made_from: str) -> AssetRef:
+def build_file(home: Path, name: str, path: str, make: Callable[[Path], Record], fingerprint: str) -> AssetRef:
     """Let `make` write one large file and return its card; put the file in place, then its manifest with the card."""
     target = home / path
     temporary = target.with_name(f".{target.name}.tmp")
@@ -116,12 +110,12 @@ def build_file(home: Path, name: str, path: str, make: Callable[[Path], Record],
         manifest = _manifest_of(target, path)
         manifest.unlink(missing_ok=True)
         os.replace(temporary, target)
-        known = Manifest(fingerprint=made_from, asset=ref, card=card.model_dump(mode="json"))
+        known = Manifest(fingerprint=fingerprint, asset=ref, card=card.model_dump(mode="json"))
         replace(manifest, known.model_dump_json().encode())
     return ref
 
 
-def current(home: Path, path: str) -> AssetRef | None:
+def latest(home: Path, path: str) -> AssetRef | None:
     """The finished asset at `path`, whatever it was made from."""
     try:
         return Manifest.model_validate_json(_manifest_of(home / path, path).read_bytes()).asset
@@ -195,11 +189,11 @@ def _manifest_of(target: Path, path: str) -> Path:
     return target / MANIFEST if path.endswith("/") else target.with_name(f".{target.name}{MANIFEST}")
 
 
-def _seal(folder: Path, name: str, path: str, made_from: str) -> AssetRef:
+def _seal(folder: Path, name: str, path: str, fingerprint: str) -> AssetRef:
     """Digest and sync every file of a finished folder, then write its manifest into it."""
     sha256, files = folder_digest(folder, sync=True)
     ref = AssetRef(name=name, path=path, rows=len(files), bytes=sum(files.values()), sha256=sha256)
-    replace(folder / MANIFEST, Manifest(fingerprint=made_from, asset=ref, files=files).model_dump_json().encode())
+    replace(folder / MANIFEST, Manifest(fingerprint=fingerprint, asset=ref, files=files).model_dump_json().encode())
     return ref
 
 

@@ -7,6 +7,7 @@ import pytest
 from tests.flows.conftest import ROOT
 from tests.unit.pairs import pair
 from understudy.config import load
+from understudy.graph import Graph
 from understudy.records import AssetRef, Challenge, DatasetRefs, FusedCard, ModelRefs, Pair, Sample, ScoreRefs
 from understudy.runs import champion
 from understudy.stages import split as splitting
@@ -35,36 +36,38 @@ def dataset(found: Workspace) -> DatasetRefs:
     for side in splitting.SIDES:
         found.save(side, [splitting.example(kept[name]) for name in plan.sides[side]], "hand")
     found.save("split", [plan], "hand")
-    return found.dataset()
+    return Graph(found).on_disk()
 
 
 def run(found: Workspace, rows: DatasetRefs, name: str, nll: float, tokens: int = 10) -> tuple[ModelRefs, ScoreRefs]:
     """A finished run whose fused model gives every held-out answer `nll` nats."""
-    from understudy.tasks import candidates
 
     def fill(out: Path) -> FusedCard:
         (out / "weights").write_text(name)
         return FusedCard(architecture="llama", parameters=1, changed_share=1.0)
 
-    fused = found.build_folder("fused", fill, name, run=name)
-    made_from = found.fingerprint("samples", [fused, rows.test], found.engine_identity("mlx"))
+    fused = found.build("fused", fill, name, run=name)
+    graph = Graph(found, known=dict(rows))
+    fingerprint = graph.node("samples", {"model": fused}, candidate="fused", run=name).fingerprint
     told = [
         Sample(pair_id=one.pair_id, document_id=one.document_id, nll=nll + 0.01 * at, tokens=tokens)
-        for at, (one, _) in enumerate(candidates.test_rows(found, rows))
+        for at, (one, _) in enumerate(graph.held_out())
     ]
-    ref = found.save("samples", told, made_from, run=name, candidate="fused")
+    ref = found.save("samples", told, fingerprint, run=name, candidate="fused")
     model = ModelRefs(run=name, base=fused, adapter=fused, fused=fused, files={"F16": fused})
     return model, ScoreRefs(scorecard=ref, report=ref)
 
 
 def decided(found: Workspace, rows: DatasetRefs, made: tuple[ModelRefs, ScoreRefs]) -> Challenge:
     from prefect import flow
-    from understudy.tasks import champion as deciding
+    from understudy.tasks import policies, publish
+
+    from understudy.stages import promote
 
     @flow
     def decide() -> Challenge:
-        outcome = deciding.decide(found, rows, *made)
-        deciding.show(found, outcome, "", [])
+        outcome = promote.decide(Graph(found, policies.materialize, dict(rows)), *made)
+        publish.champion(found, outcome, [])
         return outcome
 
     return decide()
@@ -101,19 +104,18 @@ def test_what_one_rolled_back_from_or_what_has_no_good_file_is_refused(workspace
 
 
 def test_training_again_is_worth_it_only_with_enough_new_rows(workspace: Workspace) -> None:
-    from prefect import flow
-    from understudy.tasks import champion as deciding
+    from understudy.stages import promote
 
     rows, models = dataset(workspace), workspace.home / "models/tea"
-    told: list[AssetRef | str | None] = [deciding.why_train(workspace)]
+    told: list[AssetRef | str | None] = [promote.why_train(workspace)]
     run(workspace, rows, "aaaaaaaa", 20.0)
     champion.promote(models, "aaaaaaaa", ["first"])
     decided(workspace, rows, run(workspace, rows, "bbbbbbbb", 20.0))
-    told.append(flow(lambda: deciding.why_train(workspace), name="why")())
+    told.append(promote.why_train(workspace))
     (models / "bbbbbbbb/trained_on.json").unlink()
     (models / "bbbbbbbb/.trained_on.json.manifest.json").unlink()
     few = workspace.model_copy(
         update={"config": load(ROOT / "deployments/presets/demo.yaml", {"name": "tea", "sync.min_new_pairs": 1})}
     )
-    told.append(deciding.why_train(few))
+    told.append(promote.why_train(few))
     assert told[0] == "there is no champion yet" and told[1] is None and "new rows in train" in str(told[2])

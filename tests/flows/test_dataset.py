@@ -15,6 +15,7 @@ from tests.unit.calls.test_verifying import JudgeServer, Said, entry, reply_of
 from understudy.channel import decisions
 from understudy.config import load
 from understudy.errors import ConfigError
+from understudy.graph import Graph
 from understudy.records import Pair, SplitPlan
 from understudy.workspace import Workspace
 
@@ -41,7 +42,7 @@ def run(found: Workspace) -> list[Pair]:
     from understudy.flows.pipeline import pipeline
 
     pipeline(config=found.config, home=found.home, only="dataset")
-    ref = found.current("pairs")
+    ref = found.latest("pairs")
     assert ref
     return found.rows(ref)
 
@@ -100,11 +101,11 @@ def test_people_win_over_gates_in_every_later_run(talks: Path) -> None:
 def test_no_held_out_row_is_ever_trained_on_however_the_channel_grows(talks: Path) -> None:
     found = workspace(talks)
     run(found)
-    first: SplitPlan = found.read(found.current("split"))
+    first: SplitPlan = found.read(found.latest("split"))
     for file in SAMPLE[8:12]:
         shutil.copy(file, talks)
         run(found)
-    last: SplitPlan = found.read(found.current("split"))
+    last: SplitPlan = found.read(found.latest("split"))
     for side in ("test", "valid"):
         assert set(first.sides[side]) <= set(last.sides[side])
     assert len(last.sides["train"]) > len(first.sides["train"])
@@ -124,7 +125,7 @@ def test_two_talks_give_no_test_side_and_say_so(talks: Path, caplog: pytest.LogC
         file.unlink()
     found = workspace(talks)
     run(found)
-    plan: SplitPlan = found.read(found.current("split"))
+    plan: SplitPlan = found.read(found.latest("split"))
     assert plan.sides["test"] == [] and plan.sides["valid"]
     assert plan.notes and plan.notes[0] in caplog.text
 
@@ -136,7 +137,7 @@ def test_every_format_is_written_and_not_written_again(talks: Path) -> None:
     files = {f: f.stat().st_mtime_ns for f in (found.folder / "dataset/formats").rglob("*") if f.is_file()}
     assert {f.relative_to(found.folder / "dataset/formats").parts[0] for f in files} == set(names)
     rows = json.loads((found.folder / "dataset/formats/alpaca/train.json").read_text())
-    assert len(rows) == len(found.read(found.current("split")).sides["train"])
+    assert len(rows) == len(found.read(found.latest("split")).sides["train"])
     run(found)
     assert files == {f: f.stat().st_mtime_ns for f in (found.folder / "dataset/formats").rglob("*") if f.is_file()}
 
@@ -176,9 +177,9 @@ def test_variants_join_the_train_side_alone_and_are_paid_for_once(talks: Path) -
         asked = server.variants
         run(found)
         assert server.variants == asked > 0
-    plan: SplitPlan = found.read(found.current("split"))
-    variants = found.rows(found.current("variants"))
-    rows = found.rows(found.dataset().train)
+    plan: SplitPlan = found.read(found.latest("split"))
+    variants = found.rows(found.latest("variants"))
+    rows = found.rows(Graph(found).on_disk().train)
     assert variants and {variant.document_id for variant in variants} <= set(plan.documents["train"])
     assert len(rows) == len(plan.sides["train"]) + len(variants)
-    assert found.current("train").rows == len(plan.sides["train"])
+    assert found.latest("train").rows == len(plan.sides["train"])

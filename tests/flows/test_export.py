@@ -1,7 +1,8 @@
 """Laws of how the quantizations are started."""
 
 import pytest
-from understudy.tasks.model import side_by_side
+
+from understudy.graph import side_by_side
 
 TYPES = ["Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q2_K"]
 

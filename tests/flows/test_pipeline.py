@@ -10,7 +10,7 @@ from tests.flows.conftest import ROOT, TINY, files_under
 from understudy.config import load
 from understudy.errors import ConfigError
 from understudy.records import Scorecard
-from understudy.runs.finished import finished_model
+from understudy.runs.trials import finished
 from understudy.workspace import Workspace
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -101,7 +101,7 @@ def test_what_prefect_remembers_never_wins_over_the_disk(first: tuple[Workspace,
         pipeline(config=workspace.config, home=workspace.home)
     assert samples.read_bytes() != old, "answers carry how long they took"
     again = pipeline(config=workspace.config, home=workspace.home)
-    assert workspace.rows(workspace.current("samples", run=again.model.run, candidate="base"))
+    assert workspace.rows(workspace.latest("samples", run=again.model.run, candidate="base"))
 
 
 def test_what_was_deleted_or_cut_short_is_made_again_and_nothing_else(first: tuple[Workspace, Any]) -> None:
@@ -151,31 +151,32 @@ def test_importance_makes_the_quantizations_again_and_nothing_before_them(first:
     changed = load(ROOT / "deployments/presets/demo.yaml", TINY | {"export.importance": True})
     other = Workspace(home=workspace.home, config=changed)
     made = pipeline(config=changed, home=workspace.home, only="model").model
-    card = other.read(other.current("importance", run=made.run))
+    card = other.read(other.latest("importance", run=made.run))
     assert card.rows <= outcome.dataset.train.rows and card.tensors == 7
-    assert made == finished_model(other, outcome.dataset)
+    assert made == finished(other, outcome.dataset).model()
     assert made.files["F16"] == outcome.model.files["F16"] and made.fused == outcome.model.fused
     with pytest.raises(ConfigError, match="gguf of 'sample' is not there for these settings"):
-        finished_model(workspace, outcome.dataset)
+        finished(workspace, outcome.dataset).model()
 
 
 @pytest.mark.parametrize(("error", "attempts"), [("ValueError", 1), ("Transient", 4)])
 def test_only_what_a_retry_can_fix_is_retried(error: str, attempts: int) -> None:
-    from prefect import flow, task
-    from understudy.tasks.policies import DOCUMENTS
+    from prefect import flow
+    from understudy.tasks.policies import talk_task
 
     from understudy.errors import Transient
 
     calls: list[int] = []
 
-    @task(**DOCUMENTS | {"retry_delay_seconds": 0, "task_run_name": None})
     def fails() -> None:
         calls.append(1)
         raise {"ValueError": ValueError, "Transient": Transient}[error]("boom")
 
+    quick = talk_task("fails")(fails).with_options(retry_delay_seconds=0, task_run_name="fails")
+
     @flow
     def once() -> None:
-        fails()
+        quick()
 
     with pytest.raises((ValueError, Transient)):
         once()

@@ -15,6 +15,7 @@ from understudy.calls.model_teacher import CALLS
 from understudy.channel import forgetting
 from understudy.config import load
 from understudy.errors import ConfigError, TeacherStopped
+from understudy.graph import Graph, Make, fingerprint_of, require
 from understudy.interfaces import Candidate
 from understudy.records import (
     AdapterCard,
@@ -88,7 +89,7 @@ def _dataset(found: Workspace, talks: tuple[str, ...]) -> DatasetRefs:
     for side in splitting.SIDES:
         found.save(side, [splitting.example(kept[name]) for name in plan.sides[side]], "hand")
     found.save("split", [plan], "hand")
-    return found.dataset()
+    return Graph(found).on_disk()
 
 
 def _folder(found: Workspace, name: str, card: Record, **keys: str) -> AssetRef:
@@ -97,12 +98,10 @@ def _folder(found: Workspace, name: str, card: Record, **keys: str) -> AssetRef:
         (out / "metrics.jsonl").write_text("")
         return card
 
-    return found.build_folder(name, fill, "hand", **keys)
+    return found.build(name, fill, "hand", **keys)
 
 
 def _samples(found: Workspace, rows: DatasetRefs, name: str, base: str) -> AssetRef:
-    from understudy.tasks import candidates
-
     told = [
         Sample(
             pair_id=one.pair_id,
@@ -114,23 +113,29 @@ def _samples(found: Workspace, rows: DatasetRefs, name: str, base: str) -> Asset
             stopped=True,
             seconds=1.0,
         )
-        for at, (one, _) in enumerate(candidates.test_rows(found, rows))
+        for at, (one, _) in enumerate(Graph(found, known=dict(rows)).held_out())
     ]
     return found.save("samples", told, name, run="aaaaaaaa", candidate=name)
+
+
+def graph_of(what: Made, make: Make = require) -> Graph:
+    """The graph of the run, with everything that comes before its scorecard."""
+    model = {name: getattr(what.model, name) for name in ("base", "adapter", "fused")}
+    samples = {f"samples/{name}": ref for name, ref in what.samples.items()}
+    known = dict(what.dataset) | model | {"f16": what.model.fused, "parity": what.checked} | samples
+    return Graph(what.workspace, make, known)
 
 
 def scored(what: Made, asked: dict[str, AssetRef] | None = None) -> Scorecard:
     """What the flow does after everybody was asked."""
     from prefect import flow
-    from understudy.tasks import candidates, judging, scoring
+    from understudy.tasks import policies
 
     @flow
     def finish() -> AssetRef:
-        rows = candidates.test_rows(what.workspace, what.dataset)
-        told = judging.judgements(what.workspace, what.dataset, what.model, what.samples, rows)
-        return scoring.scorecard(
-            what.workspace, what.dataset, what.model, what.samples, what.checked, asked or {}, told, rows
-        )
+        graph = graph_of(what, policies.materialize)
+        graph.known |= {"drift" if name == "drift" else f"suites/{name}": ref for name, ref in (asked or {}).items()}
+        return graph.get("scorecard")
 
     card: Scorecard = what.workspace.read(finish())
     return card
@@ -183,9 +188,8 @@ def test_a_verdict_that_is_missing_is_counted_for_neither_side(tmp_path: Path) -
 def test_who_judges_is_part_of_what_a_scorecard_is_made_from(tmp_path: Path) -> None:
     def of(judge: dict[str, Any]) -> str:
         changes = {"name": "tea", "evaluate.judge": judge}
-        return Workspace(home=tmp_path, config=load(ROOT / "deployments/presets/demo.yaml", changes)).fingerprint(
-            "scorecard"
-        )
+        workspace = Workspace(home=tmp_path, config=load(ROOT / "deployments/presets/demo.yaml", changes))
+        return fingerprint_of(workspace, "scorecard")
 
     one = {"use": "openai", "model": "judge-1", "base_url": "http://127.0.0.1:9/v1"}
     assert len({of({"use": "none"}), of(one), of(one | {"model": "judge-2"}), of(one | {"temperature": 0.5})}) == 4
@@ -195,9 +199,7 @@ def test_who_judges_is_part_of_what_a_scorecard_is_made_from(tmp_path: Path) -> 
 def test_what_was_said_of_a_forgotten_talk_is_forgotten(tmp_path: Path) -> None:
     judged_by(fair, tmp_path)
     what = made(tmp_path)
-    from understudy.tasks import candidates
-
-    talk = candidates.test_rows(what.workspace, what.dataset)[0][0].document_id
+    talk = graph_of(what).held_out()[0][0].document_id
     before = _calls(tmp_path)
     row = what.workspace.ledger.rows()
     assert not row and talk in before
@@ -283,21 +285,19 @@ def test_an_older_scorecard_is_replaced(tmp_path: Path) -> None:
         "candidates": [], "differences": {}, "verdicts": {}, "honest": True,
     }  # fmt: skip
     store.write_file(tmp_path, "scorecard", path, json.dumps(old).encode(), 1, "of an older program")
-    assert what.workspace.read(what.workspace.current("scorecard", run="aaaaaaaa")).version == 1
+    assert what.workspace.read(what.workspace.latest("scorecard", run="aaaaaaaa")).version == 1
     assert scored(what).version == 2
     before = files_under(tmp_path)
     assert scored(what).version == 2 and files_under(tmp_path) == before
 
 
 def test_a_file_that_never_stops_is_refused_and_shown(tmp_path: Path) -> None:
-    from understudy.tasks import candidates
-
     from understudy.interfaces import Compared, RowCompared
     from understudy.sections import LimitSettings
-    from understudy.stages import parity
+    from understudy.stages import answer, parity
 
     what = made(tmp_path)
-    rows = candidates.test_rows(what.workspace, what.dataset)
+    rows = graph_of(what).held_out()
     good: list[Sample] = what.workspace.rows(what.samples["adapter"])
     endless = [sample.model_copy(update={"stopped": False}) for sample in good]
     names = ("adapter", "fused", "Q8_0")
@@ -309,7 +309,7 @@ def test_a_file_that_never_stops_is_refused_and_shown(tmp_path: Path) -> None:
     )  # fmt: skip
     assert "never stops" in (found.checks[-1].refused or "") and found.recommended is None
     checked = what.workspace.save("parity", [found], "other", run="aaaaaaaa")
-    assert candidates.quantized_base(what.workspace, what.dataset, what.model, checked, rows) == {}
+    assert not list(answer.quantized_base(graph_of(what), found))
     refused = what.workspace.save("samples", endless, "Q8_0", run="aaaaaaaa", candidate="Q8_0")
     samples = what.samples | {"Q8_0": refused}
     card = scored(what._replace(samples=samples, checked=checked))
@@ -317,11 +317,10 @@ def test_a_file_that_never_stops_is_refused_and_shown(tmp_path: Path) -> None:
 
 
 def test_the_base_is_shown_examples_of_no_held_out_talk(tmp_path: Path) -> None:
-    from understudy.tasks import candidates
+    from understudy.stages import answer
 
-    what = made(tmp_path)
-    rows = candidates.test_rows(what.workspace, what.dataset)
-    shown = candidates._prompted(what.workspace, what.dataset, rows)
+    graph = graph_of(made(tmp_path))
+    rows, shown = graph.held_out(), answer.prompted(graph)
     told = " ".join(message.content for message in shown[0][1].messages[:-2])
     assert len(shown) == len(rows) and not any(f"the {pair.document_id} " in told for pair, _ in rows)
     assert [row.messages[-1] for _, row in shown] == [row.messages[-1] for _, row in rows]

@@ -99,7 +99,7 @@ def test_too_little_that_is_new_is_read_but_not_trained_on(server: TeacherServer
 def test_a_champion_answers_the_rows_of_today_beside_its_challenger(server: TeacherServer, home: Path) -> None:
     """A held-out talk says something else by now, so what the champion was scored on is out of date."""
     found = workspace(server, home)
-    first, plan = champion.current(home / "models/tea"), found.read(found.current("split"))
+    first, plan = champion.current(home / "models/tea"), found.read(found.latest("split"))
     assert first
     talk = home / "talks" / plan.documents["test"][0]
     talk.write_text(talk.read_text() + LATER)

@@ -22,8 +22,9 @@ from understudy.calls.ledger import CallLedger
 from understudy.calls.model_teacher import CALLS
 from understudy.config import load
 from understudy.errors import TeacherStopped
+from understudy.graph import _prompt_of
 from understudy.teachers.openai import OpenAITeacher
-from understudy.workspace import Workspace, _prompt_of
+from understudy.workspace import Workspace
 
 PRICE = {"input": 0.25, "output": 2.0}
 KEY = "sk-planted-0123456789abcdef"
@@ -170,9 +171,9 @@ def test_what_is_forgotten_leaves_no_reply_behind(server: TeacherServer, talks: 
     assert sum(total.calls for total in CallLedger(found.folder / CALLS).summary()) == before - 2
     left = holding(found.folder, row.document_id.encode())
     assert not [file for file in left if not file.name.startswith("ledger.sqlite")]
-    before_plan = found.read(found.current("split"))
+    before_plan = found.read(found.latest("split"))
     run(found)
-    after = found.read(found.current("split"))
+    after = found.read(found.latest("split"))
     assert set(before_plan.sides["test"]) <= set(after.sides["test"])
 
 

@@ -9,8 +9,9 @@ import pytest
 from tests.flows.conftest import ROOT, TINY, files_under
 from understudy.config import load
 from understudy.errors import ConfigError
+from understudy.graph import Graph
 from understudy.records import RunRecord, TrialCard
-from understudy.runs.finished import finished_model
+from understudy.runs.trials import finished
 from understudy.workspace import Workspace
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -24,19 +25,17 @@ def workspace(home: Path, **changes: Any) -> Workspace:
 def train(where: Workspace) -> Any:
     """The flow of the model, as far as the adapter: what comes after it has tests of its own."""
     from prefect import flow
-    from understudy.tasks import model, policies, publish, training
+    from understudy.tasks import policies, publish
+
+    from understudy.runs import trials
 
     @flow(name="only-train")
     def only_train() -> Any:
-        dataset = where.dataset()
-        base = model.base(where, dataset.pairs, dataset.split)
-        chosen, tried = training.tuned(where, base, dataset)
-        inputs, keys = [base, dataset.train, dataset.valid], chosen.run_keys(base, dataset)
-        adapter = policies.made(
-            training.train, "adapter", chosen, inputs, keys=keys, base=base, dataset=dataset, tried=tried
-        )
-        publish.losses(chosen, adapter)
-        return keys["run"]
+        graph, tried = trials.tuned(Graph(where, policies.materialize, dict(Graph(where).on_disk())))
+        publish.tuning(graph, tried)
+        graph.get("adapter")
+        publish.losses(graph)
+        return graph.run
 
     return only_train()
 
@@ -79,9 +78,9 @@ def test_losses_and_answers_are_shown_again_when_the_training_was_cached(home: P
 
 def test_a_run_leaves_a_record_of_how_it_was_made(home: Path, plain: str) -> None:
     where = workspace(home)
-    record: RunRecord = where.read(where.current("run", run=plain))
-    assert record.dataset == where.dataset() and record.trials == [] and record.seed == where.config.seed
-    assert record.result == where.read(where.current("adapter", run=plain))
+    record: RunRecord = where.read(where.latest("run", run=plain))
+    assert record.dataset == Graph(where).on_disk() and record.trials == [] and record.seed == where.config.seed
+    assert record.result == where.read(where.latest("adapter", run=plain))
 
 
 def test_a_record_that_was_deleted_is_written_again_without_training(home: Path, plain: str) -> None:
@@ -98,7 +97,7 @@ def test_trials_come_first_are_kept_and_their_winner_has_a_run_of_its_own(home: 
     run = train(where)
     before = files_under(home)
     assert train(where) == run and files_under(home) == before
-    record: RunRecord = where.read(where.current("run", run=run))
+    record: RunRecord = where.read(where.latest("run", run=run))
     rates = [card.learning_rate for card in record.trials]
     assert rates == sorted(rates) and {1e-4, 3e-4, 9e-4} <= set(rates)
     assert record.settings["trainer"]["learning_rate"] in rates
@@ -108,13 +107,13 @@ def test_trials_come_first_are_kept_and_their_winner_has_a_run_of_its_own(home: 
     for folder in (home / "models/sample/tune").iterdir():
         TrialCard.model_validate_json((folder / "card.json").read_bytes())
     with pytest.raises(ConfigError, match="^- fused of 'sample' is not there"):  # the adapter was found by its trials
-        finished_model(where, where.dataset())
+        finished(where, Graph(where).on_disk()).model()
 
 
 def test_a_tuned_model_whose_trials_are_not_there_is_said_to_be_missing(home: Path, plain: str) -> None:
     other = workspace(home, **{"tune.trials": 3, "trainer.rank": 2})
-    with pytest.raises(ConfigError, match="trials of 'sample' are not there .* run without --only"):
-        finished_model(other, other.dataset())
+    with pytest.raises(ConfigError, match="trial of 'sample' is not there .* run without --only"):
+        finished(other, Graph(other).on_disk()).model()
 
 
 def test_trials_that_all_diverge_end_the_run_with_what_to_do(home: Path) -> None:
@@ -124,41 +123,40 @@ def test_trials_that_all_diverge_end_the_run_with_what_to_do(home: Path) -> None
 
 
 def test_while_it_trains_one_table_follows_the_losses(home: Path, plain: str, tmp_path: Path) -> None:
-    from understudy.tasks.live import LiveLosses
+    from understudy.tasks.live import ProgressArtifacts
 
     where, now = workspace(home, name="live"), [0.0]
     source = home / workspace(home).path("adapter", run=plain) / "metrics.jsonl"
-    lines, heard = source.read_text().splitlines(keepends=True), []
-    live = LiveLosses(where, tmp_path, lambda *told: heard.append(told), clock=lambda: now[0])
+    lines = source.read_text().splitlines(keepends=True)
+    live = ProgressArtifacts(where, clock=lambda: now[0])
+    live.watch("train", tmp_path)
     for until in (1, len(lines)):
         (tmp_path / "metrics.jsonl").write_text("".join(lines[:until]))
-        live(until, len(lines), "loss 1")
-        live(until, len(lines), "loss 1")
+        live.update("train", until, len(lines), "loss 1")
+        live.update("train", until, len(lines), "loss 1")
         now[0] += 6
-        live(until, len(lines), "loss 1")
+        live.update("train", until, len(lines), "loss 1")
         [shown] = artifacts("live-loss")
         assert len(json.loads(shown["data"])) == len({json.loads(line)["iteration"] for line in lines[:until]})
-    assert len(heard) == 6
 
 
 def test_an_api_that_fails_is_asked_again_later_and_never_ends_the_work(
     home: Path, tmp_path: Path, caplog: Any
 ) -> None:
     from prefect.settings import PREFECT_API_URL, temporary_settings
-    from understudy.tasks.live import REST_SECONDS, LiveLosses, ProgressArtifacts
+    from understudy.tasks.live import REST_SECONDS, ProgressArtifacts
 
     now = [0.0]
     (tmp_path / "metrics.jsonl").write_text('{"iteration": 0, "valid_loss": 2.0}\n')
-    live = LiveLosses(workspace(home), tmp_path, lambda done, total, note="": None, clock=lambda: now[0])
     bars = ProgressArtifacts(workspace(home), clock=lambda: now[0])
+    bars.watch("train", tmp_path)
     with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}):
         for _ in range(3):
-            live(1, 2)
             bars.update("train", 1, 2, "")
             now[0] += REST_SECONDS / 2
         bars.close("train", 1.0, False)
     told = [record.message for record in caplog.records if "the work goes on" in record.message]
-    assert len(told) == 2 and "the loss table" in told[0] and "the bar of train" in told[1]
+    assert len(told) == 2 and "the bar of train" in told[0] and "the loss table" in told[1]
 
 
 def test_a_slow_api_gets_a_hundredth_of_the_time(tmp_path: Path) -> None:

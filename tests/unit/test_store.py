@@ -102,7 +102,7 @@ def test_a_large_file_keeps_its_card_in_the_manifest(tmp_path: Path) -> None:
 
     ref = store.build_file(tmp_path, "gguf", "m/x.gguf", make, "f")
     assert store.read_record(tmp_path, ref, BaseCard) == CARD
-    assert store.fresh(tmp_path, "m/x.gguf", "f") == ref == store.current(tmp_path, "m/x.gguf")
+    assert store.fresh(tmp_path, "m/x.gguf", "f") == ref == store.latest(tmp_path, "m/x.gguf")
 
 
 def test_a_full_disk_is_said_in_a_sentence(tmp_path: Path) -> None:

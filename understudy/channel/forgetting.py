@@ -41,7 +41,7 @@ def forget(folder: Path, rows: Sequence[Row]) -> None:
 def _forget_rows(folder: Path, ids: set[str]) -> None:
     """Leave of the dataset only who is on which side, without the forgotten."""
     home, path = folder.parents[1], CATALOG["split"].path.format(channel=folder.name)
-    ref = store.current(home, path)
+    ref = store.latest(home, path)
     plan: SplitPlan | None = store.read_record(home, ref, SplitPlan) if ref else None
     shutil.rmtree(folder / "dataset", ignore_errors=True)
     if plan:

@@ -131,7 +131,7 @@ def _run(home: Path, name: str, count: int) -> Contest:
     duels = [_duel(p, tuned[p.pair_id], base[p.pair_id]) for p in pairs if p.pair_id in tuned and p.pair_id in base]
     if not duels:
         duels = _answered(_drawn(pairs, count, run), _candidates(home, folder))
-    ref = store.current(home, CATALOG["judgements"].path.format(channel=channel, run=run))
+    ref = store.latest(home, CATALOG["judgements"].path.format(channel=channel, run=run))
     judged = list(store.read_rows(home, ref, Judgement)) if ref else []
     return Contest(folder, draw(duels, count, run), "adapter", "base", (channel, run), judged)
 
@@ -157,9 +157,7 @@ def _files(home: Path, models: Sequence[str], count: int, channel: str | None) -
 def _held_out(home: Path, channel: str) -> list[Pair]:
     """The held-out pairs of the present dataset."""
     refs = {
-        name: store.current(home, CATALOG[name].path.format(channel=channel))
-        if words.slug(channel) == channel
-        else None
+        name: store.latest(home, CATALOG[name].path.format(channel=channel)) if words.slug(channel) == channel else None
         for name in ("pairs", "split")
     }
     if refs["pairs"] is None or refs["split"] is None:

@@ -20,7 +20,6 @@ from understudy.progress import track
 from understudy.records import AdapterCard, AssetRef, RunRecord, sha256_of
 from understudy.report.training import lines
 from understudy.runs import run_record
-from understudy.stages import train as training
 from understudy.text.words import one_line, slug
 
 EXAMPLE = "understudy rerun my-channel/1f2e3d4c"
@@ -176,7 +175,8 @@ def _train(home: Path, record: RunRecord, out: Path | None) -> Path:
     def make(folder: Path) -> AdapterCard:
         train, valid = (home / ref.path for ref in (record.dataset.train, record.dataset.valid))
         with locks.only_training(), track("train") as progress:
-            return training.train(trainer, home / record.base.path, train, valid, folder, record.seed, progress)
+            card: AdapterCard = trainer.train(home / record.base.path, train, valid, folder, record.seed, progress)
+        return card
 
     top, path = _place(home, record, out)
     made_from = store.fingerprint(NAME, record.fingerprint, trainer.VERSION)
@@ -191,7 +191,7 @@ def _place(home: Path, record: RunRecord, out: Path | None) -> tuple[Path, str]:
             raise AssetError(f"{out} is there already and not an empty folder; choose another --out")
         return out.resolve().parent, f"{out.resolve().name}/"
     number = 1
-    while store.current(home, path := f"models/{record.channel}/{record.run}-{NAME}-{number}/adapter/"):
+    while store.latest(home, path := f"models/{record.channel}/{record.run}-{NAME}-{number}/adapter/"):
         number += 1
     return home, path
 

@@ -39,6 +39,11 @@ class Talk(Record):
     questions: AssetRef
     answers: AssetRef
 
+    @property
+    def document_id(self) -> str:
+        """The name of the talk's folder."""
+        return self.document.path.split("/")[-2]
+
 
 class DatasetRefs(Record):
     """What `build_dataset` leaves behind."""

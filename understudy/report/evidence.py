@@ -140,4 +140,4 @@ def _record(home: Path, ref: AssetRef) -> object:
 
 
 def _current(home: Path, name: str, channel: str, **keys: str) -> AssetRef | None:
-    return store.current(home, CATALOG[name].path.format(channel=channel, **keys))
+    return store.latest(home, CATALOG[name].path.format(channel=channel, **keys))

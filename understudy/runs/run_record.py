@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from understudy import memory, registry, store
+from understudy.graph import RUN_DIGITS
 from understudy.records import AssetRef, DatasetRefs, Host, RunRecord, TrialCard
 from understudy.workspace import Workspace
 
@@ -68,7 +69,7 @@ def surroundings(arguments: Sequence[str] | None = None, root: Path = ROOT) -> S
 def written(
     workspace: Workspace,
     around: Surroundings,
-    run: str,
+    fingerprint: str,
     base: AssetRef,
     dataset: DatasetRefs,
     trials: Sequence[TrialCard],
@@ -80,7 +81,7 @@ def written(
     secrets = [value for name in _environment_names(settings) if (value := os.environ.get(name))]
     return RunRecord(
         channel=config.name,
-        run=run,
+        run=fingerprint[:RUN_DIGITS],
         **around._replace(command=_hidden(around.command, secrets))._asdict(),
         base=base,
         base_name=_hidden(known.name, secrets),
@@ -91,7 +92,7 @@ def written(
         trainer_version=registry.resolve("trainer", config.trainer.use).VERSION,
         seed=config.seed,
         trials=list(trials),
-        fingerprint=workspace.fingerprint("adapter", [base, dataset.train, dataset.valid]),
+        fingerprint=fingerprint,
         weights_sha256=weights_digest(workspace.file(adapter)),
         result=workspace.read(adapter),
     )

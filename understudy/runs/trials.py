@@ -10,15 +10,13 @@ small is that of equal losses the lower rate wins. What was forgotten is in the 
 
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 from understudy import registry
 from understudy.errors import ConfigError
+from understudy.graph import Graph
 from understudy.records import AssetRef, DatasetRefs, TrialCard
 from understudy.sections import PluginSpec
-
-if TYPE_CHECKING:
-    from understudy.workspace import Workspace
+from understudy.workspace import Workspace
 
 FACTORS = (1.0, 3.0, 9.0)
 BELOW = 1 / 3
@@ -31,9 +29,35 @@ LOOKS = 4
 """Times the valid set is looked at in a trial."""
 
 
+def tuned(graph: Graph) -> tuple[Graph, list[TrialCard]]:
+    """The graph with the settings to train with, and the trials that chose them, lowest learning rate first.
+
+    Without trials in the preset it is the graph itself. Raises ConfigError when none can be chosen.
+    """
+    if not graph.config.tune.trials:
+        return graph, []
+    refs = graph.dataset()
+    graph.get("base")
+    trials: dict[float, AssetRef] = {}
+
+    def tried(workspace: Workspace) -> TrialCard:
+        ref = Graph(workspace, graph.make, graph.known).get("trial")
+        card: TrialCard = workspace.read(ref)
+        trials[card.learning_rate] = ref
+        return card
+
+    chosen, cards = settled(graph.workspace, refs.train.rows, refs.valid.rows, tried)
+    return Graph(chosen, graph.make, graph.known | {f"trial/{rate:g}": trials[rate] for rate in sorted(trials)}), cards
+
+
+def finished(workspace: Workspace, dataset: DatasetRefs) -> Graph:
+    """The graph of the model that is on disk. Raises ConfigError when its trials are not there."""
+    return tuned(Graph(workspace, known=dict(dataset)))[0]
+
+
 def settled(
-    workspace: "Workspace", train_rows: int, valid_rows: int, ask: Callable[["Workspace"], TrialCard]
-) -> tuple["Workspace", list[TrialCard]]:
+    workspace: Workspace, train_rows: int, valid_rows: int, ask: Callable[[Workspace], TrialCard]
+) -> tuple[Workspace, list[TrialCard]]:
     """`workspace` with the learning rate that won and no trials left to make, and every trial, lowest first.
 
     `ask` makes the trial of one workspace, or finds it. Raises ConfigError when none can be chosen.
@@ -44,35 +68,14 @@ def settled(
     cards = [ask(planned(workspace, train_rows, factor)) for factor in FACTORS]
     if choose(cards) in (None, cards[0]):
         cards = [ask(planned(workspace, train_rows, BELOW)), *cards]
-    won = choose(cards)
-    if won is None:
+    best = choose(cards)
+    if best is None:
         why = "; ".join(f"{card.learning_rate:g}: {card.dropped}" for card in cards)
         raise ConfigError([f"tune: no learning rate of {name!r} can be used ({why}); set trainer.learning_rate lower"])
-    return _with(workspace, {"learning_rate": won.learning_rate}), cards
+    return _with(workspace, {"learning_rate": best.learning_rate}), cards
 
 
-def settled_before(workspace: "Workspace", base: AssetRef, dataset: DatasetRefs) -> "Workspace":
-    """`workspace` with what its trials on disk chose. Raises ConfigError when they are not there."""
-    inputs = [base, dataset.train, dataset.valid]
-
-    def found(trial: "Workspace") -> TrialCard:
-        made_from = trial.fingerprint("trial", inputs)
-        ref = trial.fresh("trial", made_from, **keys(made_from))
-        if ref is None:
-            raise ConfigError(
-                [f"the trials of {workspace.config.name!r} are not there for these settings; run without --only"]
-            )
-        return trial.read(ref)
-
-    return settled(workspace, dataset.train.rows, dataset.valid.rows, found)[0]
-
-
-def keys(made_from: str) -> dict[str, str]:
-    """The name of a trial's folder."""
-    return {"trial": made_from[:8]}
-
-
-def planned(workspace: "Workspace", train_rows: int, factor: float) -> "Workspace":
+def planned(workspace: Workspace, train_rows: int, factor: float) -> Workspace:
     """The preset of one trial: short, at `factor` times the learning rate, the same rows in the same order."""
     spec, tune = workspace.config.trainer, workspace.config.tune
     known = registry.identity("trainer", spec.use, spec.options)["options"]
@@ -102,7 +105,7 @@ def choose(cards: Sequence[TrialCard]) -> TrialCard | None:
     return best[1] if best else None
 
 
-def _with(workspace: "Workspace", options: dict[str, float | int]) -> "Workspace":
+def _with(workspace: Workspace, options: dict[str, float | int]) -> Workspace:
     config = workspace.config
     trainer = PluginSpec(use=config.trainer.use, **config.trainer.options | options)
     tune = config.tune.model_copy(update={"trials": 0})

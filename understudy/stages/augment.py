@@ -11,6 +11,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import groupby
 from typing import NamedTuple
 
@@ -19,9 +20,13 @@ from understudy.calls.augmenting import KIND, Wish, digest, read, substance, wis
 from understudy.calls.model_teacher import ModelTeacher
 from understudy.calls.parts import parts
 from understudy.errors import DatasetError, TeacherError
+from understudy.graph import Node
 from understudy.interfaces import Gate, Progress
-from understudy.records import ChatExample, Document, Message, Pair, SplitPlan, Variant, VariantKind
+from understudy.progress import track
+from understudy.records import AssetRef, ChatExample, Document, Message, Pair, SplitPlan, Variant, VariantKind
+from understudy.runs import teachers
 from understudy.sections import AugmentSettings
+from understudy.stages.gate import gates
 from understudy.stages.split import example
 from understudy.text import markdown
 from understudy.text.similarity import near_duplicates
@@ -44,6 +49,44 @@ class Augmented(NamedTuple):
     variants: list[Variant]
     dropped: Counter[str]
     usd: float = 0.0
+
+
+def materialize(node: Node) -> AssetRef:
+    """The train side with its variants; valid and test stay as they are."""
+    config, rows, plan = node.config, node.rows("pairs"), node.read("split")
+    variants: list[Variant] = []
+    if config.augment.asks_teacher:
+        documents = node.group("document")
+        refuse = by_gates(gates(node.workspace, documents), [pair for pair in rows if pair.kept])
+        with node.track() as progress:
+            written = taught(
+                rows,
+                plan,
+                lambda document_id: node.workspace.read(documents[document_id]),
+                teachers.shared_model(node.workspace, "teacher"),
+                refuse,
+                config.augment,
+                config.seed,
+                config.runner.workers,
+                progress,
+            )
+        variants += written.variants
+        log.info("augment: %d variants, left out: %s", len(written.variants), dict(written.dropped))
+    if "base" in node.inputs:
+        answer = partial(_base_answers, node)
+        variants += replayed(len(plan.sides["train"]), config.augment, config.seed, answer).variants
+    chosen = apart(variants, rows, plan, config.split.near_duplicate, config.seed).variants
+    node.save(chosen, "variants")
+    return node.save(merged([row for _, row in node.train_rows()], chosen, plan))
+
+
+def _base_answers(node: Node, prompts: list[str]) -> list[str]:
+    """What the base itself answers to general prompts."""
+    rows = [asked(prompt, at) for at, prompt in enumerate(prompts)]
+    with track("base answers") as progress:
+        max_tokens = node.config.evaluate.max_tokens
+        samples = node.config.engine("mlx").run(node.file("base"), None, rows, len(rows), max_tokens, progress)
+    return [sample.text or "" for sample in samples]
 
 
 def problems(settings: AugmentSettings, teacher: object) -> list[str]:

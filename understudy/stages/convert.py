@@ -1,19 +1,28 @@
 """
 Stage `convert`: the fused model as one file, which counts once it was loaded, asked a question, and renders
-conversations as training did; and the adapter alone as a file.
+conversations as training did.
 """
 
 import logging
 from pathlib import Path
 
 from understudy.errors import ExportError
+from understudy.graph import Node
 from understudy.interfaces import Engine, Exporter, Progress
-from understudy.records import ChatExample, GgufCard, LoraFileCard, Pair
+from understudy.records import AssetRef, ChatExample, GgufCard, Pair
 
 VERSION = 2
 CHECK_TOKENS = 32
 SHOWN = 3
 log = logging.getLogger("understudy")
+
+
+def materialize(node: Node) -> AssetRef:
+    """The fused model as the file that the quantizations are made of."""
+    exporter, engine, row = node.config.exporter(), node.config.engine("llama_cpp"), node.held_out()[0]
+    return node.build(
+        lambda out, progress: convert(exporter, engine, node.file("fused"), out, node.keys["type"], row, progress)
+    )
 
 
 def convert(
@@ -33,13 +42,6 @@ def convert(
         listed = "".join(f"\n    {told}" for told in found.differences[:SHOWN])
         raise ExportError(f"the {type} file would prompt the model unlike it was trained:{listed}{more}")
     return checked(exporter, engine, out, type, row).model_copy(update={"template": found})
-
-
-def adapter(exporter: Exporter, base: Path, adapter: Path, out: Path, progress: Progress) -> LoraFileCard:
-    """Write the adapter as the file `out`, which a program runs beside a file of the base."""
-    exporter.adapter(base, adapter, out, progress)
-    tensors, _, _ = exporter.describe(out, "F32")
-    return LoraFileCard(tensors=sum(tensors.values()), bytes=out.stat().st_size)
 
 
 def checked(exporter: Exporter, engine: Engine, file: Path, type: str, row: tuple[Pair, ChatExample]) -> GgufCard:

@@ -2,11 +2,26 @@
 
 from pathlib import Path
 
+from understudy.graph import Graph, Node, Refs
 from understudy.interfaces import Engine, Exporter, Progress
-from understudy.records import ChatExample, GgufCard, Pair
+from understudy.records import AssetRef, ChatExample, GgufCard, Pair
 from understudy.stages.convert import checked
 
 VERSION = 1
+
+
+def identity(graph: Graph, keys: dict[str, str], inputs: Refs) -> str:
+    """The type of the file."""
+    return keys["type"]
+
+
+def materialize(node: Node) -> AssetRef:
+    """The base as a file, beside it, for every run that starts from it."""
+    exporter, engine, first = node.config.exporter(), node.config.engine("llama_cpp"), node.config.export.first
+    type, row = node.keys["type"], node.held_out()[0]
+    return node.build(
+        lambda out, progress: convert_base(exporter, engine, node.file("base"), out, first, type, row, progress)
+    )
 
 
 def convert_base(

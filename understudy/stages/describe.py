@@ -1,15 +1,33 @@
 """Stage `describe`: what the dataset holds, in numbers, tables and pictures."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
+from understudy.calls.ledger import CallLedger
+from understudy.calls.model_teacher import CALLS
+from understudy.calls.prompting import estimated_tokens
 from understudy.dataset import describe as describing
 from understudy.dataset import description as showing
 from understudy.dataset.pictures import drawings
-from understudy.records import DescriptionCard, Document, Pair, Questions, SplitPlan
+from understudy.graph import Node
+from understudy.records import AssetRef, DescriptionCard, Document, Pair, Questions, SplitPlan
+from understudy.stages import generate_answers, verify
 
 VERSION = 2
 SUMMARY = "summary.md"
+
+
+def materialize(node: Node) -> AssetRef:
+    """The dataset in numbers, tables and pictures."""
+    workspace = node.workspace
+    ledger = CallLedger(workspace.folder / CALLS)
+    usd = sum(total.usd for total in ledger.summary()) or None
+    ledger.close()
+    documents = (workspace.read(ref) for ref in node.talks("document"))
+    questions = (workspace.read(ref) for ref in node.talks("questions"))
+    pairs, plan, remarks = node.rows("pairs"), node.read("split"), list(_remarks(node))
+    return node.build(lambda out, _: describe(pairs, plan, documents, questions, estimated_tokens, usd, remarks, out))
 
 
 def describe(
@@ -32,3 +50,14 @@ def describe(
     for name, drawing in drawings(found).items():
         (out / f"{name}.png").write_bytes(drawing.png())
     return DescriptionCard(pairs=found.pairs, kept=found.kept, talks=len(found.talks))
+
+
+def _remarks(node: Node) -> Iterator[str]:
+    """What became of the questions, and what the verifier answered, where there is one."""
+    answers = (node.workspace.read(ref) for ref in node.talks("answers"))
+    tally = sum(map(generate_answers.tally, answers), start=Counter[str]())
+    passes = ", ".join(f"{tally[name]} {name}" for name in ("asked", "answered", "repaired", "failed"))
+    yield f"Questions: {passes}."
+    if node.config.verify.on:
+        verified = (node.workspace.read(ref) for ref in node.talks("verified"))
+        yield f"Verifier {verify.told(verify.summary(verified))}."

@@ -14,6 +14,7 @@ from understudy.calls import Call, Usage
 from understudy.calls.ledger import KindTotals
 from understudy.calls.model_teacher import ModelTeacher
 from understudy.errors import ConfigError, Refused
+from understudy.graph import chain
 from understudy.records import Document, Question, Questions
 from understudy.sections import QuestionSettings
 from understudy.stages import extract_questions, generate_answers
@@ -131,17 +132,17 @@ _NAMES = {"questions": "extract questions", "answers": "generate answers", "veri
 
 def talks_of(workspace: Workspace) -> tuple[list[Talk], int]:
     """Every talk that is on disk or can be read without asking anybody, and how many are only known by name."""
-    source, found, unread = workspace.plugin("source"), [], 0
+    source, found, unread = workspace.config.plugin("source"), [], 0
     rows = workspace.ledger.rows()
     entries = list(source.listed()) if not source.polite else [(entry, None) for entry in remembered(rows, [])]
     may = {e.document_id for e in wanted([e for e, _ in entries], {r.document_id: r for r in rows}, datetime.now(UTC))}
     for entry, early in entries:
         if entry.document_id not in may:
             continue  # forgotten, or refused for now
-        chain = workspace.chain(entry)
-        if "document" in chain:
-            questions = workspace.read(chain["questions"]) if "questions" in chain else None
-            found.append(Talk(workspace.read(chain["document"]), questions, "answers" in chain))
+        refs = chain(workspace, entry)
+        if "document" in refs:
+            questions = workspace.read(refs["questions"]) if "questions" in refs else None
+            found.append(Talk(workspace.read(refs["document"]), questions, "answers" in refs))
         elif early is None and not source.polite:
             with suppress(Refused):
                 found.append(Talk(source.fetch(entry), None, False))
@@ -155,10 +156,10 @@ def told(workspace: Workspace) -> str:
 
     Raises ConfigError when the talks cannot be read or the price is not known.
     """
-    teacher = workspace.plugin("teacher")
+    teacher = workspace.config.plugin("teacher")
     if not isinstance(teacher, ModelTeacher):
         return f"teacher {workspace.config.teacher.use!r} makes no paid calls: 0 USD"
-    if problems := workspace.plugin("source").problems():
+    if problems := workspace.config.plugin("source").problems():
         raise ConfigError(problems)
     talks, unread = talks_of(workspace)
     due = [talk for talk in talks if not talk.answered]

@@ -2,10 +2,19 @@
 
 from pathlib import Path
 
+from understudy.graph import Node
 from understudy.interfaces import Exporter, Progress, Trainer
-from understudy.records import FusedCard
+from understudy.records import AssetRef, FusedCard
 
 VERSION = 3
+
+
+def materialize(node: Node) -> AssetRef:
+    """Base and adapter merged."""
+    trainer, exporter = node.config.plugin("trainer"), node.config.exporter()
+    return node.build(
+        lambda out, progress: fuse(trainer, exporter, node.file("base"), node.file("adapter"), out, progress)
+    )
 
 
 def fuse(trainer: Trainer, exporter: Exporter, base: Path, adapter: Path, out: Path, progress: Progress) -> FusedCard:

@@ -1,12 +1,50 @@
 """Stage `gate`: every pair of the channel gets a verdict; what is refused is kept with its reason."""
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+from understudy.channel import decisions
 from understudy.errors import DatasetError
+from understudy.graph import Graph, Node, Refs, fingerprint_of
 from understudy.interfaces import Gate, Progress
-from understudy.records import Answers, Document, Pair, Questions, Verdict, Verdicts
+from understudy.records import Answers, AssetRef, Document, Pair, Questions, Verdict, Verdicts, Verified
+from understudy.stages import verify
+from understudy.workspace import Workspace
 
 VERSION = 2
+log = logging.getLogger("understudy.dataset")
+
+
+def identity(graph: Graph, keys: dict[str, str], inputs: Refs) -> list[object]:
+    """What people decided about single pairs; whether what was not verified is refused."""
+    return [decisions.load(graph.workspace.folder).fingerprint, "gated" in inputs and graph.config.verify.only_approved]
+
+
+def materialize(node: Node) -> AssetRef:
+    """All pairs of the channel with the verdicts of gates, people and, where there is one, the verifier.
+
+    `gated` holds the pairs before the verifier looked at them.
+    """
+    decided = decisions.load(node.workspace.folder).apply
+    if "gated" in node.inputs:
+        verified: list[Verified] = [node.workspace.read(ref) for ref in node.group("verified").values()]
+        by_talk = {verdicts.document_id: verdicts for verdicts in verified}
+        pairs = decided(verify.apply(node.rows("gated"), by_talk, node.config.verify.only_approved))
+        log.info("verifier: %s", verify.told(verify.summary(verified)))
+    else:
+        with node.track() as progress:
+            pairs = judge(_joined(node), gates(node.workspace, node.group("document")), progress, decided)
+    for document_id, of_talk in verdicts(pairs).items():
+        _save_verdicts(node, document_id, of_talk)
+    return node.save(pairs)
+
+
+def gates(workspace: Workspace, documents: Refs) -> list[tuple[str, Gate]]:
+    """The gates of the preset, in order; those that compare answers with talks can read them (document id > ref)."""
+    built = [(spec.use, workspace.config.plugin("gate", spec)) for spec in workspace.config.gates]
+    for _, gate in built:
+        gate.text_of = lambda document_id: workspace.read(documents[document_id]).text
+    return built
 
 
 def join(document: Document, sha256: str, questions: Questions, answers: Answers) -> Iterator[Pair]:
@@ -99,3 +137,21 @@ def _seconds(document: Document, first: int | None, last: int | None) -> tuple[f
         else document.duration_seconds
     )
     return document.paragraphs[first].start_seconds, end
+
+
+def _joined(node: Node) -> Iterator[Pair]:
+    questions, answers = node.group("questions"), node.group("answers")
+    for document_id, document in node.group("document").items():
+        yield from join(
+            node.workspace.read(document),
+            document.sha256,
+            node.workspace.read(questions[document_id]),
+            node.workspace.read(answers[document_id]),
+        )
+
+
+def _save_verdicts(node: Node, document_id: str, of_talk: Verdicts) -> None:
+    """Write the verdicts beside their talk, unless they stand there already."""
+    fingerprint = fingerprint_of(node.workspace, "verdicts", extra=of_talk.model_dump())
+    if node.workspace.fresh("verdicts", fingerprint, document=document_id) is None:
+        node.workspace.save("verdicts", [of_talk], fingerprint, document=document_id)

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from understudy import store
 from understudy.errors import UnderstudyError
 from understudy.exporters import templates
 from understudy.records import AssetRef, ChatExample, GgufCard, ModelRefs
@@ -43,10 +44,10 @@ def modelfiles(workspace: Workspace, model: ModelRefs, train: AssetRef | None = 
         text = ollama.modelfile(
             name, template, first.template.stops, {"temperature": Sampling().temperature}, context, system
         )
-        made_from = workspace.fingerprint("modelfile", [ref], extra=[VERSION, text])
+        fingerprint = store.fingerprint("modelfile", ref.sha256, VERSION, text)
         keys = {"run": model.run, "type": kind}
-        written[kind] = workspace.fresh("modelfile", made_from, **keys) or workspace.save_text(
-            "modelfile", text, made_from, **keys
+        written[kind] = workspace.fresh("modelfile", fingerprint, **keys) or workspace.save_text(
+            "modelfile", text, fingerprint, **keys
         )
     return written
 

@@ -11,9 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 from understudy.calls import judging
 from understudy.calls.model_teacher import ModelTeacher
-from understudy.errors import AssetError
+from understudy.errors import AssetError, TeacherStopped
+from understudy.graph import Graph, Node, Refs, judge_identity
 from understudy.interfaces import Progress
-from understudy.records import Interval, Judgement, JudgeScore, Pair, Sample, Winner
+from understudy.records import AssetRef, Interval, Judgement, JudgeScore, Pair, Sample, Winner
 from understudy.scoring.statistics import kappa, mean_change, sign_test, wilson
 from understudy.scoring.verdicts import MIN_PAIRS
 
@@ -21,6 +22,31 @@ VERSION = 1
 MATCHED_LOG_RATIO = 0.2
 """Two answers are about equally long when the logarithm of their lengths' ratio is within this."""
 _WORTH: dict[Winner, float] = {"tuned": 1.0, "tie": 0.0, "base": -1.0}
+
+
+def identity(graph: Graph, keys: dict[str, str], inputs: Refs) -> object:
+    """The judge and what it is asked."""
+    return judge_identity(graph.config)
+
+
+def materialize(node: Node) -> AssetRef:
+    """The judge's verdicts, or why it gave none; each reply is kept, and paid once.
+
+    Raises TeacherStopped for a judge that cannot be reached, that has no money left, or that gives no verdicts.
+    """
+    train = [pair for pair, _ in node.train_rows()]
+    held_out = [pair for pair, _ in node.held_out()]
+    pairs = questions(held_out, train, node.rows("samples/adapter"), node.rows("samples/base"))
+    model: ModelTeacher = node.config.plugin("teacher", node.config.evaluate.judge)
+    model.begin(node.workspace.judge_folder)
+    try:
+        with node.track() as progress:
+            judgements = judge(pairs, model, node.config.runner.workers, progress)
+    except TeacherStopped as error:
+        raise TeacherStopped(f"judge {model.label}: {error}; or name another in evaluate.judge, or none") from error
+    finally:
+        model.close()
+    return node.save(judgements)
 
 
 def questions(

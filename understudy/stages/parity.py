@@ -11,9 +11,11 @@ import re
 from collections.abc import Mapping, Sequence
 from statistics import median
 
+from understudy import registry
 from understudy.errors import DatasetError, ExportError
+from understudy.graph import Graph, Node, Refs, engine_identity
 from understudy.interfaces import Candidate, Compare, Compared, Progress
-from understudy.records import ChatExample, Interval, Pair, ParityCheck, ParityReport, Sample, Stopping
+from understudy.records import AssetRef, ChatExample, Interval, Pair, ParityCheck, ParityReport, Sample, Stopping
 from understudy.scoring.statistics import mcnemar, ratio_interval, wilson
 from understudy.sections import LimitSettings, ParityLimit
 
@@ -29,6 +31,44 @@ LEAKS = {
 }
 
 Rows = Sequence[tuple[Pair, ChatExample]]
+
+
+def inputs(graph: Graph, samples: Refs) -> Refs:
+    """What is compared, and the answers that show how each of them ends: adapter, fused model and files."""
+    files = graph.model().files
+    answers = {f"sample/{name}": samples[name] for name in ("adapter", "fused", *files)}
+    return {f"file/{kind}": ref for kind, ref in files.items()} | answers
+
+
+def identity(graph: Graph, keys: dict[str, str], inputs: Refs) -> list[object]:
+    """The limits, and the engines that measure."""
+    engines = [engine_identity(graph.config, name) for name in ("mlx", "llama_cpp")]
+    return [graph.config.export.limits.model_dump(mode="json"), *engines]
+
+
+def materialize(node: Node) -> AssetRef:
+    """Which files are refused, by likelihood, divergence and how their answers end."""
+    base, adapter, files = node.file("base"), node.file("adapter"), node.group("file")
+    sizes = {"adapter": node.ref("adapter"), "fused": node.ref("fused")} | files
+    with node.track() as progress:
+        report = check(
+            node.config.name,
+            node.keys["run"],
+            [
+                Candidate("adapter", "mlx", base, adapter),
+                Candidate("fused", "mlx", node.file("fused")),
+                *(Candidate(kind, "llama_cpp", node.workspace.file(ref)) for kind, ref in files.items()),
+            ],
+            {name: ref.bytes for name, ref in sizes.items()},
+            node.held_out(),
+            {name: node.workspace.rows(ref) for name, ref in node.group("sample").items()},
+            node.config.export.limits,
+            node.config.evaluate.max_tokens,
+            registry.compare(),
+            node.config.seed,
+            progress,
+        )
+    return node.save([report])
 
 
 def check(

@@ -1,14 +1,34 @@
 """Stage `prepare_base`: the start weights, in a Hugging Face folder."""
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 from pathlib import Path
 
-from understudy.interfaces import Base, Progress
-from understudy.records import BaseCard, Document
+from understudy import locks
+from understudy.graph import Node
+from understudy.interfaces import Progress
+from understudy.records import AssetRef, BaseCard, SplitPlan
 
 VERSION = 1
 
 
-def prepare(base: Base, talks: Iterable[Document], out: Path, seed: int, progress: Progress) -> BaseCard:
-    """Fill `out`. A base that is made of talks sees those of the train side only."""
-    return base.prepare([talk.text for talk in talks], out, seed, progress)
+def materialize(node: Node) -> AssetRef:
+    """The start weights; a base that is made of talks sees those of the train side only."""
+    plugin = node.config.plugin("base")
+
+    def prepare(out: Path, progress: Progress) -> BaseCard:
+        with locks.only_training():
+            card: BaseCard = plugin.prepare(
+                list(_train_talks(node)) if plugin.needs_talks else [], out, node.config.seed, progress
+            )
+        return card
+
+    return node.build(prepare)
+
+
+def _train_talks(node: Node) -> Iterator[str]:
+    plan: SplitPlan = node.read("split")
+    held_out = {*plan.documents["valid"], *plan.documents["test"]} if plan.honest else set()
+    for name in plan.documents["train"]:
+        ref = node.workspace.latest("document", document=name)
+        if ref and name not in held_out:
+            yield node.workspace.read(ref).text

@@ -5,9 +5,28 @@ The rule: no number may be worse, those of PROVEN must be shown to be no worse, 
 Without a champion there is nothing to lose: the first model is promoted unless it is worse than its base.
 """
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 
-from understudy.records import Challenge, ChatExample, Interval, Sample, Scorecard, TrainedOn, sha256_of
+from understudy import store
+from understudy.channel import forgetting
+from understudy.errors import AssetError
+from understudy.graph import Graph, Node, Refs
+from understudy.records import (
+    AssetRef,
+    Challenge,
+    ChatExample,
+    Interval,
+    ModelRefs,
+    Sample,
+    Scorecard,
+    ScoreRefs,
+    TrainedOn,
+    sha256_of,
+)
+from understudy.runs import champion
+from understudy.stages import evaluate, score
+from understudy.workspace import Workspace
 
 VERSION = 3
 PROVEN = ("nll_per_token", "well_formatted", "broken")
@@ -17,6 +36,92 @@ models they always are, and no challenger would ever pass."""
 DISTANCES = ("kl_general",)
 """Drift of a model from its base. The scorecard warns of it; a first model is not refused for it alone, since every
 tuned model drifts, and a channel without a champion would be trained for every night."""
+
+
+COMPARED = "fused"
+"""The candidate two runs are compared by: it is whole without its base, and the exported files are made of it."""
+
+MOST_FORGOTTEN = 0.5
+"""A source that lost more of its talks at once is taken for one that listed badly."""
+
+log = logging.getLogger("understudy.champion")
+
+
+def why_train(workspace: Workspace) -> str | None:
+    """Why another training is worth it, in words; None when it is not."""
+    rows = _rows_now(workspace)
+    if champion.current(workspace.models) is None:
+        return "there is no champion yet"
+    considered = champion.considered(workspace.models)
+    before = workspace.latest("trained_on", run=considered) if considered else None
+    new = new_rows(rows, workspace.read(before)) if before else len(rows.rows)
+    least = workspace.config.sync.min_new_pairs
+    log.info("%d new rows in train since the last training; %d make another one worth it", new, least)
+    return f"{new} new rows in train since the last training" if new >= least else None
+
+
+def decide(graph: Graph, model: ModelRefs, scores: ScoreRefs) -> Challenge:
+    """Compare a finished run with the champion; promote or refuse it."""
+    workspace, run = graph.workspace, model.run
+    graph.known["adapter"] = model.adapter
+    rows = _rows_now(workspace)
+    workspace.save("trained_on", [rows], store.fingerprint("trained_on", rows.rows), run=run)
+    now = champion.current(workspace.models)
+    if now and now.name == run:
+        return _against_itself(graph, run)
+    if now:
+        challenge: Challenge = workspace.read(_challenged(graph, now.name))
+    else:
+        challenge = against_base(workspace.read(scores.scorecard))
+    if set(scores.refused) >= set(model.files):
+        challenge = refused(challenge, "none of its exported files is like the model it was made of")
+    if challenge.promoted and (since := champion.rolled_back(workspace.models, run)):
+        challenge = refused(challenge, f"somebody rolled back from it ({since}); to use it again, choose it yourself")
+    (champion.promote if challenge.promoted else champion.refuse)(workspace.models, run, challenge.reasons)
+    return challenge
+
+
+def forget_removed(workspace: Workspace) -> list[str]:
+    """Delete the talks that their source no longer has, with all that was made of them; returns their ids."""
+    rows = workspace.ledger.rows()
+    gone = [row for row in rows if row.status == "removed"]
+    if len(gone) > MOST_FORGOTTEN * sum(row.status in ("ok", "removed") for row in rows):
+        log.warning(
+            "%d of %d talks are gone from the source at once, so nothing is forgotten: look whether it is whole, "
+            "or forget them yourself: understudy forget --channel %s ID",
+            len(gone), len(rows), workspace.config.name,
+        )  # fmt: skip
+        return []
+    if gone:
+        forgetting.forget(workspace.folder, gone)
+    return [row.document_id for row in gone]
+
+
+def identity(graph: Graph, keys: dict[str, str], inputs: Refs) -> str:
+    """The run that is challenged."""
+    now = champion.current(graph.workspace.models)
+    return now.name if now else ""
+
+
+def materialize(node: Node) -> AssetRef:
+    """Challenger minus champion on the same held-out rows."""
+    now = champion.current(node.workspace.models)
+    assert now is not None, "a champion is challenged"
+    champions: list[Sample] = node.rows("champion_samples")
+    challengers = on_the_champions_tokens(node.rows("challenger_samples"), champions)
+    card = evaluate.score(
+        node.config.name,
+        node.keys["run"],
+        node.read("split"),
+        node.held_out(),
+        {evaluate.BASE: champions, evaluate.TUNED: challengers},
+        {},
+        score.metrics(node.config),
+        node.config.seed,
+        node.ref("test").sha256,
+        evaluate.Extras(references=score.references(node)),
+    )
+    return node.save([against_champion(card, now.name)])
 
 
 def against_champion(card: Scorecard, champion: str) -> Challenge:
@@ -99,3 +204,39 @@ def _challenge(card: Scorecard, champion: str | None, promoted: bool, reasons: l
 def _interval(differences: Mapping[str, Interval], name: str) -> str:
     interval = differences.get(name)
     return f"{interval.value:+.3f}, from {interval.low:+.3f} to {interval.high:+.3f}" if interval else "not measured"
+
+
+def _challenged(graph: Graph, champion_run: str) -> AssetRef:
+    """The comparison with the champion, which answers again where the held-out rows changed."""
+    workspace = graph.workspace
+    weights = workspace.latest("fused", run=champion_run)
+    if weights is None:
+        raise AssetError(
+            f"the champion {champion_run} of {graph.config.name} has no fused model any more; choose another run: "
+            f"understudy rollback {graph.config.name}"
+        )
+    model = {"model": weights}
+    champions = graph.node("samples", model, candidate=COMPARED, run=champion_run).fresh()
+    champions = champions or graph.get("samples", model, candidate="champion")
+    challengers = workspace.latest("samples", run=graph.run, candidate=COMPARED)
+    assert challengers is not None, "the challenger is scored before it is compared"
+    return graph.get("challenge", {"champion_samples": champions, "challenger_samples": challengers})
+
+
+def _against_itself(graph: Graph, run: str) -> Challenge:
+    return Challenge(
+        challenger=run,
+        champion=run,
+        test_sha256=graph.get("test").sha256,
+        differences={},
+        verdicts={},
+        promoted=False,
+        reasons=["the same settings on the same rows give the champion itself"],
+    )
+
+
+def _rows_now(workspace: Workspace) -> TrainedOn:
+    """The rows of train as they are now, without the variants."""
+    ref = workspace.latest("train")
+    assert ref is not None, "a dataset comes before a training"
+    return trained_on(workspace.rows(ref))

@@ -11,12 +11,14 @@ With one talk, or all of them tied together, nothing honest can be held out: the
 groups inside the talks are split instead, and the plan says so.
 """
 
+import logging
 from collections import Counter
 from collections.abc import Sequence
 
 from understudy.dataset.leakage import Alike, Links, measure
 from understudy.errors import DatasetError
-from understudy.records import ChatExample, Dropped, Message, Pair, Side, SplitPlan, sha256_of
+from understudy.graph import Node
+from understudy.records import AssetRef, ChatExample, Dropped, Message, Pair, Side, SplitPlan, sha256_of
 from understudy.sections import SplitSettings
 from understudy.text.similarity import components, near_duplicates
 
@@ -27,6 +29,22 @@ SAFEST: tuple[Side, ...] = ("test", "valid", "train")
 MOST_STRATA = 20
 
 Group = list[Pair]
+log = logging.getLogger("understudy.dataset")
+
+
+def materialize(node: Node) -> AssetRef:
+    """The plan, and the rows of each side; the plan is written last."""
+    kept: dict[str, Pair] = {pair.pair_id: pair for pair in node.rows("pairs")}
+    before = node.workspace.latest("split")
+    frozen: SplitPlan | None = node.workspace.read(before) if before else None
+    if frozen and not frozen.honest:
+        frozen = None  # a split made of too few talks is not worth keeping once there are more
+    plan = split(list(kept.values()), node.config.split, node.config.seed, frozen)
+    for note in plan.notes:
+        log.warning("split: %s", note)
+    for side in SIDES:
+        node.save([example(kept[pair_id]) for pair_id in plan.sides[side]], side)
+    return node.save([plan])
 
 
 def split(pairs: Sequence[Pair], settings: SplitSettings, seed: int, before: SplitPlan | None = None) -> SplitPlan:
@@ -266,7 +284,8 @@ def _notes(kept: Sequence[Pair], sides: dict[str, Side], settings: SplitSettings
     """What of the settings the plan does not meet; a fact of the plan, however it came about."""
     rows = Counter(sides.values())
     notes = []
-    for side, share in (("valid", settings.valid), ("test", settings.test)):
+    shares: dict[Side, float] = {"valid": settings.valid, "test": settings.test}
+    for side, share in shares.items():
         talks = len({pair.document_id for pair in kept if sides.get(pair.pair_id) == side})
         has = rows[side] / len(sides)
         if not share:

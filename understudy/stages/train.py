@@ -1,15 +1,33 @@
-"""Stage `train`: base and pairs in, adapter out, with every loss on the way in metrics.jsonl."""
+"""Stage `train`: base and pairs in, adapter out, every loss on the way in metrics.jsonl, and a record of the run."""
 
 from pathlib import Path
 
-from understudy.interfaces import Progress, Trainer
-from understudy.records import AdapterCard
+from understudy import locks
+from understudy.graph import Node
+from understudy.interfaces import Progress
+from understudy.records import AdapterCard, AssetRef, DatasetRefs
+from understudy.runs import run_record
 
 VERSION = 1
 
 
-def train(
-    trainer: Trainer, base: Path, train_rows: Path, valid_rows: Path, out: Path, seed: int, progress: Progress
-) -> AdapterCard:
-    """Fill `out` with the best adapter; it may hold what a killed run left."""
-    return trainer.train(base, train_rows, valid_rows, out, seed, progress)
+def materialize(node: Node) -> AssetRef:
+    """The adapter, tuned on the train side and chosen on the valid side; what a killed run left is taken up."""
+    surroundings = run_record.surroundings()
+    trainer, seed = node.config.plugin("trainer"), node.config.seed
+
+    def train(out: Path, progress: Progress) -> AdapterCard:
+        with locks.only_training():
+            card: AdapterCard = trainer.train(
+                node.file("base"), node.file("train"), node.file("valid"), out, seed, progress
+            )
+        return card
+
+    adapter = node.build(train)
+    trials = [node.workspace.read(ref) for name, ref in node.known.items() if name.startswith("trial/")]
+    dataset = DatasetRefs.model_validate({name: node.ref(name) for name in DatasetRefs.model_fields})
+    record = run_record.written(
+        node.workspace, surroundings, node.fingerprint, node.ref("base"), dataset, trials, adapter
+    )
+    node.save([record], "run")
+    return adapter

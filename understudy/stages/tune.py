@@ -4,15 +4,40 @@ import json
 import math
 import time
 from pathlib import Path
+from typing import Any
 
+from understudy import locks, registry
 from understudy.errors import DatasetError, Diverged
+from understudy.graph import Node
 from understudy.interfaces import Progress, Trainer
-from understudy.records import TrialCard
+from understudy.records import AssetRef, TrialCard
 
 VERSION = 1
 
 RISING_BY = 0.01
 """Nats a valid loss ends above its lowest before it counts as rising."""
+
+
+def materialize(node: Node) -> AssetRef:
+    """The losses of one short training; made where the real one will be, from the same rows in the same order."""
+    spec, trainer = node.config.trainer, node.config.plugin("trainer")
+    known = registry.identity("trainer", spec.use, spec.options)["options"]
+
+    def make(out: Path, progress: Progress) -> TrialCard:
+        with locks.only_training():
+            return trial(
+                trainer,
+                known["learning_rate"],
+                _strength(known),
+                node.file("base"),
+                node.file("train"),
+                node.file("valid"),
+                out,
+                node.config.seed,
+                progress,
+            )
+
+    return node.build(make)
 
 
 def trial(
@@ -58,3 +83,7 @@ def rising(losses: list[tuple[int, float]]) -> str | None:
     if losses[-1][1] <= lowest + RISING_BY:
         return None
     return f"the valid loss rose from {lowest:.3f} at iteration {at} to {losses[-1][1]:.3f}"
+
+
+def _strength(options: dict[str, Any]) -> float | None:
+    return float(f"{options['learning_rate'] * options['alpha']:.6g}") if "alpha" in options else None

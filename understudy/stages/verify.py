@@ -9,16 +9,21 @@ nobody looked at.
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
 from typing import NamedTuple
 
+from understudy import store
 from understudy.calls import verifying
 from understudy.calls.model_teacher import ModelTeacher
 from understudy.calls.parts import parts
 from understudy.errors import DatasetError, TeacherError
-from understudy.records import Document, Interval, Pair, Verification, Verified
+from understudy.graph import fingerprint_of
+from understudy.records import AssetRef, Document, Interval, Pair, Questions, Talk, Verification, Verified
 from understudy.scoring.statistics import Z, wilson
 from understudy.sections import VerifySpec
 from understudy.text.words import one_line
+from understudy.workspace import Workspace
 
 VERSION = 1
 GATE = "verify"
@@ -50,6 +55,38 @@ class Summary(NamedTuple):
     rate: Interval | None
     """Approved of approved and disapproved, as an estimate for all pairs; None without any verdict."""
     usd: float
+
+
+def verified(workspace: Workspace, gated: AssetRef, talk: Talk) -> AssetRef | None:
+    """The verifier's verdicts on the pairs of a talk that the gates kept, when they are fresh."""
+    return workspace.fresh("verified", _fingerprint(workspace, gated, talk), document=talk.document_id)
+
+
+def verify_talk(workspace: Workspace, gated: AssetRef, talk: Talk, verifier: ModelTeacher) -> AssetRef:
+    """The verifier's verdicts on one talk, asked for unless they are fresh."""
+    if ref := verified(workspace, gated, talk):
+        return ref
+    document, config = workspace.read(talk.document), workspace.config
+    questions: Questions = workspace.read(talk.questions)
+    pairs = _kept_by_talk(workspace.home, gated).get(talk.document_id, [])
+    verdicts = verify(document, pairs, verifier, config.verify, config.seed, questions.parts)
+    return workspace.save("verified", [verdicts], _fingerprint(workspace, gated, talk), document=talk.document_id)
+
+
+def _fingerprint(workspace: Workspace, gated: AssetRef, talk: Talk) -> str:
+    pairs = _kept_by_talk(workspace.home, gated).get(talk.document_id, [])
+    inputs = [talk.document, talk.questions, talk.answers]
+    return fingerprint_of(workspace, "verified", inputs, [pair.question_number for pair in pairs])
+
+
+@lru_cache(maxsize=1)
+def _kept_by_talk(home: Path, gated: AssetRef) -> dict[str, list[Pair]]:
+    """The kept pairs of each talk, read once for all the talks that are verified."""
+    by_talk: dict[str, list[Pair]] = {}
+    for pair in store.read_rows(home, gated, Pair):
+        if pair.kept:
+            by_talk.setdefault(pair.document_id, []).append(pair)
+    return by_talk
 
 
 def sample(pairs: Sequence[Pair], fraction: float, seed: int) -> list[Pair]:

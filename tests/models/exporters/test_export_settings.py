@@ -11,6 +11,7 @@ from tests.models.exporters.test_gguf_types import STAND_IN
 from understudy.config import load
 from understudy.errors import ConfigError, ExportError
 from understudy.exporters.gguf import CONVERTER, GgufExporter
+from understudy.graph import fingerprint_of
 from understudy.workspace import Workspace
 
 PRESET = Path(__file__).resolve().parents[3] / "deployments" / "presets" / "documents.yaml"
@@ -44,12 +45,12 @@ def test_whatever_can_be_made_of_the_first_file_may_be_asked_for(first: str, typ
 
 
 def test_the_first_file_decides_what_is_made_and_llama_cpps_folder_does_not(tmp_path: Path) -> None:
-    def made_from(**changes: Any) -> str:
+    def fingerprint(**changes: Any) -> str:
         config = load(PRESET, {f"export.{name}": value for name, value in changes.items()})
-        return Workspace(home=tmp_path, config=config).fingerprint("f16")
+        return fingerprint_of(Workspace(home=tmp_path, config=config), "f16")
 
-    assert made_from(first="BF16") != made_from()
-    assert made_from(llama_cpp_dir=str(tmp_path), types=["Q6_K"]) == made_from()
+    assert fingerprint(first="BF16") != fingerprint()
+    assert fingerprint(llama_cpp_dir=str(tmp_path), types=["Q6_K"]) == fingerprint()
 
 
 def test_a_folder_without_llama_cpps_converter_is_a_problem_of_the_preset(tmp_path: Path) -> None:

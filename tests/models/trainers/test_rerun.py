@@ -19,6 +19,7 @@ from understudy.__main__ import main
 from understudy.cli import rerun
 from understudy.config import Config
 from understudy.errors import AssetError, DatasetError, UnderstudyError
+from understudy.graph import Graph
 from understudy.records import AdapterCard, AssetRef, BaseCard, ChatExample, DatasetRefs, RunRecord
 from understudy.runs import champion, run_record
 from understudy.stages import tune as tuning
@@ -56,7 +57,7 @@ def recorded(home: Path, tiny_base: Path, dataset: Path) -> RunRecord:
         shutil.copytree(tiny_base, out, dirs_exist_ok=True)
         return card
 
-    base = workspace.build_folder("base", copied, "base", base="scratch-1")
+    base = workspace.build("base", copied, "base", base="scratch-1")
     sides = {}
     for name in ("train", "valid", "test"):
         file = dataset / f"{name if name != 'test' else 'valid'}.jsonl"
@@ -64,15 +65,16 @@ def recorded(home: Path, tiny_base: Path, dataset: Path) -> RunRecord:
         sides[name] = workspace.save(name, rows, "dataset")
     nothing = AssetRef(name="pairs", path="data/talks/dataset/pairs.parquet", rows=0, bytes=0, sha256="")
     refs = DatasetRefs(pairs=nothing, split=nothing, **sides)
-    [run] = workspace.run_keys(base, refs).values()
+    node = Graph(workspace, known=dict(refs) | {"base": base}).node("adapter")
+    run = node.keys["run"]
     around = run_record.surroundings(["flows/main.py", "--home", str(home), "--set", f"teacher.x={KEY}"])
 
     def made(out: Path) -> AdapterCard:
         paths = (workspace.file(ref) for ref in (base, refs.train, refs.valid))
-        return workspace.plugin("trainer").train(*paths, out, workspace.config.seed, silent)
+        return workspace.config.plugin("trainer").train(*paths, out, workspace.config.seed, silent)
 
-    adapter = workspace.build_folder("adapter", made, "adapter", run=run)
-    record = run_record.written(workspace, around, run, base, refs, [], adapter)
+    adapter = workspace.build("adapter", made, "adapter", run=run)
+    record = run_record.written(workspace, around, node.fingerprint, base, refs, [], adapter)
     workspace.save("run", [record], "adapter", run=run)
     return record
 
@@ -154,7 +156,7 @@ def test_the_record_tells_what_was_used_and_not_whose_machine_it_was(first: tupl
     assert record.settings["trainer"]["gradient_accumulation_steps"] == 1, "defaults are filled in"
     assert record.packages["mlx"] and record.host.memory_bytes > 0 and record.python
     assert record.result == store.read_record(
-        home, store.current(home, f"models/talks/{record.run}/adapter/"), AdapterCard
+        home, store.latest(home, f"models/talks/{record.run}/adapter/"), AdapterCard
     )
 
 

@@ -57,7 +57,7 @@ def test_stored_answers_are_compared_and_the_result_is_on_the_report(tmp_path: P
     assert view.total == count and len(preferences.load(folder)) == count
     assert "A person, blind" in (folder / "report.html").read_text()
     path = f"{RUN}/report.html"
-    assert store.fresh(tmp_path, path, "fingerprint") == store.current(tmp_path, path)
+    assert store.fresh(tmp_path, path, "fingerprint") == store.latest(tmp_path, path)
 
 
 def said(home: Path, capsys: pytest.CaptureFixture[str], *arguments: str) -> str:

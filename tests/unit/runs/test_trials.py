@@ -7,6 +7,7 @@ import pytest
 
 from understudy.config import Config
 from understudy.errors import ConfigError
+from understudy.graph import fingerprint_of
 from understudy.records import TrialCard
 from understudy.runs import trials
 from understudy.stages.tune import rising
@@ -82,9 +83,9 @@ def test_when_the_lowest_rate_is_best_a_lower_one_is_tried(workspace: Workspace,
 
 def test_when_the_presets_own_rate_wins_it_is_the_run_that_is_made_without_tuning(workspace: Workspace) -> None:
     chosen, _ = trials.settled(workspace, 100, 10, by_rate({3.33333e-05: 2.6, 1e-4: 2.1, 3e-4: 2.3, 9e-4: 2.4}))
-    assert chosen.fingerprint("adapter") == workspace.fingerprint("adapter")
+    assert fingerprint_of(chosen, "adapter") == fingerprint_of(workspace, "adapter")
     other, _ = trials.settled(workspace, 100, 10, by_rate({1e-4: 2.5, 3e-4: 2.1, 9e-4: 2.3}))
-    assert other.fingerprint("adapter") != workspace.fingerprint("adapter")
+    assert fingerprint_of(other, "adapter") != fingerprint_of(workspace, "adapter")
 
 
 def test_when_every_trial_is_dropped_all_are_told_with_what_to_do(workspace: Workspace) -> None:

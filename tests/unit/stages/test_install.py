@@ -49,9 +49,9 @@ def exported(workspace: Workspace, family: str | None = "llama3", context: int =
             check = TemplateCheck(family=family, stops=STOPS) if name == "f16" else None
             return GgufCard(type=kind, tensor_types={}, bits_per_weight=8, template=check, question="?", answer="!")
 
-        return workspace.build_file(name, make, f"of {kind}", run=RUN, type=kind)
+        return workspace.build(name, make, f"of {kind}", run=RUN, type=kind)
 
-    folder = workspace.build_folder("fused", fused, "fused", run=RUN)
+    folder = workspace.build("fused", fused, "fused", run=RUN)
     files = {"F16": file("F16", 200, "f16"), "Q8_0": file("Q8_0", 100, "gguf")}
     return ModelRefs(run=RUN, base=folder, adapter=folder, fused=folder, files=files)
 

@@ -238,7 +238,7 @@ class Shelf:
     def _on_disk(self) -> tuple[AssetRef | None, AssetRef | None, int]:
         """What there is to read now: the pairs, the split, and how long the file of decisions is."""
         paths = (CATALOG[name].path.format(channel=self.folder.name) for name in ("pairs", "split"))
-        pairs, split = (store.current(self.folder.parents[1], path) for path in paths)
+        pairs, split = (store.latest(self.folder.parents[1], path) for path in paths)
         kept = self.folder / decisions.FILE
         return pairs, split, kept.stat().st_size if kept.exists() else 0
 

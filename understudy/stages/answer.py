@@ -1,0 +1,94 @@
+"""Stage `answer`: what one candidate makes of the held-out questions."""
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from understudy import store
+from understudy.graph import Graph, Node, Refs, Rows, engine_identity
+from understudy.records import AssetRef, ParityReport
+from understudy.scoring.suites import conversations
+from understudy.stages.evaluate import BASE, PROMPTED, TUNED
+
+VERSION = 6
+log = logging.getLogger("understudy.score")
+
+
+class Candidate(NamedTuple):
+    """One column of the scorecard: a model, with an adapter where it needs one."""
+
+    name: str
+    inputs: dict[str, AssetRef]
+
+
+def candidates(graph: Graph) -> Iterator[Candidate]:
+    """Base, base with examples, adapter, fused model and every exported file."""
+    model = graph.model()
+    yield Candidate(BASE, {"model": model.base})
+    if graph.config.evaluate.prompted_base and prompted(graph):
+        yield Candidate(PROMPTED, {"model": model.base})
+    yield Candidate(TUNED, {"model": model.base, "lora": model.adapter})
+    yield Candidate("fused", {"model": model.fused})
+    yield from (Candidate(kind, {"model": ref}) for kind, ref in model.files.items())
+
+
+def quantized_base(graph: Graph, parity: ParityReport) -> Iterator[Candidate]:
+    """The base at the type of the smallest file that is offered, where there can be one."""
+    kind = parity.recommended
+    if not graph.config.evaluate.quantized_base or kind is None:
+        return
+    if graph.workspace.read(graph.get("base")).quantized:
+        log.warning("the base is quantized itself, so it is not compared with %s at the same type", kind)
+        return
+    yield Candidate(f"base-{kind}", {"model": graph.get("base_file", type=kind)})
+
+
+def identity(graph: Graph, keys: dict[str, str], inputs: Refs) -> list[object]:
+    """The engine and its limits; the examples, where they are shown."""
+    name = engine_of(inputs["model"])
+    shown = None
+    if keys["candidate"] == PROMPTED:
+        shown = store.fingerprint([row.model_dump() for _, row in prompted(graph)])
+    return [engine_identity(graph.config, name), shown]
+
+
+def materialize(node: Node) -> AssetRef:
+    """Samples of one candidate: the likelihood of every held-out answer, and its own answers."""
+    settings = node.config.evaluate
+    lora = node.file("lora") if "lora" in node.inputs else None
+    rows = prompted(node) if node.keys["candidate"] == PROMPTED else node.held_out()
+    with node.track() as progress:
+        samples = node.config.engine(
+            engine_of(node.ref("model")), answer_cache=answer_cache(node, f"{node.config.name}/{node.keys['run']}")
+        ).run(
+            node.file("model"),
+            lora,
+            rows,
+            answers=settings.questions,
+            max_tokens=settings.max_tokens,
+            progress=progress,
+        )
+    return node.save(samples)
+
+
+def engine_of(model: AssetRef) -> str:
+    """The engine that runs a model file or folder."""
+    return "llama_cpp" if model.path.endswith(".gguf") else "mlx"
+
+
+def answer_cache(node: Node, place: str) -> Path:
+    """The file of every answer these weights have generated, under models/`place`."""
+    digest = "-".join(node.inputs[name].sha256[:12] for name in ("model", "lora") if name in node.inputs)
+    return node.workspace.home / "models" / place / "answer_cache" / f"{digest}.jsonl"
+
+
+def prompted(run: Graph | Node) -> Rows:
+    """The held-out rows after style prompt and examples; [] where every talk is held out."""
+    rows = run.held_out()
+    held_out = {pair.document_id for pair, _ in rows}
+    train = [row for row in run.train_rows() if row[0].document_id not in held_out]
+    if not train:
+        log.warning("every talk is held out, so there is no example to show the base: it is asked without only")
+        return []
+    return conversations.prompted_rows(rows, train, run.config.seed)
