@@ -38,7 +38,7 @@ undeploy: .venv/.ready ## remove all of that
 	$(BIN)/understudy undeploy
 
 screenshots: .venv/.ready ## pictures of the Prefect UI from a real run, into docs/images
-	$(BIN)/python -m understudy.deployments.screenshots
+	$(BIN)/python -m tests.browser.screenshots
 
 scale: .venv/.ready ## also what several machines need: Dask, S3, PostgreSQL's client
 	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -q --no-deps --require-hashes \

@@ -13,9 +13,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from understudy.deployments.browser import NoBrowser, tab
-
 from benchmarks.figures import Figure
+from tests.browser.devtools import NoBrowser, tab
 from understudy.engines.mlx import MlxEngine
 from understudy.records import Message
 

@@ -28,7 +28,6 @@ WORKER_SECONDS = 150.0
 
 
 def options(p: ArgumentParser) -> None:
-    """The options of `understudy deploy`."""
     p.add_argument("--preset", default="demo", metavar="NAME|FILE", help="the channel's settings (default: demo)")
     p.add_argument("--port", type=int, default=4200, help="of the server's page, on 127.0.0.1 (default: 4200)")
     p.add_argument("--cron", default="0 3 * * *", help="when new talks are looked for (default: '0 3 * * *')")

@@ -3,7 +3,7 @@
 Talks, models and the history of runs stay.
 """
 
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 
 from understudy.deployments import packaged, processes, server
 from understudy.tasks.server import answers
@@ -11,10 +11,6 @@ from understudy.tasks.server import answers
 from understudy.cli import Result
 
 EXAMPLE = "understudy undeploy"
-
-
-def options(p: ArgumentParser) -> None:
-    """`understudy undeploy` has no options of its own."""
 
 
 def main(args: Namespace) -> Result:

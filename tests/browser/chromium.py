@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from understudy.deployments.browser import Tab, program, tab
+
+from tests.browser.devtools import Tab, program, tab
 
 KEY_CODES = {"Enter": 13, "Escape": 27, "Backspace": 8}
 COMPLAINTS = ("Runtime.exceptionThrown", "Log.entryAdded", "Runtime.consoleAPICalled")

@@ -22,9 +22,10 @@ from zoneinfo import ZoneInfo
 
 import pytest
 import yaml
-from understudy.deployments import browser, processes, server
+from understudy.deployments import processes, server
 from understudy.tasks.server import answers
 
+from tests.browser import devtools
 from tests.flows.conftest import ROOT
 from tests.flows.machine import descendants
 
@@ -230,7 +231,7 @@ def test_runs_take_changed_values_and_a_failed_one_calls_the_webhook(
     until(lambda: any("Failed. Correct the parameters and run it again: source.path" in text for text in webhook[1]))
 
 
-@pytest.mark.skipif(browser.program() is None, reason="no chromium on this machine")
+@pytest.mark.skipif(devtools.program() is None, reason="no chromium on this machine")
 def test_the_form_of_the_page_starts_a_run_with_what_was_changed_in_it_and_the_rest_of_the_preset(
     deployed: Deployed,
 ) -> None:
@@ -243,7 +244,7 @@ def test_the_form_of_the_page_starts_a_run_with_what_was_changed_in_it_and_the_r
         return [run for run in runs if run["parameters"]["config"].get("seed") == 7]
 
     submit = "[...document.querySelectorAll('button')].find(e => e.innerText.trim() == 'Submit')"
-    with browser.tab(1200, browser.Tab) as tab:
+    with devtools.tab(1200, devtools.Tab) as tab:
         tab.open(f"http://127.0.0.1:{deployed.port}/deployments/deployment/{found['id']}/run", "Parameters")
         field = f"{seed}?.querySelector('input')"
         tab.until(f"{field}?.value == '42'")

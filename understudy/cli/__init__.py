@@ -1,8 +1,9 @@
 """
 The command `understudy`: `main` runs one verb, and each verb is a module of its own.
 
-Such a module has EXAMPLE, `options`, which adds its options to a parser, and `main`, which does the work. Only the
-module of the verb at hand is imported, so that `understudy --help` answers at once.
+Such a module has EXAMPLE, `main`, which does the work, and `options`, which adds the options of the verb to a parser,
+if it has any. Its docstring is the help. Only the module of the verb at hand is imported, so that `understudy --help`
+answers at once.
 """
 
 import argparse
@@ -129,7 +130,8 @@ def _parsed(arguments: Sequence[str] | None) -> tuple[argparse.Namespace, Any]:
     name = VERBS[args.verb][0]
     module = importlib.import_module(name if "." in name else f"understudy.cli.{name}")
     parser = _parser(f"understudy {args.verb}", module.__doc__ or "", f"Example: {module.EXAMPLE}\n{EXIT_STATUS}")
-    module.options(parser)
+    if add_options := getattr(module, "options", None):
+        add_options(parser)
     rest = args.rest
     del args.rest
     return parser.parse_args(rest, args), module

@@ -13,7 +13,6 @@ JSON = False
 
 
 def options(p: ArgumentParser) -> None:
-    """The options of `understudy chat`."""
     p.add_argument("model", nargs="?", metavar="MODEL", help="NAME of a channel, NAME/RUN or a GGUF file")
     p.add_argument("--force", action="store_true", help="also a file that the parity check refused")
 

@@ -16,7 +16,6 @@ EXAMPLE = "understudy clean --keep 3 --dry-run"
 
 
 def options(p: ArgumentParser) -> None:
-    """The options of `understudy clean`."""
     p.add_argument("channel", nargs="?", metavar="NAME", help="a folder under models/ (default: all)")
     p.add_argument("--keep", type=int, default=3, metavar="N", help="newest runs that stay whole (default: 3)")
     p.add_argument("--dry-run", action="store_true", help="only show what would be deleted")

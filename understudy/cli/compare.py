@@ -43,7 +43,6 @@ class Contest(NamedTuple):
 
 
 def options(p: ArgumentParser) -> None:
-    """The options of `understudy compare`."""
     p.add_argument("model", nargs="+", metavar="MODEL", help="NAME of a channel or NAME/RUN; or two GGUF files")
     p.add_argument("--pairs", type=int, default=PAIRS, metavar="N", help=f"to decide (default: {PAIRS})")
     p.add_argument("--port", type=int, default=0, help="on 127.0.0.1 (default: any free one)")

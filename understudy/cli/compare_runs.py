@@ -12,7 +12,6 @@ EXAMPLE = "understudy compare-runs my-channel/1f2e3d my-channel/4c5b6a"
 
 
 def options(p: ArgumentParser) -> None:
-    """The options of `understudy compare-runs`."""
     p.add_argument("first", metavar="A", help="NAME/RUN, a run, its folder or its scorecard.json")
     p.add_argument("second", metavar="B", help="the other one")
     p.add_argument("--html", type=Path, metavar="FILE", help="write a page instead")

@@ -8,7 +8,7 @@ import platform
 import shutil
 import sys
 import tempfile
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from importlib import metadata
@@ -74,10 +74,6 @@ class Health:
     checks: list[Check]
     bases: list[Fit]
     speed: Speed | None
-
-
-def options(p: ArgumentParser) -> None:
-    """`understudy doctor` has no options of its own."""
 
 
 def main(args: Namespace) -> Result:

@@ -12,7 +12,6 @@ EXAMPLE = "understudy forget dQw4w9WgXcQ --channel my-channel"
 
 
 def options(p: ArgumentParser) -> None:
-    """The options of `understudy forget`."""
     p.add_argument("ids", nargs="*", metavar="ID", help="a talk (none: every talk of the channel)")
     channels.option(p, "a folder under data/; without an ID all of it is deleted")
     p.add_argument("--yes", action="store_true", help="do not ask before a whole channel is deleted")

@@ -16,7 +16,6 @@ EXAMPLE = "understudy import captions/ --channel my-channel"
 
 
 def options(p: ArgumentParser) -> None:
-    """The options of `understudy import`."""
     p.add_argument("path", type=Path, metavar="PATH", help="a folder, or one file (vtt, srt, json3, xml)")
     channels.option(p, "a folder under data/; created if it does not exist")
 

@@ -22,7 +22,6 @@ PUBLIC_HUB = "https://huggingface.co"
 
 
 def options(p: ArgumentParser) -> None:
-    """The options of `understudy publish`."""
     p.add_argument("channel", metavar="NAME", help="a folder under models/: its champion, else its newest run")
     p.add_argument("--repo", required=True, metavar="OWNER/NAME", help="the repository; created if it does not exist")
     p.add_argument("--run", metavar="RUN", help="another run, a folder under models/NAME")

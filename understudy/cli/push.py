@@ -12,7 +12,6 @@ NOT_APART = "Nothing keeps two machines from pushing at once: the channel's ledg
 
 
 def options(p: ArgumentParser) -> None:
-    """The options of `understudy push` and `pull`."""
     p.add_argument("channel", metavar="NAME", help="a folder under data/")
     p.add_argument("url", metavar="URL", help="e.g. s3://bucket/understudy; keys are found as s3fs and gcsfs do it")
 

@@ -13,7 +13,6 @@ EXAMPLE = "understudy record replies.jsonl --channel my-channel"
 
 
 def options(p: ArgumentParser) -> None:
-    """The options of `understudy record`."""
     p.add_argument("file", type=Path, metavar="FILE", help="where to, e.g. replies.jsonl")
     channels.option(p, "a folder under data/ whose teacher was called")
 

@@ -46,7 +46,6 @@ class Comparison(NamedTuple):
 
 
 def options(p: ArgumentParser) -> None:
-    """The options of `understudy rerun`."""
     p.add_argument("run", metavar="RUN", help="a folder under models/NAME")
     p.add_argument("--channel", metavar="NAME", help="needed where two channels have a run of this name")
     p.add_argument("--out", type=Path, metavar="DIR", help="for the adapter (default: RUN-rerun-N beside RUN)")

@@ -9,7 +9,6 @@ EXAMPLE = "understudy retry dQw4w9WgXcQ --channel my-channel"
 
 
 def options(p: ArgumentParser) -> None:
-    """The options of `understudy retry`."""
     p.add_argument("ids", nargs="+", metavar="ID", help="a talk: a folder under data/NAME/documents, a video id")
     channels.option(p)
 

@@ -12,7 +12,6 @@ JSON = False
 
 
 def options(p: ArgumentParser) -> None:
-    """The options of `understudy review`."""
     p.add_argument("channel", metavar="NAME", help="a folder under data/ that has a dataset")
 
 

@@ -9,7 +9,6 @@ EXAMPLE = "understudy rollback my-channel"
 
 
 def options(p: ArgumentParser) -> None:
-    """The options of `understudy rollback`."""
     p.add_argument("channel", metavar="NAME", help="a folder under models/")
     p.add_argument("--to", metavar="RUN", help="use this run instead, a folder under models/NAME")
 

@@ -28,7 +28,6 @@ EXAMPLE = "understudy run --documents talks/ --set trainer.rank=16"
 
 
 def options(p: ArgumentParser) -> None:
-    """The options of `understudy run`."""
     p.add_argument("--preset", metavar="NAME|FILE", help=f"one of {', '.join(packaged.presets())}, or a YAML file "
                    "(default: demo)")  # fmt: skip
     p.add_argument(

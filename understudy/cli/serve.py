@@ -14,7 +14,6 @@ JSON = False
 
 
 def options(p: ArgumentParser) -> None:
-    """The options of `understudy serve`."""
     chat.options(p)
     p.add_argument("--port", type=int, default=8080, help="on 127.0.0.1 (default: 8080; 0: any free one)")
 

@@ -21,7 +21,6 @@ class State(NamedTuple):
 
 
 def options(p: ArgumentParser) -> None:
-    """The options of `understudy status`."""
     p.add_argument("channel", nargs="?", metavar="NAME", help="a folder under data/ (default: all)")
 
 

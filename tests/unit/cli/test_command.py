@@ -1,6 +1,7 @@
 """The command `understudy`: every verb, its options before and after it, and one sentence for what is wrong."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -9,9 +10,10 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+from understudy.deployments import packaged
 
-from understudy import cli
-from understudy.cli import VERBS, main
+from understudy import cli, config, registry
+from understudy.cli import VERBS, main, run
 
 
 def module(verb: str) -> str:
@@ -76,6 +78,22 @@ def test_a_verb_for_people_has_no_json(tmp_path: Path, capsys: pytest.CaptureFix
     for verb in ("chat", "serve", "review x", "compare x"):
         assert main([*verb.split(), "--json", "--home", str(tmp_path)]) == 2
         assert "it has no --json" in capsys.readouterr().err
+
+
+def test_the_sample_channel_is_found_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    preset = config.load(packaged.preset("demo"))
+    source = registry.build("source", preset.source.use, preset.source.options)
+    assert source.problems() == [] and len(list(source.entries())) == 14
+    nowhere = registry.build("source", "documents", {"path": "package:understudy.nowhere/talks"})
+    assert "there is no folder 'package:understudy.nowhere/talks'" in nowhere.problems()[0]
+
+
+def test_keys_are_read_from_the_home_and_the_environment_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / ".env").write_text("KEY_OF_HOME=1\nKEY_OF_BOTH=1\n")
+    monkeypatch.setattr(os, "environ", os.environ | {"KEY_OF_BOTH": "2"})
+    run._read_keys(tmp_path)
+    assert (os.environ["KEY_OF_HOME"], os.environ["KEY_OF_BOTH"]) == ("1", "2")
 
 
 def test_help_is_answered_at_once() -> None:

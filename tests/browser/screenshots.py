@@ -1,5 +1,5 @@
 """
-`python -m understudy.deployments.screenshots`: pictures of what Prefect's pages show of a run, in docs/images.
+`python -m tests.browser.screenshots`: pictures of what Prefect's pages show of a run, in docs/images.
 
 The run is a real one: everything is deployed into a temporary folder, sync-channel is started on the sample
 channel as its schedule would, the pictures are taken, and all of it is removed again. Needs Chromium.
@@ -18,8 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from understudy.deployments import browser
-
+from tests.browser import devtools
 from understudy import cli
 
 FOLDER = Path("docs/images")
@@ -32,9 +31,7 @@ DONE = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 def main(arguments: list[str] | None = None) -> int:
     """Take the pictures; returns the exit status."""
-    p = argparse.ArgumentParser(
-        prog="python -m understudy.deployments.screenshots", description=(__doc__ or "").strip()
-    )
+    p = argparse.ArgumentParser(prog="python -m tests.browser.screenshots", description=(__doc__ or "").strip())
     p.add_argument("--out", type=Path, default=FOLDER, metavar="DIR", help="where they go (default: docs/images)")
     p.add_argument("--api", metavar="URL", help="of a server that has a run of the sample channel to show")
     args = p.parse_args(arguments)
@@ -45,7 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
     out.mkdir(parents=True, exist_ok=True)
     try:
         return _pictures(args.api.rstrip("/"), out) if args.api else _deployed(out)
-    except (browser.NoBrowser, OSError, LookupError) as error:
+    except (devtools.NoBrowser, OSError, LookupError) as error:
         print(f"No picture was taken: {error}", file=sys.stderr)
         return 2
 
@@ -87,7 +84,7 @@ def _pictures(api: str, out: Path) -> int:
         _newest(api, "artifacts", {"artifacts": {"key": {"any_": [f"{CHANNEL}-{what}"]}}})["id"]
         for what in ("scorecard", "loss-curve", "champion")
     )
-    shots: dict[str, tuple[str, str, int, Callable[[browser.Tab], None]]] = {
+    shots: dict[str, tuple[str, str, int, Callable[[devtools.Tab], None]]] = {
         "deployments": ("deployments", "sync-channel", 620, _as_it_is),
         "run": (f"runs/flow-run/{run['id']}", run["name"], 900, _as_it_is),
         "parameters": (f"deployments/deployment/{deployment}/run", "Parameters", 1000, _form),
@@ -95,7 +92,7 @@ def _pictures(api: str, out: Path) -> int:
         "scorecard": (f"artifacts/artifact/{scorecard}", f"{CHANNEL}-scorecard", 900, _as_it_is),
         "champion": (f"artifacts/artifact/{champion}", f"{CHANNEL}-champion", 760, _as_it_is),
     }
-    with browser.tab(WIDTH, browser.Tab) as tab:
+    with devtools.tab(WIDTH, devtools.Tab) as tab:
         for name, (path, shows, height, ready) in shots.items():
             tab.tall(height)
             tab.open(f"{page}/{path}", shows)
@@ -106,11 +103,11 @@ def _pictures(api: str, out: Path) -> int:
     return 1 if big else 0
 
 
-def _as_it_is(tab: browser.Tab) -> None:
+def _as_it_is(tab: devtools.Tab) -> None:
     """Nothing is left to do."""
 
 
-def _form(tab: browser.Tab) -> None:
+def _form(tab: devtools.Tab) -> None:
     """The part of the form with the preset."""
     script = "[...document.querySelectorAll('*')].find(e => !e.children.length && e.textContent.trim() == 'Parameters')"
     tab.value(f"{script}?.scrollIntoView()")
