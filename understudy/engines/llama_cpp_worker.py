@@ -79,15 +79,15 @@ def pieces(model: "llama_cpp.Llama", row: Row, tokens_at_once: int) -> Iterator[
     model.reset()
     model._ctx.kv_cache_seq_rm(-1, 0, -1)
     read = prompt + answer[:-1]
-    for start, end, wanted in _spans(len(prompt) - 1, len(read), tokens_at_once):
-        model._batch.set_batch(read[start:end], n_past=start, logits_all=wanted)
+    for start, end, with_logits in _spans(len(prompt) - 1, len(read), tokens_at_once):
+        model._batch.set_batch(read[start:end], n_past=start, logits_all=with_logits)
         model._ctx.decode(model._batch)
-        if wanted:
+        if with_logits:
             yield np.ctypeslib.as_array(model._ctx.get_logits(), shape=(end - start, model.n_vocab()))
 
 
 def _spans(first: int, count: int, tokens_at_once: int) -> Iterator[tuple[int, int, bool]]:
-    """(from, to, whether logits are wanted) of calls for `count` tokens, of which those from `first` on matter."""
+    """(from, to, whether its logits are needed) of calls for `count` tokens, of which those from `first` on matter."""
     yield from ((start, min(start + TOKENS_AT_ONCE, first), False) for start in range(0, first, TOKENS_AT_ONCE))
     yield from ((start, min(start + tokens_at_once, count), True) for start in range(first, count, tokens_at_once))
 

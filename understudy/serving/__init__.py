@@ -37,7 +37,7 @@ class Sampling(BaseModel):
 
 
 class Generate(BaseModel):
-    """An answer that is wanted."""
+    """What the model is asked to write."""
 
     prompt: list[Message] | str = Field(description="a conversation, or a text that is continued as it stands")
     sampling: Sampling = Sampling()

@@ -56,9 +56,9 @@ def _turn(
     """The conversation after one more answer; its oldest turns are forgotten when it no longer fits."""
     pieces: list[str] = []
     while True:
-        wanted = Generate(prompt=messages, sampling=sampling, max_tokens=max_tokens)
+        request = Generate(prompt=messages, sampling=sampling, max_tokens=max_tokens)
         try:
-            finish = runner.run(_write(model, wanted, pieces))
+            finish = runner.run(_write(model, request, pieces))
         except RequestRefused as reason:
             if len(messages) == 1:
                 print(f"({reason}; this conversation is over, begin a new one)", flush=True)
@@ -73,9 +73,9 @@ def _turn(
         return [*messages, Message(role="assistant", content="".join(pieces).strip())]
 
 
-async def _write(model: Model, wanted: Generate, pieces: list[str]) -> str:
+async def _write(model: Model, request: Generate, pieces: list[str]) -> str:
     """Print the answer, and add its pieces to `pieces`; returns how it ended."""
-    async with aclosing(model.generate(wanted)) as answer:
+    async with aclosing(model.generate(request)) as answer:
         async for piece in answer:
             if isinstance(piece, Done):
                 return piece.finish

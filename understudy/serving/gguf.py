@@ -75,10 +75,10 @@ class Gguf:
         size = 32
         while True:
             buffer = (ctypes.c_char * size)()
-            written = int(llama_cpp.llama_token_to_piece(self.vocabulary, token, buffer, size, 0, True))
-            if written >= 0:
-                return buffer.raw[:written]
-            size = -written
+            length = int(llama_cpp.llama_token_to_piece(self.vocabulary, token, buffer, size, 0, True))
+            if length >= 0:
+                return buffer.raw[:length]
+            size = -length
 
     def is_end(self, token: int) -> bool:
         """True for every token the file marks as an end: of turn, of text."""

@@ -91,14 +91,14 @@ class Model:
         """Tokens of `text`, also while an answer is being written; loads no weights. Raises WorkerFailed."""
         return await self._number(Request(id=next(self._ids), kind="count", text=text))
 
-    async def generate(self, wanted: Generate) -> AsyncGenerator[str | Done, None]:
+    async def generate(self, request: Generate) -> AsyncGenerator[str | Done, None]:
         """The answer in pieces, then its end. Raises RequestRefused, WorkerFailed.
 
         Answers wait for each other, first come, first served. Closing the generator cancels the answer, and the next
         one begins at once; a slow reader holds up no other.
         """
         await self._turn.acquire()
-        events = self._events(Request(id=next(self._ids), kind="generate", generate=wanted))
+        events = self._events(Request(id=next(self._ids), kind="generate", generate=request))
         async with contextlib.aclosing(events):
             async for event in events:
                 if event.kind in ("too_long", "bad_schema"):
@@ -180,7 +180,7 @@ class Model:
 
     def _listen(self, process: "subprocess.Popen[str]", loop: asyncio.AbstractEventLoop) -> None:
         assert process.stdout and process.stdin
-        with contextlib.suppress(RuntimeError):  # the loop is closed, so nobody waits any more
+        with contextlib.suppress(RuntimeError):  # the loop is closed, so no request waits any more
             for line in process.stdout:
                 loop.call_soon_threadsafe(self._take, Event.model_validate_json(line))
             process.wait()

@@ -14,7 +14,7 @@ from understudy.serving.gguf import Gguf, Unusable
 
 
 class Cancelled(Exception):
-    """The answer is no longer wanted."""
+    """No client waits for the answer any more."""
 
 
 class Worker:
@@ -43,17 +43,17 @@ class Worker:
         """Count tokens; for any thread."""
         self.send(Event(id=request.id, kind="number", number=len(self.gguf.tokens(request.text))))
 
-    def _generate(self, id: int, wanted: Generate) -> Event:
-        if isinstance(wanted.prompt, str):
-            prompt = self.gguf.tokens(wanted.prompt, add_bos=True)
+    def _generate(self, id: int, params: Generate) -> Event:
+        if isinstance(params.prompt, str):
+            prompt = self.gguf.tokens(params.prompt, add_bos=True)
         else:
-            prompt = self.gguf.prompt([message.model_dump() for message in wanted.prompt])
+            prompt = self.gguf.prompt([message.model_dump() for message in params.prompt])
         room = self.context - len(prompt)
         if room < 1 or not prompt:
             size = f"the prompt has {len(prompt):,} tokens, the model's context is {self.context:,}"
             return Event(id=id, kind="too_long", text=f"{size}: shorten it")
         try:
-            grammar = self.gguf.grammar(wanted.json_schema) if wanted.json_schema is not None else None
+            grammar = self.gguf.grammar(params.json_schema) if params.json_schema is not None else None
         except ValueError as error:
             return Event(id=id, kind="bad_schema", text=f"response_format: the schema cannot be used ({error})")
 
@@ -63,10 +63,10 @@ class Worker:
 
         progress(0)
         cached = self.gguf.read(prompt, progress)
-        limit, output, ended = min(wanted.max_tokens, room), 0, False
+        limit, output, ended = min(params.max_tokens, room), 0, False
         letters = codecs.getincrementaldecoder("utf-8")(errors="replace")  # a letter may take several tokens
-        text = Stops(wanted.stop, lambda piece: self.send(Event(id=id, kind="text", text=piece)))
-        for token in self.gguf.generate(prompt, wanted.sampling, grammar):
+        text = Stops(params.stop, lambda piece: self.send(Event(id=id, kind="text", text=piece)))
+        for token in self.gguf.generate(prompt, params.sampling, grammar):
             self._check(id)
             output, ended = output + 1, self.gguf.is_end(token)
             text.add("" if ended else letters.decode(self.gguf.piece(token)))

@@ -1,8 +1,8 @@
 """
 Where an exported file goes: a Modelfile beside each, Ollama and LM Studio where the preset asks for it.
 
-What other programs say or refuse never ends a run that has trained for hours: it is told, with the
-line to type instead.
+What other programs refuse never ends a run that has trained for hours: it is logged, with the line to
+type instead.
 """
 
 import json
@@ -38,7 +38,7 @@ def modelfiles(workspace: Workspace, model: ModelRefs, train: AssetRef | None = 
         return {}
     template = templates.family(first.template.family).ollama_template() if first.template.family else None
     system, context = _system(workspace, train), _context(workspace.file(model.fused))
-    written = {}
+    refs = {}
     for kind, ref in model.files.items():
         name = workspace.file(ref).name
         text = ollama.modelfile(
@@ -46,14 +46,14 @@ def modelfiles(workspace: Workspace, model: ModelRefs, train: AssetRef | None = 
         )
         fingerprint = store.fingerprint("modelfile", ref.sha256, VERSION, text)
         keys = {"run": model.run, "type": kind}
-        written[kind] = workspace.fresh("modelfile", fingerprint, **keys) or workspace.save_text(
+        refs[kind] = workspace.fresh("modelfile", fingerprint, **keys) or workspace.save_text(
             "modelfile", text, fingerprint, **keys
         )
-    return written
+    return refs
 
 
 def how_to_run(workspace: Workspace, model: ModelRefs, refused: Mapping[str, str]) -> list[str]:
-    """What to type, or where the model is now, a line each; done first where the preset asks for it."""
+    """What to type, or where the model is now, a line each; done already where the preset asks for it."""
     offered = {kind: workspace.file(ref) for kind, ref in model.files.items() if kind not in refused}
     if not offered:
         return ["no file is offered: the parity check refused all of them, see the report"]
@@ -92,11 +92,11 @@ def _in_lm_studio(workspace: Workspace, gguf: Path) -> list[str]:
         log.info("LM Studio is not installed (no %s); nothing was placed there", folder.parent)
         return [by_hand]
     try:
-        placed = lmstudio.place(gguf, PUBLISHER, workspace.config.name, folder)
+        path = lmstudio.place(gguf, PUBLISHER, workspace.config.name, folder)
     except UnderstudyError as error:
         log.warning("%s", error)
         return [by_hand]
-    return [f"LM Studio lists it as {PUBLISHER}/{workspace.config.name} ({placed})"]
+    return [f"LM Studio lists it as {PUBLISHER}/{workspace.config.name} ({path})"]
 
 
 def _system(workspace: Workspace, train: AssetRef | None) -> str | None:

@@ -38,13 +38,13 @@ def begin(gguf: Path, max_tokens: int) -> "subprocess.Popen[str]":
 
 
 def until(talk: "subprocess.Popen[str]", mark: str) -> None:
-    """Read what is said up to `mark`."""
+    """Read the output up to `mark`."""
     assert talk.stdout and talk.stderr
-    said = ""
-    while not said.endswith(mark):
+    text = ""
+    while not text.endswith(mark):
         letter = talk.stdout.read(1)
         assert letter, talk.stderr.read()
-        said += letter
+        text += letter
 
 
 def test_a_chat_says_once_that_ai_answers_and_ends_at_the_end_of_the_input(gguf: Path) -> None:

@@ -53,8 +53,8 @@ def about_the_talk(instruction: str) -> list[Message]:
 
 
 async def answer(model: Model, prompt: list[Message], max_tokens: int = 24, **settings: Any) -> tuple[str, Done]:
-    wanted = Generate(prompt=prompt, max_tokens=max_tokens, **{"sampling": GREEDY} | settings)
-    pieces = [piece async for piece in model.generate(wanted)]
+    request = Generate(prompt=prompt, max_tokens=max_tokens, **{"sampling": GREEDY} | settings)
+    pieces = [piece async for piece in model.generate(request)]
     done = pieces.pop()
     assert isinstance(done, Done)
     return "".join(map(str, pieces)), done
@@ -128,13 +128,13 @@ def test_tokens_are_the_models_own_and_need_no_weights(model: Model, runner: asy
 
 
 def test_no_weights_are_read_before_they_are_needed(gguf: Path) -> None:
-    sent: list[Event] = []
-    worker = Worker(Opening(file=gguf, context=None, threads=1, gpu_layers=0), sent.append)
+    events: list[Event] = []
+    worker = Worker(Opening(file=gguf, context=None, threads=1, gpu_layers=0), events.append)
     worker.answer(Request(id=1, kind="open"))
     worker.count(Request(id=2, kind="count", text="Ice floats."))
-    assert not worker.loaded and [event.kind for event in sent] == ["number", "number"]
+    assert not worker.loaded and [event.kind for event in events] == ["number", "number"]
     worker.answer(Request(id=3, kind="load"))
-    assert worker.loaded and sent[0].number == sent[2].number == 2048
+    assert worker.loaded and events[0].number == events[2].number == 2048
 
 
 def test_a_text_is_counted_while_an_answer_is_written(model: Model, runner: asyncio.Runner) -> None:
@@ -151,15 +151,15 @@ def test_a_text_is_counted_while_an_answer_is_written(model: Model, runner: asyn
 def test_the_second_prompt_about_a_talk_does_not_read_the_talk_again(gguf: Path) -> None:
     import llama_cpp
 
-    sent: list[Event] = []
-    worker = Worker(Opening(file=gguf, context=None, threads=1, gpu_layers=0), sent.append)
+    events: list[Event] = []
+    worker = Worker(Opening(file=gguf, context=None, threads=1, gpu_layers=0), events.append)
     worker.answer(Request(id=0, kind="load"))
     seen: list[tuple[int, int]] = []
     for instruction in ("Write questions.", "Now answer numbers 1 to 9.", "Now answer number 4."):
         llama_cpp.llama_perf_context_reset(worker.gguf.llama.ctx)
-        wanted = Generate(prompt=about_the_talk(instruction), max_tokens=1, sampling=GREEDY)
-        worker.answer(Request(id=1, kind="generate", generate=wanted))
-        done, perf = sent[-1].done, llama_cpp.llama_perf_context(worker.gguf.llama.ctx)
+        request = Generate(prompt=about_the_talk(instruction), max_tokens=1, sampling=GREEDY)
+        worker.answer(Request(id=1, kind="generate", generate=request))
+        done, perf = events[-1].done, llama_cpp.llama_perf_context(worker.gguf.llama.ctx)
         assert done and perf.n_p_eval == done.input - done.cached, "llama.cpp's own count of what it evaluated"
         seen.append((done.cached, perf.n_p_eval))
     assert seen[0][0] == 0 and seen[0][1] > 2 * TOKENS_AT_ONCE

@@ -34,7 +34,7 @@ def command(home: Path, *words: str) -> list[str]:
     return [sys.executable, "-m", "understudy", "--home", str(home), *words]
 
 
-def said(home: Path, *words: str, typed: str = "") -> "subprocess.CompletedProcess[str]":
+def run(home: Path, *words: str, typed: str = "") -> "subprocess.CompletedProcess[str]":
     return subprocess.run(command(home, *words), input=typed, capture_output=True, text=True, timeout=120)
 
 
@@ -85,14 +85,14 @@ def test_a_port_in_use_is_told(home: Path) -> None:
         held.bind(("127.0.0.1", 0))
         held.listen()
         port = str(held.getsockname()[1])
-        done = said(home, "serve", "--port", port)
-    assert done.returncode == 2 and f"port {port} cannot be used" in done.stderr
-    assert "65535" in said(home, "serve", "--port", "70000").stderr
+        process = run(home, "serve", "--port", port)
+    assert process.returncode == 2 and f"port {port} cannot be used" in process.stderr
+    assert "65535" in run(home, "serve", "--port", "70000").stderr
 
 
 def test_a_chat_answers_what_is_typed(home: Path) -> None:
-    done = said(home, "chat", "candles", typed="/what\n/quit\n")
-    assert done.returncode == 0 and NOTICE in done.stdout and "/what is no command" in done.stdout
+    process = run(home, "chat", "candles", typed="/what\n/quit\n")
+    assert process.returncode == 0 and NOTICE in process.stdout and "/what is no command" in process.stdout
 
 
 def test_a_reader_of_the_chat_who_leaves_ends_it_quietly(home: Path) -> None:
@@ -114,18 +114,18 @@ def test_what_cannot_be_used_is_told_in_one_sentence(home: Path, name: str) -> N
     refuse(file.parents[1], "Q8_0")
     cut = home / "cut.gguf"
     cut.write_bytes(file.read_bytes()[:50_000])
-    for words, told in (
+    for words, message in (
         (["candles"], "Q8_0 strays"),
         ([str(cut)], "cut.gguf"),
         (["candels"], "candles"),
         ([str(home / "gone.gguf")], "no file"),
     ):
-        done = said(home, name, *words)
-        assert done.returncode == 2 and told in done.stderr and "Traceback" not in done.stderr
-        assert len(done.stderr.strip().splitlines()) == 1
-    assert said(home, "chat", "candles", "--force", typed="/quit\n").returncode == 0
+        process = run(home, name, *words)
+        assert process.returncode == 2 and message in process.stderr and "Traceback" not in process.stderr
+        assert len(process.stderr.strip().splitlines()) == 1
+    assert run(home, "chat", "candles", "--force", typed="/quit\n").returncode == 0
 
 
 def test_without_a_model_the_way_to_one_is_told(tmp_path: Path) -> None:
-    done = said(tmp_path, "chat")
-    assert done.returncode == 2 and "understudy run" in done.stderr
+    process = run(tmp_path, "chat")
+    assert process.returncode == 2 and "understudy run" in process.stderr

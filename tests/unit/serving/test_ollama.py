@@ -1,4 +1,4 @@
-"""Laws of the Modelfile, of `ollama create` (a program of that name that notes what it was told), and of LM Studio."""
+"""Laws of the Modelfile, of `ollama create` (a program of that name that notes its arguments), and of LM Studio."""
 
 import stat
 import sys
@@ -12,7 +12,7 @@ from understudy.serving.ollama import create, lines, modelfile
 
 PROGRAM = f"""#!{sys.executable}
 import pathlib, sys
-pathlib.Path(__file__).with_name("told.txt").write_text("\\n".join(sys.argv[1:]))
+pathlib.Path(__file__).with_name("arguments.txt").write_text("\\n".join(sys.argv[1:]))
 if sys.argv[2] == "broken":
     sys.exit("Error: could not connect to ollama app")
 """
@@ -66,7 +66,7 @@ def test_what_training_had_not_is_not_in_a_modelfile() -> None:
     assert "0.30" in text and 'PARAMETER stop """say "end""""' in text
 
 
-def test_everything_wrong_with_a_modelfile_is_told_at_once() -> None:
+def test_everything_wrong_with_a_modelfile_is_reported_at_once() -> None:
     with pytest.raises(ConfigError) as error:
         modelfile("../m.gguf", 'a """ b', [], {"Top K": 1}, 0, system='"""')
     assert len(error.value.problems) == 6
@@ -74,21 +74,21 @@ def test_everything_wrong_with_a_modelfile_is_told_at_once() -> None:
 
 def test_the_model_is_created_by_the_program(run: Path, program: Path) -> None:
     assert create(run / "Modelfile", "candles:q8") == ["ollama run candles:q8"]
-    told = program.with_name("told.txt").read_text().splitlines()
-    assert told == ["create", "candles:q8", "-f", str(run / "Modelfile")]
+    arguments = program.with_name("arguments.txt").read_text().splitlines()
+    assert arguments == ["create", "candles:q8", "-f", str(run / "Modelfile")]
 
 
 def test_without_the_program_the_two_lines_are_given(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
-    told = create(run / "Modelfile", "candles")
+    arguments = create(run / "Modelfile", "candles")
     assert (
-        told
+        arguments
         == lines(run / "Modelfile", "candles")
         == [f"ollama create candles -f '{run / 'Modelfile'}'", "ollama run candles"]
     )
 
 
-def test_what_the_program_complains_of_is_told(run: Path, program: Path) -> None:
+def test_what_the_program_complains_of_is_reported(run: Path, program: Path) -> None:
     with pytest.raises(ExportError, match=r"(?s)code 1.*ollama serve.*could not connect"):
         create(run / "Modelfile", "broken")
 
@@ -97,7 +97,7 @@ def test_what_the_program_complains_of_is_told(run: Path, program: Path) -> None
 def test_a_name_ollama_would_refuse_reaches_no_program(run: Path, program: Path, name: str) -> None:
     with pytest.raises(ConfigError, match="no name for Ollama"):
         create(run / "Modelfile", name)
-    assert not program.with_name("told.txt").exists()
+    assert not program.with_name("arguments.txt").exists()
 
 
 def test_a_folder_without_a_modelfile_is_named(tmp_path: Path) -> None:

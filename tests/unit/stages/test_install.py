@@ -19,7 +19,7 @@ PROGRAM = f"""#!{sys.executable}
 import pathlib, sys
 beside = pathlib.Path(__file__).parent
 modelfile = pathlib.Path(sys.argv[4])
-(beside / "told.txt").write_text("\\n".join([*sys.argv[1:], modelfile.read_text()]))
+(beside / "arguments.txt").write_text("\\n".join([*sys.argv[1:], modelfile.read_text()]))
 weights = modelfile.parent / modelfile.read_text().splitlines()[0].removeprefix("FROM ")
 sys.exit("Error: no such weights" if not weights.is_file() or (beside / "broken").exists() else 0)
 """
@@ -63,7 +63,7 @@ def train(workspace: Workspace, *roles: str) -> AssetRef:
 
 @pytest.fixture
 def ollama(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A program of that name that notes what it was told and looks for the weights."""
+    """A program of that name that notes its arguments and looks for the weights."""
     file = tmp_path / "bin" / "ollama"
     file.parent.mkdir()
     file.write_text(PROGRAM)
@@ -80,15 +80,15 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_beside_every_file_lies_a_modelfile_that_names_it(workspace: Workspace) -> None:
-    written = install.modelfiles(workspace, exported(workspace), train(workspace, "user", "assistant"))
-    for kind, ref in written.items():
+    refs = install.modelfiles(workspace, exported(workspace), train(workspace, "user", "assistant"))
+    for kind, ref in refs.items():
         lines = workspace.file(ref).read_text().splitlines()
         assert lines[0] == f"FROM ./candles-{kind}.gguf" and (workspace.file(ref).parent / lines[0][7:]).is_file()
         assert [line for line in lines if "stop" in line] == [f'PARAMETER stop "{stop}"' for stop in STOPS]
         assert "PARAMETER num_ctx 2048" in lines and "PARAMETER temperature 0.7" in lines
         assert templates.family("llama3").ollama_template() in workspace.file(ref).read_text()
         assert not any(line.startswith("SYSTEM") for line in lines)
-    assert set(written) == {"F16", "Q8_0"}
+    assert set(refs) == {"F16", "Q8_0"}
 
 
 def test_a_system_message_of_training_is_in_it_and_no_other(workspace: Workspace) -> None:
@@ -125,7 +125,7 @@ def test_by_default_lines_are_given_and_no_program_is_started(workspace: Workspa
         "ollama run candles",
         f"lms import {file}",
     ]
-    assert not ollama.with_name("told.txt").exists() and not home.exists()
+    assert not ollama.with_name("arguments.txt").exists() and not home.exists()
 
 
 def test_ollama_is_given_the_modelfile_where_the_preset_asks(workspace: Workspace, ollama: Path, home: Path) -> None:
@@ -133,10 +133,10 @@ def test_ollama_is_given_the_modelfile_where_the_preset_asks(workspace: Workspac
     model = exported(workspace)
     install.modelfiles(workspace, model)
     lines = install.how_to_run(workspace, model, {})
-    told = ollama.with_name("told.txt").read_text()
+    arguments = ollama.with_name("arguments.txt").read_text()
     file = workspace.file(model.files["Q8_0"]).with_suffix(".Modelfile")
-    assert told.splitlines()[:4] == ["create", "candles", "-f", str(file)]
-    assert told.endswith(file.read_text()) and "ollama run candles" in lines
+    assert arguments.splitlines()[:4] == ["create", "candles", "-f", str(file)]
+    assert arguments.endswith(file.read_text()) and "ollama run candles" in lines
     assert not any("create" in line for line in lines)
 
 
@@ -169,7 +169,7 @@ def test_a_refused_file_goes_nowhere(workspace: Workspace, ollama: Path, home: P
     model = exported(workspace)
     install.modelfiles(workspace, model)
     install.how_to_run(workspace, model, {"Q8_0": "strays"})
-    assert "candles-F16.Modelfile" in ollama.with_name("told.txt").read_text()
+    assert "candles-F16.Modelfile" in ollama.with_name("arguments.txt").read_text()
     assert install.how_to_run(workspace, model, {"Q8_0": "strays", "F16": "strays"}) == [
         "no file is offered: the parity check refused all of them, see the report"
     ]
@@ -177,5 +177,5 @@ def test_a_refused_file_goes_nowhere(workspace: Workspace, ollama: Path, home: P
 
 @pytest.mark.parametrize("value", [False, "off", "auto"])
 def test_yamls_off_is_off(root: Path, value: object) -> None:
-    found = config.load(root / "deployments/presets/demo.yaml", {"export.ollama": value})
-    assert found.export.ollama == (value or "off")
+    loaded = config.load(root / "deployments/presets/demo.yaml", {"export.ollama": value})
+    assert loaded.export.ollama == (value or "off")
