@@ -7,6 +7,7 @@ A crash costs the answer that was being written and no other: the next request s
 import asyncio
 import contextlib
 import itertools
+import queue
 import signal
 import subprocess
 import tempfile
@@ -77,6 +78,7 @@ class Model:
         self._opening = Opening(file=file.resolve(), context=context, threads=threads, gpu_layers=gpu_layers)
         self._log, self._temporary = log, log is None
         self._pending: dict[int, _Pending] = {}
+        self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._ids, self._turn, self._crashes, self._refusal = itertools.count(1), asyncio.Lock(), 0, ""
 
     async def context(self) -> int:
@@ -133,7 +135,7 @@ class Model:
                 self._turn.release()
             raise
         try:
-            self._write(pending.process, request.model_dump_json(exclude_defaults=True))
+            self._lines.put(request.model_dump_json(exclude_defaults=True))
             while True:
                 event = await asyncio.wait_for(pending.events.get(), self.idle_seconds)
                 if event is None:
@@ -146,8 +148,8 @@ class Model:
             why = f"no sign of life for {self.idle_seconds:g} s; take a smaller file, or raise idle_seconds"
             raise WorkerFailed(f"{self.file} does not answer: {why}") from None
         finally:
-            if self._over(pending):
-                self._write(pending.process, Request(id=request.id, kind="cancel").model_dump_json())
+            if self._over(pending) and pending.process is self.process:
+                self._lines.put(Request(id=request.id, kind="cancel").model_dump_json())
 
     def _over(self, pending: _Pending) -> bool:
         """Give the turn to the next request; False when that was done before."""
@@ -166,25 +168,21 @@ class Model:
             self._log.parent.mkdir(parents=True, exist_ok=True)
             with self._log.open("a", encoding="utf-8") as errors:
                 self.process = worker.start(WORKER, errors)
-            self._refusal = ""
-            self._write(self.process, self._opening.model_dump_json())
-            listening = (self.process, asyncio.get_running_loop())
-            threading.Thread(target=self._listen, args=listening, daemon=True).start()
+            self._refusal, self._lines = "", queue.SimpleQueue()
+            self._lines.put(self._opening.model_dump_json())
+            for target, argument in ((_write, self._lines), (self._listen, asyncio.get_running_loop())):
+                threading.Thread(target=target, args=(self.process, argument), daemon=True).start()
         return self.process
 
-    def _write(self, process: "subprocess.Popen[str]", line: str) -> None:
-        assert process.stdin
-        with contextlib.suppress(BrokenPipeError, ValueError):  # it is over, which `_listen` reports
-            process.stdin.write(line + "\n")
-            process.stdin.flush()
-
     def _listen(self, process: "subprocess.Popen[str]", loop: asyncio.AbstractEventLoop) -> None:
-        assert process.stdout and process.stdin
+        assert process.stdout
+        lines = self._lines
         with contextlib.suppress(RuntimeError):  # the loop is closed, so no request waits any more
             for line in process.stdout:
                 loop.call_soon_threadsafe(self._take, Event.model_validate_json(line))
             process.wait()
             loop.call_soon_threadsafe(self._end, process)
+        lines.put(None)
         worker.running.discard(process)
         process.stdout.close()
 
@@ -200,8 +198,6 @@ class Model:
         for pending in [p for p in self._pending.values() if p.process is process]:
             pending.events.put_nowait(None)
             self._over(pending)
-        with contextlib.suppress(OSError):
-            process.stdin.close()  # type: ignore[union-attr]  # it was started with a pipe
 
     def _failure(self, process: "subprocess.Popen[str]") -> WorkerFailed:
         """Why the process is over, with the end of llama.cpp's own log; notes when no other try is worth it."""
@@ -219,3 +215,14 @@ class Model:
         if self._refusal or self._crashes >= CRASHES:
             self.broken = text
         return WorkerFailed(text)
+
+
+def _write(process: "subprocess.Popen[str]", lines: "queue.SimpleQueue[str | None]") -> None:
+    """Write lines until there is a None; in a thread, for a process that hangs does not read."""
+    assert process.stdin
+    with contextlib.suppress(OSError, ValueError):  # it is over, which `_listen` reports
+        while (line := lines.get()) is not None:
+            process.stdin.write(line + "\n")
+            process.stdin.flush()
+    with contextlib.suppress(OSError):
+        process.stdin.close()

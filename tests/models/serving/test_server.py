@@ -382,13 +382,14 @@ def test_a_model_that_falls_silent_is_ended_and_started_again(gguf: Path) -> Non
     try:
         with openai.OpenAI(base_url=server.url, api_key="any", max_retries=0) as client:
             expected = text_of(ask(client))
-            assert server.model.process
-            os.kill(server.model.process.pid, signal.SIGSTOP)
-            server.model.idle_seconds = 0.3
-            with pytest.raises(openai.InternalServerError, match=r"no sign of life for 0\.3 s"):
-                ask(client)
-            server.model.idle_seconds = 60
-            assert text_of(ask(client)) == expected
+            for content in ("Why?", "candle " * 30_000):  # less and more than a pipe takes
+                assert server.model.process
+                os.kill(server.model.process.pid, signal.SIGSTOP)
+                server.model.idle_seconds = 0.3
+                with pytest.raises(openai.InternalServerError, match=r"no sign of life for 0\.3 s"):
+                    ask(client, messages=[{"role": "user", "content": content}])
+                server.model.idle_seconds = 60
+                assert text_of(ask(client)) == expected
     finally:
         server.close()
 
