@@ -14,6 +14,7 @@ import contextlib
 import hmac
 import json
 import logging
+import re
 import socket
 import threading
 import time
@@ -22,7 +23,6 @@ from collections.abc import AsyncGenerator, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 import uvicorn
 from pydantic import ValidationError
@@ -43,6 +43,7 @@ log = logging.getLogger("understudy.serving")
 
 ADDRESS, PORT = "127.0.0.1", 8080
 NAMES = (ADDRESS, "localhost")
+OWN_PAGE = re.compile(rf"https?://({'|'.join(map(re.escape, NAMES))})(:\d+)?")
 LARGEST_BODY_BYTES = 4_000_000
 SHUTDOWN_SECONDS = 2
 T = TypeVar("T")
@@ -100,7 +101,7 @@ class Server:
     def _refusal(self, path: str, method: str, headers: Headers) -> Response | None:
         if headers.get("host", "").lower() not in {f"{name}:{self.port}" for name in NAMES}:
             return _error(404, f"this server is {self.url} and has no other name")
-        if "origin" in headers and urlsplit(headers["origin"]).hostname not in NAMES:
+        if "origin" in headers and not OWN_PAGE.fullmatch(headers["origin"]):
             return _error(403, "web pages of other sites may not use this server")
         bearer = headers.get("authorization", "").removeprefix("Bearer ")
         if self.token and path != "/health" and not hmac.compare_digest(bearer.encode(), self.token.encode()):

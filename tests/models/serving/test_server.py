@@ -403,6 +403,8 @@ def test_a_model_that_falls_silent_is_ended_and_started_again(gguf: Path) -> Non
         ("/v1/chat/completions", {"Origin": "https://evil.example"}, 403),
         ("/v1/chat/completions", {"Origin": "http://localhost.evil.example"}, 403),
         ("/v1/chat/completions", {"Origin": "null"}, 403),
+        ("/v1/chat/completions", {"Origin": "http://["}, 403),
+        ("/v1/chat/completions", {"Origin": "http://localhost@evil.example"}, 403),
         ("/v1/chat/completions", {"Content-Type": "text/plain"}, 415),
         ("/v1/chat/completions", {"Content-Length": "900000000"}, 413),
         ("/v1/models", {}, 405),
