@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 SHOWN_AFTER_SECONDS = 2.0
 
 
-class BarSink:
+class BarSink(progress.Sink):
     """A live bar per stage that runs for over two seconds, with counts and the time left."""
 
     def __init__(self, bars: "Bars") -> None:
