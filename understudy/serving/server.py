@@ -43,7 +43,7 @@ log = logging.getLogger("understudy.serving")
 
 ADDRESS, PORT = "127.0.0.1", 8080
 NAMES = (ADDRESS, "localhost")
-OWN_PAGE = re.compile(rf"https?://({'|'.join(map(re.escape, NAMES))})(:\d+)?")
+OWN_PAGE = re.compile(rf"https?://({'|'.join(map(re.escape, NAMES))})(:\d+)?", re.IGNORECASE)
 LARGEST_BODY_BYTES = 4_000_000
 SHUTDOWN_SECONDS = 2
 T = TypeVar("T")
