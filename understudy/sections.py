@@ -155,7 +155,7 @@ class ExportSettings(Settings):
         default="F16", validate_default=True, description="the file the quantizations are made of"
     )
     limits: LimitSettings = Field(default=LimitSettings(), description="when a file is refused")
-    importance: bool = Field(default=False, description="weigh what is rounded by what the train side makes of it")
+    importance: bool = Field(default=False, description="quantize with an importance matrix, measured on train rows")
     ollama: Switch = Field(default="off", description="auto: create the model in Ollama where that is installed")
     lm_studio: Switch = Field(default="off", description="auto: put the file where LM Studio looks, if it is installed")
     llama_cpp_dir: Path | None = Field(

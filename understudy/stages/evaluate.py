@@ -251,7 +251,7 @@ def _notes(
     if not _has_to_forget(extras):
         found.append("the base answers multiple choice no better than chance: it knows nothing that could be forgotten")
     if "general" not in extras.drift and not missing:
-        found.append("the base said nothing to the general prompts: how far tuned strays from it was not measured")
+        found.append("the base answered no general prompt: the drift of tuned from it was not measured")
     return found
 
 

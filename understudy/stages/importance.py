@@ -1,4 +1,4 @@
-"""Stage `importance`: how much each column of the model's matrices matters, by the talks of the train side."""
+"""Stage `importance`: the importance of each column of the matrices of the model, measured on train rows."""
 
 from understudy.graph import Node
 from understudy.records import AssetRef

@@ -1,4 +1,4 @@
-"""Laws of the whole way: a trained adapter is fused, converted, weighed and quantized; every file is the same model."""
+"""Laws of the whole chain: an adapter is fused, converted, measured and quantized; every file is the same model."""
 
 import json
 import shutil
@@ -16,7 +16,7 @@ from understudy.exporters.gguf import IMATRIX, GgufExporter
 from understudy.records import ChatExample, GgufCard, Message, Pair
 from understudy.stages import convert as converting
 from understudy.stages import fuse as fusing
-from understudy.stages import importance as weighing
+from understudy.stages import importance as measuring
 from understudy.stages import quantize as quantizing
 from understudy.trainers.mlx_lora import MlxLoraTrainer
 
@@ -146,11 +146,11 @@ def test_importance_lowers_the_rounding_error_where_the_train_side_makes_most_of
     from gguf.quants import dequantize
     from safetensors.numpy import load_file
 
-    made = weighing.importance(EXPORTER, chain.fused, chain.train, tmp_path, silent)
+    made = measuring.importance(EXPORTER, chain.fused, chain.train, tmp_path, silent)
     assert made.rows == 8 and made.tensors == 2 * 7 and [file.name for file in tmp_path.iterdir()] == [IMATRIX]
     weights = load_file(tmp_path / IMATRIX)
     files = {"exact": chain.first}
-    for name, by in (("plain", None), ("weighed", tmp_path)):
+    for name, by in (("plain", None), ("imatrix", tmp_path)):
         files[name] = tmp_path / f"{name}.gguf"
         quantizing.quantize(EXPORTER, ENGINE, chain.first, files[name], "Q4_0", by, row, silent)
     read = {
@@ -159,9 +159,9 @@ def test_importance_lowers_the_rounding_error_where_the_train_side_makes_most_of
     }
     errors = {
         name: [float((columns * (read[name][t] - read["exact"][t]) ** 2).sum()) for t, columns in weights.items()]
-        for name in ("plain", "weighed")
+        for name in ("plain", "imatrix")
     }
-    assert len(errors["plain"]) == 14 and np.less(errors["weighed"], errors["plain"]).all()
+    assert len(errors["plain"]) == 14 and np.less(errors["imatrix"], errors["plain"]).all()
 
 
 def test_importances_of_another_model_are_refused(chain: Chain, tmp_path: Path) -> None:

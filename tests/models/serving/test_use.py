@@ -115,7 +115,7 @@ def test_what_cannot_be_used_is_told_in_one_sentence(home: Path, name: str) -> N
     cut = home / "cut.gguf"
     cut.write_bytes(file.read_bytes()[:50_000])
     for words, message in (
-        (["candles"], "Q8_0 strays"),
+        (["candles"], "Q8_0 differs"),
         ([str(cut)], "cut.gguf"),
         (["candels"], "candles"),
         ([str(home / "gone.gguf")], "no file"),

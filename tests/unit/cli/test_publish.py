@@ -83,7 +83,7 @@ def test_a_typed_yes_uploads(hub: Hub, home: Path) -> None:
 def test_a_refused_file_is_left_out_and_named(hub: Hub, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     refuse(home / "models/candles/0a1b2c3d", "Q4_K_M", "fused")
     assert run(home, "--yes") == 0
-    assert "left out, refused: Q4_K_M: Q4_K_M strays" in capsys.readouterr().out
+    assert "left out, refused: Q4_K_M: Q4_K_M differs" in capsys.readouterr().out
     assert set(hub.files) == {"README.md", "scorecard.json", "report.html", "candles-Q8_0.gguf"}
 
 

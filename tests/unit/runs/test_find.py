@@ -33,7 +33,7 @@ def add(models: Path, run: str, types: tuple[str, ...], content: bytes, age: int
 
 
 def refuse(run: Path, *types: str) -> None:
-    parity = [ParityCheck(name=kind, reference="F16", bytes=1, refused=f"{kind} strays") for kind in types]
+    parity = [ParityCheck(name=kind, reference="F16", bytes=1, refused=f"{kind} differs") for kind in types]
     report = ParityReport(channel="candles", run=run.name, checks=parity, recommended=None)
     (run / "parity.json").write_text(report.model_dump_json())
 
@@ -66,11 +66,11 @@ def test_a_refused_file_is_given_only_to_whoever_insists(models: Path) -> None:
     refuse(run, "Q4_K_M")
     assert find.gguf(models, "candles").name == "candles-Q8_0.gguf"
     named = str(run / "gguf" / "candles-Q4_K_M.gguf")
-    with pytest.raises(UnderstudyError, match="Q4_K_M strays.*--force"):
+    with pytest.raises(UnderstudyError, match="Q4_K_M differs.*--force"):
         find.gguf(models, named)
     assert find.gguf(models, named, force=True) == Path(named)
     refuse(run, "Q4_K_M", "Q8_0", "F16")
-    with pytest.raises(UnderstudyError, match="every file of candles/new was refused.*Q8_0 strays.*--force"):
+    with pytest.raises(UnderstudyError, match="every file of candles/new was refused.*Q8_0 differs.*--force"):
         find.gguf(models, "candles")
     assert find.gguf(models, "candles", force=True).name == "candles-Q4_K_M.gguf"
 

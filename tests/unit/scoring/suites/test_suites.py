@@ -90,7 +90,7 @@ def test_a_missing_answer_is_an_error_and_no_failure() -> None:
         suites.chosen(suites.choices()[:1], {"choice-1": [-1.0, -2.0, -3.0]})
 
 
-def test_the_likeliest_answer_per_character_is_the_chosen_one() -> None:
+def test_the_most_probable_answer_per_character_is_the_chosen_one() -> None:
     one = suites.Choice(id="c", question="?", answers=["abcd", "ab", "abc", "a"])
     assert suites.chosen([one], {"c": [-4.0, -3.0, -4.0, -2.0]}) == {"c": True}
     assert suites.chosen([one], {"c": [-8.0, -3.0, -4.0, -2.0]}) == {"c": False}
