@@ -88,7 +88,7 @@ def _small(folder: Path) -> Iterator[Figure]:
     began = time.perf_counter()
     fuse.fuse(MlxLoraTrainer(MlxLoraTrainer.Options()), exporter, base, lora, fused, silent)
     convert.convert(exporter, engine, fused, first, "F16", row, silent)
-    convert.adapter(exporter, base, lora, folder / "lora.gguf", silent)
+    exporter.adapter(base, lora, folder / "lora.gguf", silent)
     for type in ("Q8_0", "Q4_K_M"):
         quantize.quantize(exporter, engine, first, folder / f"{type}.gguf", type, None, row, silent)
     yield Figure("demo_model_all_files_seconds", time.perf_counter() - began, "<=", 20)

@@ -36,12 +36,12 @@ def convert(
 ) -> GgufCard:
     """Write `out` and return what was read back from it. Raises ExportError for a file unlike the model."""
     exporter.convert(fused, out, type, progress)
-    found = exporter.round_trip(fused, out, progress)
-    if found.differences:
-        more = f"\n    and {len(found.differences) - SHOWN} more" if len(found.differences) > SHOWN else ""
-        listed = "".join(f"\n    {told}" for told in found.differences[:SHOWN])
+    template = exporter.round_trip(fused, out, progress)
+    if template.differences:
+        more = f"\n    and {len(template.differences) - SHOWN} more" if len(template.differences) > SHOWN else ""
+        listed = "".join(f"\n    {sentence}" for sentence in template.differences[:SHOWN])
         raise ExportError(f"the {type} file would prompt the model unlike it was trained:{listed}{more}")
-    return checked(exporter, engine, out, type, row).model_copy(update={"template": found})
+    return checked(exporter, engine, out, type, row).model_copy(update={"template": template})
 
 
 def checked(exporter: Exporter, engine: Engine, file: Path, type: str, row: tuple[Pair, ChatExample]) -> GgufCard:
@@ -53,7 +53,7 @@ def checked(exporter: Exporter, engine: Engine, file: Path, type: str, row: tupl
         file, None, [row], answers=1, max_tokens=CHECK_TOKENS, progress=lambda done, total, note="": None
     )
     if sample.nll != sample.nll or sample.nll <= 0:
-        raise ExportError(f"the {type} file loads but its likelihoods are no numbers: {sample.nll}")
+        raise ExportError(f"the {type} file loads but its likelihoods are not finite: {sample.nll}")
     return GgufCard(
         type=type,
         tensor_types=tensor_types,

@@ -16,7 +16,6 @@ from understudy.exporters.gguf import IMATRIX, GgufExporter
 from understudy.records import ChatExample, GgufCard, Message, Pair
 from understudy.stages import convert as converting
 from understudy.stages import fuse as fusing
-from understudy.stages import importance as measuring
 from understudy.stages import quantize as quantizing
 from understudy.trainers.mlx_lora import MlxLoraTrainer
 
@@ -96,8 +95,9 @@ def test_base_with_the_adapter_file_is_as_likely_as_the_fused_file(
     chain: Chain, tmp_path: Path, likelihood: Callable[..., float]
 ) -> None:
     EXPORTER.convert(chain.base, tmp_path / "base.gguf", "F16", silent)
-    card = converting.adapter(EXPORTER, chain.base, chain.adapter, tmp_path / "adapter.gguf", silent)
-    assert card.tensors == 2 * 2 * 7 and card.bytes == (tmp_path / "adapter.gguf").stat().st_size
+    EXPORTER.adapter(chain.base, chain.adapter, tmp_path / "adapter.gguf", silent)
+    tensors, _, _ = EXPORTER.describe(tmp_path / "adapter.gguf", "F32")
+    assert sum(tensors.values()) == 2 * 2 * 7
     base, fused = likelihood(tmp_path / "base.gguf"), likelihood(chain.first)
     both = likelihood(tmp_path / "base.gguf", lora_path=str(tmp_path / "adapter.gguf"))
     assert abs(both - fused) < 0.01 and base - fused > 0.1
@@ -138,7 +138,7 @@ def test_rows_no_k_type_divides_are_in_the_card(
     assert "instead of Q4_K_M" in caplog.text
 
 
-def test_importance_lowers_the_rounding_error_where_the_train_side_makes_most_of_it(
+def test_importance_lowers_the_rounding_error_where_the_train_rows_make_most_of_it(
     chain: Chain, tmp_path: Path, row: tuple[Pair, ChatExample]
 ) -> None:
     import numpy as np
@@ -146,8 +146,8 @@ def test_importance_lowers_the_rounding_error_where_the_train_side_makes_most_of
     from gguf.quants import dequantize
     from safetensors.numpy import load_file
 
-    made = measuring.importance(EXPORTER, chain.fused, chain.train, tmp_path, silent)
-    assert made.rows == 8 and made.tensors == 2 * 7 and [file.name for file in tmp_path.iterdir()] == [IMATRIX]
+    card = EXPORTER.importance(chain.fused, chain.train, tmp_path, silent)
+    assert card.rows == 8 and card.tensors == 2 * 7 and [file.name for file in tmp_path.iterdir()] == [IMATRIX]
     weights = load_file(tmp_path / IMATRIX)
     files = {"exact": chain.first}
     for name, by in (("plain", None), ("imatrix", tmp_path)):
@@ -164,7 +164,7 @@ def test_importance_lowers_the_rounding_error_where_the_train_side_makes_most_of
     assert len(errors["plain"]) == 14 and np.less(errors["imatrix"], errors["plain"]).all()
 
 
-def test_importances_of_another_model_are_refused(chain: Chain, tmp_path: Path) -> None:
+def test_the_importance_matrix_of_another_model_is_refused(chain: Chain, tmp_path: Path) -> None:
     import numpy as np
     from safetensors.numpy import save_file
 
@@ -173,7 +173,7 @@ def test_importances_of_another_model_are_refused(chain: Chain, tmp_path: Path) 
         EXPORTER.quantize(chain.first, tmp_path / "model.gguf", "Q4_0", tmp_path, silent)
 
 
-def test_an_empty_train_side_weighs_nothing(chain: Chain, tmp_path: Path) -> None:
+def test_an_empty_train_split_gives_no_importance_matrix(chain: Chain, tmp_path: Path) -> None:
     (tmp_path / "train.jsonl").touch()
     with pytest.raises(ExportError, match=r"no train rows.*export\.importance: false"):
         EXPORTER.importance(chain.fused, tmp_path / "train.jsonl", tmp_path, silent)
