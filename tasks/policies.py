@@ -26,7 +26,7 @@ from prefect.utilities.annotations import quote
 from understudy.tasks import cluster, limits
 
 from understudy import graph, locks, registry
-from understudy.channel import lease, transfer
+from understudy.channel import home, lease, transfer
 from understudy.errors import Transient
 from understudy.graph import Node
 from understudy.interfaces import Source, Teacher
@@ -135,6 +135,7 @@ def local_runner(settings: RunnerSettings) -> ThreadPoolTaskRunner[Any]:
 def alone(workspace: Workspace) -> Iterator[None]:
     """The only run of a channel; where the preset names a `remote`, it begins with a pull and ends with a push."""
     config = workspace.config
+    home.mark(workspace.home)
     workspace.ledger.close()  # its address is noted now, so that the lease is found
     with (
         lease.alone(workspace.folder, lost=_stop) as held,

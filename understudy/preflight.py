@@ -9,6 +9,7 @@ from typing import Any, Literal
 from understudy import locks, memory
 from understudy.bases.known import known
 from understudy.calls import judging, verifying
+from understudy.channel import home
 from understudy.errors import AssetError, ConfigError
 from understudy.graph import Graph
 from understudy.runs import trials
@@ -25,6 +26,7 @@ Only = Literal["dataset", "model", "score"]
 
 def check(workspace: Workspace, only: Only | None = None) -> None:
     """Raise ConfigError with everything that would stop this run later."""
+    home.check(workspace.home)
     problems = [
         *_home(workspace),
         *_plugins(workspace, only),

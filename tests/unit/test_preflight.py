@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from understudy import preflight
+from understudy.channel import home
 from understudy.channel.ledger import Row
 from understudy.config import load
 from understudy.errors import ConfigError
@@ -49,6 +50,7 @@ def test_too_little_space_is_told_in_megabytes(tmp_path: Path, monkeypatch: pyte
 
 def test_a_broken_ledger_is_found_before_the_run(tmp_path: Path) -> None:
     (tmp_path / "data/sample").mkdir(parents=True)
+    home.mark(tmp_path)
     (tmp_path / "data/sample/ledger.sqlite").write_bytes(b"no database " * 100)
     assert "move it away" in problems(tmp_path)[0]
 

@@ -5,11 +5,13 @@ A row is written only when it says something new, so a run with nothing to do le
 """
 
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from understudy.database import Notes, Schema, note_url
+from understudy.channel import home
+from understudy.database import Notes, Schema, Statements, note_url
 
 _TABLES = """
 CREATE TABLE documents (
@@ -79,7 +81,7 @@ class Ledger(Notes):
         marks = ", ".join("?" for _ in (*Row._fields, "changed_at"))
         now = datetime.now(UTC).isoformat(timespec="seconds")
         known = f"SELECT {', '.join(Row._fields)} FROM documents WHERE document_id = ?"
-        with self._database.transaction() as db:
+        with self._writing() as db:
             if db.execute(known, (row.document_id,)).fetchone() != tuple(row):
                 db.execute(f"INSERT INTO documents VALUES ({marks}) {_OR_REPLACE}", (*row, now))
 
@@ -121,8 +123,13 @@ class Ledger(Notes):
         now = datetime.now(UTC).isoformat(timespec="seconds")
         values = [(*row, now) for row in rows]
         if values:
-            with self._database.transaction() as db:
+            with self._writing() as db:
                 db.executemany(f"INSERT INTO documents VALUES ({marks}) ON CONFLICT DO NOTHING", values)
+
+    def _writing(self) -> AbstractContextManager[Statements]:
+        if not self.file.exists() and self.file.parents[1].name == "data":  # the first talk of a home
+            home.mark(self.file.parents[2])
+        return self._database.transaction()
 
     def _select(self, where: str, *values: str) -> list[Row]:
         columns = ", ".join(Row._fields)

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
+from understudy.channel import home as home_format
 from understudy.errors import UnderstudyError
 
 VERBS = {
@@ -77,6 +78,7 @@ def main(arguments: Sequence[str] | None = None, home: Path | None = None) -> in
         args.home = (args.home or home or Path.cwd()).resolve()
         if args.home.is_file():
             raise UnderstudyError(f"--home {str(args.home)!r} is a file, where a folder is needed")
+        home_format.check(args.home)
         if args.json and not getattr(verb, "JSON", True):
             raise UnderstudyError(f"understudy {args.verb} is used by a person; it has no --json")
         result: Result | int = verb.main(args)
