@@ -52,7 +52,7 @@ def _sync(workspace: Workspace) -> int:
     entries = [entry for entry, early in source.listed() if early is None]
     ledger.record_new(collect.row(entry, "pending") for entry in entries)
     known, fetched = {row.document_id: row for row in ledger.rows()}, 0
-    for entry in collect.wanted(entries, known, now):
+    for entry in collect.due_entries(entries, known, now):
         fingerprint = fingerprint_of(workspace, "document", extra=entry.revision)
         if workspace.fresh("document", fingerprint, document=entry.document_id) is None:
             document, row = collect.fetch(source, entry, None, now)
@@ -135,7 +135,7 @@ def _polled(videos: int) -> Iterator[Figure]:
         rows = {row.document_id: row for row in workspace.ledger.rows()}
         source.known = rows.__contains__
         entries = [entry for entry, _ in source.listed()]
-        fresh = [entry for entry in collect.wanted(entries, rows, now) if entry.document_id not in rows]
+        fresh = [entry for entry in collect.due_entries(entries, rows, now) if entry.document_id not in rows]
         for entry in fresh:
             collect.fetch(source, entry, None, now)
         seconds = time.perf_counter() - began

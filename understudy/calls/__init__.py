@@ -49,8 +49,8 @@ class Call:
     @property
     def key(self) -> str:
         """Digest of everything that decides the reply, the cap included."""
-        told = [self.label, self.model, self.messages, self.schema, self.settings, self.max_tokens]
-        return hashlib.sha256(json.dumps(told, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+        parts = [self.label, self.model, self.messages, self.schema, self.settings, self.max_tokens]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
     @property
     def prefix(self) -> str:

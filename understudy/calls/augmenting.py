@@ -74,18 +74,18 @@ class Written(NamedTuple):
 
 def wishes(train: Sequence[Pair], settings: AugmentSettings, seed: int) -> Iterator[Wish]:
     """What is made from the train pairs of one talk, numbered from 1."""
-    told: list[tuple[VariantKind, int, Pair | None]] = []
+    entries: list[tuple[VariantKind, int, Pair | None]] = []
     for pair in train:
         length = len(pair.answer.split())
-        told += [("paraphrase", nth, pair) for nth in range(1, settings.paraphrases + 1)]
+        entries += [("paraphrase", nth, pair) for nth in range(1, settings.paraphrases + 1)]
         if length >= SHORTENED_FROM and _drawn(seed, f"short/{pair.pair_id}") < settings.short:
-            told.append(("short", 1, pair))
+            entries.append(("short", 1, pair))
         if length <= LENGTHENED_TO and _drawn(seed, f"long/{pair.pair_id}") < settings.long:
-            told.append(("long", 1, pair))
+            entries.append(("long", 1, pair))
     # A share of a few pairs is less than one: then only some talks get one.
     count = int(settings.out_of_scope * len(train) + _drawn(seed, f"out_of_scope/{train[0].document_id}"))
-    told += [("out_of_scope", nth, None) for nth in range(1, count + 1)]
-    return (Wish(number, kind, nth, pair) for number, (kind, nth, pair) in enumerate(told, 1))
+    entries += [("out_of_scope", nth, None) for nth in range(1, count + 1)]
+    return (Wish(number, kind, nth, pair) for number, (kind, nth, pair) in enumerate(entries, 1))
 
 
 def write(teacher: ModelTeacher, document: Document, wishes: Sequence[Wish], titles: Sequence[str] = ()) -> Written:
@@ -97,22 +97,22 @@ def write(teacher: ModelTeacher, document: Document, wishes: Sequence[Wish], tit
     ledger, price = teacher._ledger, teacher.usd()
     assert ledger, "begin() comes first"
     keys = {wish.number: _key(teacher, document, wish) for wish in wishes}
-    known = ledger.answers(keys.values())
-    texts = {number: known[key] for number, key in keys.items() if key in known}
+    stored = ledger.answers(keys.values())
+    texts = {number: stored[key] for number, key in keys.items() if key in stored}
     missing: dict[int, str] = {}
     usd, tries = 0.0, 0
-    while tries < TRIES and (left := [wish for wish in wishes if wish.number not in texts]):
-        call = call_for(teacher, document, left, titles)
+    while tries < TRIES and (pending := [wish for wish in wishes if wish.number not in texts]):
+        call = call_for(teacher, document, pending, titles)
         # A talk that has given something is no sign of a broken teacher, however stubborn the rest is.
         reply = teacher.send(call, tries, None if texts else partial(_usable, call))
-        found = parse(reply, "answers", call.numbers)
-        if found.defects:
-            log.info("%s, %s: %s", document.document_id, KIND, dict(found.defects))
-        new = {item.question_number: item.text for item in found.items}
+        parsed = parse(reply, "answers", call.numbers)
+        if parsed.defects:
+            log.info("%s, %s: %s", document.document_id, KIND, dict(parsed.defects))
+        new = {item.question_number: item.text for item in parsed.items}
         ledger.keep_answers(document.document_id, {keys[number]: text for number, text in new.items()})
         usd += price(reply.usage, reply.tier) if reply.usage else 0.0
         texts |= new
-        missing |= {number: "refused" for number in found.refused}
+        missing |= {number: "refused" for number in parsed.refused}
         tries = 0 if new else tries + 1
     return Written(texts, {n: missing.get(n, "did not come") for n in keys if n not in texts}, usd)
 
@@ -188,12 +188,12 @@ def _refusal(wish: Wish, text: str, first: Pair, talks: Sequence[frozenset[str]]
     # A figure, or more than a few sentences, is an answer after all.
     if _NUMBER.search(reply) or len(reply.split()) > MOST_REFUSAL_WORDS:
         return "not a refusal"
-    asked = substance(question)
-    if any(asked <= told for told in talks):
+    stems = substance(question)
+    if any(stems <= fields for fields in talks):
         return "a talk may answer it"
     name = f"{first.document_id}~{wish.kind}{wish.nth}"
-    told = {"pair_id": name, "question": question, "answer": reply, "tags": []}
-    return first.model_copy(update=told | {"start_seconds": None, "end_seconds": None})
+    fields = {"pair_id": name, "question": question, "answer": reply, "tags": []}
+    return first.model_copy(update=fields | {"start_seconds": None, "end_seconds": None})
 
 
 def substance(text: str) -> frozenset[str]:
@@ -221,8 +221,8 @@ def _key(teacher: ModelTeacher, document: Document, wish: Wish) -> str:
     if wish.pair and wish.kind in ("short", "long"):
         made_from.append(wish.pair.answer)
     prompt = prompting.sha256(KIND)
-    told = [KIND, teacher.label, teacher._settings(), prompt, document.text, wish.kind, wish.nth, made_from]
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+    parts = [KIND, teacher.label, teacher._settings(), prompt, document.text, wish.kind, wish.nth, made_from]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def _task(wish: Wish) -> str:
@@ -232,14 +232,14 @@ def _task(wish: Wish) -> str:
 
 def _pairs(wishes: Sequence[Wish], nonce: str) -> str:
     """Each pair that a task is about, once; its answer only where one is made from it."""
-    asked: dict[int, Pair] = {}
+    pairs: dict[int, Pair] = {}
     kinds: Counter[int] = Counter()
     for wish in wishes:
         if wish.pair:
-            asked[wish.pair.question_number] = wish.pair
+            pairs[wish.pair.question_number] = wish.pair
             kinds[wish.pair.question_number] += wish.kind in ("short", "long")
     return "\n\n".join(
         f"PAIR {number} {nonce}\nQuestion: {' '.join(pair.question.split())}"
         + (f"\nAnswer:\n{pair.answer.strip()}" if kinds[number] else "")
-        for number, pair in sorted(asked.items())
+        for number, pair in sorted(pairs.items())
     )

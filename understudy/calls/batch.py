@@ -15,13 +15,13 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from typing import IO, TYPE_CHECKING, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, Final, TypeVar
 
 from understudy.calls import Call, Limits, Reply, Usage
 from understudy.calls.budget import dollars
 from understudy.calls.chat import OPENAI
-from understudy.calls.chat_errors import CAPS, Abilities, Failure, advice, failure_of, hider
-from understudy.calls.chat_stream import Heard
+from understudy.calls.chat_errors import Abilities, Failure, advice, failure_of, hider
+from understudy.calls.chat_stream import Stream
 from understudy.calls.ledger import CallLedger
 from understudy.calls.prices import Usd, is_local
 from understudy.errors import TeacherStopped
@@ -35,7 +35,9 @@ MOST_LINES, MOST_BYTES = 50_000, 200_000_000
 FIRST_PAUSE, LAST_PAUSE, PAUSE_GROWTH = 5.0, 60.0, 1.5
 PATIENCE_SECONDS, POLL_PATIENCE_SECONDS = 600.0, 6 * 3600.0
 REQUEST_SECONDS = 600.0
-ENDPOINT, WINDOW, TIER = "/v1/chat/completions", "24h", "batch"
+ENDPOINT: Final = "/v1/chat/completions"
+WINDOW: Final = "24h"
+TIER = "batch"
 _COLLECTABLE = ("completed", "expired", "cancelled")
 _KEY_CHARACTERS = 16
 
@@ -95,9 +97,9 @@ class Batch:
         Blocks until the provider is done, up to a day. Raises TeacherStopped: over the budget, refused,
         closed, or out of reach for hours; the next run goes on from there.
         """
-        given = {call.key: call for call in calls}
-        pending = {key: call for key, call in given.items() if self._ledger.reply(key, 0) is None}
-        counts = Counter({"done": 0, "failed": 0, "already": len(given) - len(pending)})
+        by_key = {call.key: call for call in calls}
+        pending = {key: call for key, call in by_key.items() if self._ledger.reply(key, 0) is None}
+        counts = Counter({"done": 0, "failed": 0, "already": len(by_key) - len(pending)})
         if not pending:
             return counts
         under_way = {short for entry in self._noted() for short in entry.keys}
@@ -135,13 +137,13 @@ class Batch:
     # What is under way: one note, because a note is changed whole or not at all.
 
     def _noted(self) -> list[_Open]:
-        return [_Open(**told) for told in json.loads(self._ledger.note(self.note_name) or "[]")]
+        return [_Open(**fields) for fields in json.loads(self._ledger.note(self.note_name) or "[]")]
 
     def _note(self, entry: _Open) -> None:
         """Note `entry`, or drop it when nothing is left of it."""
-        entries = {known.file: known for known in self._noted()} | {entry.file: entry}
-        kept = [asdict(known) for known in entries.values() if known.keys]
-        self._ledger.set_note(self.note_name, json.dumps(kept) if kept else None)
+        entries = {other.file: other for other in self._noted()} | {entry.file: entry}
+        rows = [asdict(other) for other in entries.values() if other.keys]
+        self._ledger.set_note(self.note_name, json.dumps(rows) if rows else None)
 
     # Sending.
 
@@ -168,8 +170,8 @@ class Batch:
         content, part = tempfile.TemporaryFile(), list[Call]()  # noqa: SIM115  # whoever takes it closes it
         for call in calls:
             body = body_of(call, abilities, self.openai, self._extra_body)
-            told = {"custom_id": call.key, "method": "POST", "url": ENDPOINT, "body": body}
-            line = json.dumps(told, ensure_ascii=False).encode(errors="replace") + b"\n"
+            request = {"custom_id": call.key, "method": "POST", "url": ENDPOINT, "body": body}
+            line = json.dumps(request, ensure_ascii=False).encode(errors="replace") + b"\n"
             if part and (len(part) >= self._most_lines or content.tell() + len(line) > self._most_bytes):
                 yield content, part
                 content, part = tempfile.TemporaryFile(), []  # noqa: SIM115
@@ -193,12 +195,11 @@ class Batch:
 
         def create() -> str:
             nonlocal again
-            known = self._batch_of(entry.file) if again else None
+            existing = self._batch_of(entry.file) if again else None
             again = True
-            if known:
-                return known
-            made = self._client.batches.create(input_file_id=entry.file, endpoint=ENDPOINT, completion_window=WINDOW)
-            return made.id
+            if existing:
+                return existing
+            return self._client.batches.create(input_file_id=entry.file, endpoint=ENDPOINT, completion_window=WINDOW).id
 
         try:
             entry.batch = self._ask(create, entry.model, PATIENCE_SECONDS)
@@ -215,7 +216,7 @@ class Batch:
 
         try:
             return next(
-                (known.id for known in self._client.batches.list(limit=100) if known.input_file_id == file), None
+                (batch.id for batch in self._client.batches.list(limit=100) if batch.input_file_id == file), None
             )
         except openai.APIStatusError as error:
             if error.status_code in (404, 405, 501):
@@ -226,23 +227,23 @@ class Batch:
 
     def _collect_all(self, calls: dict[str, Call], progress: Progress, counts: Counter[str]) -> None:
         """Wait for every batch that holds some of `calls` (by the beginning of the key), and keep what it brings."""
-        waited = [entry for entry in self._noted() if not calls.keys().isdisjoint(entry.keys)]
-        total, ended, pause = sum(len(entry.keys) for entry in waited), 0, FIRST_PAUSE
+        entries = [entry for entry in self._noted() if not calls.keys().isdisjoint(entry.keys)]
+        total, finished, pause = sum(len(entry.keys) for entry in entries), 0, FIRST_PAUSE
         while True:
             done, states = 0, Counter[str]()
-            for entry in list(waited):
-                size, known = len(entry.keys), self._look(entry)
-                status = known.status if known else "lost"
+            for entry in list(entries):
+                size, batch = len(entry.keys), self._look(entry)
+                status = batch.status if batch else "lost"
                 if status in (*_COLLECTABLE, "failed", "lost"):
-                    counts["done"] += self._collect(entry, known, calls)
-                    waited.remove(entry)
-                    ended += size
-                elif known and known.request_counts:
-                    done += known.request_counts.completed + known.request_counts.failed
+                    counts["done"] += self._collect(entry, batch, calls)
+                    entries.remove(entry)
+                    finished += size
+                elif batch and batch.request_counts:
+                    done += batch.request_counts.completed + batch.request_counts.failed
                 states[status] += 1
-            told = ", ".join(f"{count} {status}" for status, count in states.items())
-            progress(ended + done, total, f"batches: {told}")
-            if not waited:
+            summary = ", ".join(f"{count} {status}" for status, count in states.items())
+            progress(finished + done, total, f"batches: {summary}")
+            if not entries:
                 return
             self._pause(pause)
             pause = min(LAST_PAUSE, pause * PAUSE_GROWTH)
@@ -259,31 +260,31 @@ class Batch:
 
         return self._ask(look, entry.model, POLL_PATIENCE_SECONDS)
 
-    def _collect(self, entry: _Open, known: Any, calls: dict[str, Call]) -> int:
+    def _collect(self, entry: _Open, batch: Any, calls: dict[str, Call]) -> int:
         """Keep the replies of an ended batch; gives their number. What nobody asks for now stays noted."""
-        kept, why = 0, Counter[str]()
-        for file in (known.output_file_id, known.error_file_id) if known and known.status != "failed" else ():
+        replies, why = 0, Counter[str]()
+        for file in (batch.output_file_id, batch.error_file_id) if batch and batch.status != "failed" else ():
             for line in self._lines(file, entry.model) if file else ():
                 call = calls.get(str(line.get("custom_id"))[:_KEY_CHARACTERS])
                 reply = _reply_of(line)
                 if call and reply:
                     self._keep(call, reply)
-                    kept += 1
+                    replies += 1
                 elif call:
                     why[self._hide(_reason_of(line))] += 1
         for reason, count in why.most_common(3):
             log.warning("batch %s: %d lines failed: %s", entry.batch, count, reason)
-        status = known.status if known else "no longer known to the server"
-        log.info("batch %s is %s: %d replies", entry.batch, status, kept)
+        status = batch.status if batch else "no longer known to the server"
+        log.info("batch %s is %s: %d replies", entry.batch, status, replies)
         # A batch that failed as a whole was never worked on: its calls go into the next one.
-        gone = status not in _COLLECTABLE
-        share = [short for short in entry.keys if not gone and short not in calls]
+        lost = status not in _COLLECTABLE
+        share = [short for short in entry.keys if not lost and short not in calls]
         entry.usd *= len(share) / len(entry.keys)
         entry.keys = share
         self._note(entry)
         if status == "failed":
-            raise TeacherStopped(self._invalid(known))
-        return kept
+            raise TeacherStopped(self._invalid(batch))
+        return replies
 
     def _keep(self, call: Call, reply: Reply) -> None:
         if self._ledger.reply(call.key, 0) is None:
@@ -304,12 +305,12 @@ class Batch:
         content = self._ask(fetch, model, POLL_PATIENCE_SECONDS)
         return (json.loads(line) for line in content.split(b"\n") if line.strip())
 
-    def _invalid(self, known: Any) -> str:
-        errors = (known.errors.data if known.errors else None) or []
+    def _invalid(self, batch: Any) -> str:
+        errors = (batch.errors.data if batch.errors else None) or []
         words = [f"line {error.line}: {error.message}" if error.line else str(error.message) for error in errors[:3]]
-        said = self._hide("; ".join(words) or "it gave no reason").rstrip(".")
+        message = self._hide("; ".join(words) or "it gave no reason").rstrip(".")
         return (
-            f"{self.address} did not accept the batch {known.id}: {said}. Nothing of it was paid; "
+            f"{self.address} did not accept the batch {batch.id}: {message}. Nothing of it was paid; "
             "correct that and run again, or take teacher.mode=direct"
         )
 
@@ -319,7 +320,7 @@ class Batch:
         """The result of `what`, which is tried again as long as its failure may pass."""
         import openai
 
-        began, pause = self._clock.monotonic(), FIRST_PAUSE
+        start, pause = self._clock.monotonic(), FIRST_PAUSE
         while True:
             try:
                 return what()
@@ -330,7 +331,7 @@ class Batch:
             if not _passing(failure):
                 # Raised outside the handlers: a chained exception could carry what the server echoed.
                 raise _NotTaken(self._stopped(failure, model))
-            if self._clock.monotonic() - began >= patience_seconds:
+            if self._clock.monotonic() - start >= patience_seconds:
                 raise TeacherStopped(
                     f"{self.address} could not be reached for {patience_seconds / 60:g} minutes ({failure.message}); "
                     "what is under way is noted, and the next run goes on from there"
@@ -365,9 +366,7 @@ class Batch:
 
     def _abilities(self, model: str) -> Abilities:
         """What direct calls have learnt of the model, which they note under this name."""
-        noted = self._ledger.note(f"chat/{self._digest}/{model}")
-        known = json.loads(noted) if noted else {"cap": CAPS[self.openai], "schema": True, "dropped": ()}
-        return Abilities(known["cap"], known["schema"], tuple(known["dropped"]))
+        return Abilities.from_note(self._ledger.note(f"chat/{self._digest}/{model}"), self.openai)
 
 
 def body_of(call: Call, abilities: Abilities, openai: bool, extra_body: dict[str, Any]) -> dict[str, Any]:
@@ -388,17 +387,17 @@ def _reply_of(line: dict[str, Any]) -> Reply | None:
     response = line.get("response") or {}
     if response.get("status_code") != 200:
         return None
-    heard = Heard()
-    heard.feed(json.dumps(response.get("body")).encode())
-    heard.finish()
-    reply = heard.reply(response.get("request_id"), 0.0, Limits())
-    return None if heard.error or (reply.finish == "cut" and not reply.text) else replace(reply, tier=TIER)
+    stream = Stream()
+    stream.feed(json.dumps(response.get("body")).encode())
+    stream.finish()
+    reply = stream.reply(response.get("request_id"), 0.0, Limits())
+    return None if stream.error or (reply.finish == "cut" and not reply.text) else replace(reply, tier=TIER)
 
 
 def _reason_of(line: dict[str, Any]) -> str:
     response = line.get("response") or {}
-    told = line.get("error") or (response.get("body") or {}).get("error") or {}
-    return str(told.get("message") or told.get("code") or f"HTTP {response.get('status_code')}")
+    error = line.get("error") or (response.get("body") or {}).get("error") or {}
+    return str(error.get("message") or error.get("code") or f"HTTP {response.get('status_code')}")
 
 
 def _passing(failure: Failure) -> bool:

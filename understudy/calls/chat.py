@@ -16,7 +16,6 @@ from urllib.parse import urlsplit
 
 from understudy.calls import Call, Reply
 from understudy.calls.chat_errors import (
-    CAPS,
     Abilities,
     Failure,
     adapted_to,
@@ -26,7 +25,7 @@ from understudy.calls.chat_errors import (
     limits_of,
     outcome_of,
 )
-from understudy.calls.chat_stream import Heard
+from understudy.calls.chat_stream import Stream
 from understudy.calls.prices import is_local
 from understudy.errors import ConfigError, TeacherStopped
 from understudy.seams import CLOCK, NETWORK, Clock, HttpTransport
@@ -109,40 +108,40 @@ class ChatTransport:
 
     async def send(self, call: Call) -> Reply:
         """The reply to one attempt, whole or cut. Raises RateLimited, TryAgain, TeacherError, TeacherStopped."""
-        first, refusals = self._known(), list[str]()
+        first, refusals = self._current_abilities(), list[str]()
         abilities = first
         while True:
-            got = await self._attempt(call, abilities)
-            if isinstance(got, Reply):
+            outcome = await self._attempt(call, abilities)
+            if isinstance(outcome, Reply):
                 if self._flex_refusals:
                     self._flex_refusals.pop(call.key, None)
                 self._remember(abilities, first, refusals)
-                return got
-            if got.no_flex and self._flex(call):
+                return outcome
+            if outcome.no_flex and self._flex(call):
                 self._flex_refusals[call.key] = self._flex_refusals.get(call.key, 0) + 1
                 if not self._flex(call):
                     continue  # at the standard tier now
-            adapted = adapted_to(abilities, first, got, call)
+            adapted = adapted_to(abilities, first, outcome, call)
             if adapted is None:
                 break
             abilities = adapted
-            refusals.append(got.message)
+            refusals.append(outcome.message)
         # Raised outside the handler that met it: a chained exception could carry what the server echoed.
-        raise outcome_of(got, call, self._clock.now()) or await self._stopped(got)
+        raise outcome_of(outcome, call, self._clock.now()) or await self._stopped(outcome)
 
     async def probe(self) -> None:
         """Make one free request. Raises TeacherStopped when nobody listens, the key is wrong or the quota used up."""
-        got = await self._models()
-        if isinstance(got, list):
+        outcome = await self._models()
+        if isinstance(outcome, list):
             return
-        if got.status is None and not got.paid:
+        if outcome.status is None and not outcome.paid:
             raise TeacherStopped(
-                f"No connection can be made to {self.address} ({got.message}). "
+                f"No connection can be made to {self.address} ({outcome.message}). "
                 "Start the server there, or correct teacher.base_url."
             )
         # A key may be allowed to chat and not to list models.
-        if got.out_of_money or (got.status == 401 and "scope" not in got.message.lower()):
-            raise outcome_of(got, _NO_CALL, self._clock.now()) or await self._stopped(got)
+        if outcome.out_of_money or (outcome.status == 401 and "scope" not in outcome.message.lower()):
+            raise outcome_of(outcome, _NO_CALL, self._clock.now()) or await self._stopped(outcome)
 
     async def close(self) -> None:
         """Close every connection."""
@@ -163,8 +162,8 @@ class ChatTransport:
         )
 
     def _flex(self, call: Call) -> bool:
-        asked = self.openai and self._tier == "flex"
-        return asked and self._flex_refusals.get(call.key, 0) <= FLEX_REFUSALS
+        wanted = self.openai and self._tier == "flex"
+        return wanted and self._flex_refusals.get(call.key, 0) <= FLEX_REFUSALS
 
     def _body(self, call: Call, abilities: Abilities) -> dict[str, Any]:
         """What is sent besides model, messages and stream."""
@@ -184,8 +183,8 @@ class ChatTransport:
         import httpx2
         import openai
 
-        heard, headers, create = Heard(), {}, self._client.chat.completions.with_streaming_response.create
-        began = self._clock.monotonic()
+        stream, headers, create = Stream(), {}, self._client.chat.completions.with_streaming_response.create
+        start = self._clock.monotonic()
         patience = self._timeouts.flex if self._flex(call) else self._timeouts.first_token
         why = "the connection was dropped before the first word"
         try:
@@ -199,43 +198,43 @@ class ChatTransport:
                 ) as response,
             ):
                 headers = dict(response.headers)
-                await self._listen(response.iter_bytes(), heard, alarm)
+                await self._read(response.iter_bytes(), stream, alarm)
         except openai.APIStatusError as error:
             return self._refused(error)
         except openai.APIConnectionError as error:
             return self._unreached(error)
         except TimeoutError:
             waited = f"stalled for {self._timeouts.idle:g} s before its text"
-            why = f"the reply {waited}" if heard.started else f"no word came in {patience:g} s"
+            why = f"the reply {waited}" if stream.started else f"no word came in {patience:g} s"
         except httpx2.HTTPError as error:
             why = f"the connection was dropped before the first word ({type(error).__name__})"
-        heard.finish()
-        return self._heard(heard, headers, self._clock.monotonic() - began, why)
+        stream.finish()
+        return self._outcome(stream, headers, self._clock.monotonic() - start, why)
 
-    async def _listen(self, chunks: Any, heard: Heard, alarm: asyncio.Timeout) -> None:
+    async def _read(self, chunks: Any, stream: Stream, alarm: asyncio.Timeout) -> None:
         """Feed the stream into `heard`, to its very end: a body that is not read out costs the connection."""
         clock, pushed = asyncio.get_running_loop().time, 0.0
         events = 0
         async for chunk in chunks:
-            heard.feed(chunk)
-            if heard.over:
+            stream.feed(chunk)
+            if stream.over:
                 return
-            if heard.done:
+            if stream.done:
                 alarm.reschedule(clock() + AFTER_DONE_SECONDS)
-            elif heard.started and heard.events != events and (time_now := clock()) >= pushed:
+            elif stream.started and stream.events != events and (time_now := clock()) >= pushed:
                 # Comments that only keep the connection open do not count: the model behind it may hang.
                 # A timer moved at every token would cost as much as reading it.
-                events, pushed = heard.events, time_now + self._timeouts.idle / 20
+                events, pushed = stream.events, time_now + self._timeouts.idle / 20
                 alarm.reschedule(time_now + self._timeouts.idle)
 
-    def _heard(self, heard: Heard, headers: dict[str, str], seconds: float, why: str) -> Reply | Failure:
-        reply = heard.reply(headers.get("x-request-id"), seconds, limits_of(headers))
+    def _outcome(self, stream: Stream, headers: dict[str, str], seconds: float, why: str) -> Reply | Failure:
+        reply = stream.reply(headers.get("x-request-id"), seconds, limits_of(headers))
         if reply.finish != "cut" or reply.text:
             return reply
-        if heard.error is not None:
-            return failure_of(None, heard.error, headers, self._hide)
-        if not heard.events and heard.strays:
-            begin = self._hide(heard.strays[0][:80].decode(errors="replace"))
+        if stream.error is not None:
+            return failure_of(None, stream.error, headers, self._hide)
+        if not stream.events and stream.other_lines:
+            begin = self._hide(stream.other_lines[0][:80].decode(errors="replace"))
             return Failure(f"what came back is no chat completion; it begins with {begin!r}", 200, headers=headers)
         return Failure(why, paid=True, headers=headers)
 
@@ -273,29 +272,26 @@ class ChatTransport:
 
     async def _stopped(self, failure: Failure) -> TeacherStopped:
         models = await self._models() if failure.status in (200, 404) else []
-        told = advice(failure, self.address, self.model, self._env, [] if isinstance(models, Failure) else models)
-        return TeacherStopped(told)
+        message = advice(failure, self.address, self.model, self._env, [] if isinstance(models, Failure) else models)
+        return TeacherStopped(message)
 
-    def _known(self) -> Abilities:
+    def _current_abilities(self) -> Abilities:
         if self._abilities is None:
-            self._abilities = Abilities(CAPS[self.openai])
-            kept = self._memory.note(self.note_name) if self._memory else None
-            if kept:
-                known = json.loads(kept)
-                self._abilities = Abilities(known["cap"], known["schema"], tuple(known["dropped"]))
+            note = self._memory.note(self.note_name) if self._memory else None
+            self._abilities = Abilities.from_note(note, self.openai)
         return self._abilities
 
-    def _remember(self, learnt: Abilities, first: Abilities, refusals: list[str]) -> None:
+    def _remember(self, abilities: Abilities, first: Abilities, refusals: list[str]) -> None:
         """Add what one call learnt to what calls beside it may have learnt meanwhile."""
-        known = self._known()
-        cap = learnt.cap if learnt.cap != first.cap else known.cap
-        dropped = tuple(sorted({*known.dropped, *learnt.dropped}))
-        self._abilities = Abilities(cap, known.schema and learnt.schema, dropped)
-        if self._abilities == known:
+        current = self._current_abilities()
+        cap = abilities.cap if abilities.cap != first.cap else current.cap
+        dropped = tuple(sorted({*current.dropped, *abilities.dropped}))
+        self._abilities = Abilities(cap, current.schema and abilities.schema, dropped)
+        if self._abilities == current:
             return
         logger.warning("%r is asked without what it refused from now on: %s", self, "; ".join(refusals))
         if self._memory:
-            self._memory.set_note(self.note_name, json.dumps(self._abilities._asdict()))
+            self._memory.set_note(self.note_name, self._abilities.as_note())
 
 
 _NO_CALL = Call("probe", "", "", "", (), None, {}, 0)

@@ -4,6 +4,7 @@ What a failed call means: wait, try again, ask for less, or stop; and in which w
 Everything a server says passes `hider` first, so that no message can carry the key.
 """
 
+import json
 import math
 import re
 from collections.abc import Callable, Mapping
@@ -11,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from difflib import get_close_matches
 from email.utils import parsedate_to_datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from understudy.calls import Call, Limits, RateLimited, TryAgain, Unreachable
 from understudy.errors import TeacherError, TeacherStopped
@@ -51,6 +52,18 @@ class Abilities(NamedTuple):
     dropped: tuple[str, ...] = ()
     """Fields it refuses."""
 
+    def as_note(self) -> str:
+        """The note that `from_note` reads."""
+        return json.dumps(self._asdict())
+
+    @classmethod
+    def from_note(cls, note: str | None, openai: bool) -> Self:
+        """What was noted; without a note, what is usual for OpenAI or for other servers."""
+        if note is None:
+            return cls(CAPS[openai])
+        fields = json.loads(note)
+        return cls(str(fields["cap"]), bool(fields["schema"]), tuple(map(str, fields["dropped"])))
+
 
 @dataclass(frozen=True)
 class Failure:
@@ -80,8 +93,8 @@ class Failure:
     @property
     def no_flex(self) -> bool:
         """True when the flex tier has no room now, which is not charged."""
-        said = f"{self.code} {self.message}".lower().replace(" ", "_")
-        return self.status == 429 and "resource_unavailable" in said
+        text = f"{self.code} {self.message}".lower().replace(" ", "_")
+        return self.status == 429 and "resource_unavailable" in text
 
     def names(self, word: str) -> bool:
         """Whether the server refused the request because of the field `word`."""
@@ -103,11 +116,11 @@ def failure_of(status: int | None, body: Any, headers: Mapping[str, str], hide: 
     error = body[0] if isinstance(body, list) and body else body
     if isinstance(error, dict):
         error = error.get("error") or error.get("detail") or error
-    known = error if isinstance(error, dict) else {"message": error}
-    message = known.get("message") or known.get("msg") or known.get("error") or error or "no message"
-    code = " ".join(str(known[name]) for name in ("code", "type") if known.get(name))
+    fields = error if isinstance(error, dict) else {"message": error}
+    message = fields.get("message") or fields.get("msg") or fields.get("error") or error or "no message"
+    code = " ".join(str(fields[name]) for name in ("code", "type") if fields.get(name))
     text = " ".join(hide(str(message)).split())[:MESSAGE_CHARACTERS]
-    param = known.get("param")
+    param = fields.get("param")
     return Failure(text, status or _status_of(code, text), hide(code), str(param or ""), headers)
 
 
@@ -164,17 +177,17 @@ def outcome_of(failure: Failure, call: Call, now: datetime) -> Exception | None:
 
 def advice(failure: Failure, address: str, model: str, api_key_env: str, models: list[str]) -> str:
     """What the server said, and what a person has to do. `models` are the names it offers, empty when unknown."""
-    said = f"{address} answered {failure.status}: {failure.message.rstrip('.')}."
+    answer = f"{address} answered {failure.status}: {failure.message.rstrip('.')}."
     if failure.status == 401:
-        return f"{said} Put a valid key into the environment variable {api_key_env}."
+        return f"{answer} Put a valid key into the environment variable {api_key_env}."
     if failure.status == 403:
-        return f"{said} This key may not use {model}: take another model or another key ({api_key_env})."
+        return f"{answer} This key may not use {model}: take another model or another key ({api_key_env})."
     if failure.status not in (200, 404):
-        return f"{said} Correct the teacher's settings in the preset; every further call would be refused too."
+        return f"{answer} Correct the teacher's settings in the preset; every further call would be refused too."
     if not models or model in models:
-        return f"{said} Check teacher.model ({model}) and teacher.base_url: most servers want it to end in /v1."
+        return f"{answer} Check teacher.model ({model}) and teacher.base_url: most servers want it to end in /v1."
     near = get_close_matches(model, models, 3, 0.4) or sorted(models)[:3]
-    return f"{said} There is no model {model}; the nearest names are {', '.join(near)}. Set teacher.model."
+    return f"{answer} There is no model {model}; the nearest names are {', '.join(near)}. Set teacher.model."
 
 
 def adapted_to(abilities: Abilities, first: Abilities, failure: Failure, call: Call) -> Abilities | None:

@@ -18,14 +18,14 @@ CHARACTERS_PER_TOKEN = 4
 
 
 @dataclass
-class Heard:
-    """What a stream has said so far; feed it bytes as they come, then `finish` it."""
+class Stream:
+    """What of a stream has come so far; feed it bytes as they come, then `finish` it."""
 
     parts: list[str] = field(default_factory=list)
     refusals: list[str] = field(default_factory=list)
     thought_characters: int = 0
     """Reasoning is counted and dropped: it never belongs to the text."""
-    ended: str | None = None
+    finish_reason: str | None = None
     """The server's finish_reason."""
     done: bool = False
     error: Any = None
@@ -33,10 +33,10 @@ class Heard:
     broken: bool = False
     """True when an event could not be read: what follows cannot be trusted to be whole."""
     events: int = 0
-    counted: dict[str, Any] | None = None
+    counts: dict[str, Any] | None = None
     tier: str | None = None
     reply_id: str | None = None
-    strays: list[bytes] = field(default_factory=list)
+    other_lines: list[bytes] = field(default_factory=list)
     rest: bytes = b""
     parse: Callable[[bytes], Any] | None = None
 
@@ -63,16 +63,18 @@ class Heard:
         last, self.rest = self.rest, b""
         if last and not self.over and not self.done:
             self._line(last, whole=False)
-        if not self.events and self.strays and self.error is None:
-            self._event(b"\n".join(self.strays), whole=True)
+        if not self.events and self.other_lines and self.error is None:
+            self._event(b"\n".join(self.other_lines), whole=True)
 
     def reply(self, request_id: str | None, seconds: float, limits: Limits) -> Reply:
         """Everything as one reply; 'cut' when the server did not get to say how it ended."""
         refusal = "".join(self.refusals) or None
-        finish: Finish = "cut" if self.over or not (self.ended or self.done) else _FINISH.get(self.ended or "", "stop")
+        finish: Finish = "cut"
+        if not self.over and (self.finish_reason or self.done):
+            finish = _FINISH.get(self.finish_reason or "", "stop")
         if refusal or finish == "refused":
             finish, refusal = "refused", refusal or "stopped by the provider's content filter"
-        usage = _usage(self.counted, self.thought_characters) if self.counted else None
+        usage = _usage(self.counts, self.thought_characters) if self.counts else None
         return Reply(
             "".join(self.parts), finish, refusal, usage, self.tier, request_id or self.reply_id, seconds, limits
         )
@@ -86,7 +88,7 @@ class Heard:
             elif data:
                 self._event(data, whole)
         elif line and not line.startswith(_FIELDS):
-            self.strays.append(line)
+            self.other_lines.append(line)
 
     def _event(self, data: bytes, whole: bool) -> None:
         if self.parse is None:
@@ -113,17 +115,17 @@ class Heard:
         if choices:
             choice = choices[0]
             # "message" stands in a reply of a server that does not stream.
-            said = choice.get("delta") or choice.get("message") or {}
-            content = said.get("content")
+            message = choice.get("delta") or choice.get("message") or {}
+            content = message.get("content")
             if content:
                 self.parts.append(content if isinstance(content, str) else self._blocks(content))
-            thought = said.get("reasoning_content") or said.get("reasoning")
-            if isinstance(thought, str):
-                self.thought_characters += len(thought)
-            if said.get("refusal"):
-                self.refusals.append(said["refusal"])
-            self.ended = choice.get("finish_reason") or self.ended
-        self.counted = event.get("usage") or self.counted
+            thoughts = message.get("reasoning_content") or message.get("reasoning")
+            if isinstance(thoughts, str):
+                self.thought_characters += len(thoughts)
+            if message.get("refusal"):
+                self.refusals.append(message["refusal"])
+            self.finish_reason = choice.get("finish_reason") or self.finish_reason
+        self.counts = event.get("usage") or self.counts
         self.tier = event.get("service_tier") or self.tier
         self.reply_id = self.reply_id or event.get("id")
 
@@ -133,19 +135,19 @@ class Heard:
         return "".join(block.get("text", "") for block in content if block.get("type") == "text")
 
 
-def _usage(counted: dict[str, Any], thought_characters: int) -> Usage:
+def _usage(counts: dict[str, Any], thought_characters: int) -> Usage:
     """The server's counts, which no two servers name alike."""
-    given = counted.get("prompt_tokens_details") or {}
-    made = counted.get("completion_tokens_details") or {}
-    total, output = counted.get("prompt_tokens") or 0, counted.get("completion_tokens") or 0
-    cached = given.get("cached_tokens") or counted.get("prompt_cache_hit_tokens") or 0
+    details = counts.get("prompt_tokens_details") or {}
+    output_details = counts.get("completion_tokens_details") or {}
+    total, output = counts.get("prompt_tokens") or 0, counts.get("completion_tokens") or 0
+    cached = details.get("cached_tokens") or counts.get("prompt_cache_hit_tokens") or 0
     written = (
-        given.get("cache_write_tokens")
-        or counted.get("cache_write_tokens")
-        or counted.get("cache_creation_input_tokens")
+        details.get("cache_write_tokens")
+        or counts.get("cache_write_tokens")
+        or counts.get("cache_creation_input_tokens")
         or 0
     )
     estimate = -(-thought_characters // CHARACTERS_PER_TOKEN)
-    reasoning = made.get("reasoning_tokens") or min(output, estimate)
+    reasoning = output_details.get("reasoning_tokens") or min(output, estimate)
     cached = min(cached, total)
     return Usage(total, cached, min(written, total - cached), output, reasoning)

@@ -54,7 +54,7 @@ class Question(NamedTuple):
     base: str
 
 
-class Said(BaseModel):
+class Verdict(BaseModel):
     """One verdict on one order. Only the three words count, and only a real true or false."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -64,8 +64,8 @@ class Said(BaseModel):
     answer: Slot
 
 
-class _Heard(NamedTuple):
-    said: Said
+class _Answer(NamedTuple):
+    verdict: Verdict
     usd: float
 
 
@@ -75,25 +75,25 @@ def ask(judge: ModelTeacher, question: Question) -> Judgement:
     Two answers that are the same words are a tie that nobody is asked about. A reply that is no verdict is asked
     for once more; then the question has an error instead of a verdict.
     """
-    told = {"pair_id": question.pair_id, "document_id": question.document_id, "length_ratio": _ratio(question)}
+    fields = {"pair_id": question.pair_id, "document_id": question.document_id, "length_ratio": _ratio(question)}
     if question.tuned.split() == question.base.split():
-        return Judgement(**told, voice="tie", answer="tie", consistent=True)
+        return Judgement(**fields, voice="tie", answer="tie", consistent=True)
     orders: tuple[tuple[Winner, Winner], ...] = (("tuned", "base"), ("base", "tuned"))
-    heard: list[_Heard] = []
+    replies: list[_Answer] = []
     for order in orders:
         try:
-            heard.append(_hear(judge, question, order))
+            replies.append(_ask_once(judge, question, order))
         except TeacherError as error:
-            return Judgement(**told, voice=None, error=one_line(str(error), 200), usd=sum(h.usd for h in heard))
-    return _combined(told, orders, heard)
+            return Judgement(**fields, voice=None, error=one_line(str(error), 200), usd=sum(h.usd for h in replies))
+    return _combined(fields, orders, replies)
 
 
 def call_for(judge: ModelTeacher, question: Question, order: tuple[Winner, Winner]) -> Call:
     """The call that shows both answers in `order`, the first as A; nothing in it tells whose they are."""
     texts = {"tuned": question.tuned, "base": question.base}
-    shown = {"question": question.question, "reference": question.reference, "sample": question.sample}
-    shown |= {"A": texts[order[0]], "B": texts[order[1]]}
-    user = "\n".join(_line({name: text}) for name, text in shown.items())
+    parts = {"question": question.question, "reference": question.reference, "sample": question.sample}
+    parts |= {"A": texts[order[0]], "B": texts[order[1]]}
+    user = "\n".join(_line({name: text}) for name, text in parts.items())
     messages = ({"role": "system", "content": _prompt()}, {"role": "user", "content": user})
     most = VERDICT_TOKENS + ENVELOPE + judge.common.thinking_tokens
     return Call(
@@ -110,26 +110,26 @@ def call_for(judge: ModelTeacher, question: Question, order: tuple[Winner, Winne
     )
 
 
-def parse(reply: Reply) -> Said:
+def parse(reply: Reply) -> Verdict:
     """The one verdict in `reply`. Raises MalformedReply for prose, for none, and for two that differ."""
     if reply.finish == "refused":
         raise MalformedReply(f"the judge refused: {(reply.refusal or reply.text).strip() or 'it gave no reason'}")
-    found = set()
+    verdicts = set()
     for match in _OBJECT.finditer(_THOUGHTS.sub("", reply.text)):
         try:
-            found.add(Said.model_validate_json(match.group()))
+            verdicts.add(Verdict.model_validate_json(match.group()))
         except ValidationError:
             continue
-    if len(found) != 1:
-        what = "no verdict" if not found else "two verdicts"
+    if len(verdicts) != 1:
+        what = "no verdict" if not verdicts else "two verdicts"
         raise MalformedReply(f"the judge gave {what}: {one_line(reply.text, 120) or 'an empty reply'!r}")
-    return found.pop()
+    return verdicts.pop()
 
 
 def prompt_sha256() -> str:
     """Digest of all that a judge is told, the questions left out."""
-    told = json.dumps([_prompt(), SCHEMA], sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(told.encode()).hexdigest()
+    text = json.dumps([_prompt(), SCHEMA], sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def family(label: str) -> str:
@@ -152,7 +152,7 @@ def problems(judge: object) -> list[str]:
     return model_family.problems(judge, "evaluate.judge")
 
 
-def _hear(judge: ModelTeacher, question: Question, order: tuple[Winner, Winner]) -> _Heard:
+def _ask_once(judge: ModelTeacher, question: Question, order: tuple[Winner, Winner]) -> _Answer:
     """The verdict on one order, asked for again while it is none. Raises TeacherError, TeacherStopped."""
     call = call_for(judge, question, order)
     usd = 0.0
@@ -160,7 +160,7 @@ def _hear(judge: ModelTeacher, question: Question, order: tuple[Winner, Winner])
         reply = judge.send(call, round, _usable)
         usd += judge.usd()(reply.usage, reply.tier) if reply.usage else 0.0
         try:
-            return _Heard(parse(reply), usd)
+            return _Answer(parse(reply), usd)
         except MalformedReply as error:
             last = error
     raise last
@@ -174,22 +174,24 @@ def _usable(reply: Reply) -> bool:
     return True
 
 
-def _combined(told: Mapping[str, Any], orders: tuple[tuple[Winner, Winner], ...], heard: list[_Heard]) -> Judgement:
-    voices = [_winner(h.said.voice, order) for h, order in zip(heard, orders, strict=True)]
-    answers = [_winner(h.said.answer, order) for h, order in zip(heard, orders, strict=True)]
+def _combined(
+    fields: Mapping[str, Any], orders: tuple[tuple[Winner, Winner], ...], replies: list[_Answer]
+) -> Judgement:
+    voices = [_winner(h.verdict.voice, order) for h, order in zip(replies, orders, strict=True)]
+    answers = [_winner(h.verdict.answer, order) for h, order in zip(replies, orders, strict=True)]
     against = [
-        {whose for whose, flag in zip(order, (h.said.a_contradicts, h.said.b_contradicts), strict=True) if flag}
-        for h, order in zip(heard, orders, strict=True)
+        {whose for whose, flag in zip(order, (h.verdict.a_contradicts, h.verdict.b_contradicts), strict=True) if flag}
+        for h, order in zip(replies, orders, strict=True)
     ]
     return Judgement(
-        **told,
+        **fields,
         voice=voices[0] if voices[0] == voices[1] else "tie",
         answer=answers[0] if answers[0] == answers[1] else "tie",
         consistent=voices[0] == voices[1],
-        first_slot=sum(h.said.voice == "A" for h in heard),
-        decided=sum(h.said.voice != "tie" for h in heard),
+        first_slot=sum(h.verdict.voice == "A" for h in replies),
+        decided=sum(h.verdict.voice != "tie" for h in replies),
         contradicts=sorted(against[0] & against[1]),
-        usd=sum(h.usd for h in heard),
+        usd=sum(h.usd for h in replies),
     )
 
 
@@ -201,9 +203,9 @@ def _ratio(question: Question) -> float:
     return (len(question.tuned.split()) + 1) / (len(question.base.split()) + 1)
 
 
-def _line(told: Mapping[str, str]) -> str:
+def _line(fields: Mapping[str, str]) -> str:
     """One object on one line, whatever an answer has in it: it can forge no line of its own."""
-    return re.sub(r"[\x85\u2028\u2029]", " ", json.dumps(told, ensure_ascii=False))
+    return re.sub(r"[\x85\u2028\u2029]", " ", json.dumps(fields, ensure_ascii=False))
 
 
 def _prompt() -> str:

@@ -40,5 +40,4 @@ def problems(model: object, section: str) -> list[str]:
     if not isinstance(model, ModelTeacher):
         name = getattr(model, "label", type(model).__name__)
         return [f"{section}.use: {name!r} is no model that can judge; take openai or llama_cpp, or none"]
-    found: list[str] = model.problems()  # type: ignore[attr-defined]  # every plugin has it
-    return [re.sub(r"^teacher\.", f"{section}.", problem) for problem in found]
+    return [re.sub(r"^teacher\.", f"{section}.", problem) for problem in model.problems()]

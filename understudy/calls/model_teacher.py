@@ -73,6 +73,10 @@ class ModelTeacher:
         """Digest of the prompt files that this pass is made of."""
         return prompting.sha256(kind)
 
+    def problems(self) -> list[str]:
+        """What makes this teacher unusable, one sentence each; makes no paid call."""
+        raise NotImplementedError
+
     def _transport(self) -> Transport:
         raise NotImplementedError
 
@@ -87,7 +91,7 @@ class ModelTeacher:
         """What is sent along and decides the words."""
         return {"temperature": self.common.temperature, "seed": self.common.seed}
 
-    def _told(self) -> dict[str, Any]:
+    def _settings_sent(self) -> dict[str, Any]:
         return {name: value for name, value in self._settings().items() if value is not None}
 
     def _known_window(self) -> int | None:
@@ -101,9 +105,9 @@ class ModelTeacher:
         self._scheduler = Scheduler(
             _Guarded(transport, self), self._ledger, self.usd(), max_usd=budget, clock=self.clock, **self._pace()
         )
-        told = {"label": self.label, "settings": self._told(), "answer_tokens": self.common.answer_tokens}
-        told |= {"thinking_tokens": self.common.thinking_tokens, "window": self.window()}
-        self._ledger.set_note(RECORDING, json.dumps(told))
+        header = {"label": self.label, "settings": self._settings_sent(), "answer_tokens": self.common.answer_tokens}
+        header |= {"thinking_tokens": self.common.thinking_tokens, "window": self.window()}
+        self._ledger.set_note(RECORDING, json.dumps(header))
         if probe := getattr(transport, "probe", None):
             self._scheduler.run(probe())
 
@@ -120,8 +124,8 @@ class ModelTeacher:
 
     def window(self) -> int | None:
         """What of the model's window a talk may take."""
-        known = self._known_window()
-        return round(known * TALK_SHARE) if known else None
+        tokens = self._known_window()
+        return round(tokens * TALK_SHARE) if tokens else None
 
     def tokens(self, text: str) -> int:
         """An estimate from the text's bytes."""
@@ -131,23 +135,23 @@ class ModelTeacher:
         """The items that can be trusted; an answer that was paid for is never asked again."""
         assert self._ledger and self._scheduler, "begin() comes first"
         keys = {q.question_number: self._answer_key(request, q) for q in request.questions}
-        known = self._ledger.answers(keys.values())
-        items = [ReplyItem(question_number=n, text=known[key]) for n, key in keys.items() if key in known]
-        asked = [q for q in request.questions if keys[q.question_number] not in known]
-        if request.kind == "answers" and not asked:
+        stored = self._ledger.answers(keys.values())
+        items = [ReplyItem(question_number=n, text=stored[key]) for n, key in keys.items() if key in stored]
+        missing = [q for q in request.questions if keys[q.question_number] not in stored]
+        if request.kind == "answers" and not missing:
             return TeacherReply(items=items)
-        call = self.call(request.model_copy(update={"questions": asked}))
+        call = self.call(request.model_copy(update={"questions": missing}))
         reply = self._scheduler.ask(call, request.round, lambda r: bool(parse(r, request.kind, call.numbers).items))
-        found = parse(reply, request.kind, call.numbers)
-        wished = len(call.numbers) or request.count
-        self._ledger.judged(call, request.round, min(len(found.items), wished), wished)
-        if found.defects:
-            log.info("%s, %s: %s", request.document.document_id, request.kind, dict(found.defects))
+        parsed = parse(reply, request.kind, call.numbers)
+        expected = len(call.numbers) or request.count
+        self._ledger.judged(call, request.round, min(len(parsed.items), expected), expected)
+        if parsed.defects:
+            log.info("%s, %s: %s", request.document.document_id, request.kind, dict(parsed.defects))
         if request.kind == "answers":
-            finished = {keys[item.question_number]: item.text for item in found.items}
+            finished = {keys[item.question_number]: item.text for item in parsed.items}
             self._ledger.keep_answers(request.document.document_id, finished)
         paid = self._scheduler.usd(reply.usage, reply.tier) if reply.usage else 0.0
-        return TeacherReply(items=[*items, *found.items], refused=found.refused, usd=paid)
+        return TeacherReply(items=[*items, *parsed.items], refused=parsed.refused, usd=paid)
 
     def send(self, call: Call, round: int = 0, usable: Callable[[Reply], bool] | None = None) -> Reply:
         """The `round`-th reply to `call`, with this model's settings; kept and paid like those of both passes.
@@ -155,7 +159,7 @@ class ModelTeacher:
         Raises TeacherError for this call alone, TeacherStopped for all.
         """
         assert self._scheduler, "begin() comes first"
-        return self._scheduler.ask(replace(call, settings=self._told() | call.settings), round, usable)
+        return self._scheduler.ask(replace(call, settings=self._settings_sent() | call.settings), round, usable)
 
     def call(self, request: TeacherRequest) -> Call:
         """The call that asks for `request`."""
@@ -173,7 +177,7 @@ class ModelTeacher:
             model=self.model,
             messages=prompt.messages,
             schema=prompting.SCHEMA,
-            settings=self._told(),
+            settings=self._settings_sent(),
             max_tokens=most,
             numbers=prompt.numbers,
             input_tokens=self.tokens(text),
@@ -182,8 +186,8 @@ class ModelTeacher:
 
     def _answer_key(self, request: TeacherRequest, question: Question) -> str:
         """What decides one answer: who writes it, from which talk, by which prompt, to which question."""
-        told = [self.label, self._settings(), self.prompt_sha256("answers"), request.document.text, question.question]
-        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+        parts = [self.label, self._settings(), self.prompt_sha256("answers"), request.document.text, question.question]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     def check_read(self, call: Call, usage: Usage) -> None:
         """Raises TeacherStopped when the server cannot have read the whole talk: it counted far too few tokens."""

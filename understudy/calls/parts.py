@@ -68,9 +68,9 @@ def _part(document: Document, number: int, of: int, start: int, end: int) -> Par
     first, last = paragraphs[0].start_seconds, document.duration_seconds
     if end < len(document.paragraphs):
         last = document.paragraphs[end].start_seconds
-    told = {
+    fields = {
         "title": f"{document.title} (part {number} of {of})",
         "paragraphs": paragraphs,
         "duration_seconds": last - first if first is not None and last is not None else None,
     }
-    return Part(number, of, start, document.model_copy(update=told))
+    return Part(number, of, start, document.model_copy(update=fields))

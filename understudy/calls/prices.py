@@ -58,10 +58,10 @@ def price_of(model: str, provider: str = "openai", override: Price | Mapping[str
         return share * float(_calculated(model, provider, usage, context).total_price)
 
     try:
-        known = _calculated(model, provider, Usage(), {}).model_price
+        price = _calculated(model, provider, Usage(), {}).model_price
     except LookupError:
-        known = None
-    if known is None or known.input_mtok is None or known.output_mtok is None:
+        price = None
+    if price is None or price.input_mtok is None or price.output_mtok is None:
         raise ConfigError(
             [
                 f"the price of {model} at {provider} is not known, so no budget can hold; say it in USD per million "
@@ -79,9 +79,10 @@ def window_of(model: str, provider: str = "openai") -> int | None:
 
     name, address = (None, provider) if "://" in provider else (provider, None)
     try:
-        return get_snapshot().find_provider_model(model, None, name, address)[1].context_window
+        window: int | None = get_snapshot().find_provider_model(model, None, name, address)[1].context_window
     except LookupError:
         return None
+    return window
 
 
 def is_local(address: str) -> bool:

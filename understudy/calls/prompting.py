@@ -107,8 +107,8 @@ def messages(
 
 def sha256(kind: str, folder: Path | None = None) -> str:
     """Digest of all that the prompt of one pass is made of; the other pass's instruction is no part of it."""
-    told = [_texts(("system", "talk", kind), folder), VERDICT_SCHEMA if kind == "verify" else SCHEMA]
-    return hashlib.sha256(json.dumps(told, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+    parts = [_texts(("system", "talk", kind), folder), VERDICT_SCHEMA if kind == "verify" else SCHEMA]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
 def problems(folder: Path | None = None) -> list[str]:
@@ -148,10 +148,10 @@ def _problems_of(name: str, folder: Path) -> list[str]:
         return [f"the prompt file {file} is not UTF-8 text: save it as UTF-8"]
     if not text:
         return [f"the prompt file {file} is empty: it must say what the teacher is asked"]
-    needed, found = _PLACEHOLDERS[name], set(_PLACEHOLDER.findall(text))
-    missing = [f"{file} must contain {{{key}}}, which is filled in for each talk" for key in sorted(needed - found)]
-    known = ", ".join(f"{{{key}}}" for key in sorted(needed)) or "none"
-    unknown = [f"{file} contains {{{key}}}, but only {known} can be filled in" for key in sorted(found - needed)]
+    needed, present = _PLACEHOLDERS[name], set(_PLACEHOLDER.findall(text))
+    missing = [f"{file} must contain {{{key}}}, which is filled in for each talk" for key in sorted(needed - present)]
+    allowed = ", ".join(f"{{{key}}}" for key in sorted(needed)) or "none"
+    unknown = [f"{file} contains {{{key}}}, but only {allowed} can be filled in" for key in sorted(present - needed)]
     return missing + unknown
 
 

@@ -126,7 +126,7 @@ def _only_label(rows: list[dict[str, Any]], file: Path) -> str:
         raise AssetError(f"{file} holds no finished reply, so there is nothing to record; run a teacher first")
     if len(labels) > 1:
         raise ConfigError([f"{file} holds replies of {', '.join(labels)}; say which one to record (label=...)"])
-    return labels[0]
+    return str(labels[0])
 
 
 def _line(row: Mapping[str, Any]) -> Line:

@@ -113,10 +113,10 @@ class Parsed(NamedTuple):
 def parse(reply: Reply, kind: str, numbers: Sequence[int]) -> Parsed:
     """The entries of `reply` that are whole; for answers, only numbers asked and at most one per number."""
     defects: Counter[str] = Counter()
-    found = list(_numbered(_entries(reply.text, defects), defects))
+    entries = list(_numbered(_entries(reply.text, defects), defects))
     if kind == "answers":
-        found = _answers(found, set(numbers), defects)
-    sound = [(number, text) for number, text in found if _sound(text, defects)]
+        entries = _answers(entries, set(numbers), defects)
+    sound = [(number, text) for number, text in entries if _sound(text, defects)]
     items = [
         _question(n, text) if kind == "questions" else ReplyItem(question_number=n, text=text) for n, text in sound
     ]
@@ -125,9 +125,9 @@ def parse(reply: Reply, kind: str, numbers: Sequence[int]) -> Parsed:
     if reply.finish == "refused":
         defects["refused"] += 1
         # A filter may step in late: entries that were closed before it are paid for and kept.
-        left = set(numbers) - {item.question_number for item in items}
+        missing = set(numbers) - {item.question_number for item in items}
         words = (reply.refusal or ("" if items else reply.text)).strip() or _NO_WORDS
-        refused = {number: words for number in numbers if number in left}
+        refused = {number: words for number in numbers if number in missing}
     elif not items and not defects:
         defects["malformed" if reply.text.strip() else "empty"] += 1
     return Parsed(items, defects, refused)
@@ -168,17 +168,17 @@ def _without_thoughts(text: str, defects: Counter[str]) -> str:
 
 def _closed(text: str, defects: Counter[str]) -> list[Any]:
     """Every closed object in `text`, whatever stands around them: prose, fences, the ends of lists or nothing."""
-    found, end = [], 0
+    entries, end = [], 0
     for match in _OBJECT.finditer(text):
         end = match.end()
         try:
-            found.append(json.loads(_TRAILING_COMMA.sub(r"\1", match.group()), strict=False))
+            entries.append(json.loads(_TRAILING_COMMA.sub(r"\1", match.group()), strict=False))
         except (ValueError, RecursionError):
             defects["malformed"] += 1
     # The list itself opens with a brace too, so that one counts only when nothing was closed after it.
     if _OBJECT_START.search(text, end):
         defects["cut"] += 1
-    return found
+    return entries
 
 
 def _numbered(entries: Sequence[Any], defects: Counter[str]) -> Iterator[tuple[int, str]]:
@@ -187,8 +187,12 @@ def _numbered(entries: Sequence[Any], defects: Counter[str]) -> Iterator[tuple[i
         number, text = (entry.get("question_number"), entry.get("text")) if isinstance(entry, dict) else (None, None)
         if isinstance(number, str) and re.fullmatch(r"\s*[0-9]{1,6}\s*", number):
             number = int(number)
-        odd = not isinstance(number, int) or isinstance(number, bool) or not isinstance(text, str | None)
-        if odd or (text and not _writable(text)):
+        if (
+            not isinstance(number, int)
+            or isinstance(number, bool)
+            or not isinstance(text, str | None)
+            or (text and not _writable(text))
+        ):
             defects["malformed"] += 1
         elif not text or not text.strip():
             defects["empty"] += 1
@@ -205,16 +209,16 @@ def _writable(text: str) -> bool:
     return True
 
 
-def _answers(found: list[tuple[int, str]], asked: set[int], defects: Counter[str]) -> list[tuple[int, str]]:
+def _answers(entries: list[tuple[int, str]], numbers: set[int], defects: Counter[str]) -> list[tuple[int, str]]:
     """One text per number asked, in the order of the reply; two different texts for one number are none."""
     texts: dict[int, set[str]] = {}
-    for number, text in found:
-        if number in asked:
+    for number, text in entries:
+        if number in numbers:
             texts.setdefault(number, set()).add(text)
         else:
             defects["unasked"] += 1
-    defects.update({"doubled": doubled} if (doubled := sum(len(said) > 1 for said in texts.values())) else {})
-    return [(number, said.pop()) for number, said in texts.items() if len(said) == 1]
+    defects.update({"doubled": doubled} if (doubled := sum(len(answers) > 1 for answers in texts.values())) else {})
+    return [(number, answers.pop()) for number, answers in texts.items() if len(answers) == 1]
 
 
 def _sound(text: str, defects: Counter[str]) -> bool:
@@ -251,8 +255,8 @@ def _tags(line: str) -> list[str]:
 
 def _span(line: str) -> tuple[int | None, int | None]:
     """First and last of the paragraphs named, None where there are none."""
-    named = [int(number) for number in _SPAN.findall(line)]
-    return (min(named), max(named)) if named else (None, None)
+    numbers = [int(number) for number in _SPAN.findall(line)]
+    return (min(numbers), max(numbers)) if numbers else (None, None)
 
 
 def _is_asked(line: str) -> bool:

@@ -312,9 +312,9 @@ class Scheduler:
         del self._outcomes[:-OUTCOMES]
         reasons = Counter(outcome for _, outcome in self._outcomes if outcome)
         if reasons.total() >= BAD_OUTCOMES:
-            told = "; ".join(f"{count} x {reason}" for reason, count in reasons.most_common(3))
+            summary = "; ".join(f"{count} x {reason}" for reason, count in reasons.most_common(3))
             share = f"{reasons.total()} of the last {len(self._outcomes)} calls went wrong"
-            self._stop(f"{share}: {told}. Every reply so far is kept; look into this, then start again")
+            self._stop(f"{share}: {summary}. Every reply so far is kept; look into this, then start again")
 
     def _stop(self, why: str) -> None:
         """Send nothing new; calls in flight go on. The first reason is the one that is told."""

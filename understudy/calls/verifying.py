@@ -45,7 +45,7 @@ class Checked(NamedTuple):
     usd: float = 0.0
 
 
-class _Said(BaseModel):
+class _Entry(BaseModel):
     """One entry of a reply. Only a real true or false counts: a word for it is asked for again."""
 
     model_config = ConfigDict(extra="ignore")
@@ -65,7 +65,7 @@ def ask(verifier: ModelTeacher, document: Document, pairs: Sequence[Pair], seed:
     """
     call = call_for(verifier, document, pairs, seed)
     try:
-        reply = verifier.send(call, round, lambda r: bool(_said_of(r, call.numbers, Counter())))
+        reply = verifier.send(call, round, lambda r: bool(_entries_of(r, call.numbers, Counter())))
     except TeacherError as error:
         return Checked({}, Counter(), str(error))
     usd = verifier.usd()(reply.usage, reply.tier) if reply.usage else 0.0
@@ -74,8 +74,8 @@ def ask(verifier: ModelTeacher, document: Document, pairs: Sequence[Pair], seed:
 
 def call_for(verifier: ModelTeacher, document: Document, pairs: Sequence[Pair], seed: int) -> Call:
     """The call that asks about `pairs`, in an order that `seed` draws and that the other pairs do not change."""
-    listed = [_line(pair) for pair in sorted(pairs, key=lambda pair: drawn(seed, "order", pair.pair_id))]
-    text = "\n".join(listed)
+    lines = [_line(pair) for pair in sorted(pairs, key=lambda pair: drawn(seed, "order", pair.pair_id))]
+    text = "\n".join(lines)
     # Digests the whole of both, so that neither who writes a talk nor who writes an answer can know it.
     nonce = hashlib.sha256(f"{document.text}\n{text}".encode(errors="replace")).hexdigest()[:16]
     messages = prompting.messages("verify", document, {"pairs": text, "nonce": nonce})
@@ -103,22 +103,22 @@ def batches(verifier: ModelTeacher, document: Document, pairs: Sequence[Pair]) -
         return [list(pairs)] if pairs else []
     fixed = verifier.tokens(document.text) + INSTRUCTION_TOKENS + verifier.common.thinking_tokens
     room = window / TALK_SHARE - fixed
-    found, left = [list[Pair]()], room
+    batches, space = [list[Pair]()], room
     for pair in pairs:
         needed = verifier.tokens(_line(pair)) + VERDICT_CAP
-        if found[-1] and needed > left:
-            found.append([])
-            left = room
-        found[-1].append(pair)
-        left -= needed
-    return found
+        if batches[-1] and needed > space:
+            batches.append([])
+            space = room
+        batches[-1].append(pair)
+        space -= needed
+    return batches
 
 
 def parse(reply: Reply, numbers: Sequence[int], document: Document) -> Checked:
     """The verdicts in `reply` that can be trusted: asked for, whole, and not given twice with two contents."""
     defects: Counter[str] = Counter()
     talk = Talk(document)
-    verdicts = {number: _verdict(one, talk) for number, one in _said_of(reply, numbers, defects).items()}
+    verdicts = {number: _verdict(one, talk) for number, one in _entries_of(reply, numbers, defects).items()}
     error = "the verifier gave no usable verdict"
     if reply.finish == "refused":
         defects["refused"] += 1
@@ -168,43 +168,43 @@ def drawn(seed: int, what: str, name: str) -> float:
 
 def _line(pair: Pair) -> str:
     """A pair on one line: an answer can forge neither a fence nor the begin of another pair."""
-    told: dict[str, Any] = {"question_number": pair.question_number, "question": pair.question, "answer": pair.answer}
+    fields: dict[str, Any] = {"question_number": pair.question_number, "question": pair.question, "answer": pair.answer}
     # A few characters besides \n end a line for some readers; JSON leaves them as they are.
-    return re.sub(r"[\x85\u2028\u2029]", " ", json.dumps(told, ensure_ascii=False))
+    return re.sub(r"[\x85\u2028\u2029]", " ", json.dumps(fields, ensure_ascii=False))
 
 
-def _said_of(reply: Reply, numbers: Sequence[int], defects: Counter[str]) -> dict[int, _Said]:
+def _entries_of(reply: Reply, numbers: Sequence[int], defects: Counter[str]) -> dict[int, _Entry]:
     """The whole entries by number; two that differ for one number are none."""
-    said: dict[int, list[_Said]] = {}
+    entries: dict[int, list[_Entry]] = {}
     for entry in _entries(reply.text, defects):
         try:
-            one = _Said.model_validate(entry)
+            one = _Entry.model_validate(entry)
         except ValidationError:
             defects["malformed"] += 1
             continue
         if one.question_number in numbers:
-            said.setdefault(one.question_number, []).append(one)
+            entries.setdefault(one.question_number, []).append(one)
         else:
             defects["unasked"] += 1
-    sound = {number: found[0] for number, found in said.items() if all(one == found[0] for one in found)}
-    defects.update({"doubled": doubled} if (doubled := len(said) - len(sound)) else {})
+    sound = {number: verdicts[0] for number, verdicts in entries.items() if all(one == verdicts[0] for one in verdicts)}
+    defects.update({"doubled": doubled} if (doubled := len(entries) - len(sound)) else {})
     return sound
 
 
-def _verdict(said: _Said, talk: Talk) -> Verification:
-    quote = (said.evidence_quote or "").strip()
-    found = talk.has(quote)
-    grounded = said.grounded and found
+def _verdict(entry: _Entry, talk: Talk) -> Verification:
+    quote = (entry.evidence_quote or "").strip()
+    in_talk = talk.has(quote)
+    grounded = entry.grounded and in_talk
     return Verification(
-        question_number=said.question_number,
-        approved=grounded and said.no_hallucination and said.complete and said.standalone,
+        question_number=entry.question_number,
+        approved=grounded and entry.no_hallucination and entry.complete and entry.standalone,
         evidence_quote=quote,
         grounded=grounded,
-        no_hallucination=said.no_hallucination,
-        complete=said.complete,
-        standalone=said.standalone,
-        reason=(said.reason or "").strip(),
-        invented_quote=not found and (said.grounded or bool(quote)),
+        no_hallucination=entry.no_hallucination,
+        complete=entry.complete,
+        standalone=entry.standalone,
+        reason=(entry.reason or "").strip(),
+        invented_quote=not in_talk and (entry.grounded or bool(quote)),
     )
 
 

@@ -114,8 +114,8 @@ class Decisions:
     @property
     def fingerprint(self) -> str | None:
         """A digest of what holds, not of when or how often it was decided; None without any decision."""
-        told = [[*key, s.kept, s.reason, s.question, s.answer] for key, s in sorted(self.standing.items())]
-        return fingerprint(told) if told else None
+        rows = [[*key, s.kept, s.reason, s.question, s.answer] for key, s in sorted(self.standing.items())]
+        return fingerprint(rows) if rows else None
 
     def _applied(self, pair: Pair) -> Pair:
         stands = self.standing.get(self.key(pair))
@@ -165,9 +165,9 @@ def forget(folder: Path, document_ids: Iterable[str]) -> None:
     if not file.exists():
         return
     lines = file.read_bytes().splitlines(keepends=True)
-    left = [line for at, line in enumerate(lines, 1) if _parsed(file, at, line).document_id not in ids]
-    if left != lines:
-        store.replace(file, b"".join(left))
+    remaining = [line for at, line in enumerate(lines, 1) if _parsed(file, at, line).document_id not in ids]
+    if remaining != lines:
+        store.replace(file, b"".join(remaining))
 
 
 def _parsed(file: Path, at: int, line: bytes) -> Decision:

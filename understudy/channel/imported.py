@@ -22,8 +22,8 @@ _VIDEO = re.compile(r"(?:.*\[)?(?<![A-Za-z0-9_-])([A-Za-z0-9_-]{11})(?:\]|(?=\.|
 def files(channel: Path) -> dict[str, Path]:
     """Document id > the file that was brought in for it, under data/<channel>."""
     folder = channel / "imported"
-    found = (f for f in sorted(folder.glob("*")) if f.suffix in ENDINGS) if folder.is_dir() else ()
-    return {file.name.split(".")[0]: file for file in found}
+    present = (f for f in sorted(folder.glob("*")) if f.suffix in ENDINGS) if folder.is_dir() else ()
+    return {file.name.split(".")[0]: file for file in present}
 
 
 def revised(entry: Entry, file: Path) -> Entry:
@@ -33,10 +33,10 @@ def revised(entry: Entry, file: Path) -> Entry:
 
 def document(file: Path, entry: Entry) -> Document:
     """The whole talk from its file. Raises Refused with the reason."""
-    found = read(file, entry)
-    language = found.language or (file.name.split(".")[1] if file.name.count(".") == 2 else None)
-    told = {"how": f"imported {found.how}", "language": language, "published": found.published or entry.published}
-    return found.model_copy(update=told)
+    talk = read(file, entry)
+    language = talk.language or (file.name.split(".")[1] if file.name.count(".") == 2 else None)
+    changes = {"how": f"imported {talk.how}", "language": language, "published": talk.published or entry.published}
+    return talk.model_copy(update=changes)
 
 
 def bring(path: Path, channel: Path, prefix: str) -> Iterator[tuple[Path, str | None]]:
@@ -44,34 +44,34 @@ def bring(path: Path, channel: Path, prefix: str) -> Iterator[tuple[Path, str | 
     ledger = Ledger(channel / "ledger.sqlite")
     already: set[str] = set()
     for file in [path] if path.is_file() else sorted(f for f in path.rglob("*") if f.is_file()):
-        named = _VIDEO.fullmatch(file.stem)
+        match = _VIDEO.fullmatch(file.stem)
         if file.suffix.lower() not in ENDINGS:
             yield file, f"no caption file ({', '.join(sorted(ENDINGS))})"
-        elif named is None:
+        elif match is None:
             yield file, "no video id in its name; name it like dQ4tW9WgXcQ.en.vtt or Title [dQ4tW9WgXcQ].en.vtt"
-        elif named[1] in already:
-            yield file, f"a second file for video {named[1]}"
+        elif match[1] in already:
+            yield file, f"a second file for video {match[1]}"
         else:
             try:
-                _bring_one(file, named[1], named[2], ledger, channel, prefix)
+                _bring_one(file, match[1], match[2], ledger, channel, prefix)
             except Refused as why:
                 yield file, str(why)
             else:
-                already.add(named[1])
+                already.add(match[1])
                 yield file, None
 
 
 def _bring_one(file: Path, video: str, language: str | None, ledger: Ledger, channel: Path, prefix: str) -> None:
-    known = ledger.get(f"{prefix}{video}")
-    title = known.title if known else re.sub(rf"\s*\[{video}\].*$", "", file.name).split(f"{video}.")[0] or video
+    row = ledger.get(f"{prefix}{video}")
+    title = row.title if row else re.sub(rf"\s*\[{video}\].*$", "", file.name).split(f"{video}.")[0] or video
     entry = Entry(document_id=f"{prefix}{video}", title=title, locator=video, revision=sha256_of(file.read_bytes()))
     read(file, entry)
-    kept = channel / "imported" / f"{entry.document_id}{f'.{language}' if language else ''}{file.suffix.lower()}"
-    if (before := files(channel).get(entry.document_id)) and before != kept:
+    target = channel / "imported" / f"{entry.document_id}{f'.{language}' if language else ''}{file.suffix.lower()}"
+    if (before := files(channel).get(entry.document_id)) and before != target:
         before.unlink()
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    replace(kept, file.read_bytes())
-    row = known or Row(entry.document_id, title, video, entry.revision, "pending")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    replace(target, file.read_bytes())
+    row = row or Row(entry.document_id, title, video, entry.revision, "pending")
     if row.status != "ok" or row.revision != entry.revision:
         row = row._replace(revision=entry.revision, status="pending", reason=None, attempts=0, next_try=None)
     ledger.record(row)

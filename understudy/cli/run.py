@@ -64,7 +64,7 @@ def main(args: Namespace) -> Result | int:
         if args.estimate:
             from understudy.stages import estimate
 
-            text = estimate.told(workspace)
+            text = estimate.estimate_page(workspace)
             return Result(text, {"channel": workspace.config.name, "estimate": text})
         preflight.check(workspace, args.only)
         if holder := preflight.busy(workspace):

@@ -74,5 +74,5 @@ class BoilerplateGate:
         return f"{share:.0%} stands word for word in {self.options.min_talks} talks or more"
 
 
-def _bins(found: Any) -> Any:
-    return (found >> (64 - _BINS)).astype("int64")
+def _bins(digests: Any) -> Any:
+    return (digests >> (64 - _BINS)).astype("int64")

@@ -52,13 +52,13 @@ class DuplicatesGate:
         for a, b in near_duplicates([pairs[group[0]].question for group in groups], self.options.threshold):
             links[a].add(b)
             links[b].add(a)
-        kept: set[int] = set()
+        keep: set[int] = set()
         doubled = [number for number, group in enumerate(groups) if links[number] or len(group) > 1]
         for number in sorted(doubled, key=lambda n: rank(groups[n][0])):
-            better = min(links[number] & kept, default=None)
+            better = min(links[number] & keep, default=None)
             best = pairs[groups[number if better is None else better][0]].pair_id
             if better is None:
-                kept.add(number)
+                keep.add(number)
             self._twin |= {pairs[at].pair_id: best for at in groups[number] if pairs[at].pair_id != best}
 
     def judge(self, pair: Pair) -> str | None:

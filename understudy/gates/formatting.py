@@ -59,9 +59,9 @@ class FormattingGate:
         if "`" in prose:
             yield "a ` without its partner"
         bold = sum(len(part.split()) for part in _BOLD.findall(prose))
-        told = markdown.profile(answer).words if coded else len(answer.split())
-        if told and bold > self.options.max_bold_share * told:
-            yield f"{bold} of {told} words are in bold"
+        length = markdown.profile(answer).words if coded else len(answer.split())
+        if length and bold > self.options.max_bold_share * length:
+            yield f"{bold} of {length} words are in bold"
         if "#" in prose and (header := _GLUED_HEADER.search(prose)):
             yield f"a heading without a space after its #: {header.group()[:24]!r}"
         if "<" in prose and (tag := _TAG.search(prose)):

@@ -9,26 +9,26 @@ WORDS_A_GRAM = 8
 _FACTOR = 0x9E3779B97F4A7C15
 
 
-def grams(said: "numpy.ndarray") -> "numpy.ndarray":
+def grams(words: "numpy.ndarray") -> "numpy.ndarray":
     """One 64-bit digest for each run of 8 of the word digests `said`, in order, doubles included."""
     import numpy as np
 
-    if len(said) < WORDS_A_GRAM:
-        return said[:0]
-    found, run = said, 1
+    if len(words) < WORDS_A_GRAM:
+        return words[:0]
+    digests, run = words, 1
     while run < WORDS_A_GRAM:  # runs of 2, 4 and 8; products wrap around on purpose
-        found = found[:-run] * np.uint64(pow(_FACTOR, run, 1 << 64)) + found[run:]
+        digests = digests[:-run] * np.uint64(pow(_FACTOR, run, 1 << 64)) + digests[run:]
         run *= 2
-    return found
+    return digests
 
 
-def covered_share(found: "numpy.ndarray") -> float:
+def covered_share(marks: "numpy.ndarray") -> float:
     """The share of a text's words that stand in one of its grams marked true in `found`."""
     import numpy as np
 
-    if not found.any():
+    if not marks.any():
         return 0.0
-    covered = np.zeros(len(found) + WORDS_A_GRAM - 1, dtype=bool)
+    covered = np.zeros(len(marks) + WORDS_A_GRAM - 1, dtype=bool)
     for at in range(WORDS_A_GRAM):
-        covered[at : at + len(found)] |= found
+        covered[at : at + len(marks)] |= marks
     return float(covered.mean())

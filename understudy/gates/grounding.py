@@ -2,8 +2,8 @@
 
 import re
 from collections.abc import Callable, Sequence
-from functools import cache
-from typing import TYPE_CHECKING, Any
+from functools import cache, cached_property
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -42,66 +42,61 @@ class GroundingGate:
     def __init__(self, options: Options) -> None:
         self.options = options
         self._answers = 0
-        self._counted: tuple[Any, Any] | None = None
-        self._forget()
+        self._frequencies: tuple[numpy.ndarray, numpy.ndarray] | None = None
+        self._talk: _Talk | None = None
 
     def study(self, pairs: Sequence[Pair]) -> None:
         """Count in how many answers of the channel each word occurs."""
         import numpy as np
 
-        self._answers, self._counted = len(pairs), None
+        self._answers, self._frequencies, self._talk = len(pairs), None, None
         if pairs:
-            told = np.concatenate([reading(pair.answer, pair).stems for pair in pairs])
-            self._counted = np.unique(told, return_counts=True)
-        self._forget()
+            stems = np.concatenate([reading(pair.answer, pair).stems for pair in pairs])
+            self._frequencies = np.unique(stems, return_counts=True)
 
     def judge(self, pair: Pair) -> str | None:
         """The share the talk has, or the number it does not say. A talk without text judges nothing."""
-        if self._document_id != pair.document_id:
-            self._read(pair)
-        if self._said is None or not len(self._said):
+        if self._talk is None or self._talk.document_id != pair.document_id:
+            self._talk = _Talk(self.text_of(pair.document_id), pair)
+        talk = self._talk
+        if not len(talk.stems):
             return None
-        if self._judges_numbers and _DIGIT.search(pair.answer):
-            for (value, _), written in quantities(pair.answer).items():
-                if value not in self._numbers():
-                    return f"the talk never says {written!r}"
-        share = self._share(reading(pair.answer, pair).stems)
+        if self.options.numbers and talk.language == "en" and _DIGIT.search(pair.answer):
+            for (value, _), text in quantities(pair.answer).items():
+                if value not in talk.numbers:
+                    return f"the talk never says {text!r}"
+        share = self._share(reading(pair.answer, pair).stems, talk)
         if share >= self.options.min_share:
             return None
         return f"the talk has {share:.0%} of the answer's words by weight, fewer than {self.options.min_share:.0%}"
 
-    def _share(self, told: "numpy.ndarray") -> float:
+    def _share(self, stems: "numpy.ndarray", talk: "_Talk") -> float:
         import numpy as np
 
-        if self._language:
-            told = told[~member(told, _grammar(self._language))]
-        frequency = np.zeros(len(told))
-        if self._counted is not None:
-            known, counts = self._counted
-            found = member(told, known)
-            frequency[found] = counts[known.searchsorted(told[found])]
+        if talk.language:
+            stems = stems[~member(stems, _grammar(talk.language))]
+        frequency = np.zeros(len(stems))
+        if self._frequencies is not None:
+            words, counts = self._frequencies
+            common = member(stems, words)
+            frequency[common] = counts[words.searchsorted(stems[common])]
         weight = np.log(1 + (self._answers + 1) / (frequency + 1))
-        return float(weight[member(told, self._said)].sum() / weight.sum()) if len(told) else 1.0
+        return float(weight[member(stems, talk.stems)].sum() / weight.sum()) if len(stems) else 1.0
 
-    def _read(self, pair: Pair) -> None:
-        self._document_id, self._text = pair.document_id, self.text_of(pair.document_id)
-        talk = reading(self._text, pair)
-        code = language(self._text[:_FIRST_CHARACTERS])
-        self._said, self._language = talk.stems, code if code in FUNCTION_WORDS else None
-        self._judges_numbers, self._found = self.options.numbers and code == "en", None
 
-    def _numbers(self) -> set[float]:
+class _Talk:
+    """What is asked of one talk, for all pairs of it in a row."""
+
+    def __init__(self, text: str, owner: Pair) -> None:
+        code = language(text[:_FIRST_CHARACTERS])
+        self.document_id, self._text = owner.document_id, text
+        self.stems = reading(text, owner).stems
+        self.language = code if code in FUNCTION_WORDS else None
+
+    @cached_property
+    def numbers(self) -> set[float]:
         """The talk's numbers, read when the first answer needs them."""
-        if self._found is None:
-            self._found = numbers(self._text)
-        return self._found
-
-    def _forget(self) -> None:
-        self._document_id, self._text = "", ""
-        self._said: Any = None
-        self._language: str | None = None
-        self._judges_numbers = False
-        self._found: set[float] | None = None
+        return numbers(self._text)
 
 
 @cache

@@ -62,9 +62,9 @@ class InstructionsGate:
             if _may_be_json(text) and _ENVELOPE.search(text):
                 return f"the {side} is wrapped in JSON"
             prose = _CODE.sub(" ", text) if "`" in text else text
-            found = _leak(prose) or (self._more.search(prose) if self._more else None)
-            if found:
-                return f"the {side} carries instructions or a piece of the prompt: {found.group().strip()!r}"
+            match = _leak(prose) or (self._more.search(prose) if self._more else None)
+            if match:
+                return f"the {side} carries instructions or a piece of the prompt: {match.group().strip()!r}"
         return None
 
 

@@ -61,7 +61,7 @@ class MentionsGate:
     def judge(self, pair: Pair) -> str | None:
         """The phrase found, and on which side."""
         for side, text in (("question", pair.question), ("answer", pair.answer)):
-            found = self._phrase.search(text)
-            if found:
-                return f"the {side} says {found.group()!r}"
+            match = self._phrase.search(text)
+            if match:
+                return f"the {side} says {match.group()!r}"
         return None

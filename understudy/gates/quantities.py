@@ -38,35 +38,35 @@ _TOKEN = re.compile(r"\d[\d,]*(?:\.\d+)?|[a-z]+", re.IGNORECASE)
 
 def quantities(text: str) -> dict[tuple[float, str], str]:
     """Value and unit of each number that has a unit > how it is written."""
-    found = {(_number(m[1]), _UNITS[m[2].lower()]): m.group() for m in _QUANTITY.finditer(text)}
-    return found | {(_number(m[2]), m[1]): m.group() for m in _MONEY.finditer(text)}
+    measures = {(_number(m[1]), _UNITS[m[2].lower()]): m.group() for m in _QUANTITY.finditer(text)}
+    return measures | {(_number(m[2]), m[1]): m.group() for m in _MONEY.finditer(text)}
 
 
 def numbers(text: str) -> set[float]:
     """Every number of `text`, in digits or in English words: 'twenty-five' and 25, 'one hundred and ten' and 110."""
-    found: set[float] = set()
+    values: set[float] = set()
     total, current, open_ = 0.0, 0.0, False
     for token in map(str.lower, _TOKEN.findall(text)):
         if token[0].isdigit():
             value = _number(token)
-            found.add(value)
+            values.add(value)
             total, current, open_ = 0.0, value, True
         elif token in _SCALES and open_:
             current = max(current, 1) * _SCALES[token]
             if token != "hundred":
                 total, current = total + current, 0.0
-            found.add(total + current)
+            values.add(total + current)
         elif token in _VALUES:
             value = _VALUES[token]
             joins = open_ and (current % 100 == 0 if value >= 10 else current % 10 == 0 and current % 100 != 10)
             current = current + value if joins else value
             total = total if joins else 0.0
             open_ = True
-            found |= {float(value), total + current}
+            values |= {float(value), total + current}
         elif token != "and":
             total, current, open_ = 0.0, 0.0, False
-    return found
+    return values
 
 
-def _number(written: str) -> float:
-    return float(written.replace(",", "") or 0)
+def _number(text: str) -> float:
+    return float(text.replace(",", "") or 0)

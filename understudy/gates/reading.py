@@ -21,34 +21,36 @@ class Reading:
     def __init__(self, text: str) -> None:
         import numpy as np
 
-        told = words(text)
-        self.words = np.fromiter(map(digest, told), dtype=np.uint64, count=len(told))
-        self.stems = np.sort(np.fromiter(set(map(_stem_digest, set(told))), dtype=np.uint64))
+        tokens = words(text)
+        self.words = np.fromiter(map(digest, tokens), dtype=np.uint64, count=len(tokens))
+        self.stems = np.sort(np.fromiter(set(map(_stem_digest, set(tokens))), dtype=np.uint64))
 
 
-_known: "weakref.WeakValueDictionary[bytes, Reading]" = weakref.WeakValueDictionary()
-_held: dict[int, tuple["weakref.ref[Pair]", set[Reading]]] = {}
+_readings: "weakref.WeakValueDictionary[bytes, Reading]" = weakref.WeakValueDictionary()
+_owners: dict[int, tuple["weakref.ref[Pair]", set[Reading]]] = {}
 
 
 def reading(text: str, owner: Pair) -> Reading:
     """The reading of `text`, which is an answer or a talk: kept for the next gate as long as `owner` lives."""
     key = blake2b(text.encode(errors="surrogatepass"), digest_size=16).digest()
-    found = _known.get(key)
-    if found is None:
-        found = _known[key] = Reading(text)
-    if id(owner) not in _held:
-        _held[id(owner)] = weakref.KeyedRef(owner, lambda gone: _held.pop(gone.key, None), id(owner)), set()  # type: ignore[attr-defined]
-    _held[id(owner)][1].add(found)
-    return found
+    result = _readings.get(key)
+    if result is None:
+        result = _readings[key] = Reading(text)
+    if id(owner) not in _owners:
+        key_of_owner = id(owner)
+        _owners[key_of_owner] = weakref.ref(owner, lambda _: _owners.pop(key_of_owner, None)), set()
+    _owners[id(owner)][1].add(result)
+    return result
 
 
-def member(values: "numpy.ndarray", known: "numpy.ndarray") -> "numpy.ndarray":
+def member(values: "numpy.ndarray", members: "numpy.ndarray") -> "numpy.ndarray":
     """For each of `values` whether it is in `known`, which is in ascending order."""
     import numpy as np
 
-    if not len(known):
+    if not len(members):
         return np.zeros(len(values), dtype=bool)
-    return known[np.minimum(known.searchsorted(values), len(known) - 1)] == values
+    is_member: numpy.ndarray = members[np.minimum(members.searchsorted(values), len(members) - 1)] == values
+    return is_member
 
 
 @lru_cache(maxsize=200_000)

@@ -53,7 +53,7 @@ class Archive:
 
     def xml(self, name: str) -> Element:
         """One member parsed. Raises Refused for broken XML and for XML that declares entities."""
-        root = None
+        root: Element | None = None
         for _, node in self.xml_events(name, ("end",)):
             root = node  # the root ends last
         if root is None:

@@ -44,7 +44,7 @@ class Cue(NamedTuple):
     lines: tuple[str, ...]
 
 
-class Spoken(NamedTuple):
+class SpokenWord(NamedTuple):
     """One word, and what the captions say about the moment before it."""
 
     word: str
@@ -107,8 +107,8 @@ def clean(cues: list[Cue]) -> Cleaned:
             noise += dropped
             lines.append(" ".join(line.split()))
         tidy.append(Cue(cue.start, cue.end, tuple(line for line in lines if line)))
-    spoken = list(_words(_without_roll_up(tidy)))
-    return Cleaned(list(_paragraphs(spoken)), noise, sum(word.new_speaker for word in spoken))
+    speech = list(_words(_without_roll_up(tidy)))
+    return Cleaned(list(_paragraphs(speech)), noise, sum(word.new_speaker for word in speech))
 
 
 def _blocks(text: str) -> Iterator[Cue]:
@@ -191,7 +191,7 @@ def _shared_words(before: Cue, cue: Cue) -> int:
     return shared if shared >= 3 else 0
 
 
-def _words(cues: list[Cue]) -> Iterator[Spoken]:
+def _words(cues: list[Cue]) -> Iterator[SpokenWord]:
     silent_since = None
     for cue in cues:
         words = " ".join(cue.lines).split()
@@ -202,16 +202,16 @@ def _words(cues: list[Cue]) -> Iterator[Spoken]:
                 new_speaker, word = True, word.lstrip(">")
                 if not word:
                     continue
-            yield Spoken(word, round(cue.start + at / WORDS_PER_SECOND, 2), new_speaker, pause)
+            yield SpokenWord(word, round(cue.start + at / WORDS_PER_SECOND, 2), new_speaker, pause)
             pause, new_speaker = 0.0, False
         silent_since = cue.start + len(words) / WORDS_PER_SECOND if words else silent_since
 
 
-def _paragraphs(spoken: list[Spoken]) -> Iterator[Paragraph]:
-    ends = sum(map(_ends_sentence, (s.word for s in spoken)))
-    punctuated = ends * 60 > len(spoken)
-    gathered: list[Spoken] = []
-    for s in spoken:
+def _paragraphs(speech: list[SpokenWord]) -> Iterator[Paragraph]:
+    ends = sum(map(_ends_sentence, (s.word for s in speech)))
+    punctuated = ends * 60 > len(speech)
+    gathered: list[SpokenWord] = []
+    for s in speech:
         full = len(gathered) >= PARAGRAPH_WORDS and (not punctuated or _ends_sentence(gathered[-1].word))
         silence = s.pause_seconds >= PAUSE_SECONDS and len(gathered) >= PAUSE_AFTER_WORDS
         if gathered and (s.new_speaker or full or silence or len(gathered) >= PARAGRAPH_WORDS_AT_MOST):
@@ -222,9 +222,9 @@ def _paragraphs(spoken: list[Spoken]) -> Iterator[Paragraph]:
         yield _paragraph(gathered)
 
 
-def _paragraph(spoken: list[Spoken]) -> Paragraph:
-    pause = round(spoken[0].pause_seconds, 1) or None
-    return Paragraph(start_seconds=spoken[0].start, pause_seconds=pause, text=" ".join(s.word for s in spoken))
+def _paragraph(speech: list[SpokenWord]) -> Paragraph:
+    pause = round(speech[0].pause_seconds, 1) or None
+    return Paragraph(start_seconds=speech[0].start, pause_seconds=pause, text=" ".join(s.word for s in speech))
 
 
 def _ends_sentence(word: str) -> bool:

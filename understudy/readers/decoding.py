@@ -27,8 +27,8 @@ def decode(raw: bytes, declared: bool = False) -> str:
 
 
 def _decode_declared(raw: bytes) -> str:
-    found = _DECLARED.search(raw[:_FIRST_BYTES])
-    name = found.group(1).decode().lower() if found else "cp1252"
+    match = _DECLARED.search(raw[:_FIRST_BYTES])
+    name = match.group(1).decode().lower() if match else "cp1252"
     # Pages that say Latin-1 mean Windows-1252 (WHATWG encoding standard), and what says UTF-8 here is not.
     if name in ("iso-8859-1", "latin-1", "latin1", "us-ascii", "ascii") or name.startswith("utf"):
         name = "cp1252"

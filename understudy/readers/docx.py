@@ -18,8 +18,8 @@ def read(raw: bytes, entry: Entry, suffix: str) -> Document:
     """The text as it stands after all tracked changes; no comments, notes, headers, footers or contents."""
     with Archive(raw) as archive:
         blocks = list(_blocks(archive, _main_part(archive)))
-        told = _told(archive)
-    return document(blocks, entry, f"word {suffix}", told.get("title"), told.get("language"), untold_title=True)
+        properties = _properties(archive)
+    return document(blocks, entry, f"word {suffix}", properties, guess_title=True)
 
 
 def _main_part(archive: Archive) -> str:
@@ -31,7 +31,7 @@ def _main_part(archive: Archive) -> str:
     raise Refused("named .docx but is not a Word document: it names no main part")
 
 
-def _told(archive: Archive) -> dict[str, str]:
+def _properties(archive: Archive) -> dict[str, str]:
     """Title and language of the document's properties, where it has any."""
     if "docProps/core.xml" not in archive.names:
         return {}

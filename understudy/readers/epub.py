@@ -26,8 +26,8 @@ def read(raw: bytes, entry: Entry, suffix: str) -> Document:
         if set(chapters) & _encrypted(archive):
             raise Refused("protected against copying (DRM)")
         blocks = [block for name in chapters for block in html.parse(decode(archive.read(name), declared=True)).blocks]
-    told = _told(package)
-    return document(blocks, entry, f"e-book {suffix}", told.get("title"), told.get("language"), told.get("date"))
+    properties = _properties(package)
+    return document(blocks, entry, f"e-book {suffix}", properties)
 
 
 def _package_name(archive: Archive) -> str:
@@ -45,15 +45,15 @@ def _chapters(package: Element, folder: str) -> list[str]:
         for node in package.iter()
         if local(node.tag) == "reference" and node.get("type", "").lower() == "toc"
     }
-    found = []
+    chapters = []
     for reference in package.iter():
         item = items.get(reference.get("idref")) if local(reference.tag) == "itemref" else None
         if item is None or item.get("media-type") not in PAGES or "nav" in item.get("properties", "").split():
             continue
         name = _member(folder, item)
         if name not in contents:
-            found.append(name)
-    return list(dict.fromkeys(found))
+            chapters.append(name)
+    return list(dict.fromkeys(chapters))
 
 
 def _member(folder: str, node: Element) -> str:
@@ -69,11 +69,11 @@ def _encrypted(archive: Archive) -> set[str]:
     return {unquote(node.get("URI", "")).lstrip("/") for node in nodes if local(node.tag) == "CipherReference"}
 
 
-def _told(package: Element) -> dict[str, str]:
+def _properties(package: Element) -> dict[str, str]:
     """Title, language and day of publication; the first of each, and no date of another event."""
-    told: dict[str, str] = {}
+    properties: dict[str, str] = {}
     for node in package.iter():
         events = [value for name, value in node.attrib.items() if local(name) == "event"]
         if node.text and local(node.tag) in ("title", "language", "date") and events in ([], ["publication"]):
-            told.setdefault(local(node.tag), node.text)
-    return told
+            properties.setdefault(local(node.tag), node.text)
+    return properties

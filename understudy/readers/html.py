@@ -31,7 +31,9 @@ def read(raw: bytes, entry: Entry, suffix: str) -> Document:
     title, h1 = page.title, page.first_h1
     if h1 and (not title or h1.casefold() in title.casefold()):
         title = h1
-    return document(page.blocks, entry, f"html {suffix}", title, page.language, page.published)
+    return document(
+        page.blocks, entry, f"html {suffix}", {"title": title, "language": page.language, "date": page.published}
+    )
 
 
 class Page(HTMLParser):
@@ -54,8 +56,8 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags += 1
-        told = {name: value or "" for name, value in attrs}
-        self._learn(tag, told)
+        attributes = {name: value or "" for name, value in attrs}
+        self._learn(tag, attributes)
         # The end tag of <head> may be left out: what cannot stand in a head ends it.
         if self._skipping == ["head"] and tag not in ALLOWED_IN_HEAD:
             self._skipping.clear()
@@ -105,11 +107,11 @@ class Page(HTMLParser):
         self._end_skipping()
         self._end_block()
 
-    def _learn(self, tag: str, told: dict[str, str]) -> None:
+    def _learn(self, tag: str, attributes: dict[str, str]) -> None:
         if tag == "html":
-            self.language = told.get("lang") or told.get("xml:lang")
-        elif tag == "meta" and (told.get("property") or told.get("name", "")).lower() in PUBLISHED:
-            self.published = self.published or told.get("content")
+            self.language = attributes.get("lang") or attributes.get("xml:lang")
+        elif tag == "meta" and (attributes.get("property") or attributes.get("name", "")).lower() in PUBLISHED:
+            self.published = self.published or attributes.get("content")
 
     def _end_skipping(self) -> None:
         self.never_closed += [tag for tag in self._skipping if tag not in ("head", "title")]

@@ -30,30 +30,30 @@ def without_running_lines(pages: Sequence[Sequence[str]]) -> list[str]:
     numbers = Counter(
         offset for at, page in enumerate(pages) for offset in {_offset(page[i], at) for i in _edges(page)}
     )
-    kept = []
+    result = []
     for at, page in enumerate(pages):
         edges = _edges(page)
         for i, line in enumerate(page):
             if i not in edges:
-                kept.append(line)
+                result.append(line)
                 continue
             offset = _offset(line, at)
             numbered = offset is not None and (offset == 1 or numbers[offset] > 1)
             if not (numbered or _BARE_ROMAN.fullmatch(line) or running.intersection(_keys(line, at))):
-                kept.append(line)
-    return kept
+                result.append(line)
+    return result
 
 
 def joined(lines: Sequence[str]) -> list[str]:
     """Paragraphs: a line that ends a sentence well before the margin ends one, and so does a heading."""
     widths = sorted(len(line) for line in lines)
     usual = widths[len(widths) * 3 // 4] if widths else 0
-    known = {word.lower() for line in lines for word in _WORD.findall(line)}
+    vocabulary = {word.lower() for line in lines for word in _WORD.findall(line)}
     paragraphs: list[str] = []
     open_paragraph = False
     for line, following in zip(lines, [*lines[1:], ""], strict=True):
         if open_paragraph:
-            paragraphs[-1] = _glued(paragraphs[-1], line, known)
+            paragraphs[-1] = _glued(paragraphs[-1], line, vocabulary)
         else:
             paragraphs.append(line)
         ends = _SENTENCE_END.search(line) and len(line) < FULL_LINE * usual
@@ -62,26 +62,26 @@ def joined(lines: Sequence[str]) -> list[str]:
     return paragraphs
 
 
-def _glued(text: str, line: str, known: set[str]) -> str:
+def _glued(text: str, line: str, vocabulary: set[str]) -> str:
     """`text` with `line` behind it; a hyphen between them stays only where it is part of the word."""
     broken = _HYPHEN_END.search(text)
     rest = re.match(r"\w+", line)
     if not broken or not rest:
         return f"{text} {line}"
     before, after = broken.group(1).lower(), rest.group().lower()
-    if text[-1] == "\xad" or before + after in known:
+    if text[-1] == "\xad" or before + after in vocabulary:
         keeps = False
-    elif not line[0].islower() or not before[-1].isalpha() or f"{before}-{after}" in known:
+    elif not line[0].islower() or not before[-1].isalpha() or f"{before}-{after}" in vocabulary:
         keeps = True
     else:
-        keeps = before in known and after in known  # 'forty-' 'zinc' are words, 'chemi-' 'cal' are not
+        keeps = before in vocabulary and after in vocabulary  # 'forty-' 'zinc' are words, 'chemi-' 'cal' are not
     return (text if keeps else text[:-1]) + line
 
 
 def _running(pages: Sequence[Sequence[str]], among: Sequence[int], at_least: int) -> set[str]:
     """What stands at an edge of more than half of the pages `among`."""
-    seen = Counter(key for at in among for key in {k for i in _edges(pages[at]) for k in _keys(pages[at][i], at)})
-    return {key for key, times in seen.items() if times >= at_least and times * 2 > len(among)}
+    counts = Counter(key for at in among for key in {k for i in _edges(pages[at]) for k in _keys(pages[at][i], at)})
+    return {key for key, times in counts.items() if times >= at_least and times * 2 > len(among)}
 
 
 def _edges(page: Sequence[str]) -> set[int]:
@@ -93,11 +93,11 @@ def _keys(line: str, at: int) -> Iterator[str]:
     """The line as it is, and with its first or last number counted from the page it stands on."""
     yield line
     numbers = list(_NUMBER.finditer(line))
-    for found in {n.span(): n for n in numbers[:1] + numbers[-1:] if len(n.group()) < 5}.values():
-        yield f"{line[: found.start()]}\0{int(found.group()) - at}{line[found.end() :]}"
+    for match in {n.span(): n for n in numbers[:1] + numbers[-1:] if len(n.group()) < 5}.values():
+        yield f"{line[: match.start()]}\0{int(match.group()) - at}{line[match.end() :]}"
 
 
 def _offset(line: str, at: int) -> int | None:
     """A bare page number less the page's place in the file."""
-    found = _BARE_NUMBER.fullmatch(line)
-    return int(found.group(1)) - at if found else None
+    match = _BARE_NUMBER.fullmatch(line)
+    return int(match.group(1)) - at if match else None

@@ -1,7 +1,7 @@
 """Blocks of text become a document: its title, and paragraphs of about 110 words."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import date
 
 from understudy.errors import Refused
@@ -19,20 +19,19 @@ def document(
     blocks: list[str],
     entry: Entry,
     how: str,
-    title: str | None = None,
-    language: str | None = None,
-    published: str | None = None,
-    untold_title: bool = False,
+    properties: Mapping[str, str | None],
+    guess_title: bool = False,
 ) -> Document:
     """The document made of `blocks`; a first block that only says its title is not text.
 
-    `untold_title`: in this format a title may stand in the text and nothing marks it as one.
+    `properties` may have 'title', 'language' and 'date', as the file gives them. `guess_title`: in this format a title
+    may stand in the text and nothing marks it as one.
     """
     blocks = [block.strip() for block in blocks if block.strip()]
-    title = " ".join((title or "").split())
+    title = " ".join((properties.get("title") or "").split())
     if title and blocks and same_words(title, blocks[0]):
         del blocks[0]
-    title = title or (heading(blocks) if untold_title else None) or entry.title
+    title = title or (heading(blocks) if guess_title else None) or entry.title
     paragraphs = [Paragraph(text=piece) for piece in pieces(blocks)]
     if not paragraphs:
         raise Refused("the file holds no text besides its title")
@@ -41,8 +40,8 @@ def document(
         title=title,
         locator=entry.locator,
         how=how,
-        language=language_code(language),
-        published=day(published),
+        language=language_code(properties.get("language")),
+        published=day(properties.get("date")),
         paragraphs=paragraphs,
     )
 
@@ -83,19 +82,19 @@ def same_words(one: str, other: str) -> bool:
     return bool(_bare(one)) and _bare(one) == _bare(other)
 
 
-def language_code(told: str | None) -> str | None:
-    """A language as 'en' or 'en-GB'; None when `told` is no such code."""
-    code = (told or "").strip().replace("_", "-")
+def language_code(code: str | None) -> str | None:
+    """A language as 'en' or 'en-GB'; None when `code` is none."""
+    code = (code or "").strip().replace("_", "-")
     return code if _LANGUAGE.fullmatch(code) and code.lower() != "und" else None
 
 
-def day(told: str | None) -> str | None:
+def day(text: str | None) -> str | None:
     """YYYY-MM-DD from a date with or without a time; None for anything less exact."""
-    found = _DAY.match(told or "")
-    if not found:
+    match = _DAY.match(text or "")
+    if not match:
         return None
     try:
-        parsed = date(*map(int, found.groups()))
+        parsed = date(*map(int, match.groups()))
     except ValueError:
         return None
     return parsed.isoformat() if parsed.year > 1000 else None  # Calibre writes year 101 for "not known"

@@ -4,11 +4,15 @@ import io
 import logging
 import re
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from understudy.errors import Refused
 from understudy.readers.lines import joined, without_running_lines
 from understudy.readers.paragraphs import document
 from understudy.records import Document, Entry
+
+if TYPE_CHECKING:
+    import pypdf
 
 UNREADABLE = "not a PDF that can be read"
 PAGES_WITHOUT_TEXT = 0.5  # a talk with a few pictures is fine, a scan with a typed cover is not
@@ -23,7 +27,7 @@ _NO_TITLE = re.compile(
 
 def read(raw: bytes, entry: Entry, suffix: str) -> Document:
     """The text without running heads, page numbers and hyphens at line ends."""
-    pages, told = _pages(raw)
+    pages, properties = _pages(raw)
     empty = sum(not page.strip() for page in pages)
     if empty > len(pages) * PAGES_WITHOUT_TEXT:
         raise Refused(f"scanned, needs OCR: {empty} of {len(pages)} pages hold no text")
@@ -31,7 +35,7 @@ def read(raw: bytes, entry: Entry, suffix: str) -> Document:
     if len(_LOST.findall(text)) > len(text) * LETTERS_LOST:
         raise Refused("its fonts do not tell which letters they show, needs OCR")
     lines = without_running_lines([list(_lines(page)) for page in pages])
-    return document(joined(lines), entry, f"pdf {suffix}", told.get("title"), told.get("language"), untold_title=True)
+    return document(joined(lines), entry, f"pdf {suffix}", properties, guess_title=True)
 
 
 def _pages(raw: bytes) -> tuple[list[str], dict[str, str]]:
@@ -45,7 +49,7 @@ def _pages(raw: bytes) -> tuple[list[str], dict[str, str]]:
         if reader.is_encrypted and not reader.decrypt(""):
             raise Refused("protected by a password; save it without one")
         pages = [page.extract_text() for page in reader.pages]
-        told = _told(reader)
+        properties = _properties(reader)
     except Refused:
         raise
     except (FileNotDecryptedError, DependencyError):
@@ -57,13 +61,13 @@ def _pages(raw: bytes) -> tuple[list[str], dict[str, str]]:
         raise Refused(f"{UNREADABLE}: {str(error) or type(error).__name__}") from None
     if not pages:
         raise Refused(f"{UNREADABLE}: it has no pages")
-    return pages, told
+    return pages, properties
 
 
-def _told(reader: object) -> dict[str, str]:
+def _properties(reader: "pypdf.PdfReader") -> dict[str, str]:
     """Title and language; a title that is only a file's or a program's name is none."""
-    title = str((reader.metadata or {}).get("/Title", ""))
-    language = str(reader.trailer["/Root"].get("/Lang", ""))
+    title = str(reader.metadata.get("/Title", "") if reader.metadata else "")
+    language = str(reader.root_object.get("/Lang", ""))
     return {"title": "" if _NO_TITLE.match(title.strip()) else title, "language": language}
 
 

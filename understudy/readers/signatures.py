@@ -9,7 +9,7 @@ PDF, ZIP, WORD, BOOK = "a PDF", "a zip archive", "a Word document", "an e-book (
 PAGE, WEBVTT, TEXT, CAPTIONS = "an HTML page", "WebVTT captions", "plain text", "captions"
 OLD_OFFICE = "an old Office file (.doc, .xls, .ppt); save it as .docx"
 
-WANTED = {".pdf": PDF, ".docx": WORD, ".epub": BOOK, ".html": PAGE, ".htm": PAGE, ".txt": TEXT, ".md": TEXT}
+EXPECTED = {".pdf": PDF, ".docx": WORD, ".epub": BOOK, ".html": PAGE, ".htm": PAGE, ".txt": TEXT, ".md": TEXT}
 
 _STARTS = [
     (re.compile(rb"\s*%PDF-"), PDF),
@@ -33,23 +33,23 @@ _STARTS = [
 
 def check(raw: bytes, suffix: str) -> None:
     """Nothing, when the first bytes go with the name. Raises Refused naming what the file is instead."""
-    wanted, found = WANTED.get(suffix, CAPTIONS), kind(raw)
-    if found is None:
-        fits = wanted in (TEXT, CAPTIONS, PAGE) or (wanted == PDF and b"%PDF-" in raw[:1024])
+    expected, actual = EXPECTED.get(suffix, CAPTIONS), kind(raw)
+    if actual is None:
+        fits = expected in (TEXT, CAPTIONS, PAGE) or (expected == PDF and b"%PDF-" in raw[:1024])
     else:
         # SubRip and WebVTT are told apart by no reader, so one under the name of the other still reads right.
-        fits = found == wanted or (found, wanted) == (WEBVTT, CAPTIONS)
+        fits = actual == expected or (actual, expected) == (WEBVTT, CAPTIONS)
     if fits:
         return
-    if found == OLD_OFFICE and wanted == WORD and "EncryptedPackage".encode("utf-16-le") in raw:
+    if actual == OLD_OFFICE and expected == WORD and "EncryptedPackage".encode("utf-16-le") in raw:
         raise Refused("protected by a password; save it without one")
-    raise Refused(f"named {suffix} but is not {wanted}" + (f": it is {found}" if found else ""))
+    raise Refused(f"named {suffix} but is not {expected}" + (f": it is {actual}" if actual else ""))
 
 
 def kind(raw: bytes) -> str | None:
     """What the first bytes say the file is; None when they say nothing. Raises Refused for a broken archive."""
-    found = next((name for pattern, name in _STARTS if pattern.match(raw[:4096])), None)
-    return _kind_of_archive(raw) if found == ZIP else found
+    name = next((name for pattern, name in _STARTS if pattern.match(raw[:4096])), None)
+    return _kind_of_archive(raw) if name == ZIP else name
 
 
 def _kind_of_archive(raw: bytes) -> str:

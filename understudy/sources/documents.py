@@ -73,8 +73,8 @@ class DocumentsSource:
     def _files(self) -> list[Path]:
         if self.path.is_file():
             return [self.path]
-        found = (f for f in self.path.rglob("*") if f.is_file() and not any(p.startswith(".") for p in f.parts[-2:]))
-        return sorted(f for f in found if not any(fnmatch(f.name, pattern) for pattern in self.options.ignore))
+        files = (f for f in self.path.rglob("*") if f.is_file() and not any(p.startswith(".") for p in f.parts[-2:]))
+        return sorted(f for f in files if not any(fnmatch(f.name, pattern) for pattern in self.options.ignore))
 
     def _name(self, file: Path) -> str:
         return file.relative_to(self.path).as_posix() if self.path.is_dir() else file.name

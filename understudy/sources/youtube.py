@@ -55,7 +55,9 @@ class Proxy(BaseModel):
 
     def missing(self) -> list[str]:
         """The environment variables that are named and not set."""
-        names = {"none": [], "generic": [self.url_env], "webshare": [self.user_env, self.password_env]}[self.use]
+        names: list[str | None] = []
+        if self.use != "none":
+            names = [self.url_env] if self.use == "generic" else [self.user_env, self.password_env]
         return [name for name in names if name and not os.environ.get(name)]
 
 
@@ -109,24 +111,24 @@ class YoutubeSource:
 
     def problems(self) -> list[str]:
         """What makes the channel unreadable, as far as can be told without asking YouTube."""
-        options, found = self.options, []
+        options, problems = self.options, []
         if place_of(options.channel) is None:
-            found.append(
+            problems.append(
                 f"source.channel: {options.channel!r} is no channel, playlist or video; "
                 "write '@handle', an address on youtube.com, or a video's id of 11 characters"
             )
         proxy = options.proxy
-        found += [f"source.proxy: the environment variable {name} is not set" for name in proxy.missing()]
+        problems += [f"source.proxy: the environment variable {name} is not set" for name in proxy.missing()]
         if proxy.use == "generic" and not (proxy.url or proxy.url_env):
-            found.append("source.proxy: a generic proxy needs url or url_env")
+            problems.append("source.proxy: a generic proxy needs url or url_env")
         missing = [name for name in ("yt_dlp", "youtube_transcript_api") if find_spec(name) is None]
         if missing:
-            found.append(f"source: {', '.join(missing)} not installed; run `make setup`")
-        return found
+            problems.append(f"source: {', '.join(missing)} not installed; run `make setup`")
+        return problems
 
     def entries(self) -> Iterator[Entry]:
         """Every talk worth fetching, newest first; see `listed`."""
-        return (listed.entry for listed in self.listed() if listed.early is None)
+        return (talk.entry for talk in self.listed() if talk.early is None)
 
     def listed(self) -> Iterator[Listed]:
         """Every talk tab by tab, newest first, read from YouTube as far as it is iterated.
@@ -177,21 +179,21 @@ class YoutubeSource:
         from understudy.sources.youtube_tracks import Facts
 
         facts = Facts()
-        found, how = self._words(entry.locator, facts)
-        told = captions.clean(found.cues)
-        if not told.paragraphs:
+        words, how = self._words(entry.locator, facts)
+        talk = captions.clean(words.cues)
+        if not talk.paragraphs:
             raise Refused("the captions hold no words", "empty_body", 3600)
         return Document(
             document_id=entry.document_id,
             title=facts.title or entry.title,
             locator=entry.locator,
-            how=f"{how}, {'generated' if found.generated else 'manual'}",
-            language=found.code,
+            how=f"{how}, {'generated' if words.generated else 'manual'}",
+            language=words.code,
             published=facts.published[:10] if facts.published else entry.published,
             duration_seconds=facts.seconds,
-            noise_tags=told.noise_tags,
-            speaker_changes=told.speaker_changes,
-            paragraphs=told.paragraphs,
+            noise_tags=talk.noise_tags,
+            speaker_changes=talk.speaker_changes,
+            paragraphs=talk.paragraphs,
         )
 
     def _words(self, video_id: str, facts: "Facts") -> "tuple[Words, str]":

@@ -36,19 +36,19 @@ def place_of(text: str) -> Place | None:
         return Place("playlist", text)
     host = _HOST.match(text)
     if host is None:
-        found = _CHANNEL.fullmatch(text) if text.startswith("@") else None
+        match = _CHANNEL.fullmatch(text) if text.startswith("@") else None
     elif video := _VIDEO.search(text):
         return Place("video", next(filter(None, video.groups())))
     elif playlist := _LIST.search(text):
         return Place("playlist", playlist.group(1))
     else:
-        found = _CHANNEL.fullmatch(text[host.end() :])
-    return Place("channel", *found.groups()) if found else None
+        match = _CHANNEL.fullmatch(text[host.end() :])
+    return Place("channel", *match.groups()) if match else None
 
 
 def addresses(place: Place, tabs: Sequence[str]) -> list[str]:
     """What to list, one address per tab; a tab in the address itself is the only one."""
     if place.kind == "playlist":
         return [f"{SITE}/playlist?list={place.name}"]
-    named = [place.tab] if place.tab in ("videos", "streams", "shorts") else tabs
-    return [f"{SITE}/{place.name}/{tab}" for tab in named]
+    wanted = [place.tab] if place.tab in ("videos", "streams", "shorts") else tabs
+    return [f"{SITE}/{place.name}/{tab}" for tab in wanted]

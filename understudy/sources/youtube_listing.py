@@ -42,18 +42,18 @@ class NotThisWay(Exception):
     """yt-dlp does not get the captions either; in its words."""
 
 
-class Client(YoutubeDL):
+class Client(YoutubeDL):  # type: ignore[misc]  # yt-dlp has no types
     """yt-dlp without a cache, a terminal or a JavaScript program; with `base_url` it asks nobody else."""
 
     def __init__(self, base_url: str | None, proxy: str | None, seconds_between_pages: float) -> None:
         self.base_url = base_url
-        self.said: list[str] = []
+        self.messages: list[str] = []
         super().__init__(
             {
                 "quiet": True,
                 "no_warnings": True,
                 "color": "never",
-                "logger": _Quiet(self.said),
+                "logger": _Quiet(self.messages),
                 "cachedir": False,
                 "skip_download": True,
                 "extract_flat": "in_playlist",
@@ -92,8 +92,8 @@ class Client(YoutubeDL):
 class _Quiet:
     """yt-dlp's words go to our log, at the level of details; its warnings are kept, and its errors raised anyway."""
 
-    def __init__(self, said: list[str]) -> None:
-        self.said = said
+    def __init__(self, messages: list[str]) -> None:
+        self.messages = messages
 
     def debug(self, message: str) -> None:
         """Everything but warnings."""
@@ -101,7 +101,7 @@ class _Quiet:
 
     def warning(self, message: str) -> None:
         """Where a video cannot be played, this is all that yt-dlp says of it."""
-        self.said.append(plain(message))
+        self.messages.append(plain(message))
         log.debug("%s", message)
 
     info = error = debug
@@ -114,26 +114,27 @@ def listing(client: Client, url: str) -> Iterator[Item]:
     """
     with client:
         try:
-            for found in _flat(client, url):
-                if VIDEO_ID.fullmatch(found.get("id") or ""):
-                    yield Item(found["id"], found.get("title") or found["id"], _early(found))
+            for fields in _flat(client, url):
+                if VIDEO_ID.fullmatch(fields.get("id") or ""):
+                    yield Item(fields["id"], fields.get("title") or fields["id"], _early(fields))
         except YoutubeDLError as error:
             if not _NO_TAB.search(str(error)):
                 raise failure(error, url) from None
 
 
 def _flat(client: Client, url: str) -> Iterator[dict[str, Any]]:
-    found = client.extract_info(url, download=False, process=False)
-    if found and found.get("_type") == "url" and found.get("ie_key") != "Youtube":  # moved to a channel of the region
-        found = client.extract_info(found["url"], download=False, process=False)
-    yield from (entry for entry in (found or {}).get("entries") or [] if entry)
+    fields = client.extract_info(url, download=False, process=False)
+    # Moved to a channel of the region.
+    if fields and fields.get("_type") == "url" and fields.get("ie_key") != "Youtube":
+        fields = client.extract_info(fields["url"], download=False, process=False)
+    yield from (entry for entry in (fields or {}).get("entries") or [] if entry)
 
 
-def _early(found: dict[str, Any]) -> Refused | None:
-    if found.get("live_status") in ("is_live", "is_upcoming"):
-        words = "is live now" if found["live_status"] == "is_live" else "has not begun"
+def _early(fields: dict[str, Any]) -> Refused | None:
+    if fields.get("live_status") in ("is_live", "is_upcoming"):
+        words = "is live now" if fields["live_status"] == "is_live" else "has not begun"
         return Refused(f"the listing says it {words}", "not_yet", DAY)
-    if found.get("availability") in ("subscriber_only", "premium_only"):
+    if fields.get("availability") in ("subscriber_only", "premium_only"):
         return Refused("the listing says it is for members only", "members_only", 30 * DAY)
     return None
 
@@ -181,20 +182,20 @@ def words(client: Client, video_id: str, languages: Sequence[str], facts: Facts)
             facts.published = facts.published or _dashed(info.get("upload_date"))
             tracks = list(_tracks(info))
             if not tracks:
-                raise _nothing(client.said)
+                raise _nothing(client.messages)
             return best(tracks, languages, facts.seconds, lambda track: _cues(client, track))
     except YoutubeDLError as error:
-        found = failure(error, video_id)
-        raise found if isinstance(found, Blocked) else NotThisWay(plain(str(error))) from None
+        outcome = failure(error, video_id)
+        raise outcome if isinstance(outcome, Blocked) else NotThisWay(plain(str(error))) from None
     except (Empty, ValueError) as error:
         raise NotThisWay(str(error)) from None
 
 
-def _nothing(said: Sequence[str]) -> Blocked | NotThisWay:
+def _nothing(messages: Sequence[str]) -> Blocked | NotThisWay:
     """Why a video has no track: a refusal of this machine shows only in yt-dlp's warnings."""
-    if block := next((words for words in said if BLOCK.search(words)), None):
+    if block := next((words for words in messages if BLOCK.search(words)), None):
         return Blocked(f"YouTube refuses this machine for now: {block}")
-    return NotThisWay(said[-1] if said else "no captions")
+    return NotThisWay(messages[-1] if messages else "no captions")
 
 
 def _dashed(date: str | None) -> str | None:

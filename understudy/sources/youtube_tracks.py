@@ -71,14 +71,14 @@ def ranked(tracks: Iterable[Track], languages: Sequence[str]) -> list[Track]:
 
     Language by language: manual before generated, the exact code before a variety ('en-GB' for 'en').
     """
-    found = []
+    ranking = []
     for track in tracks:
         code = track.code.lower()
-        wanted = [(at, language.lower()) for at, language in enumerate(languages)]
-        ranks = [(at, track.generated, code != w) for at, w in wanted if _base(code) == _base(w)]
+        wishes = [(at, language.lower()) for at, language in enumerate(languages)]
+        ranks = [(at, track.generated, code != wish) for at, wish in wishes if _base(code) == _base(wish)]
         if ranks:
-            found.append((min(ranks), track))
-    return [track for _, track in sorted(found, key=lambda pair: pair[0])]
+            ranking.append((min(ranks), track))
+    return [track for _, track in sorted(ranking, key=lambda pair: pair[0])]
 
 
 def clipped(cues: list[Cue], seconds: float | None) -> list[Cue]:

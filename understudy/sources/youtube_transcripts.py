@@ -61,17 +61,17 @@ class Recorder:
         """Read one reply."""
         if response.status_code != requests.codes.ok:
             return
-        if "/watch" in response.url and (found := _PUBLISHED.search(response.text)):
-            self.facts.published = found.group(1)
+        if "/watch" in response.url and (match := _PUBLISHED.search(response.text)):
+            self.facts.published = match.group(1)
         if "/youtubei/v1/player" in response.url:
             try:
-                told = response.json().get("videoDetails") or {}
+                details = response.json().get("videoDetails") or {}
             except (ValueError, AttributeError):
                 return  # the library meets the same reply and says what is wrong with it
-            self.facts.title = told.get("title") or None
-            self.facts.seconds = float(told.get("lengthSeconds") or 0) or None
-            self.facts.channel_id = told.get("channelId")
-            self.facts.running = bool(told.get("isLive") or told.get("isUpcoming"))
+            self.facts.title = details.get("title") or None
+            self.facts.seconds = float(details.get("lengthSeconds") or 0) or None
+            self.facts.channel_id = details.get("channelId")
+            self.facts.running = bool(details.get("isLive") or details.get("isUpcoming"))
 
 
 class Adapter(HTTPAdapter):
@@ -119,7 +119,8 @@ class Library:
             raise outcome(error, facts, datetime.now(UTC)) from None
 
     def _words(self, video_id: str, languages: Sequence[str], facts: Facts) -> Words:
-        tracks = [Track(found.language_code, found.is_generated, found) for found in self.api.list(video_id)]
+        transcripts = self.api.list(video_id)
+        tracks = [Track(t.language_code, t.is_generated, t) for t in transcripts]
         if facts.running:
             raise running()
         return best(tracks, languages, facts.seconds, _cues)
@@ -192,8 +193,8 @@ def _http(words: str) -> Refused | Blocked | Unreachable:
 
 
 def _changed(name: str, words: str) -> Refused:
-    told = f"YouTube's pages look different ({name}: {words}); upgrade youtube-transcript-api and yt-dlp"
-    return Refused(told, "layout_changed", DAY)
+    message = f"YouTube's pages look different ({name}: {words}); upgrade youtube-transcript-api and yt-dlp"
+    return Refused(message, "layout_changed", DAY)
 
 
 def _captions_wait(published: str | None, now: datetime) -> float:

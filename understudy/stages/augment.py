@@ -82,7 +82,7 @@ def materialize(node: Node) -> AssetRef:
 
 def _base_answers(node: Node, prompts: list[str]) -> list[str]:
     """What the base itself answers to general prompts."""
-    rows = [asked(prompt, at) for at, prompt in enumerate(prompts)]
+    rows = [prompt_row(prompt, at) for at, prompt in enumerate(prompts)]
     with track("base answers") as progress:
         max_tokens = node.config.evaluate.max_tokens
         samples = node.config.engine("mlx").run(node.file("base"), None, rows, len(rows), max_tokens, progress)
@@ -99,10 +99,10 @@ def problems(settings: AugmentSettings, teacher: object) -> list[str]:
     ]
 
 
-def by_gates(gates: Sequence[tuple[str, Gate]], kept: Sequence[Pair]) -> Refuse:
+def by_gates(gates: Sequence[tuple[str, Gate]], others: Sequence[Pair]) -> Refuse:
     """The gates of the preset as a judge of variants, having studied the channel's kept pairs and no variant."""
     for _, gate in gates:
-        gate.study(kept)
+        gate.study(others)
 
     def refuse(pair: Pair, kind: VariantKind) -> str | None:
         fit = (gate for gate in gates if kind != "out_of_scope" or gate[0] in GATES_FOR_REFUSALS)
@@ -130,46 +130,46 @@ def taught(
     ordered = sorted(pairs, key=lambda pair: (pair.document_id, pair.question_number))
     talks = {name: document(name) for name in dict.fromkeys(pair.document_id for pair in ordered)}
     titles = sorted({talk.title for talk in talks.values()})
-    told = [substance(talk.text) for talk in talks.values()] if settings.out_of_scope else []
-    asked = [
+    stems = [substance(talk.text) for talk in talks.values()] if settings.out_of_scope else []
+    groups = [
         (talks[name], own)
         for name, group in groupby(ordered, key=lambda pair: pair.document_id)
         if (own := [pair for pair in group if pair.pair_id in train])
     ]
-    found, dropped, usd = list[Variant](), Counter[str](), 0.0
+    variants, dropped, usd = list[Variant](), Counter[str](), 0.0
     with ThreadPoolExecutor(workers) as pool:
-        jobs = [pool.submit(_written, talk, own, titles, teacher, settings, seed) for talk, own in asked]
+        jobs = [pool.submit(_write_entries, talk, own, titles, teacher, settings, seed) for talk, own in groups]
         try:
-            for at, (job, (_, own)) in enumerate(zip(jobs, asked, strict=True)):
+            for at, (job, (_, own)) in enumerate(zip(jobs, groups, strict=True)):
                 progress(at, len(jobs), "variants")
-                written, missing, cost = job.result()
-                taken, refused = _taken(written, own[0], told, refuse, teacher.label)
-                found, dropped, usd = found + taken, dropped + missing + refused, usd + cost
+                entries, missing, cost = job.result()
+                accepted, refused = _read_entries(entries, own[0], stems, refuse, teacher.label)
+                variants, dropped, usd = variants + accepted, dropped + missing + refused, usd + cost
         finally:
             pool.shutdown(cancel_futures=True)
     progress(len(jobs), len(jobs))
-    return Augmented(found, dropped, usd)
+    return Augmented(variants, dropped, usd)
 
 
 def replayed(pairs: int, settings: AugmentSettings, seed: int, answer: Answer) -> Augmented:
     """General chats for `pairs` rows of the train side, the base's own finished replies to prompts of ours."""
-    wanted = round(settings.replay * pairs)
-    if wanted > len(PROMPTS):
-        log.warning("augment.replay asks for %d general chats, and there are %d prompts", wanted, len(PROMPTS))
-    chosen = sorted(range(len(PROMPTS)), key=lambda at: digest(seed, PROMPTS[at]))[:wanted]
-    texts = answer([PROMPTS[at] for at in chosen]) if chosen else []
-    found, dropped = list[Variant](), Counter[str]()
-    for at, text in zip(chosen, texts, strict=True):
+    count = round(settings.replay * pairs)
+    if count > len(PROMPTS):
+        log.warning("augment.replay asks for %d general chats, and there are %d prompts", count, len(PROMPTS))
+    picks = sorted(range(len(PROMPTS)), key=lambda at: digest(seed, PROMPTS[at]))[:count]
+    texts = answer([PROMPTS[at] for at in picks]) if picks else []
+    variants, dropped = list[Variant](), Counter[str]()
+    for at, text in zip(picks, texts, strict=True):
         shape = markdown.profile(text)
         if not shape.words or not shape.ends_with_punctuation or shape.unclosed_fence or "<think" in text.lower():
             dropped["replay: not a finished reply"] += 1
             continue
-        said = [Message(role="user", content=PROMPTS[at]), Message(role="assistant", content=text.strip())]
-        found.append(Variant(variant_id=f"base~replay{at + 1}", kind="replay", teacher="base", messages=said))
-    return Augmented(found, dropped)
+        messages = [Message(role="user", content=PROMPTS[at]), Message(role="assistant", content=text.strip())]
+        variants.append(Variant(variant_id=f"base~replay{at + 1}", kind="replay", teacher="base", messages=messages))
+    return Augmented(variants, dropped)
 
 
-def asked(prompt: str, at: int) -> tuple[Pair, ChatExample]:
+def prompt_row(prompt: str, at: int) -> tuple[Pair, ChatExample]:
     """A general prompt as a row that an engine answers; its reference answer stands for nothing."""
     pair = Pair(
         pair_id=f"base~replay{at + 1}",
@@ -208,36 +208,36 @@ def apart(
     train = [questions[pair_id] for pair_id in plan.sides["train"]]
     held_out = [questions[pair_id] for side in ("valid", "test") for pair_id in plan.sides[side]]
     why: dict[str, str] = {}
-    asked = {tuple(words(question)) for question in train}
+    existing = {tuple(words(question)) for question in train}
     new: list[Variant] = []
     for variant in variants:
-        said = tuple(words(variant.messages[0].content))
+        question = tuple(words(variant.messages[0].content))
         if variant.kind in ("short", "long"):  # they keep their parent's question
             continue
-        if said in asked:
+        if question in existing:
             why[variant.variant_id] = "asked already"
         else:
-            asked.add(said)
+            existing.add(question)
             new.append(variant)
     # Held out comes last: of many alike only the latest are compared, and no new one may be missed.
-    listed = [*train, *(variant.messages[0].content for variant in new), *held_out, *unseen]
+    texts = [*train, *(variant.messages[0].content for variant in new), *held_out, *unseen]
     first, last = len(train), len(train) + len(new)
-    for earlier, later in near_duplicates(listed, near_duplicate):
+    for earlier, later in near_duplicates(texts, near_duplicate):
         if first <= earlier < last <= later:
             why[new[earlier - first].variant_id] = "near a held-out question"
         elif earlier < first <= later < last and new[later - first].kind == "out_of_scope":
             why.setdefault(new[later - first].variant_id, "asked already")
-    kept = sorted((v for v in variants if v.variant_id not in why), key=lambda v: digest(seed, v.variant_id))
+    remaining = sorted((v for v in variants if v.variant_id not in why), key=lambda v: digest(seed, v.variant_id))
     kinds = {variant.variant_id: variant.kind for variant in variants}
-    return Augmented(kept, Counter(f"{kinds[name]}: {reason}" for name, reason in why.items()))
+    return Augmented(remaining, Counter(f"{kinds[name]}: {reason}" for name, reason in why.items()))
 
 
 def merged(train: Sequence[ChatExample], variants: Sequence[Variant], plan: SplitPlan) -> list[ChatExample]:
     """The rows of train.jsonl: the original ones, then the variants. Raises DatasetError for one that crosses over."""
     inside, talks = set(plan.sides["train"]), set(plan.documents["train"])
     for variant in variants:
-        told = variant.parent in inside if variant.parent else variant.document_id in {None, *talks}
-        if not told:
+        belongs = variant.parent in inside if variant.parent else variant.document_id in {None, *talks}
+        if not belongs:
             raise DatasetError(
                 f"the variant {variant.variant_id} is made from what is not on the train side; make the variants "
                 "again from this split"
@@ -245,42 +245,42 @@ def merged(train: Sequence[ChatExample], variants: Sequence[Variant], plan: Spli
     return [*train, *(ChatExample(messages=variant.messages) for variant in variants)]
 
 
-def _written(
+def _write_entries(
     talk: Document, own: Sequence[Pair], titles: Sequence[str], teacher: ModelTeacher,
     settings: AugmentSettings, seed: int,
 ) -> tuple[list[tuple[Wish, str]], Counter[str], float]:  # fmt: skip
     """What the teacher wrote about one talk, part by part where it was asked so; how much did not come; the cost."""
-    wished = list(wishes(own, settings, seed))
-    found, dropped, usd = list[tuple[Wish, str]](), Counter[str](), 0.0
+    all_wishes = list(wishes(own, settings, seed))
+    entries, dropped, usd = list[tuple[Wish, str]](), Counter[str](), 0.0
     try:
         pieces = parts(talk, teacher.tokens, teacher.window(), max(pair.part or 1 for pair in own))
         for piece in pieces:
-            mine = [w for w in wished if ((w.pair.part if w.pair else None) or 1) == piece.number]
+            mine = [w for w in all_wishes if ((w.pair.part if w.pair else None) or 1) == piece.number]
             if mine:
                 texts, missing, cost = write(teacher, piece.document, mine, titles)
                 usd += cost
-                found += [(wish, texts[wish.number]) for wish in mine if wish.number in texts]
+                entries += [(wish, texts[wish.number]) for wish in mine if wish.number in texts]
                 dropped.update(f"{wish.kind}: {missing[wish.number]}" for wish in mine if wish.number in missing)
     except TeacherError as error:
         log.warning("%s gets no more variants: %s", talk.document_id, error)
-        reached = {wish.number for wish, _ in found}
-        dropped.update(f"{wish.kind}: the teacher failed" for wish in wished if wish.number not in reached)
-    return found, dropped, usd
+        reached = {wish.number for wish, _ in entries}
+        dropped.update(f"{wish.kind}: the teacher failed" for wish in all_wishes if wish.number not in reached)
+    return entries, dropped, usd
 
 
-def _taken(
-    written: Iterable[tuple[Wish, str]], first: Pair, talks: Sequence[frozenset[str]], refuse: Refuse, label: str
+def _read_entries(
+    entries: Iterable[tuple[Wish, str]], first: Pair, talks: Sequence[frozenset[str]], refuse: Refuse, label: str
 ) -> tuple[list[Variant], Counter[str]]:
     """The entries that are what was wished for and that the gates keep; why how many are not."""
-    found, dropped = list[Variant](), Counter[str]()
-    for wish, text in written:
+    variants, dropped = list[Variant](), Counter[str]()
+    for wish, text in entries:
         pair = read(wish, text, first, talks)
         why = pair if isinstance(pair, str) else refuse(pair, wish.kind)
         if why:
             dropped[f"{wish.kind}: {why}"] += 1
         elif isinstance(pair, Pair):
-            found.append(_variant(wish, pair, label))
-    return found, dropped
+            variants.append(_variant(wish, pair, label))
+    return variants, dropped
 
 
 def _variant(wish: Wish, pair: Pair, teacher: str) -> Variant:

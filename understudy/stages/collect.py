@@ -52,12 +52,12 @@ def list_talks(source: Source, ledger: Ledger, files: Mapping[str, Path], now: d
     ]
     rows = [*(row(entry, "pending") for entry in entries), *doubles, *early_rows]
     ledger.record_new(rows)
-    gone = removed(known, [row.document_id for row in rows]) if source.complete else []
-    for changed in (*doubles, *early_rows, *gone):
+    removed_rows = removed(known, [row.document_id for row in rows]) if source.complete else []
+    for changed in (*doubles, *early_rows, *removed_rows):
         ledger.record(changed)
     if not source.complete:
         entries += remembered(ledger.rows(), [entry.document_id for entry in entries])
-    return wanted(entries, {row.document_id: row for row in ledger.rows()}, now)
+    return due_entries(entries, {row.document_id: row for row in ledger.rows()}, now)
 
 
 def _listed(source: Source, ledger: Ledger, now: datetime) -> list[tuple[Entry, Refused | None]]:
@@ -112,9 +112,9 @@ def collected(talk: ReadTalk, document: Document | None, row: Row) -> ReadTalk:
     return talk._replace(document=document, row=row)
 
 
-def fetch(source: Source, entry: Entry, known: Row | None, now: datetime) -> tuple[Document | None, Row]:
+def fetch(source: Source, entry: Entry, row: Row | None, now: datetime) -> tuple[Document | None, Row]:
     """The document, or None when it is refused, with its ledger row. Raises Transient, Blocked."""
-    return outcome(lambda: source.fetch(entry), entry, known, now)
+    return outcome(lambda: source.fetch(entry), entry, row, now)
 
 
 def outcome(
@@ -196,8 +196,8 @@ def unblock(ledger: Ledger) -> None:
 
 def rests_until(ledger: Ledger, now: datetime) -> datetime | None:
     """Until when nothing is asked of the source; None when it may be asked."""
-    noted = ledger.note(BLOCKED_UNTIL)
-    until = datetime.fromisoformat(noted) if noted else None
+    note = ledger.note(BLOCKED_UNTIL)
+    until = datetime.fromisoformat(note) if note else None
     return until if until and until > now else None
 
 
@@ -207,14 +207,14 @@ def without_doubles(entries: Iterable[Entry]) -> tuple[list[Entry], list[Row]]:
     Only a revision that is a digest tells content: sources that do not know it yet say '1'.
     """
     first: dict[str, Entry] = {}
-    kept, doubles = [], []
+    originals, doubles = [], []
     for entry in entries:
         twin = first.setdefault(entry.revision, entry) if len(entry.revision) == 64 else entry
         if twin is entry:
-            kept.append(entry)
+            originals.append(entry)
         else:
             doubles.append(row(entry, "duplicate", f"same content as {twin.locator}"))
-    return kept, doubles
+    return originals, doubles
 
 
 def removed(known: Iterable[Row], listed: Iterable[str]) -> list[Row]:
@@ -237,6 +237,6 @@ def remembered(known: Iterable[Row], listed: Iterable[str]) -> list[Entry]:
     ]
 
 
-def wanted(entries: Sequence[Entry], known: dict[str, Row], now: datetime) -> list[Entry]:
+def due_entries(entries: Sequence[Entry], known: dict[str, Row], now: datetime) -> list[Entry]:
     """The entries that are here or may be asked for now."""
     return [e for e in entries if e.document_id not in known or not known[e.document_id].rests(now, e.revision)]

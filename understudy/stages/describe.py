@@ -60,4 +60,4 @@ def _remarks(node: Node) -> Iterator[str]:
     yield f"Questions: {passes}."
     if node.config.verify.on:
         verified = (node.workspace.read(ref) for ref in node.talks("verified"))
-        yield f"Verifier {verify.told(verify.summary(verified))}."
+        yield f"Verifier {verify.sentence(verify.summary(verified))}."

@@ -18,7 +18,7 @@ from understudy.graph import chain
 from understudy.records import Document, Question, Questions
 from understudy.sections import QuestionSettings
 from understudy.stages import extract_questions, generate_answers
-from understudy.stages.collect import remembered, wanted
+from understudy.stages.collect import due_entries, remembered
 from understudy.workspace import Workspace
 
 CACHED_FROM, CACHE_BLOCK = 1024, 128  # tokens; OpenAI's rule, and near enough for the servers that have one
@@ -108,13 +108,13 @@ def table(rows: Sequence[Row], cheaper: dict[str, float]) -> str:
 
 def compared(rows: Sequence[Row], paid: Sequence[KindTotals]) -> str:
     """What all passes over the channel were estimated at, and what they came to, as markdown."""
-    said = {row.kind: row for row in rows}
+    estimates = {row.kind: row for row in rows}
     lines = [
         "| stage | calls | failed | tokens in | of them cached | tokens out | USD | estimated | wasted | unknown |",
         "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for total in paid:
-        row = said.get(total.kind)
+        row = estimates.get(total.kind)
         guess = f"{row.low_usd:.4f} to {row.high_usd:.4f}" if row else ""
         lines.append(
             f"| {_NAMES.get(total.kind, total.kind)} | {total.calls} | {total.failed} | {total.input:,} | "
@@ -132,26 +132,27 @@ _NAMES = {"questions": "extract questions", "answers": "generate answers", "veri
 
 def talks_of(workspace: Workspace) -> tuple[list[Talk], int]:
     """Every talk that is on disk or can be read without asking anybody, and how many are only known by name."""
-    source, found, unread = workspace.config.plugin("source"), [], 0
+    source, talks, unread = workspace.config.plugin("source"), [], 0
     rows = workspace.ledger.rows()
     entries = list(source.listed()) if not source.polite else [(entry, None) for entry in remembered(rows, [])]
-    may = {e.document_id for e in wanted([e for e, _ in entries], {r.document_id: r for r in rows}, datetime.now(UTC))}
+    known = {row.document_id: row for row in rows}
+    due = {entry.document_id for entry in due_entries([entry for entry, _ in entries], known, datetime.now(UTC))}
     for entry, early in entries:
-        if entry.document_id not in may:
+        if entry.document_id not in due:
             continue  # forgotten, or refused for now
         refs = chain(workspace, entry)
         if "document" in refs:
             questions = workspace.read(refs["questions"]) if "questions" in refs else None
-            found.append(Talk(workspace.read(refs["document"]), questions, "answers" in refs))
+            talks.append(Talk(workspace.read(refs["document"]), questions, "answers" in refs))
         elif early is None and not source.polite:
             with suppress(Refused):
-                found.append(Talk(source.fetch(entry), None, False))
+                talks.append(Talk(source.fetch(entry), None, False))
         elif early is None:
             unread += 1
-    return found, unread
+    return talks, unread
 
 
-def told(workspace: Workspace) -> str:
+def estimate_page(workspace: Workspace) -> str:
     """The estimate of this preset as a page for the terminal; reads local files, asks nobody, needs no key.
 
     Raises ConfigError when the talks cannot be read or the price is not known.

@@ -16,7 +16,7 @@ ROUNDS = 3
 NEAR_DUPLICATE = 0.8
 
 
-class Found(NamedTuple):
+class Usable(NamedTuple):
     """What pass 1 over one part of a talk gave."""
 
     items: list[ReplyItem]
@@ -34,12 +34,12 @@ def extract(document: Document, teacher: Teacher, settings: QuestionSettings) ->
     dropped: Counter[str] = Counter()
     usd = 0.0
     for part in pieces:
-        found = _asked(part.document, teacher, wanted(part.document, settings))
-        dropped, usd = dropped + found.dropped, usd + found.usd
-        questions += [_question(item, part, len(questions) + at) for at, item in enumerate(found.items, 1)]
+        usable = _ask(part.document, teacher, question_count(part.document, settings))
+        dropped, usd = dropped + usable.dropped, usd + usable.usd
+        questions += [_question(item, part, len(questions) + at) for at, item in enumerate(usable.items, 1)]
     if not questions:
-        told = f"{document.words} words" + (f", dropped: {dict(dropped)}" if dropped else "")
-        raise MalformedReply(f"{teacher.label} found no question in {document.document_id} ({told})")
+        detail = f"{document.words} words" + (f", dropped: {dict(dropped)}" if dropped else "")
+        raise MalformedReply(f"{teacher.label} found no question in {document.document_id} ({detail})")
     return Questions(
         document_id=document.document_id,
         teacher=teacher.label,
@@ -55,34 +55,34 @@ def extract(document: Document, teacher: Teacher, settings: QuestionSettings) ->
 def requests(document: Document, teacher: Teacher, settings: QuestionSettings) -> list[TeacherRequest]:
     """What `extract` asks first, one request for each part."""
     pieces = parts(document, teacher.tokens, teacher.window())
-    return [_request(part.document, wanted(part.document, settings), 0) for part in pieces]
+    return [_request(part.document, question_count(part.document, settings), 0) for part in pieces]
 
 
 def _request(document: Document, count: int, attempt: int) -> TeacherRequest:
     return TeacherRequest(kind="questions", document=document, count=count, round=attempt)
 
 
-def wanted(document: Document, settings: QuestionSettings) -> int:
+def question_count(document: Document, settings: QuestionSettings) -> int:
     """How many questions a talk of this length is asked for."""
     seconds = document.duration_seconds or document.words / settings.words_per_minute * 60
     return max(1, min(settings.at_most, round(seconds / settings.seconds_per_question)))
 
 
-def _asked(document: Document, teacher: Teacher, count: int) -> Found:
+def _ask(document: Document, teacher: Teacher, count: int) -> Usable:
     """The best of a few replies: the first that brings at least half of what was wanted, else the longest."""
-    best, usd = Found([], Counter(), 0.0), 0.0
+    best, usd = Usable([], Counter(), 0.0), 0.0
     for attempt in range(ROUNDS):
         reply = teacher.reply(_request(document, count, attempt))
         usd += reply.usd
-        found = _usable(reply.items, count)
-        if len(found.items) > len(best.items) or not attempt:
-            best = found
+        usable = _usable(reply.items, count)
+        if len(usable.items) > len(best.items) or not attempt:
+            best = usable
         if len(best.items) * 2 >= count or teacher.deterministic:
             break
     return best._replace(usd=usd)
 
 
-def _usable(items: list[ReplyItem], count: int) -> Found:
+def _usable(items: list[ReplyItem], count: int) -> Usable:
     """The questions that stand alone, each once, at most `count`; why the others were dropped."""
     dropped: Counter[str] = Counter()
     tidy = [item.model_copy(update={"text": " ".join(item.text.split())}) for item in items]
@@ -93,9 +93,9 @@ def _usable(items: list[ReplyItem], count: int) -> Found:
         alone += [] if problem else [item]
     doubles = {max(pair) for pair in near_duplicates([item.text for item in alone], NEAR_DUPLICATE)}
     dropped.update({"near-duplicate": len(doubles)} if doubles else {})
-    kept = [item for at, item in enumerate(alone) if at not in doubles]
-    dropped.update({"more than asked for": len(kept) - count} if len(kept) > count else {})
-    return Found(kept[:count], dropped, 0.0)
+    items = [item for at, item in enumerate(alone) if at not in doubles]
+    dropped.update({"more than asked for": len(items) - count} if len(items) > count else {})
+    return Usable(items[:count], dropped, 0.0)
 
 
 def _question(item: ReplyItem, part: Part, number: int) -> Question:
@@ -111,5 +111,5 @@ def _question(item: ReplyItem, part: Part, number: int) -> Question:
 
 def _inside(paragraph: int | None, part: Part) -> int | None:
     """The paragraph's index in the whole talk; None where the part has no such paragraph."""
-    known = paragraph is not None and 0 <= paragraph < len(part.document.paragraphs)
-    return part.first + paragraph if known and paragraph is not None else None
+    exists = paragraph is not None and 0 <= paragraph < len(part.document.paragraphs)
+    return part.first + paragraph if exists and paragraph is not None else None

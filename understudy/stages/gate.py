@@ -30,7 +30,7 @@ def materialize(node: Node) -> AssetRef:
         verified: list[Verified] = [node.workspace.read(ref) for ref in node.group("verified").values()]
         by_talk = {verdicts.document_id: verdicts for verdicts in verified}
         pairs = decided(verify.apply(node.rows("gated"), by_talk, node.config.verify.only_approved))
-        log.info("verifier: %s", verify.told(verify.summary(verified)))
+        log.info("verifier: %s", verify.sentence(verify.summary(verified)))
     else:
         with node.track() as progress:
             pairs = judge(_joined(node), gates(node.workspace, node.group("document")), progress, decided)

@@ -31,8 +31,8 @@ class Tried(NamedTuple):
 def answer(document: Document, questions: Questions, teacher: Teacher, settings: AnswerSettings) -> Answers:
     """Exactly one entry per question number: the answer, or why there is none."""
     tried = [
-        _answered(part.document, asked, teacher, 0 if teacher.deterministic else settings.max_repairs)
-        for part, asked in _by_part(document, questions, teacher)
+        _answered(part.document, group, teacher, 0 if teacher.deterministic else settings.max_repairs)
+        for part, group in _by_part(document, questions, teacher)
     ]
     texts = {number: text for part in tried for number, text in part.texts.items()}
     failed = {number: why for part in tried for number, why in part.failed.items()}
@@ -77,24 +77,24 @@ def _answered(document: Document, questions: list[Question], teacher: Teacher, m
             usd += reply.usd
             good = accepted(reply.items, {q.question_number for q in batch})
             texts |= good
-            missing = [q.question_number for q in batch if q.question_number not in texts]
-            failed |= {n: reply.refused.get(n, "no usable answer came back") for n in missing}
-            refusals.update(number for number in missing if number in reply.refused)
+            absent = [q.question_number for q in batch if q.question_number not in texts]
+            failed |= {n: reply.refused.get(n, "no usable answer came back") for n in absent}
+            refusals.update(number for number in absent if number in reply.refused)
             repaired |= set(good) if attempt else set()
-        left = [q for q in questions if q.question_number not in texts and refusals[q.question_number] < REFUSALS]
-        if not left:
+        missing = [q for q in questions if q.question_number not in texts and refusals[q.question_number] < REFUSALS]
+        if not missing:
             break
-        batches = _smaller(left, attempt)
+        batches = _smaller(missing, attempt)
     return Tried(texts, failed, repaired, usd)
 
 
-def accepted(items: Sequence[ReplyItem], asked: set[int]) -> dict[int, str]:
+def accepted(items: Sequence[ReplyItem], numbers: set[int]) -> dict[int, str]:
     """The items that can be trusted: asked for, not empty, and not given twice with two texts."""
     texts: dict[int, set[str]] = {}
     for item in items:
-        if item.question_number in asked and item.text.strip():
+        if item.question_number in numbers and item.text.strip():
             texts.setdefault(item.question_number, set()).add(item.text.strip())
-    return {number: found.pop() for number, found in texts.items() if len(found) == 1}
+    return {number: answers.pop() for number, answers in texts.items() if len(answers) == 1}
 
 
 def tally(answers: Answers) -> Counter[str]:
@@ -108,14 +108,14 @@ def tally(answers: Answers) -> Counter[str]:
     )
 
 
-def _smaller(left: Sequence[Question], attempt: int) -> list[Sequence[Question]]:
+def _smaller(missing: Sequence[Question], attempt: int) -> list[Sequence[Question]]:
     """How to ask again: all together the first time, then in halves, then singly."""
-    if attempt == 0 or len(left) == 1:
-        return [left]
+    if attempt == 0 or len(missing) == 1:
+        return [missing]
     if attempt == 1:
-        half = (len(left) + 1) // 2
-        return [left[:half], left[half:]]
-    return [[question] for question in left]
+        half = (len(missing) + 1) // 2
+        return [missing[:half], missing[half:]]
+    return [[question] for question in missing]
 
 
 def _entry(number: int, texts: dict[int, str], failed: dict[int, str]) -> Answer:

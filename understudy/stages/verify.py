@@ -28,7 +28,7 @@ from understudy.workspace import Workspace
 VERSION = 1
 GATE = "verify"
 REASON_CHARACTERS = 200
-_SAID = {
+_WORDS = {
     "grounded": "not grounded in the talk",
     "no_hallucination": "says more than the talk",
     "complete": "incomplete",
@@ -111,23 +111,23 @@ def verify(
     `split_into` is `Questions.parts`: how many parts the teacher read the talk in. Raises TeacherStopped.
     """
     chosen = sample(pairs, spec.fraction, seed)
-    found: dict[int, Verification] = {}
+    verdicts: dict[int, Verification] = {}
     errors: dict[int, str] = {}
     usd = 0.0
-    for read, mine in _readings(document, chosen, verifier, split_into, errors):
-        for batch in verifying.batches(verifier, read, mine):
-            verdicts, failed, cost = _checked(read, batch, verifier, spec.max_repairs, seed)
-            found |= verdicts
+    for reading, mine in _readings(document, chosen, verifier, split_into, errors):
+        for batch in verifying.batches(verifier, reading, mine):
+            new, failed, cost = _checked(reading, batch, verifier, spec.max_repairs, seed)
+            verdicts |= new
             errors |= failed
             usd += cost
     for number, why in errors.items():
-        found[number] = Verification(question_number=number, approved=None, error=why)
+        verdicts[number] = Verification(question_number=number, approved=None, error=why)
     return Verified(
         document_id=document.document_id,
         verifier=verifier.label,
         prompt_sha256=verifier.prompt_sha256("verify"),
-        verdicts=[found[number] for number in sorted(found)],
-        unverified=sorted({pair.question_number for pair in pairs} - found.keys()),
+        verdicts=[verdicts[number] for number in sorted(verdicts)],
+        unverified=sorted({pair.question_number for pair in pairs} - verdicts.keys()),
         usd=usd,
     )
 
@@ -137,7 +137,7 @@ def apply(pairs: Iterable[Pair], verified: Mapping[str, Verified], only_approved
 
     Pairs that a gate refused before stay as they are. Raises DatasetError when none is kept any more.
     """
-    verdicts = {(talk, v.question_number): v for talk, told in verified.items() for v in told.verdicts}
+    verdicts = {(talk, v.question_number): v for talk, checked in verified.items() for v in checked.verdicts}
     judged = [_applied(p, verdicts.get((p.document_id, p.question_number)), only_approved) for p in pairs]
     refused = sum(pair.gate == GATE for pair in judged)
     if refused and not any(pair.kept for pair in judged):
@@ -150,14 +150,14 @@ def apply(pairs: Iterable[Pair], verified: Mapping[str, Verified], only_approved
 
 def summary(verified: Iterable[Verified]) -> Summary:
     """The counts over all talks, and the approval rate with its interval."""
-    told = list(verified)
-    verdicts = [verdict for talk in told for verdict in talk.verdicts]
+    talks = list(verified)
+    verdicts = [verdict for talk in talks for verdict in talk.verdicts]
     approved = sum(verdict.approved is True for verdict in verdicts)
     against = [verdict for verdict in verdicts if verdict.approved is False]
-    unverified = sum(len(talk.unverified) for talk in told)
+    unverified = sum(len(talk.unverified) for talk in talks)
     failing = Counter(name for verdict in against for name in failed_criteria(verdict))
     return Summary(
-        verifier=", ".join(sorted({talk.verifier for talk in told})),
+        verifier=", ".join(sorted({talk.verifier for talk in talks})),
         pairs=len(verdicts) + unverified,
         approved=approved,
         disapproved=len(against),
@@ -166,19 +166,18 @@ def summary(verified: Iterable[Verified]) -> Summary:
         errors=sum(verdict.approved is None for verdict in verdicts),
         unverified=unverified,
         rate=approval_rate(approved, approved + len(against), len(verdicts) + unverified),
-        usd=sum(talk.usd for talk in told),
+        usd=sum(talk.usd for talk in talks),
     )
 
 
-def told(found: Summary) -> str:
+def sentence(summary: Summary) -> str:
     """The counts as one sentence."""
-    rate = (
-        "" if found.rate is None else f"; approval {found.rate.value:.0%} [{found.rate.low:.0%}, {found.rate.high:.0%}]"
-    )
-    why = "".join(f", {count} {_SAID[name]}" for name, count in found.criteria.items())
+    share = summary.rate
+    rate = "" if share is None else f"; approval {share.value:.0%} [{share.low:.0%}, {share.high:.0%}]"
+    why = "".join(f", {count} {_WORDS[name]}" for name, count in summary.criteria.items())
     return (
-        f"{found.verifier}: {found.approved} of {found.pairs} pairs approved, {found.disapproved} not{why}, "
-        f"{found.errors} without a verdict, {found.unverified} not looked at{rate}"
+        f"{summary.verifier}: {summary.approved} of {summary.pairs} pairs approved, {summary.disapproved} not{why}, "
+        f"{summary.errors} without a verdict, {summary.unverified} not looked at{rate}"
     )
 
 
@@ -211,7 +210,7 @@ def reason(verdict: Verification | None) -> str:
         return "not verified: not in the sample"
     if verdict.error is not None:
         return one_line(f"not verified: {verdict.error}", REASON_CHARACTERS)
-    failing = ", ".join(_SAID[name] for name in failed_criteria(verdict))
+    failing = ", ".join(_WORDS[name] for name in failed_criteria(verdict))
     words = "the verifier's quote is not in the talk" if verdict.invented_quote else verdict.reason
     return one_line(f"{failing}: {words}" if words else failing, REASON_CHARACTERS)
 
@@ -246,17 +245,17 @@ def _checked(
     document: Document, pairs: Sequence[Pair], verifier: ModelTeacher, max_repairs: int, seed: int
 ) -> tuple[dict[int, Verification], dict[int, str], float]:
     """Verdicts and errors by number, and USD: all pairs at once, then again those without a verdict."""
-    found: dict[int, Verification] = {}
-    asked: Counter[tuple[int, ...]] = Counter()
-    left, error, usd = list(pairs), "", 0.0
+    verdicts: dict[int, Verification] = {}
+    rounds: Counter[tuple[int, ...]] = Counter()
+    pending, error, usd = list(pairs), "", 0.0
     for _ in range(max_repairs + 1):
         # A round counts for equal calls only: a stored reply is found again, whatever was asked between.
-        numbers = tuple(pair.question_number for pair in left)
-        checked = verifying.ask(verifier, document, left, seed, asked[numbers])
-        asked[numbers] += 1
-        found |= checked.verdicts
+        numbers = tuple(pair.question_number for pair in pending)
+        checked = verifying.ask(verifier, document, pending, seed, rounds[numbers])
+        rounds[numbers] += 1
+        verdicts |= checked.verdicts
         usd += checked.usd
-        left, error = [pair for pair in left if pair.question_number not in found], checked.error
-        if not left:
+        pending, error = [pair for pair in pending if pair.question_number not in verdicts], checked.error
+        if not pending:
             break
-    return found, {pair.question_number: error for pair in left}, usd
+    return verdicts, {pair.question_number: error for pair in pending}, usd

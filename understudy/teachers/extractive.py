@@ -99,12 +99,12 @@ class ExtractiveTeacher:
         return self._answers(reading, request.questions)
 
     def _questions(self, reading: Reading, count: int) -> TeacherReply:
-        found, banned = candidates(reading), set[str]()
+        pool, banned = candidates(reading), set[str]()
         answered: list[tuple[Candidate, list[Sentence]]] = []
         for _ in range(6):  # a question that cannot be answered makes room for another, a few times
-            chosen = choose(reading, found, count, banned)
+            picks = choose(reading, pool, count, banned)
             composer = _Composer(reading, self.options)
-            answered = [(each, composer.compose(each)) for each in chosen]
+            answered = [(each, composer.compose(each)) for each in picks]
             failed = {each.text for each, picked in answered if not picked}
             if not failed:
                 break
@@ -122,12 +122,12 @@ class ExtractiveTeacher:
         return TeacherReply(items=items)
 
     def _answers(self, reading: Reading, questions: list[Question]) -> TeacherReply:
-        known = {each.text: each for each in candidates(reading)}
+        by_text = {each.text: each for each in candidates(reading)}
         composer = _Composer(reading, self.options)
         items: list[ReplyItem] = []
         refused: dict[int, str] = {}
         for question in questions:
-            place = known.get(question.question) or _nearest(reading, question)
+            place = by_text.get(question.question) or _nearest(reading, question)
             picked = composer.compose(place) if place else []
             if picked:
                 text = lay_out(reading, question.question, picked)
@@ -152,18 +152,18 @@ def _nearest(reading: Reading, question: Question) -> Candidate | None:
     """A place to start for a question somebody else phrased: the sentence of its span that shares most with it."""
     if not reading.sentences:
         return None
-    asked = {stem(word) for word in words(question.question) if is_content(word)}
+    stems = {stem(word) for word in words(question.question) if is_content(word)}
     first = question.first_paragraph or 0
     last = question.last_paragraph if question.last_paragraph is not None else reading.sentences[-1].paragraph
     span = [s for s in reading.sentences if first <= s.paragraph <= last] or list(reading.sentences)
-    best = max(span, key=lambda s: (_overlap(reading, s, asked) - s.leans - 2 * s.unfit - s.asks, -s.index))
+    best = max(span, key=lambda s: (_overlap(reading, s, stems) - s.leans - 2 * s.unfit - s.asks, -s.index))
     return Candidate(question.question, best.index, 0.0, spoken=best.asks)
 
 
-def _overlap(reading: Reading, sentence: Sentence, asked: set[str]) -> float:
+def _overlap(reading: Reading, sentence: Sentence, stems: set[str]) -> float:
     """IDF-weighted share of the question's words that the sentence says, 0 to 1."""
-    total = sum(reading.weight.get(each, 0.0) for each in sorted(asked))
-    return sum(reading.weight[each] for each in sentence.stems if each in asked) / total if total else 0.0
+    total = sum(reading.weight.get(each, 0.0) for each in sorted(stems))
+    return sum(reading.weight[each] for each in sentence.stems if each in stems) / total if total else 0.0
 
 
 class _Composer:
@@ -172,48 +172,48 @@ class _Composer:
     def __init__(self, reading: Reading, options: ExtractiveTeacher.Options) -> None:
         self.reading, self.options = reading, options
         self.uses: Counter[int] = Counter()
-        self.given: set[tuple[int, ...]] = set()
+        self.answers: set[tuple[int, ...]] = set()
         self.borders = [c.anchor for c in candidates(reading) if c.spoken]
 
     def compose(self, place: Candidate) -> list[Sentence]:
         """Sentences in the order of the answer; [] when too little of the talk answers."""
         picked = self._picked(place)
         key = tuple(sorted(s.index for s in picked))
-        if not picked or key in self.given:
+        if not picked or key in self.answers:
             return []
-        self.given.add(key)
+        self.answers.add(key)
         self.uses.update(key)
         return picked
 
     def _picked(self, place: Candidate) -> list[Sentence]:
-        asked = {stem(word) for word in words(place.text) if is_content(word)}
-        first, following, preceding = self._around(place, asked)
+        stems = {stem(word) for word in words(place.text) if is_content(word)}
+        first, following, preceding = self._around(place, stems)
         if first is None:
             return []
-        elsewhere = self._elsewhere(first, asked)
+        elsewhere = self._elsewhere(first, stems)
         target = min(self.options.min_answer_words + 30, self.options.max_answer_words - 15)
         spelled_out = 3 if _FIRST.match(first.text) else 0  # without an opening before it, a list stays prose
-        taken = {first.index: first}
+        picks = {first.index: first}
         length = first.words + spelled_out
         for group in (following, preceding, elsewhere):
             if group is elsewhere and length >= self.options.min_answer_words:
                 break
-            for sentence in self._by_worth(group, first, asked) if len(group) > 6 else group:
-                chain = [s for s in self._chain(sentence, taken, [first, *group]) if s.index not in taken]
+            for sentence in self._by_worth(group, first, stems) if len(group) > 6 else group:
+                chain = [s for s in self._chain(sentence, picks, [first, *group]) if s.index not in picks]
                 added = sum(s.words for s in chain)
                 if not chain or length + added > self.options.max_answer_words:
                     continue
                 if length >= target and not (len(group) <= 6 and group is following):
                     break
-                taken.update((s.index, s) for s in chain)
+                picks.update((s.index, s) for s in chain)
                 length += added
-        picked = sorted(taken.values(), key=lambda s: (s.index < first.index, s.index))  # the core leads
+        picked = sorted(picks.values(), key=lambda s: (s.index < first.index, s.index))  # the core leads
         while picked and picked[-1].asks:
             picked.pop()
         enough = sum(s.words for s in picked) + spelled_out >= self.options.min_answer_words
         return picked if enough and len(picked) > 1 else []
 
-    def _around(self, place: Candidate, asked: set[str]) -> tuple[Sentence | None, list[Sentence], list[Sentence]]:
+    def _around(self, place: Candidate, stems: set[str]) -> tuple[Sentence | None, list[Sentence], list[Sentence]]:
         """The opening sentence, and what stands after and before it up to the talk's next own question."""
         everything, anchor = self.reading.sentences, place.anchor
         end = next((b for b in self.borders if b > anchor), len(everything))
@@ -221,7 +221,7 @@ class _Composer:
         after = [s for s in everything[anchor + place.spoken : min(end, anchor + REACH)] if self._usable(s)]
         start = max((s.index + 1 for s in everything[start:anchor] if s.asks), default=start)
         before = [s for s in everything[max(start, anchor - 6) : anchor] if self._usable(s)] if not place.spoken else []
-        opening = self._opening(after, asked, place)
+        opening = self._opening(after, stems, place)
         if opening is None:
             return None, [], []
         if not place.spoken and opening.index != anchor:
@@ -232,16 +232,16 @@ class _Composer:
         enough = sum(s.words for s in [opening, *near]) >= self.options.min_answer_words
         return opening, near if enough else following, before
 
-    def _opening(self, after: list[Sentence], asked: set[str], place: Candidate) -> Sentence | None:
+    def _opening(self, after: list[Sentence], stems: set[str], place: Candidate) -> Sentence | None:
         if not place.spoken:
             return after[0] if after and after[0].index == place.anchor else None
         good = [s for s in after[:4] if not s.leans and not s.asks]
-        core = next((s for s in good if _overlap(self.reading, s, asked) > 0.15), None)
+        core = next((s for s in good if _overlap(self.reading, s, stems) > 0.15), None)
         if core and sum(s.words for s in after if s.index >= core.index) >= self.options.min_answer_words:
             return core
         return next(iter(good), None)
 
-    def _elsewhere(self, first: Sentence, asked: set[str]) -> list[Sentence]:
+    def _elsewhere(self, first: Sentence, stems: set[str]) -> list[Sentence]:
         """For an answer that stays too short: sentences of the neighbourhood that stand alone and speak of the same."""
         around = self.reading.sentences[max(0, first.index - 25) : first.index + 25]
         fit = [
@@ -252,8 +252,8 @@ class _Composer:
             and s.index != first.index
             and not _NEEDS_MORE.match(s.text)
         ]
-        found = sorted(((-_overlap(self.reading, s, asked), s.index, s) for s in fit), key=lambda row: row[:2])
-        return [s for worth, _, s in found[:2] if worth < -0.25]
+        ranked = sorted(((-_overlap(self.reading, s, stems), s.index, s) for s in fit), key=lambda row: row[:2])
+        return [s for worth, _, s in ranked[:2] if worth < -0.25]
 
     def _usable(self, sentence: Sentence) -> bool:
         return (
@@ -293,13 +293,13 @@ class _Composer:
         elsewhere = first > 0 and everything[first - 1].asks and first - 1 in here
         return [] if elsewhere or any(s.index not in here for s in unit) else list(unit)
 
-    def _by_worth(self, group: list[Sentence], first: Sentence, asked: set[str]) -> list[Sentence]:
+    def _by_worth(self, group: list[Sentence], first: Sentence, stems: set[str]) -> list[Sentence]:
         """What shares most with the question, and stands nearest to the opening, first."""
 
         def worth(s: Sentence) -> float:
             near = 1.5 / (1 + abs(s.index - first.index) / 2)
             fresh = 0.4 * (self.uses[s.index] == 0)
-            return near + fresh + 2 * _overlap(self.reading, s, asked) - 0.4 * s.points - 0.6 * s.asks - 0.3 * s.leans
+            return near + fresh + 2 * _overlap(self.reading, s, stems) - 0.4 * s.points - 0.6 * s.asks - 0.3 * s.leans
 
         return sorted(group, key=lambda s: (-worth(s), s.index))
 
@@ -313,12 +313,12 @@ def lay_out(reading: Reading, question: str, picked: list[Sentence]) -> str:
 
 
 def _blocks(texts: list[str]) -> list[str]:
-    listed = _listed(texts)
-    if listed:
-        first, last = listed[0], listed[-1]
+    places = _list_items(texts)
+    if places:
+        first, last = places[0], places[-1]
         items: list[str] = []
         for at in range(first, last + 1):
-            if at in listed:
+            if at in places:
                 items.append(f"{len(items) + 1}. {_capital(_ORDINAL.sub('', texts[at]))}")
             else:
                 items[-1] += f" {texts[at]}"
@@ -329,17 +329,17 @@ def _blocks(texts: list[str]) -> list[str]:
     return [" ".join(part) for part in (texts[:opening], texts[opening:-closing], texts[-closing:]) if part]
 
 
-def _listed(texts: list[str]) -> list[int]:
+def _list_items(texts: list[str]) -> list[int]:
     """Where First, Second, Third stand; [] when nothing opens the answer before them."""
     first = next((i for i, text in enumerate(texts) if i and _FIRST.match(text)), None)
     if first is None:
         return []
-    found = [first]
+    items = [first]
     for i, text in enumerate(texts[first + 1 :], start=first + 1):
-        if _FIRST.match(text) or i - found[-1] > 2:
+        if _FIRST.match(text) or i - items[-1] > 2:
             break
-        found += [i] if _ORDINAL.match(text) else []
-    return found if len(found) > 1 else []
+        items += [i] if _ORDINAL.match(text) else []
+    return items if len(items) > 1 else []
 
 
 def _capital(text: str) -> str:
@@ -350,35 +350,35 @@ def _with_bold(reading: Reading, question: str, text: str) -> str:
     """`text` with the question's terms in bold where they first occur, three at most."""
     tokens = [(m.start(), m.end(), m.group().lower()) for m in _TOKEN.finditer(text)]
     things = {stem(term.words[-1]) for term in reading.terms}
-    taken: list[tuple[int, int]] = []
+    spans: list[tuple[int, int]] = []
     for nouns in (things, reading.nouns):
-        for phrase in _phrases(reading, question, nouns) if not taken else []:
+        for phrase in _phrases(reading, question, nouns) if not spans else []:
             place = _occurrence(text, tokens, phrase)
-            if place and all(place[1] <= a or place[0] >= b for a, b in taken) and len(taken) < BOLD_TERMS:
-                taken.append(place)
-    if not taken:
+            if place and all(place[1] <= a or place[0] >= b for a, b in spans) and len(spans) < BOLD_TERMS:
+                spans.append(place)
+    if not spans:
         fit = [t for t in tokens if is_content(t[2]) and not is_empty(t[2])]
-        taken = [next((t for t in fit if stem(t[2]) in things), (fit or tokens)[0])[:2]]
-    for start, end in sorted(taken, reverse=True):
+        spans = [next((t for t in fit if stem(t[2]) in things), (fit or tokens)[0])[:2]]
+    for start, end in sorted(spans, reverse=True):
         text = f"{text[:start]}**{text[start:end]}**{text[end:]}"
     return text.replace("** **", " ")  # two terms side by side are one
 
 
 def _phrases(reading: Reading, question: str, nouns: Collection[str]) -> list[list[str]]:
     """Stems of the question's terms, the longer ones first."""
-    spoken = [stem(word.lower()) for word in _TOKEN.findall(question)]
+    stems = [stem(word.lower()) for word in _TOKEN.findall(question)]
     fit = [is_content(w.lower()) and not is_empty(w.lower()) for w in _TOKEN.findall(question)]
     pairs = {tuple(stem(word) for word in term.words) for term in reading.terms if len(term.words) == 2}
-    named = re.match(r"What (?:is|are) (?:an? |the )?([^?]+)\?$", question)
-    defined = [stem(word.lower()) for word in _TOKEN.findall(named[1])] if named else []
+    match = re.match(r"What (?:is|are) (?:an? |the )?([^?]+)\?$", question)
+    defined = [stem(word.lower()) for word in _TOKEN.findall(match[1])] if match else []
     phrases = [defined] if 1 < len(defined) <= 4 else []
-    for at, word in enumerate(spoken):
+    for at, word in enumerate(stems):
         if not fit[at] or word not in nouns:
             continue
-        if at and (spoken[at - 1], word) in pairs:
-            phrases.append([spoken[at - 1], word])
-        if at > 1 and spoken[at - 1] == "of" and fit[at - 2] and spoken[at - 2] in nouns:
-            phrases.append(spoken[at - 2 : at + 1])
+        if at and (stems[at - 1], word) in pairs:
+            phrases.append([stems[at - 1], word])
+        if at > 1 and stems[at - 1] == "of" and fit[at - 2] and stems[at - 2] in nouns:
+            phrases.append(stems[at - 2 : at + 1])
         phrases.append([word])
     return sorted(phrases, key=lambda p: -len(p))
 

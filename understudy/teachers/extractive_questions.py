@@ -97,35 +97,36 @@ class Candidate:
 
 def candidates(reading: Reading) -> list[Candidate]:
     """Every question the talk could be asked, in the order of the talk."""
-    found: list[Candidate] = []
+    questions: list[Candidate] = []
     if not reading.spoken:
         for sentence in reading.sentences:
-            found.extend(_shaped(reading, sentence))
-    found.extend(_salient(reading))
-    return [each for each in sorted(found, key=lambda c: (c.anchor, -c.quality, c.text)) if is_standalone(each.text)]
+            questions.extend(_shaped(reading, sentence))
+    questions.extend(_salient(reading))
+    questions.sort(key=lambda c: (c.anchor, -c.quality, c.text))
+    return [each for each in questions if is_standalone(each.text)]
 
 
-def choose(reading: Reading, found: list[Candidate], count: int, banned: Collection[str]) -> list[Candidate]:
+def choose(reading: Reading, pool: list[Candidate], count: int, banned: Collection[str]) -> list[Candidate]:
     """At most `count` of `found`, spread over the talk, no two alike; the better shapes first."""
     starts = [0]
     for sentence in reading.sentences:
         starts.append(starts[-1] + sentence.words)
     ideal = max(1.0, starts[-1] / max(1, count))
-    left = [c for c in found if c.text not in banned and c.quality >= WORTH_ASKING]
-    gaps = {c: 2 * ideal for c in left}
-    chosen: list[Candidate] = []
-    while left and len(chosen) < count:
+    remaining = [c for c in pool if c.text not in banned and c.quality >= WORTH_ASKING]
+    gaps = {c: 2 * ideal for c in remaining}
+    picks: list[Candidate] = []
+    while remaining and len(picks) < count:
         # Being far from what is covered counts as much as the shape of the question.
-        best = max(left, key=lambda c: (c.quality + min(1.0, gaps[c] / ideal), -c.anchor))
-        left.remove(best)
-        if any(alike(best, other) for other in chosen):
+        best = max(remaining, key=lambda c: (c.quality + min(1.0, gaps[c] / ideal), -c.anchor))
+        remaining.remove(best)
+        if any(alike(best, other) for other in picks):
             continue
         if gaps[best] < (0 if best.spoken else TOO_NEAR if best.quality >= 0.5 else 2 * TOO_NEAR):
             continue  # the answers would be the same sentences
-        chosen.append(best)
-        for c in left:
+        picks.append(best)
+        for c in remaining:
             gaps[c] = min(gaps[c], abs(starts[c.anchor] - starts[best.anchor]))
-    return sorted(chosen, key=lambda c: (c.anchor, c.text))
+    return sorted(picks, key=lambda c: (c.anchor, c.text))
 
 
 def alike(one: Candidate, other: Candidate) -> bool:
@@ -140,8 +141,8 @@ def alike(one: Candidate, other: Candidate) -> bool:
 
 def is_standalone(text: str) -> bool:
     """True when `text` can be asked by someone who heard nothing before it."""
-    spoken = words(text)
-    if not MIN_WORDS <= len(spoken) <= MAX_WORDS and not (len(spoken) == 3 and spoken[0] == "what"):
+    tokens = words(text)
+    if not MIN_WORDS <= len(tokens) <= MAX_WORDS and not (len(tokens) == 3 and tokens[0] == "what"):
         return False
     if not text.endswith("?") or text.count("?") > 1:
         return False
@@ -149,18 +150,18 @@ def is_standalone(text: str) -> bool:
         return False
     if not _subjects(text):
         return False
-    named = False
-    for word in spoken:
-        if word in ("it", "its", "they", "them", "their", "him") and not named and not _EXPLETIVE.search(text):
+    has_subject = False
+    for word in tokens:
+        if word in ("it", "its", "they", "them", "their", "him") and not has_subject and not _EXPLETIVE.search(text):
             return False
-        named = named or (is_content(word) and not is_empty(word))
+        has_subject = has_subject or (is_content(word) and not is_empty(word))
     return True
 
 
 def tags(reading: Reading, question: str) -> list[str]:
     """One to three content words of `question`, nouns and rare words first."""
-    spoken = dict.fromkeys(w for w in words(question) if is_content(w) and not is_empty(w) and w not in _OUR_VERBS)
-    ranked = sorted(spoken, key=lambda w: (stem(w) not in reading.nouns, -reading.weight.get(stem(w), 0.0)))
+    content = dict.fromkeys(w for w in words(question) if is_content(w) and not is_empty(w) and w not in _OUR_VERBS)
+    ranked = sorted(content, key=lambda w: (stem(w) not in reading.nouns, -reading.weight.get(stem(w), 0.0)))
     return ranked[:3]
 
 
@@ -171,9 +172,9 @@ def _subjects(text: str) -> list[str]:
 def _shaped(reading: Reading, sentence: Sentence) -> Iterator[Candidate]:
     """Questions that the shape of one sentence gives away."""
     if sentence.asks:
-        asked = _asked(reading, sentence)
-        if asked:
-            yield Candidate(asked, sentence.index, 1.2, spoken=True)
+        question = _own_question(reading, sentence)
+        if question:
+            yield Candidate(question, sentence.index, 1.2, spoken=True)
         return
     if sentence.unfit:
         return
@@ -195,16 +196,16 @@ def _can_open(sentence: Sentence) -> bool:
     return not (sentence.asks or sentence.unfit or sentence.leans) and sentence.words >= 7
 
 
-def _asked(reading: Reading, sentence: Sentence) -> str | None:
+def _own_question(reading: Reading, sentence: Sentence) -> str | None:
     text = sentence.text.split("?")[0].strip("\"“”' ") + "?"
     after = reading.sentences[sentence.index + 1 : sentence.index + 4]
     answered = reading.nouns.union(*(s.stems for s in after))
     for whole, part in ((True, text), (False, re.split(r"[;:—]\s*", text)[-1])):
-        asked = re.sub(r",? then,(?= )", "", _OPENER.sub("", part))
-        subjects = _subjects(asked)
-        named = len(subjects) + (len(asked.split()) > 5) >= 2 and set(subjects) & answered
-        if _ASKING.match(asked) and named and (whole or not re.search(r"\b(?:it|its|they|them)\b", asked)):
-            return asked[:1].upper() + asked[1:]
+        question = re.sub(r",? then,(?= )", "", _OPENER.sub("", part))
+        subjects = _subjects(question)
+        specific = len(subjects) + (len(question.split()) > 5) >= 2 and set(subjects) & answered
+        if _ASKING.match(question) and specific and (whole or not re.search(r"\b(?:it|its|they|them)\b", question)):
+            return question[:1].upper() + question[1:]
     return None
 
 
@@ -292,8 +293,8 @@ def _advice(reading: Reading, sentence: Sentence) -> str | None:
     """A list of First, Second, Third that no sentence announces."""
     after = reading.sentences[sentence.index + 1 : sentence.index + 4]
     before = reading.sentences[max(0, sentence.index - 1)]
-    listed = _ORDINAL.match(sentence.text) and any(_NEXT_ORDINAL.match(s.text) for s in after)
-    if not listed or not before.asks or reading.topic is None:
+    is_list = _ORDINAL.match(sentence.text) and any(_NEXT_ORDINAL.match(s.text) for s in after)
+    if not is_list or not before.asks or reading.topic is None:
         return None
     first = words(_ORDINAL.sub("", sentence.text))[0]
     return None if first in ("a", "an", "the") else f"What practical advice is there about {reading.topic}?"
@@ -325,9 +326,9 @@ def _salient(reading: Reading) -> Iterator[Candidate]:
 def _terms_in(text: str, by_word: dict[str, list[Term]]) -> list[Term]:
     lowered = f" {' '.join(words(text))} "
     heads = dict.fromkeys(word for word in words(text) if word in by_word)
-    found = [term for word in heads for term in by_word[word] if f" {' '.join(term.words)} " in lowered]
-    inside = {term.words[-1:] for term in found if len(term.words) == 2}
-    return [term for term in found if len(term.words) == 2 or term.words not in inside]
+    terms = [term for word in heads for term in by_word[word] if f" {' '.join(term.words)} " in lowered]
+    inside = {term.words[-1:] for term in terms if len(term.words) == 2}
+    return [term for term in terms if len(term.words) == 2 or term.words not in inside]
 
 
 def _salience(reading: Reading, term: Term, near: tuple[Sentence, ...]) -> float:
@@ -337,8 +338,8 @@ def _salience(reading: Reading, term: Term, near: tuple[Sentence, ...]) -> float
     if len(term.words) == 1 and (here < 2 or term.count < 3):
         return 0.0
     rare = sum(reading.weight.get(stem(word), 0.0) for word in term.words) / len(term.words)
-    named = 1.6 if len(term.words) == 2 else 0.6 if term.phrase.startswith("the ") else 1.0
-    return here * rare * named * (0.5 + min(1.0, here / term.count))
+    factor = 1.6 if len(term.words) == 2 else 0.6 if term.phrase.startswith("the ") else 1.0
+    return here * rare * factor * (0.5 + min(1.0, here / term.count))
 
 
 def _phrased(term: Term, partner: Term | None) -> str:

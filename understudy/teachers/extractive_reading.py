@@ -91,7 +91,7 @@ _LEAD = re.compile(
 GUESSED_WORDS = 18
 _STARTERS = frozenset("now so but then however well although suppose let therefore".split())
 _SUBJECTS = frozenset("i we you he she they it this these there here what now so the that if when".split())
-_ASKED = frozenset("is are was does do did can could should will would".split())
+_AUXILIARIES = frozenset("is are was does do did can could should will would".split())
 _MAY_END = frozenset("it them this up on out off too us me you again down".split())
 _CANNOT_START = frozenset(
     """
@@ -159,10 +159,10 @@ def _read(title: str, paragraphs: tuple[str, ...]) -> Reading:
     texts = [text for _, text in pieces]
     terms, nouns = _terms(texts)
     stems = [_unique_stems(text) for text in texts]
-    found = Counter(stem for each in stems for stem in each)
+    counts = Counter(stem for each in stems for stem in each)
     return Reading(
         sentences=tuple(_sentence(i, place, text, stems[i], nouns) for i, (place, text) in enumerate(pieces)),
-        weight={stem: math.log(1 + len(texts) / count) for stem, count in found.items()},
+        weight={stem: math.log(1 + len(texts) / count) for stem, count in counts.items()},
         nouns=nouns,
         terms=terms,
         names=_names(texts),
@@ -185,10 +185,10 @@ def stem(word: str) -> str:
 
 
 def _topic(title: list[str], nouns: frozenset[str], terms: tuple[Term, ...]) -> str | None:
-    counted = {term.words: term.phrase for term in terms if term.phrase.startswith(("a ", "an "))}
+    phrases = {term.words: term.phrase for term in terms if term.phrase.startswith(("a ", "an "))}
     for before, word in zip(["", *title], title):
         if is_content(word) and not is_empty(word) and stem(word) in nouns:
-            return f"{before} {word}" if before in ("a", "an", "the") else counted.get((word,), word)
+            return f"{before} {word}" if before in ("a", "an", "the") else phrases.get((word,), word)
     return None
 
 
@@ -272,8 +272,8 @@ def _guessed(paragraphs: list[str]) -> list[tuple[int, str]]:
     while at:
         ends.append((came_from[at], at))
         at = came_from[at]
-    found = [(stream[a][1], _spelled([word for word, _ in stream[a:b]])) for a, b in reversed(ends)]
-    return [(place, text) for place, text in found if text]
+    pieces = [(stream[a][1], _spelled([word for word, _ in stream[a:b]])) for a, b in reversed(ends)]
+    return [(place, text) for place, text in pieces if text]
 
 
 def _end_cost(stream: list[tuple[str, int]], at: int) -> float:
@@ -286,7 +286,7 @@ def _end_cost(stream: list[tuple[str, int]], at: int) -> float:
     cost = 2.5
     if word in _STARTERS or (word in ("there", "here", "this") and after in ("is", "are", "was", "were")):
         cost = 0.0
-    elif (word in ("why", "how", "what") and after in _ASKED) or (word, after) == ("think", "of"):
+    elif (word in ("why", "how", "what") and after in _AUXILIARIES) or (word, after) == ("think", "of"):
         cost = 0.3
     elif word in ("and", "if", "when") and after in _SUBJECTS:
         cost = 0.4
@@ -306,26 +306,26 @@ def _spelled(part: list[str]) -> str:
 
 def _sentence(index: int, paragraph: int, text: str, stems: tuple[str, ...], nouns: frozenset[str]) -> Sentence:
     text = without_lead(text)
-    spoken = words(text) or [""]
-    asks = "?" in text or (spoken[0] in ("why", "how", "what") and spoken[1:2] != [] and spoken[1] in _ASKED)
+    tokens = words(text) or [""]
+    asks = "?" in text or (tokens[0] in ("why", "how", "what") and tokens[1:2] != [] and tokens[1] in _AUXILIARIES)
     return Sentence(
         index=index,
         paragraph=paragraph,
         text=text,
         stems=stems,
-        words=len(spoken) - bool(spoken[0] in _ORDINALS),
+        words=len(tokens) - bool(tokens[0] in _ORDINALS),
         asks=asks,
-        leans=_leans(text, spoken, nouns),
+        leans=_leans(text, tokens, nouns),
         points=bool(_POINTS.search(text)),
-        unfit=_is_unfit(text, spoken),
+        unfit=_is_unfit(text, tokens),
     )
 
 
-def _is_unfit(text: str, spoken: list[str]) -> bool:
+def _is_unfit(text: str, tokens: list[str]) -> bool:
     letters = [c for c in text if c.isalpha()]
     heading = sum(c.isupper() for c in letters) * 2 > len(letters) or text[-1:] not in set(".?!\"”')’")
     broken = text.count('"') % 2 == 1 or any(text.count(a) != text.count(b) for a, b in ("()", "“”"))
-    short = sum(word.isalpha() for word in spoken) < 3
+    short = sum(word.isalpha() for word in tokens) < 3
     return heading or broken or short or bool(_FILLER.match(text) or _UNFIT.search(text))
 
 
@@ -336,14 +336,14 @@ def without_lead(text: str) -> str:
     return short[:1].upper() + short[1:]
 
 
-def _leans(text: str, spoken: list[str], nouns: frozenset[str]) -> bool:
-    if not spoken or spoken[0] in _CONNECTIVES or _LEANING_STARTS.match(text) or not text[0].isalnum():
+def _leans(text: str, tokens: list[str], nouns: frozenset[str]) -> bool:
+    if not tokens or tokens[0] in _CONNECTIVES or _LEANING_STARTS.match(text) or not text[0].isalnum():
         return True
-    for at, word in enumerate(spoken):
-        before, after = spoken[at - 1] if at else "", spoken[at + 1 : at + 2]
+    for at, word in enumerate(tokens):
+        before, after = tokens[at - 1] if at else "", tokens[at + 1 : at + 2]
         if word == "that" and before and after and before not in ("in", "of", "to", "for", "with", "at"):
             continue  # the conjunction, as in 'think that heat leaves'
-        if word == "it" and spoken[at + 1 : at + 3] == ["is", "by"] and "that" in spoken:
+        if word == "it" and tokens[at + 1 : at + 3] == ["is", "by"] and "that" in tokens:
             continue  # 'it is by heat that ...' refers to nothing
         if word in _REFERS:
             return True

@@ -76,9 +76,9 @@ class OpenAITeacher(ModelTeacher):
 
     def problems(self) -> list[str]:
         """What makes it unusable, as far as can be told without a call."""
-        found = prompting.problems()
+        problems = prompting.problems()
         if not self._local and not self._key:
-            found.append(
+            problems.append(
                 f"teacher.api_key_env: {self.options.api_key_env} is not set; export it, or write it into a file .env "
                 "in the project's folder"
             )
@@ -86,8 +86,8 @@ class OpenAITeacher(ModelTeacher):
             self.usd()
             self._transport()
         except ConfigError as error:
-            found += error.problems
-        return found
+            problems += error.problems
+        return problems
 
     @property
     def cheaper(self) -> dict[str, float]:
@@ -123,8 +123,8 @@ class OpenAITeacher(ModelTeacher):
 
     def usd(self) -> Usd:
         """What tokens cost."""
-        stated = self.options.price.model_dump(exclude_none=True) if self.options.price else None
-        return price_of(self.options.model, self.options.base_url or self.options.provider, stated)
+        price = self.options.price.model_dump(exclude_none=True) if self.options.price else None
+        return price_of(self.options.model, self.options.base_url or self.options.provider, price)
 
     def _pace(self) -> dict[str, Any]:
         return {

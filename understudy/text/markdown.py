@@ -75,20 +75,20 @@ def problems(answer: str) -> list[str]:
     if not answer.strip():
         return ["is empty"]
     shape = profile(answer)
-    found = []
+    faults = []
     if shape.paragraphs == 1 and not shape.list_items and shape.longest_paragraph_words > WALL_WORDS:
-        found.append(f"a wall of text: {shape.longest_paragraph_words} words in one paragraph and no list")
+        faults.append(f"a wall of text: {shape.longest_paragraph_words} words in one paragraph and no list")
     if shape.unbalanced_bold:
-        found.append("a ** without its partner")
+        faults.append("a ** without its partner")
     if shape.empty_list_items:
-        found.append(f"{shape.empty_list_items} empty list item{'s' if shape.empty_list_items > 1 else ''}")
+        faults.append(f"{shape.empty_list_items} empty list item{'s' if shape.empty_list_items > 1 else ''}")
     if shape.literal_breaks:
-        found.append("line breaks spelled out as \\n")
+        faults.append("line breaks spelled out as \\n")
     if shape.unclosed_fence:
-        found.append("a code fence that is not closed")
+        faults.append("a code fence that is not closed")
     elif not shape.ends_with_punctuation:
-        found.append(f"does not end with punctuation: ...{' '.join(answer.split())[-24:]!r}")
-    return found
+        faults.append(f"does not end with punctuation: ...{' '.join(answer.split())[-24:]!r}")
+    return faults
 
 
 def well_formatted(answer: str) -> bool:
@@ -103,7 +103,7 @@ def _is_item(line: str) -> bool:
 
 def _paragraphs(lines: list[str]) -> list[str]:
     """Runs of plain lines. A line right after a list item belongs to the item, as in CommonMark."""
-    found: list[list[str]] = []
+    paragraphs: list[list[str]] = []
     open_block = None
     for line in lines:
         if not line.strip() or _HEADER.match(line) or _RULE.match(line):
@@ -111,11 +111,11 @@ def _paragraphs(lines: list[str]) -> list[str]:
         elif _is_item(line) or _EMPTY_ITEM.match(line) or _TABLE_ROW.match(line):
             open_block = "other"
         elif open_block == "text":
-            found[-1].append(line)
+            paragraphs[-1].append(line)
         elif open_block is None and not line.startswith(("  ", "\t")):  # an indented one goes on with its item
-            found.append([line])
+            paragraphs.append([line])
             open_block = "text"
-    return [" ".join(block) for block in found]
+    return [" ".join(block) for block in paragraphs]
 
 
 def _without_markers(lines: list[str]) -> str:

@@ -100,17 +100,17 @@ def near_duplicates(questions: Sequence[str], threshold: float) -> Iterator[tupl
     Of questions that are word for word the same, only the first is compared with the rest, and each later one is
     paired with it: their pairs grow with their number, not its square.
     """
-    read = _read(questions)
-    frequency = Counter(word for question in read for word in question.words)
-    substance = frozenset[str]().union(*(question.substance for question in read))
+    parsed = _parse(questions)
+    frequency = Counter(word for question in parsed for word in question.words)
+    substance = frozenset[str]().union(*(question.substance for question in parsed))
     weight = {
-        word: math.log(1 + len(read) / count) / (1 if word in substance or word in _TELLING else 4)
+        word: math.log(1 + len(parsed) / count) / (1 if word in substance or word in _TELLING else 4)
         for word, count in frequency.items()
     }
-    totals = [sum(map(weight.__getitem__, question.words)) for question in read]
+    totals = [sum(map(weight.__getitem__, question.words)) for question in parsed]
     index: dict[tuple[str, ...], list[int]] = {}
     first: dict[_Question, int] = {}
-    for later, mine in enumerate(read):
+    for later, mine in enumerate(parsed):
         earlier = first.setdefault(mine, later)
         if earlier != later:
             yield earlier, later
@@ -119,7 +119,7 @@ def near_duplicates(questions: Sequence[str], threshold: float) -> Iterator[tupl
         low, high = threshold * totals[later], totals[later] / threshold
         candidates = {other for key in keys for other in index.get(key, ())[-MOST_CANDIDATES:]}
         for other in sorted(other for other in candidates if low <= totals[other] <= high):
-            if _alike(read[other], mine, weight, totals[other] + totals[later], threshold):
+            if _alike(parsed[other], mine, weight, totals[other] + totals[later], threshold):
                 yield other, later
         for key in keys:
             index.setdefault(key, []).append(later)
@@ -134,9 +134,9 @@ def stem(word: str) -> str:
     if len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is")):
         word = word[:-1]
     for ending in ("ing", "ed"):
-        left = word.removesuffix(ending)
-        if left != word and len(left) > 2 and re.search("[aeiouy]", left) and not left.endswith("e"):
-            word = left[:-1] if len(left) > 3 and left[-1] == left[-2] and left[-1] not in "lsz" else left
+        rest = word.removesuffix(ending)
+        if rest != word and len(rest) > 2 and re.search("[aeiouy]", rest) and not rest.endswith("e"):
+            word = rest[:-1] if len(rest) > 3 and rest[-1] == rest[-2] and rest[-1] not in "lsz" else rest
             break
     return word[:-1] if len(word) > 3 and word.endswith("e") and not word.endswith("ee") else word
 
@@ -162,31 +162,31 @@ def _tokens(word: str) -> tuple[str, ...]:
     return (_CANONICAL.get(stem(word), stem(word)),)
 
 
-def _read(questions: Sequence[str]) -> list[_Question]:
-    written = [words(_LEADING.sub(r"\2 \1", question)) for question in questions]
-    meant = _typos(Counter(word for order in written for word in order))
-    orders = [tuple(token for word in order for token in _tokens(meant.get(word, word))) for order in written]
+def _parse(questions: Sequence[str]) -> list[_Question]:
+    raw = [words(_LEADING.sub(r"\2 \1", question)) for question in questions]
+    spelling = _typos(Counter(word for order in raw for word in order))
+    orders = [tuple(token for word in order for token in _tokens(spelling.get(word, word))) for order in raw]
     frequency = Counter(token for order in orders for token in order)
     language = max(_FUNCTION, key=lambda code: sum(frequency[word] for word in _FUNCTION[code]))
     function = _FUNCTION[language]
     capitals = [_CAPITAL.findall(question) for question in questions]
     share = sum(map(len, capitals)) / max(1, sum(map(len, orders)))
-    found = []
-    for question, told, capital in zip(questions, orders, capitals, strict=True):
+    parsed = []
+    for question, tokens, capital in zip(questions, orders, capitals, strict=True):
         names = {t for name in capital if name.rstrip("'’") != "I" for word in words(name) for t in _tokens(word)}
         kind = _KINDS.search(question)
-        denied = {"not" if token.endswith(("n't", "n’t", "nnot")) else token for token in told} & _DENIALS
-        found.append(
+        denied = {"not" if token.endswith(("n't", "n’t", "nnot")) else token for token in tokens} & _DENIALS
+        parsed.append(
             _Question(
-                told,
-                frozenset(told),
-                frozenset(told) - function,
+                tokens,
+                frozenset(tokens),
+                frozenset(tokens) - function,
                 frozenset(names) if share < CAPITALS_ARE_NAMES_BELOW else frozenset(),
                 kind.group().lower() if kind else "",
                 frozenset(denied),
             )
         )
-    return found
+    return parsed
 
 
 def _typos(frequency: Counter[str]) -> dict[str, str]:
@@ -194,19 +194,19 @@ def _typos(frequency: Counter[str]) -> dict[str, str]:
     from rapidfuzz import fuzz, process
 
     shelves: dict[tuple[str, int], list[str]] = defaultdict(list)
-    meant: dict[str, str] = {}
+    spelling: dict[str, str] = {}
     for word, count in frequency.most_common():
         if len(word) <= 4 or not word.isalpha():
             continue
         least = 1 if count == 1 else count * TYPO_FREQUENCY
-        known = (shelves.get((word[0], len(word) + more), []) for more in (-1, 0, 1))
-        near = [other for shelf in known for other in _at_least(shelf, frequency, least)]
+        shelved = (shelves.get((word[0], len(word) + more), []) for more in (-1, 0, 1))
+        near = [other for shelf in shelved for other in _at_least(shelf, frequency, least)]
         close = process.extract(word, near, scorer=fuzz.ratio, score_cutoff=TYPO_RATIO, limit=3) if near else []
         best = next((other for other, _, _ in close if not _opposite(other, word)), None)
         if best:
-            meant[word] = meant.get(best, best)
+            spelling[word] = spelling.get(best, best)
         shelves[word[0], len(word)].append(word)
-    return meant
+    return spelling
 
 
 def _at_least(shelf: list[str], frequency: Counter[str], least: int) -> Iterator[str]:
@@ -232,10 +232,10 @@ def _keys(mine: frozenset[str], weight: dict[str, float], threshold: float, tota
     """
     ranked = sorted(mine, key=lambda word: (-weight[word], word))
     keys: list[tuple[str, ...]] = []
-    left = total
+    remaining = total
     for at, second in enumerate(ranked):
-        keys += [(first, second) for first in ranked[:at] if weight[first] + left >= threshold * total - 1e-9]
-        left -= weight[second]
+        keys += [(first, second) for first in ranked[:at] if weight[first] + remaining >= threshold * total - 1e-9]
+        remaining -= weight[second]
     return [*keys, *((word,) for word in ranked[:1] if weight[word] >= threshold * total)]
 
 

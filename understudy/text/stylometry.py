@@ -30,7 +30,7 @@ class Ruler:
     """
 
     def __init__(self, author: Sequence[str], background: Sequence[str]) -> None:
-        self._known: dict[bytes, Matrix] = {}
+        self._rows: dict[bytes, Matrix] = {}
         every = [*author, *background]
         common = Counter(word for text in every for word in words(text))
         grams = Counter(gram for text in every for gram in _grams(text))
@@ -49,8 +49,8 @@ class Ruler:
         """Delta and the cosine distance of characters of each row of `counts` to the row `author`: (rows, 2)."""
         border = 1 + len(self._words)
         apart = (_frequencies(counts[:, :border]) - _frequencies(author[None, :border])) / self._spread
-        told = max(1, int(np.isfinite(self._spread).sum()))
-        delta = np.abs(apart).sum(axis=1) / told
+        columns = max(1, int(np.isfinite(self._spread).sum()))
+        delta = np.abs(apart).sum(axis=1) / columns
         # Roots, so that the few commonest grams do not decide alone (the Hellinger way).
         mine, other = np.sqrt(counts[:, border:]), np.sqrt(author[border:])
         norms = np.linalg.norm(mine, axis=1) * np.linalg.norm(other)
@@ -60,18 +60,18 @@ class Ruler:
     def _row(self, text: str) -> Matrix:
         # The same answers are counted for their own number and for every comparison they are in.
         digest = hashlib.sha256(text.encode(errors="replace")).digest()
-        if digest not in self._known:
-            self._known[digest] = np.array([*self._word_row(text), *self._gram_row(text)], dtype=np.float32)
-        return self._known[digest]
+        if digest not in self._rows:
+            self._rows[digest] = np.array([*self._word_row(text), *self._gram_row(text)], dtype=np.float32)
+        return self._rows[digest]
 
     def _word_row(self, text: str) -> list[int]:
-        said = words(text)
-        found = Counter(said)
-        return [len(said), *(found[word] for word in self._words)]
+        tokens = words(text)
+        counts = Counter(tokens)
+        return [len(tokens), *(counts[word] for word in self._words)]
 
     def _gram_row(self, text: str) -> list[int]:
-        found = Counter(_grams(text))
-        return [found[gram] for gram in self._grams]
+        counts = Counter(_grams(text))
+        return [counts[gram] for gram in self._grams]
 
 
 def phrases(
@@ -90,22 +90,23 @@ def phrases(
     sizes = [max(1, sum(len(words(text)) for text in texts)) for texts in ([t for _, t in teacher], base, tuned)]
     least = min(3, len({talk for talk, _ in teacher}))
     scored = [(_log_odds(sides[0][run], sides[1][run], sizes[0], sizes[1]), run) for run in talks]
-    found: list[Phrase] = []
+    marked: list[Phrase] = []
     for score, run in sorted(scored, key=lambda one: (-one[0], one[1])):
-        if score < 1.96 or len(found) == most:
+        if score < 1.96 or len(marked) == most:
             break
         if len(talks[run]) < least or any(
-            f" {run} " in f" {f.phrase} " or f" {f.phrase} " in f" {run} " for f in found
+            f" {run} " in f" {f.phrase} " or f" {f.phrase} " in f" {run} " for f in marked
         ):
             continue
         rates = [1000 * side[run] / size for side, size in zip(sides, sizes, strict=True)]
-        found.append(Phrase(phrase=run, talks=len(talks[run]), teacher=rates[0], base=rates[1], tuned=rates[2]))
-    return found
+        marked.append(Phrase(phrase=run, talks=len(talks[run]), teacher=rates[0], base=rates[1], tuned=rates[2]))
+    return marked
 
 
 def _frequencies(counts: Matrix) -> Matrix:
     """Of rows [all words, count, count, ...] the shares."""
-    return counts[:, 1:] / np.maximum(counts[:, :1], 1.0)
+    shares: Matrix = counts[:, 1:] / np.maximum(counts[:, :1], 1.0)
+    return shares
 
 
 def _grams(text: str) -> Iterator[str]:
@@ -116,16 +117,16 @@ def _grams(text: str) -> Iterator[str]:
 
 
 def _pieces(text: str) -> Iterator[str]:
-    said = text.split()
-    for start in range(0, len(said), CHUNK_WORDS):
-        yield " ".join(said[start : start + CHUNK_WORDS])
+    tokens = text.split()
+    for start in range(0, len(tokens), CHUNK_WORDS):
+        yield " ".join(tokens[start : start + CHUNK_WORDS])
 
 
 def _runs(text: str) -> Iterator[str]:
     for line in text.splitlines():
-        said = words(line)
+        tokens = words(line)
         for size in (2, 3, 4):
-            yield from (" ".join(said[i : i + size]) for i in range(len(said) - size + 1))
+            yield from (" ".join(tokens[i : i + size]) for i in range(len(tokens) - size + 1))
 
 
 def _log_odds(mine: int, other: int, mine_words: int, other_words: int, prior: float = 0.5) -> float:

@@ -62,12 +62,12 @@ def test_words_of_ascii_are_those_of_the_pattern() -> None:
 def test_a_reading_is_kept_as_long_as_its_pair() -> None:
     one = pair(answer="Heat moves from here to there.")
     gc.collect()
-    before = len(reading._held)
+    before = len(reading._owners)
     first = reading.reading(one.answer, one)
     assert reading.reading(one.answer, pair()) is first
     del one, first
     gc.collect()
-    assert len(reading._held) == before
+    assert len(reading._owners) == before
 
 
 def test_members_are_found_and_an_empty_list_has_none() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from understudy.channel.ledger import Row
 from understudy.config import load
 from understudy.sources.documents import DocumentsSource
-from understudy.stages.estimate import told
+from understudy.stages.estimate import estimate_page
 from understudy.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -18,7 +18,7 @@ def workspace(home: Path, **teacher: object) -> Workspace:
 
 
 def test_it_needs_no_key_and_writes_nothing(tmp_path: Path) -> None:
-    page = told(workspace(tmp_path, api_key_env="NO_SUCH_KEY"))
+    page = estimate_page(workspace(tmp_path, api_key_env="NO_SUCH_KEY"))
     assert "14 talks here, 14 of them to be read" in page
     assert "batch" in page and "flex" in page
     assert not list(tmp_path.iterdir())
@@ -28,4 +28,4 @@ def test_a_forgotten_talk_is_not_priced(tmp_path: Path) -> None:
     found = workspace(tmp_path)
     entry = next(DocumentsSource(DocumentsSource.Options(path=SAMPLE)).entries())
     found.ledger.record(Row(entry.document_id, entry.title, entry.locator, entry.revision, "excluded"))
-    assert "13 talks here, 13 of them to be read" in told(found)
+    assert "13 talks here, 13 of them to be read" in estimate_page(found)

@@ -9,7 +9,7 @@ from understudy.errors import MalformedReply
 from understudy.interfaces import Progress, ReplyItem, TeacherReply, TeacherRequest
 from understudy.records import Document, Paragraph, Question, Questions
 from understudy.sections import AnswerSettings, QuestionSettings
-from understudy.stages.extract_questions import extract, wanted
+from understudy.stages.extract_questions import extract, question_count
 from understudy.stages.generate_answers import answer, tally
 
 DOCUMENT = Document(document_id="d", title="D", locator="d", how="test", paragraphs=[Paragraph(text="word " * 300)])
@@ -104,9 +104,9 @@ def test_what_never_comes_is_failed_with_the_teachers_words() -> None:
 
 
 def test_the_number_of_questions_follows_the_length_of_the_talk() -> None:
-    assert wanted(DOCUMENT, QuestionSettings(seconds_per_question=60)) == 2
-    assert wanted(DOCUMENT.model_copy(update={"duration_seconds": 900.0}), QuestionSettings()) == 10
-    assert wanted(DOCUMENT.model_copy(update={"duration_seconds": 1e6}), QuestionSettings(at_most=9)) == 9
+    assert question_count(DOCUMENT, QuestionSettings(seconds_per_question=60)) == 2
+    assert question_count(DOCUMENT.model_copy(update={"duration_seconds": 900.0}), QuestionSettings()) == 10
+    assert question_count(DOCUMENT.model_copy(update={"duration_seconds": 1e6}), QuestionSettings(at_most=9)) == 9
 
 
 def test_questions_are_renumbered_without_doubles_and_spans_stay_inside_the_talk() -> None:
