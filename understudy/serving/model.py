@@ -15,6 +15,7 @@ import threading
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 from understudy import worker
 from understudy.errors import ConfigError, UnderstudyError, WorkerFailed
@@ -47,7 +48,6 @@ class _Pending:
 
     request: Request
     process: "subprocess.Popen[str]"
-    has_turn: bool
     events: "asyncio.Queue[Event | None]" = field(default_factory=asyncio.Queue)
 
 
@@ -76,7 +76,8 @@ class Model:
         """Why no request will be answered, once more than one has failed or llama.cpp has refused the file."""
         self.process: subprocess.Popen[str] | None = None
         self._opening = Opening(file=file.resolve(), context=context, threads=threads, gpu_layers=gpu_layers)
-        self._log, self._temporary = log, log is None
+        self._log = log
+        self._errors: IO[str] | None = None
         self._pending: dict[int, _Pending] = {}
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._ids, self._turn, self._crashes, self._refusal = itertools.count(1), asyncio.Lock(), 0, ""
@@ -117,9 +118,9 @@ class Model:
             process, self.process = self.process, None
             worker.stop(process)
             worker.running.discard(process)
-        if self._temporary and self._log:
-            self._log.unlink(missing_ok=True)
-            self._log = None
+        if self._errors:
+            self._errors.close()
+            self._errors = None
 
     async def _number(self, request: Request) -> int:
         async with contextlib.aclosing(self._events(request)) as events:
@@ -127,11 +128,10 @@ class Model:
 
     async def _events(self, request: Request) -> AsyncGenerator[Event, None]:
         """What comes of a request up to its last event. Raises WorkerFailed."""
-        has_turn = request.kind == "generate"
         try:
-            pending = self._pending[request.id] = _Pending(request, self._running(), has_turn)
+            pending = self._pending[request.id] = _Pending(request, self._running())
         except BaseException:
-            if has_turn:
+            if request.generate:
                 self._turn.release()
             raise
         try:
@@ -155,19 +155,17 @@ class Model:
         """Give the turn to the next request; False when that was done before."""
         if self._pending.pop(pending.request.id, None) is None:
             return False
-        if pending.has_turn:
+        if pending.request.generate:
             self._turn.release()
         return True
 
     def _running(self) -> "subprocess.Popen[str]":
         """The process, started when there is none."""
         if self.process is None or self.process.poll() is not None:
-            if self._log is None:
-                with tempfile.NamedTemporaryFile(prefix="understudy-model-", suffix=".log", delete=False) as file:
-                    self._log = Path(file.name)
-            self._log.parent.mkdir(parents=True, exist_ok=True)
-            with self._log.open("a", encoding="utf-8") as errors:
-                self.process = worker.start(WORKER, errors)
+            if self._errors is None:
+                open_file = self._log.open if self._log else tempfile.TemporaryFile
+                self._errors = open_file("a+", encoding="utf-8", errors="replace")
+            self.process = worker.start(WORKER, self._errors)
             self._refusal, self._lines = "", queue.SimpleQueue()
             self._lines.put(self._opening.model_dump_json())
             for target, argument in ((_write, self._lines), (self._listen, asyncio.get_running_loop())):
@@ -209,8 +207,9 @@ class Model:
         why = f"its process ended ({how}); take another file, a smaller context, or no GPU layers"
         if code == -signal.SIGKILL:
             why = f"its process ended ({how}): most likely memory ran out; take a smaller file or a smaller context"
-        lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines() if self._log else []
-        tail = (f"    {line}" for line in lines[-worker.LOG_LINES_SHOWN :])
+        assert self._errors
+        self._errors.seek(0)
+        tail = (f"    {line}" for line in self._errors.read().splitlines()[-worker.LOG_LINES_SHOWN :])
         text = "\n".join([f"{self.file} does not answer: {self._refusal or why}", *tail])
         if self._refusal or self._crashes >= CRASHES:
             self.broken = text

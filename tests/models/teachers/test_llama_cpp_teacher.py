@@ -123,7 +123,7 @@ def test_a_crash_costs_one_call_and_two_in_a_row_stop_the_teacher(make: Callable
     def crash() -> None:
         async def kill() -> None:
             model = teacher._server.model
-            while not any(pending.has_turn for pending in model._pending.values()):
+            while not any(pending.request.generate for pending in model._pending.values()):
                 await asyncio.sleep(0)
             assert model.process
             os.kill(model.process.pid, signal.SIGSEGV)
