@@ -81,8 +81,8 @@ def measure(config: dict[str, Any], shape: memory.Shape) -> int:
     from mlx import nn
     from mlx_lm.tuner.utils import linear_to_lora_layers
 
-    from understudy.trainers import mlx_fit
-    from understudy.trainers.mlx_plugins import ClippedAdamW, strict_loss
+    from understudy.trainers import mlx_measure
+    from understudy.trainers.mlx_plugins import ClippedAdamW, masked_loss
 
     mx.set_default_device(mx.cpu)
     mx.disable_compile()
@@ -94,12 +94,13 @@ def measure(config: dict[str, Any], shape: memory.Shape) -> int:
     linear_to_lora_layers(model, shape.layers, {"rank": shape.rank, "scale": 2.0, "dropout": 0.0})
     mx.eval(model.parameters())
     if shape.checkpointing:
-        mlx_fit.checkpoint(model)
+        mlx_measure.checkpoint(model)
     rows, tokens = shape.batch_tokens // shape.row_tokens, shape.row_tokens + 1
     batch, lengths = mx.random.randint(0, config["vocab_size"], (rows, tokens)), mx.array([[8, tokens]] * rows)
     mx.eval(batch, lengths)
-    optimizer = (mlx_fit.SettlingAdamW if shape.checkpointing else ClippedAdamW)(lambda step: mx.array(1e-4), 0.01, 1)
-    return mlx_fit.probe(model, optimizer, strict_loss, (batch, lengths), compiled=False)
+    kind = mlx_measure.SettlingAdamW if shape.checkpointing else ClippedAdamW
+    optimizer = kind(lambda step: mx.array(1e-4), 0.01, 1)
+    return mlx_measure.probe(model, optimizer, masked_loss, (batch, lengths), compiled=False)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """
-Training: tokens under loss per second against mlx-lm's own command and against a batch of one; padding; resuming.
+Training: target tokens per second against mlx-lm's own command and against a batch of one; padding; resuming.
 
 The runs are timed in turns on the same rows of 40 to 700 tokens, so that a busy machine slows each
-of them. Tokens under loss are counted from the rows: what mlx-lm reports has a token of padding per row in it.
+of them. Target tokens are counted from the rows: what mlx-lm reports has a token of padding per row in it.
 """
 
 import json
@@ -117,7 +117,7 @@ def _losses(out: Path) -> list[float]:
 
 
 def _silent(done: int, total: int, note: str = "") -> None:
-    """A report nobody reads."""
+    """Progress that is not shown."""
 
 
 def _ours(home: Path, out: Path, seed: int) -> dict[str, float]:
@@ -172,7 +172,7 @@ def _stock(home: Path, out: Path, size: int, accumulation: int, seed: int) -> di
     from mlx_lm.tuner.trainer import evaluate
     from mlx_lm.utils import load
 
-    from understudy.trainers.mlx_plugins import Batches, schedule, strict_loss
+    from understudy.trainers.mlx_plugins import Batches, masked_loss, schedule
 
     reports: list[dict[str, float]] = []
 
@@ -210,7 +210,7 @@ def _stock(home: Path, out: Path, size: int, accumulation: int, seed: int) -> di
     timed, before = reports[len(reports) // 4 :], reports[len(reports) // 4 - 1]["trained_tokens"]
     seconds = sum(accumulation / progress["iterations_per_second"] for progress in timed)
     tokens = timed[-1]["trained_tokens"] - before - len(timed) * size * accumulation
-    return {"speed": tokens / seconds, "valid_loss": evaluate(model, rows, 8, -1, 2048, strict_loss, Batches(1))}
+    return {"speed": tokens / seconds, "valid_loss": evaluate(model, rows, 8, -1, 2048, masked_loss, Batches(1))}
 
 
 def _base(home: Path) -> None:

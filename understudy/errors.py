@@ -15,7 +15,7 @@ Every error this project raises on purpose.
   x AssetError           a file on disk is missing, cut short or not what its manifest says
     + Unreachable        where assets are shared cannot be reached or used now; also Transient
   x WorkerFailed         a subprocess that trains, exports or scores ended badly
-    + Diverged           the loss became no number: other settings, not another try
+    + Diverged           the loss became NaN: other settings, not another try
   x ExportError          the exported file is not the model it should be
 """
 
@@ -91,7 +91,7 @@ class WorkerFailed(UnderstudyError):
 
 
 class Diverged(WorkerFailed):
-    """The loss of a training became no number; the message says when, and what to set lower."""
+    """The loss of a training became NaN; the message says when, and what to set lower."""
 
 
 class ExportError(UnderstudyError):

@@ -18,7 +18,7 @@ from understudy.errors import Busy
 
 MACHINE = Path(tempfile.gettempdir())
 """Where the locks lie that hold for all channels of this machine and user."""
-_mine: set[Path] = set()
+_own: set[Path] = set()
 log = logging.getLogger("understudy.locks")
 
 
@@ -28,10 +28,10 @@ def held(
 ) -> Iterator[None]:
     """Hold the lock `file` inside the block. Raises Busy, naming the holder, when it stays taken.
 
-    `waiting` is told once who is waited for. A process that holds the lock already passes: a flow
-    may call another one of the same channel.
+    `waiting` is called once with a message that names the holder. A process that holds the lock already passes: a
+    flow may call another one of the same channel.
     """
-    if file in _mine:
+    if file in _own:
         yield
         return
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -49,11 +49,11 @@ def held(
             )
         )
         handle.flush()
-        _mine.add(file)
+        _own.add(file)
         try:
             yield
         finally:
-            _mine.discard(file)
+            _own.discard(file)
             handle.truncate(0)
 
 
@@ -81,21 +81,21 @@ def only_training() -> Iterator[None]:
 def slot(name: str, count: int, wait_seconds: float, waiting: Callable[[str], None] | None = None) -> Iterator[None]:
     """One of `count` slots that all processes of this user have on this machine. Raises Busy when none gets free."""
     files = [MACHINE / f"understudy-{name}-{os.getuid()}-{number}.lock" for number in range(count)]
-    until, told = time.monotonic() + wait_seconds, False
+    until, notified = time.monotonic() + wait_seconds, False
     with ExitStack() as stack:
         while not _one_of(files, name, stack):
             if time.monotonic() >= until:
                 raise Busy(f"{count} other runs on this machine hold all slots of {name!r}; wait until one ends")
-            if waiting and not told:
+            if waiting and not notified:
                 waiting(f"waiting for one of the {count} other runs on this machine that hold all slots of {name!r}")
-            told = True
+            notified = True
             time.sleep(0.2)
         yield
 
 
 def _one_of(files: Sequence[Path], name: str, stack: ExitStack) -> bool:
     for file in files:
-        if file not in _mine:  # another flow of this process has that one
+        if file not in _own:  # another flow of this process has that one
             try:
                 stack.enter_context(held(file, name))
                 return True
@@ -120,7 +120,7 @@ def _acquire(handle: IO[str], file: Path, what: str, until: float, waiting: Call
 
 def _who(file: Path) -> str:
     try:
-        told = json.loads(file.read_text())
-        return f"process {told['process']} on {told['host']} since {told['since']} ({told['command']})"
+        entry = json.loads(file.read_text())
+        return f"process {entry['process']} on {entry['host']} since {entry['since']} ({entry['command']})"
     except (ValueError, KeyError):
         return "another process"

@@ -3,7 +3,7 @@ How much memory a LoRA run takes at its peak, before it starts, and what to chan
 
 The formula is closed: weights, activations of the adapted blocks, logits, adapter. Its constants were fitted to
 mlx 0.32.4 on a CPU, float32 and bfloat16, with hidden sizes of 256 and 512; `make bench ONLY=memory` checks them.
-No mlx here but to ask what a GPU gives; `understudy.trainers.mlx_fit` measures.
+mlx is only asked what a GPU gives; `understudy.trainers.mlx_measure` measures.
 """
 
 import os
@@ -61,7 +61,7 @@ class Model:
 
 @dataclass(frozen=True)
 class Shape:
-    """One way to train: the model, what is adapted, and how much is looked at in one iteration."""
+    """One way to train: the model, what is adapted, and how much goes through it in one iteration."""
 
     model: Model
     rank: int
@@ -91,7 +91,7 @@ class Plan(NamedTuple):
 
 
 class Limit(NamedTuple):
-    """What a run may take, and by what that is known."""
+    """What a run may take, and where that figure comes from."""
 
     bytes: int
     why: str
@@ -102,7 +102,7 @@ def model_of(config: Mapping[str, Any]) -> Model:
     text = config.get("text_config") or config
     experts = next((text[k] for k in ("num_local_experts", "num_experts", "n_routed_experts") if text.get(k)), 0)
     if experts > 1:
-        raise ConfigError([f"base: it has {experts} experts a block; memory is foretold for dense models only"])
+        raise ConfigError([f"base: it has {experts} experts a block; memory is estimated for dense models only"])
     try:
         hidden, inner, layers, heads, vocabulary = (int(text[name]) for name in _SIZES)
         kv_heads = int(text.get("num_key_value_heads") or heads)
@@ -111,7 +111,7 @@ def model_of(config: Mapping[str, Any]) -> Model:
         tied = bool(config.get("tie_word_embeddings", text.get("tie_word_embeddings", True)))
         return Model(hidden, inner, layers, heads, kv_heads, head_size, vocabulary, tied, gemma)
     except (KeyError, TypeError, ValueError) as error:
-        raise ConfigError([f"base: config.json does not tell the model's size ({error}); take another base"]) from None
+        raise ConfigError([f"base: config.json does not have the model's size ({error}); take another base"]) from None
 
 
 def predicted(shape: Shape) -> int:
@@ -146,30 +146,30 @@ def fits(shape: Shape, limit: Limit) -> bool:
 
 
 def plan(shape: Shape, limit: Limit, fixed: Collection[str] = ()) -> Plan:
-    """The first way down the ladder that fits, with the remedies it took and what they cost.
+    """The first fallback that fits, with the remedies it took and what they cost.
 
-    Rungs that would change a field of the shape named in `fixed` are left out.
+    Fallbacks that would change a field of the shape named in `fixed` are left out.
     """
-    asked = need = predicted(shape) + RESERVE_BYTES
-    taken: dict[str, str] = {}
-    for step, field, remedy in _LADDER:
+    initial = need = predicted(shape) + RESERVE_BYTES
+    applied: dict[str, str] = {}
+    for step, field, remedy in _FALLBACKS:
         if field in fixed:
             continue
         while need > limit.bytes and (smaller := step(shape)) is not None:
             shape, need = smaller, predicted(smaller) + RESERVE_BYTES
-            taken[remedy] = remedy.format(shape)
-    remedies, space = list(taken.values()), f"{limit.bytes / 1e9:.1f} GB ({limit.why})"
+            applied[remedy] = remedy.format(shape)
+    remedies, space = list(applied.values()), f"{limit.bytes / 1e9:.1f} GB ({limit.why})"
     if need > limit.bytes:
         row = longest_row(shape, limit)
         shorter = f", or leave out the rows of more than {row} tokens" if row else ""
         problem = (
-            f"training needs {asked / 1e9:.1f} GB as asked, and {need / 1e9:.1f} GB with everything reduced; "
+            f"training needs {initial / 1e9:.1f} GB as it is set, and {need / 1e9:.1f} GB with everything reduced; "
             f"it may take {space}: take a smaller base{shorter}"
         )
         return Plan(shape, need, remedies, problem, problem)
     if not remedies:
         return Plan(shape, need, [], f"fits: {need / 1e9:.1f} GB of {space}", None)
-    sentence = f"{asked / 1e9:.1f} GB as asked is over {space}; {need / 1e9:.1f} GB with {'; '.join(remedies)}"
+    sentence = f"{initial / 1e9:.1f} GB as it is set is over {space}; {need / 1e9:.1f} GB with {'; '.join(remedies)}"
     return Plan(shape, need, remedies, sentence, None)
 
 
@@ -192,7 +192,7 @@ def _fewer_layers(shape: Shape) -> Shape | None:
     return replace(shape, layers=layers) if layers < shape.layers else None
 
 
-_LADDER: tuple[tuple[Callable[[Shape], Shape | None], str, str], ...] = (
+_FALLBACKS: tuple[tuple[Callable[[Shape], Shape | None], str, str], ...] = (
     (_checkpoint, "checkpointing", "checkpointing (about a third more time)"),
     (_smaller_batch, "batch_tokens", "batches of {0.batch_tokens} tokens (slower; more of them make a step)"),
     (_quantize(8), "bits", "an 8-bit base (the exported model differs a little from the trained one)"),
@@ -203,14 +203,14 @@ _LADDER: tuple[tuple[Callable[[Shape], Shape | None], str, str], ...] = (
 
 def longest_row(shape: Shape, limit: Limit, most: int = 8192) -> int | None:
     """The longest row, alone in its batch, that fits: a multiple of 32, at most `most`; None when not even 32 does."""
-    found, low, high = None, 1, most // 32
+    longest, low, high = None, 1, most // 32
     while low <= high:
         tokens = 32 * (middle := (low + high) // 2)
         if fits(replace(shape, batch_tokens=tokens, row_tokens=tokens), limit):
-            found, low = tokens, middle + 1
+            longest, low = tokens, middle + 1
         else:
             high = middle - 1
-    return found
+    return longest
 
 
 def cannot_fit(config: Mapping[str, Any]) -> str | None:
@@ -218,13 +218,13 @@ def cannot_fit(config: Mapping[str, Any]) -> str | None:
     try:
         model = model_of(config)
     except ConfigError:
-        return None  # of a shape nobody can foretell; training measures it
+        return None  # no formula for its shape; training measures it
     smallest = Shape(model, 1, 1, 32, 32, bits=4, checkpointing=True)
-    found = plan(smallest, Limit(physical_bytes(), "all of its memory"))
-    if not found.problem:
+    best = plan(smallest, Limit(physical_bytes(), "all of its memory"))
+    if not best.problem:
         return None
     return (
-        f"base: {model.parameters / 1e9:.1f} B parameters need {found.bytes / 1e9:.1f} GB even as 4 bits with one "
+        f"base: {model.parameters / 1e9:.1f} B parameters need {best.bytes / 1e9:.1f} GB even as 4 bits with one "
         f"short row at a time, and this machine has {physical_bytes() / 1e9:.1f} GB in all; take a smaller base"
     )
 
@@ -236,19 +236,19 @@ def machine_limit() -> Limit:
     free = Limit(int(0.9 * free_bytes()), "90 % of the memory that is free now")
     if mx.default_device().type != mx.DeviceType.gpu:
         return free
-    told = mx.device_info()
-    if shared := told.get("max_recommended_working_set_size"):
-        return min(free, Limit(int(0.85 * shared), "85 % of what Metal recommends"))
-    own = told.get("free_memory") or told.get("total_memory") or told.get("memory_size")
+    info = mx.device_info()
+    if shared := info.get("max_recommended_working_set_size"):
+        return min(free, Limit(int(0.85 * int(shared)), "85 % of what Metal recommends"))
+    own = info.get("free_memory") or info.get("total_memory") or info.get("memory_size")
     return Limit(int(0.85 * int(own)), "85 % of the GPU's memory") if own else free
 
 
 def free_bytes() -> int:
-    """Memory that can be had without swapping; all there is where the system does not say."""
-    about = Path("/proc/meminfo")
-    if not about.exists():
+    """Memory that is available without swapping; all there is where the system does not say."""
+    meminfo = Path("/proc/meminfo")
+    if not meminfo.exists():
         return physical_bytes()
-    lines = dict(line.split(":", 1) for line in about.read_text().splitlines())
+    lines = dict(line.split(":", 1) for line in meminfo.read_text().splitlines())
     return int(lines["MemAvailable"].split()[0]) * 1024
 
 

@@ -3,9 +3,9 @@ Heavy work in a process of its own: an out-of-memory kills the worker, not the f
 
 The parent writes one JSON job to the worker's stdin and keeps it open: when the parent dies,
 however it dies, the worker reads the end of its input and ends too. The worker answers with
-JSON lines on stdout, `{"progress": [done, total, note]}` and at last `{"result": {...}}`, or
-`{"error": {"message": "..."}}` for an ExportError, which the parent raises; what libraries print
-goes to the log file.
+JSON lines on stdout, `{"progress": [done, total, note]}` and at last `{"result": ...}`, or
+`{"error": [class, argument]}` for an UnderstudyError, which the parent raises; what libraries
+print goes to the log file.
 """
 
 import ctypes.util
@@ -20,52 +20,55 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
-from pydantic import BaseModel
+from pydantic import TypeAdapter
+from pydantic_core import to_jsonable_python
 
-from understudy.errors import ExportError, WorkerFailed
+from understudy import errors
+from understudy.errors import ConfigError, UnderstudyError, WorkerFailed
 from understudy.interfaces import Progress
 
 LOG_LINES_SHOWN = 12
 running: set[subprocess.Popen[str]] = set()
-Job = TypeVar("Job", bound=BaseModel)
-Result = TypeVar("Result", bound=BaseModel)
+Job = TypeVar("Job")
+Result = TypeVar("Result")
 
 
-def call_typed(module: str, job: BaseModel, result: type[Result], progress: Progress) -> Result:
-    """Run `python -m module` on `job`, with a log that stays only when it fails. Raises ExportError, WorkerFailed."""
-    with tempfile.NamedTemporaryFile(prefix=f"{module}-", suffix=".log", delete=False) as file:
-        log = Path(file.name)
-    try:
-        answer = call(module, job.model_dump(mode="json"), log, progress)
-    except ExportError:
-        log.unlink()
-        raise
-    log.unlink()
-    return result.model_validate(answer)
+def call(module: str, job: object, result: type[Result], progress: Progress, log: Path | None = None) -> Result:
+    """Run `python -m module` on `job` (a record) and return its result. Raises the worker's error, or WorkerFailed.
 
-
-def call(module: str, job: dict[str, Any], log: Path, progress: Progress) -> dict[str, Any]:
-    """Run `python -m module` on `job` and return its result. Raises ExportError, WorkerFailed."""
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("a", encoding="utf-8") as errors:
-        process = start(module, errors)
+    Without `log` what is printed goes to a temporary file, which stays only when the worker crashed.
+    """
+    file = log or _temporary_log(module)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("a", encoding="utf-8") as printed:
+        process = start(module, printed)
         try:
-            result = _converse(process, job, progress)
+            message = _converse(process, json.dumps(to_jsonable_python(job)), progress)
         finally:
             stop(process)
             running.discard(process)
-    if result is None:
-        raise WorkerFailed(_obituary(module, process.returncode, log))
-    return result
+    if message is None:
+        raise WorkerFailed(_obituary(module, process.returncode, file))
+    if log is None:
+        file.unlink()
+    if "error" in message:
+        kind, argument = message["error"]
+        raise getattr(errors, kind)(argument)
+    return TypeAdapter(result).validate_python(message["result"])
 
 
-def start(module: str, errors: IO[str]) -> subprocess.Popen[str]:
-    """`python -m module` with pipes for both ways, ended by `stop_all` like every worker; stderr goes to `errors`."""
+def _temporary_log(module: str) -> Path:
+    with tempfile.NamedTemporaryFile(prefix=f"{module}-", suffix=".log", delete=False) as file:
+        return Path(file.name)
+
+
+def start(module: str, log: IO[str]) -> subprocess.Popen[str]:
+    """`python -m module` with pipes for both ways, ended by `stop_all` like every worker; stderr goes to `log`."""
     process = subprocess.Popen(
         [sys.executable, "-m", module],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        stderr=errors,
+        stderr=log,
         text=True,
         encoding="utf-8",
         env=environment(),
@@ -81,26 +84,23 @@ def stop_all() -> None:
         stop(process)
 
 
-def serve_typed(job: type[Job], run: Callable[[Job, Progress], BaseModel]) -> None:
-    """The worker's side of `call_typed`."""
-    serve(lambda raw, progress: run(job.model_validate(raw), progress).model_dump(mode="json"))
-
-
-def serve(run: Callable[[dict[str, Any], Progress], dict[str, Any]]) -> None:
-    """The worker's side: read the job, run it, write the result."""
+def serve(job: type[Job], run: Callable[[Job, Progress], object]) -> None:
+    """The worker's side: read the job, run it, write the result, or the UnderstudyError that was raised."""
     lines = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
     os.dup2(2, 1)  # anything a library prints must not end up between the lines of JSON
-    job = json.loads(sys.stdin.readline())
+    raw = sys.stdin.readline()
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
     def progress(done: int, total: int, note: str = "") -> None:
         lines.write(json.dumps({"progress": [done, total, note]}) + "\n")
 
     try:
-        message = {"result": run(job, progress)}
-    except ExportError as error:
-        message = {"error": {"message": str(error)}}
-    lines.write(json.dumps(message) + "\n")
+        result = run(TypeAdapter(job).validate_json(raw), progress)
+    except UnderstudyError as error:
+        argument = error.problems if isinstance(error, ConfigError) else str(error)
+        lines.write(json.dumps({"error": [type(error).__name__, argument]}) + "\n")
+    else:
+        lines.write(json.dumps({"result": to_jsonable_python(result)}) + "\n")
     lines.flush()
 
 
@@ -117,20 +117,20 @@ def blas_to_preload() -> str | None:
 
 
 def environment() -> dict[str, str]:
-    """What a worker sees: ours without Prefect's variables, with a fast BLAS put in front where one was found."""
+    """What a worker sees: ours without Prefect's variables, with a fast BLAS put in front where one is found."""
     preload = blas_to_preload()
-    known = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
-    path = os.pathsep.join(p for p in (str(Path(__file__).parents[1]), known.get("PYTHONPATH")) if p)
-    return (
-        known | {"PYTHONPATH": path, "TOKENIZERS_PARALLELISM": "false"} | ({"LD_PRELOAD": preload} if preload else {})
-    )
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    path = os.pathsep.join(p for p in (str(Path(__file__).parents[1]), variables.get("PYTHONPATH")) if p)
+    variables |= {"PYTHONPATH": path, "TOKENIZERS_PARALLELISM": "false"}
+    return variables | ({"LD_PRELOAD": preload} if preload else {})
 
 
-def _converse(process: subprocess.Popen[str], job: dict[str, Any], progress: Progress) -> dict[str, Any] | None:
-    result = None
+def _converse(process: subprocess.Popen[str], job: str, progress: Progress) -> dict[str, Any] | None:
+    """The worker's last message; None when it ended without one, or badly."""
+    last = None
     assert process.stdin and process.stdout
     try:
-        process.stdin.write(json.dumps(job) + "\n")
+        process.stdin.write(job + "\n")
         process.stdin.flush()
     except BrokenPipeError:
         return None  # it died before reading; the log says why
@@ -138,11 +138,9 @@ def _converse(process: subprocess.Popen[str], job: dict[str, Any], progress: Pro
         message = json.loads(line)
         if "progress" in message:
             progress(*message["progress"])
-        elif "error" in message:
-            raise ExportError(message["error"]["message"])
         else:
-            result = message["result"]
-    return result if process.wait() == 0 else None
+            last = message
+    return last if process.wait() == 0 else None
 
 
 def stop(process: subprocess.Popen[str]) -> None:
@@ -165,5 +163,5 @@ def _obituary(module: str, code: int, log: Path) -> str:
     tail = log.read_text(encoding="utf-8", errors="replace").splitlines()[-LOG_LINES_SHOWN:] if log.exists() else []
     why = f"exit code {code}"
     if code == -signal.SIGKILL:
-        why = "killed, most likely for want of memory: take a smaller batch, shorter rows or a smaller base"
+        why = "killed, most likely out of memory: take a smaller batch, shorter rows or a smaller base"
     return "\n".join([f"{module} ended badly ({why}); its whole log: {log}", *(f"    {line}" for line in tail)])

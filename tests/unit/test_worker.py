@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from understudy import worker
-from understudy.errors import WorkerFailed
+from understudy.errors import ConfigError, DatasetError, WorkerFailed
 
 
 @pytest.fixture
@@ -16,16 +16,19 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A worker that does what its job says."""
     (tmp_path / "odd_worker.py").write_text(
         "import os, sys, time\n"
+        "from understudy.errors import ConfigError, DatasetError\n"
         "from understudy.worker import serve\n"
         "def run(job, report):\n"
         "    print('chatter on stdout')\n"
         "    for i in range(3): report(i + 1, 3, 'note')\n"
         "    if job['do'] == 'raise': raise ValueError('the very reason')\n"
+        "    if job['do'] == 'refuse': raise ConfigError(['one', 'two'])\n"
+        "    if job['do'] == 'lack': raise DatasetError('no row: ü')\n"
         "    if job['do'] == 'die': os.kill(os.getpid(), 9)\n"
         "    if job['do'] == 'wait':\n"
         "        open(job['mark'], 'w').write(str(os.getpid())); time.sleep(60)\n"
         "    return {'echo': job['do']}\n"
-        "if __name__ == '__main__': serve(run)\n"
+        "if __name__ == '__main__': serve(dict, run)\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     return "odd_worker"
@@ -39,28 +42,36 @@ def alive(pid: int) -> bool:
 
 def test_progress_and_result_come_back(module: str, tmp_path: Path) -> None:
     seen: list[tuple[int, int, str]] = []
-    result = worker.call(module, {"do": "ok"}, tmp_path / "log", lambda d, t, n="": seen.append((d, t, n)))
+    result = worker.call(module, {"do": "ok"}, dict, lambda d, t, n="": seen.append((d, t, n)), tmp_path / "log")
     assert result == {"echo": "ok"} and seen == [(1, 3, "note"), (2, 3, "note"), (3, 3, "note")]
     assert "chatter" in (tmp_path / "log").read_text()
 
 
-@pytest.mark.parametrize(("do", "told"), [("raise", "the very reason"), ("die", "want of memory")])
-def test_a_failure_says_why_and_where_the_log_is(module: str, tmp_path: Path, do: str, told: str) -> None:
-    with pytest.raises(WorkerFailed, match=told) as error:
-        worker.call(module, {"do": do}, tmp_path / "log", lambda d, t, n="": None)
+@pytest.mark.parametrize(("do", "reason"), [("raise", "the very reason"), ("die", "out of memory")])
+def test_a_failure_says_why_and_where_the_log_is(module: str, tmp_path: Path, do: str, reason: str) -> None:
+    with pytest.raises(WorkerFailed, match=reason) as error:
+        worker.call(module, {"do": do}, dict, lambda d, t, n="": None, tmp_path / "log")
     assert str(tmp_path / "log") in str(error.value)
+
+
+def test_an_error_of_ours_is_raised_by_the_parent_as_it_was(module: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        worker.call(module, {"do": "refuse"}, dict, lambda d, t, n="": None)
+    assert error.value.problems == ["one", "two"]
+    with pytest.raises(DatasetError, match="^no row: ü$"):
+        worker.call(module, {"do": "lack"}, dict, lambda d, t, n="": None)
 
 
 def test_a_module_that_is_not_there_is_a_failure(tmp_path: Path) -> None:
     with pytest.raises(WorkerFailed, match="No module named"):
-        worker.call("no_such_worker", {}, tmp_path / "log", lambda d, t, n="": None)
+        worker.call("no_such_worker", {}, dict, lambda d, t, n="": None, tmp_path / "log")
 
 
 def test_a_worker_ends_when_its_parent_is_killed(module: str, tmp_path: Path, root: Path) -> None:
     mark = tmp_path / "pid"
     program = (
         f"from pathlib import Path; from understudy import worker\n"
-        f"worker.call('{module}', {{'do': 'wait', 'mark': '{mark}'}}, Path('{tmp_path}/log'), lambda *a: None)"
+        f"worker.call('{module}', {{'do': 'wait', 'mark': '{mark}'}}, dict, lambda *a: None, Path('{tmp_path}/log'))"
     )
     parent = subprocess.Popen([sys.executable, "-c", program], cwd=root)
     while not (mark.exists() and mark.read_text()):

@@ -71,15 +71,15 @@ class HubBase:
         problems = _folder_problems(out) or self._not_to_tune(out)
         if problems:
             raise ConfigError([problem.replace(str(out), self.options.repository) for problem in problems])
-        made_of = _original(folder or out, self.options.repository)
+        original = _original(folder or out, self.options.repository)
         if folder is None:
-            (out / CARD).unlink(missing_ok=True)  # it tells of another model than the one to come
-        return _card(self.options.repository if folder is None else folder.resolve().name, out, made_of, commit)
+            (out / CARD).unlink(missing_ok=True)  # it describes another model than the one to come
+        return _card(self.options.repository if folder is None else folder.resolve().name, out, original, commit)
 
     def _not_to_tune(self, folder: Path) -> list[str]:
-        listed = known(self.options.repository) is not None
-        found = config_problem(str(folder), _json(folder / "config.json"), self.options.allow_untested or listed)
-        return [found] if found else []
+        tested = known(self.options.repository) is not None
+        problem = config_problem(str(folder), _json(folder / "config.json"), self.options.allow_untested or tested)
+        return [problem] if problem else []
 
     def _folder(self) -> Path | None:
         path = Path(self.options.repository).expanduser()
@@ -121,7 +121,7 @@ def _link(folder: Path, out: Path) -> None:
 
 
 def _download(repository: str, revision: str | None, out: Path) -> str | None:
-    """Fill `out`; the commit that came, where the downloader's own notes tell it. Raises ConfigError, Transient."""
+    """Fill `out`; the commit, where the downloader's own notes have it. Raises ConfigError, Transient."""
     from huggingface_hub import errors, snapshot_download
 
     try:
@@ -140,24 +140,24 @@ def _download(repository: str, revision: str | None, out: Path) -> str | None:
             f"base: {repository} could not be downloaded ({type(error).__name__}); try again with a connection, "
             "or give the path of a folder that holds the model"
         ) from None
-    noted = _text(out / ".cache" / "huggingface" / "download" / "config.json.metadata").partition("\n")[0]
+    commit = _text(out / ".cache" / "huggingface" / "download" / "config.json.metadata").partition("\n")[0]
     shutil.rmtree(out / ".cache", ignore_errors=True)
-    return noted if re.fullmatch("[0-9a-f]{40}", noted) else None
+    return commit if re.fullmatch("[0-9a-f]{40}", commit) else None
 
 
 def _original(folder: Path, repository: str) -> str | None:
-    """What a quantized model was made of, by its model card or else its config: a repository or a folder."""
+    """What a quantized model was quantized from, by its model card or else its config: a repository or a folder."""
     import yaml
 
     front = re.match(r"---\n(.*?)\n---", _text(folder / CARD), re.DOTALL)
     try:
-        told = yaml.safe_load(front[1]) if front else {}
+        meta = yaml.safe_load(front[1]) if front else {}
     except yaml.YAMLError:
-        told = {}
-    told = told if isinstance(told, dict) else {}
-    named = told.get("base_model") if told.get("base_model_relation", "quantized") == "quantized" else None
-    named = named[0] if isinstance(named, list) and len(named) == 1 else named  # of several it is a merge
-    names = [named, _json(folder / "config.json").get("_name_or_path")]
+        meta = {}
+    meta = meta if isinstance(meta, dict) else {}
+    model = meta.get("base_model") if meta.get("base_model_relation", "quantized") == "quantized" else None
+    model = model[0] if isinstance(model, list) and len(model) == 1 else model  # of several it is a merge
+    names = [model, _json(folder / "config.json").get("_name_or_path")]
     return next((name for name in names if isinstance(name, str) and name != repository and _is_model(name)), None)
 
 
@@ -172,17 +172,17 @@ def _text(file: Path) -> str:
         return ""
 
 
-def _card(name: str, folder: Path, made_of: str | None, commit: str | None) -> BaseCard:
+def _card(name: str, folder: Path, original: str | None, commit: str | None) -> BaseCard:
     config = _json(folder / "config.json")
-    quantization, listed = config.get("quantization"), known(name)
-    notes: dict[str, float | int | str] = {"original": made_of} if quantization and made_of else {}
+    quantization, base = config.get("quantization"), known(name)
+    notes: dict[str, float | int | str] = {"original": original} if quantization and original else {}
     notes |= {"revision": commit} if commit else {}
     return BaseCard(
         name=name,
         architecture=str(config.get("model_type", "unknown")),
         parameters=sum(_parameters(file, quantization or {}) for file in folder.glob("model*.safetensors")),
         quantized=quantization is not None,
-        notes=notes | ({"licence": listed.licence, "thinking": listed.thinking} if listed else {}),
+        notes=notes | ({"licence": base.licence, "thinking": base.thinking} if base else {}),
     )
 
 
@@ -191,14 +191,14 @@ def _parameters(file: Path, quantization: dict[str, Any]) -> int:
     from safetensors import safe_open
 
     total = 0
-    with safe_open(file, framework="numpy") as held:
-        names = set(held.keys())
+    with safe_open(file, framework="numpy") as weights:
+        names = set(weights.keys())
         for name in names:
             stem, _, kind = name.rpartition(".")
             packed = f"{stem}.scales" in names
             if packed and kind in ("scales", "biases"):
                 continue
-            size = math.prod(held.get_slice(name).get_shape())
+            size = math.prod(weights.get_slice(name).get_shape())
             own = quantization.get(stem)
             bits = (own if isinstance(own, dict) else quantization).get("bits", 4)
             total += size * 32 // bits if packed and kind == "weight" else size

@@ -12,7 +12,7 @@ Thinking = Literal["none", "switchable", "always"]
 
 
 class KnownBase(NamedTuple):
-    """One model, whoever converted it."""
+    """One model, from its maker or any converter."""
 
     name: str
     owner: str
@@ -168,7 +168,7 @@ def config_problem(name: str, config: dict[str, Any], allow_untested: bool) -> s
     if allow_untested:
         return None
     if "mamba" in (config.get("layer_types") or ()):
-        return f"base: {name} has Mamba blocks, which nobody here has tuned; set base.allow_untested=true to try"
+        return f"base: {name} has Mamba blocks, which are untested here; set base.allow_untested=true to try"
     return None if kinds[0] in {base.architecture for base in KNOWN} else _untested(f"{name} ({kinds[0]})")
 
 

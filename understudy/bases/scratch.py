@@ -20,13 +20,37 @@ from understudy import worker
 from understudy.bases import byte_bpe
 from understudy.errors import DatasetError
 from understudy.interfaces import Progress
-from understudy.records import BaseCard
+from understudy.records import BaseCard, Record
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 
 BOLD_SHARE = 0.05
+
+
+class ScratchJob(Record):
+    """One short training."""
+
+    tokens: Path
+    config: dict[str, Any]
+    out: Path
+    seed: int
+    steps: int
+    batch_size: int
+    passage_tokens: int
+    learning_rate: float
+
+
+class ScratchResult(Record):
+    """What came of it."""
+
+    parameters: int
+    steps: int
+    first_loss: float
+    last_loss: float
+    seconds: float
+    tokens_per_second: float
 
 
 class ScratchBase:
@@ -78,7 +102,7 @@ class ScratchBase:
         if not texts:
             raise DatasetError("base scratch learns from the talks, and there is none with text in it")
         slow = worker.blas_to_preload() is None and sys.platform == "linux"
-        progress(0, self.options.steps, "no fast BLAS found: expect minutes; `make setup` builds one" if slow else "")
+        progress(0, self.options.steps, "no fast BLAS here: expect minutes; `make setup` builds one" if slow else "")
         texts = with_marks(texts, seed)
         tokenizer = byte_bpe.learn(texts, self.options.vocabulary)
         byte_bpe.save(tokenizer, out, self.options.context)
@@ -91,9 +115,10 @@ class ScratchBase:
                 "eos_token_id": [config["eos_token_id"], config["pad_token_id"]],
             },
         )
-        notes = self._train(_stream(tokenizer, texts), config, out, seed, progress)
-        parameters = int(notes.pop("parameters"))
-        return BaseCard(name="scratch", architecture="llama", parameters=parameters, notes=notes)
+        tokens = _stream(tokenizer, texts)
+        result = self._train(tokens, config, out, seed, progress)
+        notes = result.model_dump(exclude={"parameters"}) | {"talks_tokens": len(tokens)}
+        return BaseCard(name="scratch", architecture="llama", parameters=result.parameters, notes=notes)
 
     def _config(self, tokenizer: "Tokenizer") -> dict[str, Any]:
         options = self.options
@@ -122,41 +147,35 @@ class ScratchBase:
 
     def _train(
         self, tokens: Sequence[int], config: dict[str, Any], out: Path, seed: int, progress: Progress
-    ) -> dict[str, float | int | str]:
+    ) -> ScratchResult:
         import numpy as np
 
-        log = out / "worker.log"
+        options = self.options
         with tempfile.TemporaryDirectory() as folder:
             stream = Path(folder) / "tokens.npy"
             np.save(stream, np.array(tokens, dtype=np.int32))
-            notes = worker.call(
-                "understudy.bases.scratch_worker",
-                {
-                    "tokens": str(stream),
-                    "config": config,
-                    "out": str(out / "model.safetensors"),
-                    "seed": seed,
-                    "steps": self.options.steps,
-                    "batch_size": self.options.batch_size,
-                    "passage_tokens": self.options.passage_tokens,
-                    "learning_rate": self.options.learning_rate,
-                },
-                log,
-                progress,
+            job = ScratchJob(
+                tokens=stream,
+                config=config,
+                out=out / "model.safetensors",
+                seed=seed,
+                steps=options.steps,
+                batch_size=options.batch_size,
+                passage_tokens=options.passage_tokens,
+                learning_rate=options.learning_rate,
             )
-        log.unlink()  # kept only when the worker failed
-        return notes | {"talks_tokens": len(tokens)}
+            return worker.call("understudy.bases.scratch_worker", job, ScratchResult, progress)
 
 
 def with_marks(texts: Sequence[str], seed: int) -> list[str]:
     """The texts, and a copy of each in which a word in twenty, picked by chance, is set in bold.
 
-    Every base that is downloaded has met markdown. Without it the tokens of the marks, and of a word that
+    Every downloaded base has seen markdown. Without it the tokens of the marks, and of a word that
     follows one without a space, would keep their random weights, and an adapter cannot change those.
     """
-    dice = random.Random(seed)
+    rng = random.Random(seed)
     copies = [
-        re.sub(r"(?<=\s)[A-Za-z]{3,}\b", lambda w: f"**{w[0]}**" if dice.random() < BOLD_SHARE else w[0], text)
+        re.sub(r"(?<=\s)[A-Za-z]{3,}\b", lambda w: f"**{w[0]}**" if rng.random() < BOLD_SHARE else w[0], text)
         for text in texts
     ]
     return [*texts, *copies]
@@ -164,7 +183,7 @@ def with_marks(texts: Sequence[str], seed: int) -> list[str]:
 
 def _stream(tokenizer: "Tokenizer", texts: Sequence[str]) -> list[int]:
     """Every talk between its start and end mark, one after the other."""
-    end = tokenizer.token_to_id(byte_bpe.TEXT_END)
+    end = int(tokenizer.token_to_id(byte_bpe.TEXT_END) or 0)
     return [token for encoding in tokenizer.encode_batch(list(texts)) for token in (*encoding.ids, end)]
 
 

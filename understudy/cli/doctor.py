@@ -7,7 +7,6 @@ import os
 import platform
 import shutil
 import sys
-import tempfile
 from argparse import Namespace
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -21,7 +20,7 @@ from urllib.request import ProxyHandler, build_opener
 from understudy import memory, worker
 from understudy.bases.known import KNOWN, KnownBase
 from understudy.cli import Result
-from understudy.cli.doctor_worker import RANK, TINY_BLOCKS, TINY_HIDDEN
+from understudy.cli.doctor_worker import RANK, TINY_BLOCKS, TINY_HIDDEN, Speed
 from understudy.errors import WorkerFailed
 
 EXAMPLE = "understudy doctor"
@@ -41,18 +40,6 @@ class Check:
     name: str
     state: State
     text: str
-
-
-@dataclass(frozen=True)
-class Speed:
-    """What the worker measured."""
-
-    device: Literal["metal", "cuda", "cpu"]
-    name: str
-    gflops: float
-    tokens_per_second: float
-    limit_bytes: int
-    limit_why: str
 
 
 @dataclass(frozen=True)
@@ -136,11 +123,7 @@ def fit(base: KnownBase, speed: Speed) -> Fit:
 
 def measured(seconds: float = PROBE_SECONDS) -> Speed:
     """How fast this machine computes, measured in a worker. Raises WorkerFailed."""
-    with tempfile.TemporaryDirectory() as folder:
-        log = Path(folder) / "doctor.log"
-        return Speed(
-            **worker.call("understudy.cli.doctor_worker", {"seconds": seconds}, log, lambda done, total, note="": None)
-        )
+    return worker.call("understudy.cli.doctor_worker", seconds, Speed, lambda done, total, note="": None)
 
 
 def _check(name: str, look: Callable[[], tuple[State, str]]) -> Check:

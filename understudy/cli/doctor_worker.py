@@ -1,12 +1,13 @@
 """
 The worker that measures how fast this machine computes.
 
-job {seconds}, result {device, name, gflops, tokens_per_second, limit_bytes, limit_why}.
+Its job is a number of seconds, its result a Speed.
 """
 
 import time
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Literal
 
 from understudy import memory, worker
 from understudy.interfaces import Progress
@@ -15,26 +16,38 @@ RANK = 8
 TINY_BLOCKS, TINY_HIDDEN, TINY_VOCABULARY, TINY_ROWS, TINY_TOKENS = 4, 256, 1000, 4, 128
 
 
-def run(job: dict[str, Any], progress: Progress) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Speed:
+    """What the worker measured."""
+
+    device: Literal["metal", "cuda", "cpu"]
+    name: str
+    gflops: float
+    tokens_per_second: float
+    limit_bytes: int
+    limit_why: str
+
+
+def run(seconds: float, progress: Progress) -> Speed:
     """Measure for about `seconds`, a third on multiplying, the rest on training."""
     import mlx.core as mx
 
-    device = "cpu"
+    device: Literal["metal", "cuda", "cpu"] = "cpu"
     if mx.default_device().type == mx.DeviceType.gpu:
         device = "metal" if mx.metal.is_available() else "cuda"
     else:
         mx.disable_compile()  # as training does there
     side, kind = (1024, mx.float32) if device == "cpu" else (4096, mx.bfloat16)
     square, limit = mx.random.normal((side, side)).astype(kind), memory.machine_limit()
-    multiplications = _rate(lambda: mx.eval(square @ square), job["seconds"] / 3)
-    return {
-        "device": device,
-        "name": str(mx.device_info().get("device_name", device)),
-        "gflops": multiplications * 2 * side**3 / 1e9,
-        "tokens_per_second": _tokens_per_second(job["seconds"] * 2 / 3),
-        "limit_bytes": limit.bytes,
-        "limit_why": limit.why,
-    }
+    multiplications = _rate(lambda: mx.eval(square @ square), seconds / 3)
+    return Speed(
+        device,
+        str(mx.device_info().get("device_name", device)),
+        multiplications * 2 * side**3 / 1e9,
+        _tokens_per_second(seconds * 2 / 3),
+        limit.bytes,
+        limit.why,
+    )
 
 
 def _tokens_per_second(seconds: float) -> float:
@@ -70,4 +83,4 @@ def _rate(work: Callable[[], None], seconds: float) -> float:
 
 
 if __name__ == "__main__":
-    worker.serve(run)
+    worker.serve(float, run)

@@ -16,7 +16,7 @@ from understudy.engines.answer_cache import Conversation
 from understudy.errors import ExportError
 from understudy.interfaces import Progress
 from understudy.records import ChatExample, Completion, Divergence, Message, Pair, Record, Sample
-from understudy.worker import call_typed
+from understudy.worker import call
 
 Render = Callable[[Conversation, bool], str]
 """(messages, whether to add the generation prompt) > text, thinking off where the template knows it."""
@@ -76,7 +76,7 @@ class WorkerEngine:
         job = job.model_copy(
             update={"conversations": conversations, "prompts": [turns[:-1] for turns in conversations[:answers]]}
         )
-        result = call_typed(self.worker, job, Result, progress)
+        result = call(self.worker, job, Result, progress)
         broken = [
             pair.pair_id for (pair, _), nats in zip(rows, result.scores, strict=True) if not math.isfinite(sum(nats))
         ]
@@ -98,7 +98,7 @@ class WorkerEngine:
     ) -> list[Completion]:
         """What follows each conversation. Raises ExportError, WorkerFailed."""
         job = self.job(model, adapter, max_tokens).model_copy(update={"prompts": _dicts(conversations)})
-        return call_typed(self.worker, job, Result, progress).answers if conversations else []
+        return call(self.worker, job, Result, progress).answers if conversations else []
 
     def likelihoods(
         self,
@@ -116,7 +116,7 @@ class WorkerEngine:
         if not flat:
             return [[] for _ in choices]
         job = self.job(model, adapter, 1).model_copy(update={"conversations": flat})
-        sums = [-sum(nats[:-1]) for nats in call_typed(self.worker, job, Result, progress).scores]
+        sums = [-sum(nats[:-1]) for nats in call(self.worker, job, Result, progress).scores]
         if not all(map(math.isfinite, sums)):
             raise ExportError(f"{model}: likelihoods that are not finite")
         rest = iter(sums)
@@ -130,7 +130,7 @@ class WorkerEngine:
             return []
         update = {"conversations": _dicts(conversations), "divergence": True}
         job = self.job(model, adapter, 1).model_copy(update=update)
-        divergences = call_typed(self.worker, job, Result, progress).divergences
+        divergences = call(self.worker, job, Result, progress).divergences
         if not all(math.isfinite(one.nats) for one in divergences):
             raise ExportError(f"{adapter}: its divergence from the base is not finite")
         return divergences

@@ -15,7 +15,7 @@ from understudy import memory
 from understudy.engines.answer_cache import Conversation
 from understudy.interfaces import Candidate, Compared, Progress, RowCompared
 from understudy.records import ChatExample, Pair, Record
-from understudy.worker import call_typed
+from understudy.worker import call
 
 WORKER = "understudy.engines.comparison_worker"
 RESERVE_BYTES = 1_000_000_000
@@ -61,7 +61,7 @@ def compare(
         together=together,
         threads=threads,
     )
-    return Compared(call_typed(WORKER, job, Result, progress).rows, together)
+    return Compared(call(WORKER, job, Result, progress).rows, together)
 
 
 def needed(candidate: Candidate) -> int:

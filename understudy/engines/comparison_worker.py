@@ -8,7 +8,7 @@ from understudy.engines.answer_cache import Conversation
 from understudy.engines.comparison import Job, Result
 from understudy.errors import ExportError
 from understudy.interfaces import Candidate, Progress, RowCompared
-from understudy.worker import serve_typed
+from understudy.worker import serve
 
 if TYPE_CHECKING:
     import numpy as np
@@ -184,4 +184,4 @@ def _require_same(expected: list[Row], rows: list[Row], job: Job) -> None:
 
 
 if __name__ == "__main__":
-    serve_typed(Job, run)
+    serve(Job, run)

@@ -14,7 +14,7 @@ from understudy.interfaces import Progress
 from understudy.records import Completion
 from understudy.serving import Sampling
 from understudy.serving.gguf import TOKENS_AT_ONCE, Gguf, Unusable
-from understudy.worker import serve_typed
+from understudy.worker import serve
 
 if TYPE_CHECKING:
     import llama_cpp
@@ -147,4 +147,4 @@ def tokens(
 
 
 if __name__ == "__main__":
-    serve_typed(Job, run)
+    serve(Job, run)

@@ -10,7 +10,7 @@ from understudy.errors import ExportError
 from understudy.interfaces import Progress
 from understudy.records import Completion
 from understudy.text.thinking import TEMPLATE_ARGUMENTS
-from understudy.worker import serve_typed
+from understudy.worker import serve
 
 if TYPE_CHECKING:
     import mlx.nn
@@ -86,4 +86,4 @@ def _complete(loaded: LoadedModel, job: Job, finished: Callable[[int], None]) ->
 
 
 if __name__ == "__main__":
-    serve_typed(Job, run)
+    serve(Job, run)

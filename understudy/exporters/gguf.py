@@ -10,7 +10,7 @@ from understudy.exporters.gguf_jobs import Convert, ConvertAdapter, Job, Measure
 from understudy.exporters.gguf_quantize import known_types
 from understudy.interfaces import Progress
 from understudy.records import ImportanceCard, TemplateCheck
-from understudy.worker import call_typed
+from understudy.worker import call
 
 __all__ = ["GgufExporter", "known_types"]
 
@@ -52,7 +52,7 @@ class GgufExporter:
         """Write the Hugging Face folder `model` as one file. Raises ExportError, WorkerFailed."""
         options = self.options
         task = Convert(model=model, out=out, name=options.name, type=type, llama_cpp_dir=options.llama_cpp_dir)
-        call_typed(WORKER, Job(task=task), Result, progress)
+        call(WORKER, Job(task=task), Result, progress)
 
     def knows(self, model: Path) -> bool:
         """Whether the model is of one of the families here. Raises ExportError without a config.json."""
@@ -62,19 +62,19 @@ class GgufExporter:
 
     def adapter(self, base: Path, adapter: Path, out: Path, progress: Progress) -> None:
         """Write the LoRA weights in `adapter`, for llama.cpp's --lora. Raises ExportError, WorkerFailed."""
-        call_typed(WORKER, Job(task=ConvertAdapter(base=base, adapter=adapter, out=out)), Result, progress)
+        call(WORKER, Job(task=ConvertAdapter(base=base, adapter=adapter, out=out)), Result, progress)
 
     def quantize(self, source: Path, out: Path, type: str, importance: Path | None, progress: Progress) -> None:
         """Write `source` again with smaller weights of `type`. Raises ConfigError, ExportError, WorkerFailed."""
         if problems := gguf_quantize.problems([type]):
             raise ConfigError(problems)
         imatrix = importance / IMATRIX if importance else None
-        call_typed(WORKER, Job(task=Quantize(source=source, out=out, type=type, imatrix=imatrix)), Result, progress)
+        call(WORKER, Job(task=Quantize(source=source, out=out, type=type, imatrix=imatrix)), Result, progress)
 
     def importance(self, model: Path, rows: Path, out: Path, progress: Progress) -> ImportanceCard:
         """Fill folder `out` with the mean square of each matrix's inputs. Raises ExportError, WorkerFailed."""
         task = MeasureImportance(model=model, rows=rows, out=out / IMATRIX)
-        card = call_typed(WORKER, Job(task=task), Result, progress).importance
+        card = call(WORKER, Job(task=task), Result, progress).importance
         assert card, "the worker measured"
         return card
 

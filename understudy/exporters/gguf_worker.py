@@ -3,7 +3,7 @@
 from understudy.exporters import gguf_convert, gguf_importance, gguf_quantize
 from understudy.exporters.gguf_jobs import Convert, ConvertAdapter, Job, Quantize, Result
 from understudy.interfaces import Progress
-from understudy.worker import serve_typed
+from understudy.worker import serve
 
 
 def run(job: Job, progress: Progress) -> Result:
@@ -22,4 +22,4 @@ def run(job: Job, progress: Progress) -> Result:
 
 
 if __name__ == "__main__":
-    serve_typed(Job, run)
+    serve(Job, run)

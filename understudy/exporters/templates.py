@@ -16,7 +16,7 @@ from understudy.exporters.template_families import DATE, FAMILIES, Family, Messa
 from understudy.interfaces import Progress
 from understudy.records import Record, TemplateCheck
 from understudy.text.thinking import TEMPLATE_ARGUMENTS
-from understudy.worker import call_typed, serve_typed
+from understudy.worker import call, serve
 
 if TYPE_CHECKING:
     from understudy.serving.gguf import Gguf
@@ -93,7 +93,7 @@ def set_defaults(model: Path) -> bool:
 
 def round_trip(fused: Path, gguf: Path, progress: Progress) -> TemplateCheck:
     """How both render five conversations, in a process of its own. Raises ExportError, WorkerFailed."""
-    return call_typed(__name__, Job(fused=fused, gguf=gguf), TemplateCheck, progress)
+    return call(__name__, Job(fused=fused, gguf=gguf), TemplateCheck, progress)
 
 
 def run(job: Job, progress: Progress) -> TemplateCheck:
@@ -200,4 +200,4 @@ def _text(model: "Gguf", tokens: list[int]) -> str:
 
 
 if __name__ == "__main__":
-    serve_typed(Job, run)
+    serve(Job, run)

@@ -30,7 +30,7 @@ class AdapterCard(Record):
     best_valid_loss: float
     longest_row: int = Field(description="in tokens, of the rows trained on")
     padding_share: float = Field(ge=0, lt=1, description="of the tokens that went through the model")
-    tokens_per_second: float = Field(description="tokens under loss, over the time of the steps")
+    tokens_per_second: float = Field(description="target tokens, over the time of the steps")
     overhead_share: float = Field(ge=0, description="of the time that metrics, samples and checkpoints took")
     peak_memory_bytes: int
     memory_plan: str = Field(default="", description="how it was made to fit the memory, in one sentence")
@@ -39,7 +39,7 @@ class AdapterCard(Record):
     memory_limit_bytes: int | None = Field(default=None, description="what training might take")
     checkpointing: bool = Field(default=False, description="activations were computed twice")
     base_bits: int | None = Field(default=None, description="the base was quantized to these; None: it stayed as it is")
-    ranks: int = Field(default=1, ge=1, description="processes that shared every batch")
+    world_size: int = Field(default=1, ge=1, description="processes that shared every batch")
     seconds: float
     settings: dict[str, float | int | str | bool | None] = Field(description="as asked, and what the data made of it")
 

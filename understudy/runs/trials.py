@@ -25,8 +25,8 @@ BELOW = 1 / 3
 BETTER_BY = 1e-3
 """Nats a higher learning rate must gain to be worth it: what is as good at less strength forgets less."""
 
-LOOKS = 4
-"""Times the valid set is looked at in a trial."""
+EVALUATIONS = 4
+"""Times the valid set is evaluated in a trial."""
 
 
 def tuned(graph: Graph) -> tuple[Graph, list[TrialCard]]:
@@ -40,13 +40,13 @@ def tuned(graph: Graph) -> tuple[Graph, list[TrialCard]]:
     graph.get("base")
     trials: dict[float, AssetRef] = {}
 
-    def tried(workspace: Workspace) -> TrialCard:
+    def run(workspace: Workspace) -> TrialCard:
         ref = Graph(workspace, graph.make, graph.known).get("trial")
         card: TrialCard = workspace.read(ref)
         trials[card.learning_rate] = ref
         return card
 
-    chosen, cards = settled(graph.workspace, refs.train.rows, refs.valid.rows, tried)
+    chosen, cards = with_best_rate(graph.workspace, refs.train.rows, refs.valid.rows, run)
     return Graph(chosen, graph.make, graph.known | {f"trial/{rate:g}": trials[rate] for rate in sorted(trials)}), cards
 
 
@@ -55,19 +55,19 @@ def finished(workspace: Workspace, dataset: DatasetRefs) -> Graph:
     return tuned(Graph(workspace, known=dict(dataset)))[0]
 
 
-def settled(
-    workspace: Workspace, train_rows: int, valid_rows: int, ask: Callable[[Workspace], TrialCard]
+def with_best_rate(
+    workspace: Workspace, train_rows: int, valid_rows: int, run: Callable[[Workspace], TrialCard]
 ) -> tuple[Workspace, list[TrialCard]]:
-    """`workspace` with the learning rate that won and no trials left to make, and every trial, lowest first.
+    """`workspace` with the best learning rate and no trials left to run, and every trial, lowest first.
 
-    `ask` makes the trial of one workspace, or finds it. Raises ConfigError when none can be chosen.
+    `run` returns the trial of one workspace. Raises ConfigError when none can be chosen.
     """
     name = workspace.config.name
     if not valid_rows:
         raise ConfigError([f"tune: the valid set of {name!r} is empty, so no trial can be chosen; raise split.valid"])
-    cards = [ask(planned(workspace, train_rows, factor)) for factor in FACTORS]
+    cards = [run(trial_of(workspace, train_rows, factor)) for factor in FACTORS]
     if choose(cards) in (None, cards[0]):
-        cards = [ask(planned(workspace, train_rows, BELOW)), *cards]
+        cards = [run(trial_of(workspace, train_rows, BELOW)), *cards]
     best = choose(cards)
     if best is None:
         why = "; ".join(f"{card.learning_rate:g}: {card.dropped}" for card in cards)
@@ -75,24 +75,24 @@ def settled(
     return _with(workspace, {"learning_rate": best.learning_rate}), cards
 
 
-def planned(workspace: Workspace, train_rows: int, factor: float) -> Workspace:
+def trial_of(workspace: Workspace, train_rows: int, factor: float) -> Workspace:
     """The preset of one trial: short, at `factor` times the learning rate, the same rows in the same order."""
     spec, tune = workspace.config.trainer, workspace.config.tune
-    known = registry.identity("trainer", spec.use, spec.options)["options"]
-    if missing := {"learning_rate", "epochs"} - known.keys():
+    options = registry.identity("trainer", spec.use, spec.options)["options"]
+    if missing := {"learning_rate", "epochs"} - options.keys():
         raise ConfigError([f"tune: the trainer {spec.use!r} has no {' and no '.join(sorted(missing))} to try"])
-    rate = known["learning_rate"] if factor == 1 else float(f"{known['learning_rate'] * factor:.6g}")
-    rows_per_step = known.get("batch_size", 1) * known.get("gradient_accumulation_steps", 1)
-    epochs = min(max(tune.epochs, tune.min_steps * rows_per_step / max(train_rows, 1)), known["epochs"])
+    rate = options["learning_rate"] if factor == 1 else float(f"{options['learning_rate'] * factor:.6g}")
+    rows_per_step = options.get("batch_size", 1) * options.get("gradient_accumulation_steps", 1)
+    epochs = min(max(tune.epochs, tune.min_steps * rows_per_step / max(train_rows, 1)), options["epochs"])
     changes = {
         "learning_rate": rate,
         "epochs": float(f"{epochs:.4g}"),
-        "evaluations_per_epoch": math.ceil(LOOKS / epochs),
-        "patience": 1000,  # a trial goes to its end: whether its loss rises is what it is asked
+        "evaluations_per_epoch": math.ceil(EVALUATIONS / epochs),
+        "patience": 1000,  # a trial runs to its end: whether its loss rises is the question
         "tolerance": 0.0,
         "sample_tokens": 0,
     }
-    return _with(workspace, {name: value for name, value in changes.items() if name in known})
+    return _with(workspace, {name: value for name, value in changes.items() if name in options})
 
 
 def choose(cards: Sequence[TrialCard]) -> TrialCard | None:

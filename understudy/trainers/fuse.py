@@ -1,7 +1,7 @@
 """
 Base and adapter as one Hugging Face folder in full precision, tokenizer and template copied byte for byte.
 
-Three ways, by what the base is: its own files with the gain added in place; quantized files dequantized tensor by
+Three ways, depending on the base: its own files with the gain added in place; quantized files dequantized tensor by
 tensor; or, where mlx gives the weights names that `merge.PARTED` does not know, the whole model through mlx-lm, which
 takes as much memory as the model and writes mlx's names.
 """
@@ -26,23 +26,23 @@ log = logging.getLogger("understudy")
 
 
 def fuse(base: Path, adapter: Path, out: Path, progress: Progress) -> FusedCard:
-    """Fill the empty folder `out`. Raises AssetError when the adapter is damaged or another base's, or space lacks."""
+    """Fill the empty folder `out`. Raises AssetError when the adapter is damaged or not this base's, or space lacks."""
     _refuse_another_base(base, adapter)
     weights = original(base)
     config = json.loads((weights / "config.json").read_text(encoding="utf-8"))
     quantized = "quantization" in config or "quantization_config" in config
     _require_space(weights, out, LARGER if quantized else 1)
-    gains = merge.named(weights, merge.deltas(adapter))
+    gains = merge.renamed(weights, merge.deltas(adapter))
     absent = [] if quantized else merge.missing(weights, gains)
     if quantized or absent:
-        changed, parameters = _through_mlx(weights, adapter, out, progress, whole=bool(absent))
+        merged = _through_mlx(weights, adapter, out, progress, whole=bool(absent))
     else:
-        changed, parameters = merge.merge(weights, gains, out, progress)
+        merged = merge.merge(weights, gains, out, progress)
     _copy_companions(base, weights, out)
     return FusedCard(
         architecture=config["model_type"],
-        parameters=parameters,
-        changed_share=changed / parameters,
+        parameters=merged.parameters,
+        changed_share=merged.changed / merged.parameters,
         dequantized=quantized,
     )
 
@@ -53,23 +53,23 @@ def original(base: Path) -> Path:
     `prepare_base` notes what the base was made of: a folder, or a repository, which is looked for beside the base.
     """
     card = json.loads((base / "card.json").read_text(encoding="utf-8")) if (base / "card.json").exists() else {}
-    named = str(card.get("notes", {}).get("original", ""))
-    if not named:
+    name = str(card.get("notes", {}).get("original", ""))
+    if not name:
         return base
-    folder = next((place for place in _places(named, base) if _same_shape(place, base)), None)
+    folder = next((place for place in _places(name, base) if _same_shape(place, base)), None)
     if folder is None:
-        log.info("%s was quantized from %s, which is not here: its weights are dequantized", base, named)
+        log.info("%s was quantized from %s, which is not here: its weights are dequantized", base, name)
     return folder or base
 
 
-def _places(named: str, base: Path) -> Iterator[Path]:
+def _places(name: str, base: Path) -> Iterator[Path]:
     """Where a model of that name may be: its path, or a base that was prepared from that repository."""
-    if Path(named).expanduser().is_dir():
-        yield Path(named).expanduser()
-    for card in sorted(base.parent.glob("*/card.json")):
-        told = json.loads(card.read_text(encoding="utf-8"))
-        if told.get("name") == named and not told.get("quantized"):
-            yield card.parent
+    if Path(name).expanduser().is_dir():
+        yield Path(name).expanduser()
+    for file in sorted(base.parent.glob("*/card.json")):
+        card = json.loads(file.read_text(encoding="utf-8"))
+        if card.get("name") == name and not card.get("quantized"):
+            yield file.parent
 
 
 def _same_shape(folder: Path, base: Path) -> bool:
@@ -87,25 +87,21 @@ def _same_shape(folder: Path, base: Path) -> bool:
 def _copy_companions(base: Path, weights: Path, out: Path) -> None:
     """Tokenizer and template as training had them; config and index, unless the worker wrote them, as the weights'."""
     of_weights = ("config.json", merge.INDEX)
-    for folder, wanted in ((weights, True), (base, False)):
+    for folder, theirs in ((weights, True), (base, False)):
         for file in merge.companions(folder):
-            if (file.name in of_weights) is wanted and not (wanted and (out / file.name).exists()):
+            if (file.name in of_weights) is theirs and not (theirs and (out / file.name).exists()):
                 shutil.copyfile(file, out / file.name)
 
 
-def _through_mlx(base: Path, adapter: Path, out: Path, progress: Progress, whole: bool) -> tuple[int, int]:
-    """Let the worker fill `out`; (weights changed, weights in all)."""
-    log = out / "fuse.log"
-    job = {"base": str(base), "adapter": str(adapter), "out": str(out), "whole": whole}
-    result = worker.call("understudy.trainers.mlx_fuse_worker", job, log, progress)
-    if "problem" in result:
-        raise AssetError(result["problem"])
-    log.unlink()
-    (out / "README.md").unlink(missing_ok=True)  # mlx-lm's own card, which knows nothing of this model
+def _through_mlx(base: Path, adapter: Path, out: Path, progress: Progress, whole: bool) -> merge.Merged:
+    """Let the worker fill `out`."""
+    job = merge.Job(base, adapter, out, whole)
+    result = worker.call("understudy.trainers.mlx_fuse_worker", job, merge.Merged, progress)
+    (out / "README.md").unlink(missing_ok=True)  # mlx-lm's own card, which says nothing of this model
     names = [name for shard in merge.shards(out) for name in merge.tensors(shard)]
-    if left := [name for name in names if name.endswith(merge.PACKED)]:
-        raise AssetError(f"{len(left)} weights of the merged model are still quantized, e.g. {left[0]}")
-    return int(result["changed"]), int(result["parameters"])
+    if packed := [name for name in names if name.endswith(merge.PACKED)]:
+        raise AssetError(f"{len(packed)} weights of the merged model are still quantized, e.g. {packed[0]}")
+    return result
 
 
 def _refuse_another_base(base: Path, adapter: Path) -> None:

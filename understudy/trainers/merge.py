@@ -9,7 +9,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from understudy.interfaces import Progress
 
 CHUNK_VALUES = 2**16
 """At a time: what stays in a core's own cache took an eighth of the time of 2 ** 20."""
+Array = np.ndarray[Any, np.dtype[Any]]
 INDEX = "model.safetensors.index.json"
 PACKED = (".scales", ".biases")
 """Endings of what belongs to weights that MLX quantized."""
@@ -26,6 +27,24 @@ PARTED = {
     "shared_mlp.output_linear.": ("mlp.down_proj.",),
 }
 """In Granite 4's files > the weights mlx makes of it, each an equal run of its rows."""
+
+
+class Job(NamedTuple):
+    """What `mlx_fuse_worker` merges."""
+
+    base: Path
+    adapter: Path
+    out: Path
+    whole: bool
+    """Through mlx-lm as a whole, because mlx has other names for the weights than the files; else tensor by tensor."""
+
+
+class Merged(NamedTuple):
+    """What came of a merge."""
+
+    changed: int
+    """Weights that differ from the base's."""
+    parameters: int
 
 
 class Tensor(NamedTuple):
@@ -44,8 +63,8 @@ class Tensor(NamedTuple):
 class Delta(NamedTuple):
     """What one adapted weight gains: scale * (b^T @ a^T), with a [inputs, rank] and b [rank, outputs]."""
 
-    a: np.ndarray
-    b: np.ndarray
+    a: Array
+    b: Array
     scale: float
 
     @property
@@ -53,7 +72,7 @@ class Delta(NamedTuple):
         """Outputs and inputs, as Hugging Face stores weights."""
         return self.b.shape[1], self.a.shape[0]
 
-    def matrix(self, rows: slice = slice(None)) -> np.ndarray:
+    def matrix(self, rows: slice = slice(None)) -> Array:
         """Some rows of the gain in float32, [outputs, inputs]."""
         return np.float32(self.scale) * (self.b.T[rows] @ self.a.T)
 
@@ -89,21 +108,21 @@ def deltas(adapter: Path) -> dict[str, Delta]:
     """Weight name > its gain, for every layer the adapter in folder `adapter` changes. Raises AssetError."""
     settings = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
     file, scale = adapter / "adapters.safetensors", float(settings["lora_parameters"]["scale"])
-    held = tensors(file)
-    stems = sorted(name.removesuffix(".lora_a") for name in held if name.endswith(".lora_a"))
-    if not stems or len(held) != 2 * len(stems):
+    halves = tensors(file)
+    stems = sorted(name.removesuffix(".lora_a") for name in halves if name.endswith(".lora_a"))
+    if not stems or len(halves) != 2 * len(stems):
         raise AssetError(f"{file} holds something else than lora_a and lora_b of each layer; train again")
-    found = {}
+    gains = {}
     for stem in stems:
-        a, b = (_read(file, held[f"{stem}.lora_{half}"]) for half in "ab")
+        a, b = (_read(file, halves[f"{stem}.lora_{half}"]) for half in "ab")
         if not (np.isfinite(a).all() and np.isfinite(b).all()):
             raise AssetError(f"{file}: {stem} holds NaN or infinity; training went wrong: lower trainer.learning_rate")
-        found[f"{stem}.weight"] = Delta(a, b, scale)
-    return found
+        gains[f"{stem}.weight"] = Delta(a, b, scale)
+    return gains
 
 
-def merge(base: Path, gains: dict[str, Delta], out: Path, progress: Progress) -> tuple[int, int]:
-    """Write the shards of `base` with `gains` added into `out`; (weights changed, weights in all)."""
+def merge(base: Path, gains: dict[str, Delta], out: Path, progress: Progress) -> Merged:
+    """Write the shards of `base` with `gains` added into `out`."""
     changed = total = done = 0
     for shard in shards(base):
         copy = out / shard.name
@@ -114,35 +133,38 @@ def merge(base: Path, gains: dict[str, Delta], out: Path, progress: Progress) ->
                 changed += _add(copy, tensor, gains[name])
                 done += 1
                 progress(done, len(gains), name)
-    return changed, total
+    return Merged(changed, total)
 
 
-def named(base: Path, gains: dict[str, Delta]) -> dict[str, Delta]:
+def renamed(base: Path, gains: dict[str, Delta]) -> dict[str, Delta]:
     """The same gains under the names of the base's files, where mlx has others for some of their weights."""
-    held, found = {name for shard in shards(base) for name in tensors(shard)}, dict(gains)
-    for name in held:
+    names, gains = {name for shard in shards(base) for name in tensors(shard)}, dict(gains)
+    for name in names:
         whole = next((whole for whole in PARTED if whole in name), None)
         parts = [name.replace(whole, part) for part in PARTED[whole]] if whole else []
-        if any(part in found for part in parts):
-            found[name] = _stacked([found.pop(part, None) for part in parts])
-    return found
+        if any(part in gains for part in parts):
+            gains[name] = _stacked([gains.pop(part, None) for part in parts])
+    return gains
 
 
 def _stacked(parts: list[Delta | None]) -> Delta:
     """One gain for equal runs of rows, each of which has one of its own or, for None, stays as it is."""
-    known = [part for part in parts if part]
-    outputs, ranks = known[0].shape[0], [len(part.b) if part else 0 for part in parts]
-    a, b = np.concatenate([part.a for part in known], axis=1), np.zeros((sum(ranks), outputs * len(parts)), np.float32)
+    changed = [part for part in parts if part]
+    outputs, ranks = changed[0].shape[0], [len(part.b) if part else 0 for part in parts]
+    a, b = (
+        np.concatenate([part.a for part in changed], axis=1),
+        np.zeros((sum(ranks), outputs * len(parts)), np.float32),
+    )
     for run, part in enumerate(parts):
         if part:
             b[sum(ranks[:run]) : sum(ranks[: run + 1]), run * outputs : (run + 1) * outputs] = part.b
-    return Delta(a, b, known[0].scale)
+    return Delta(a, b, changed[0].scale)
 
 
 def missing(base: Path, gains: dict[str, Delta]) -> list[str]:
     """Adapted weights that the base's files do not hold under that name and shape."""
-    held = {name: tensor for shard in shards(base) for name, tensor in tensors(shard).items()}
-    return sorted(name for name, gain in gains.items() if name not in held or held[name].shape != gain.shape)
+    weights = {name: tensor for shard in shards(base) for name, tensor in tensors(shard).items()}
+    return sorted(name for name, gain in gains.items() if name not in weights or weights[name].shape != gain.shape)
 
 
 def companions(model: Path) -> Iterator[Path]:
@@ -156,13 +178,13 @@ def companions(model: Path) -> Iterator[Path]:
 def _add(file: Path, tensor: Tensor, gain: Delta) -> int:
     """Add `gain` to one tensor in place; how many of its numbers differ now."""
     outputs, inputs = tensor.shape
-    stored, step, changed = _stored(file, tensor), max(1, CHUNK_VALUES // inputs), 0
+    dtype, step, changed = _dtype(file, tensor), max(1, CHUNK_VALUES // inputs), 0
     with file.open("r+b") as content:
         for first in range(0, outputs, step):
             rows = slice(first, min(first + step, outputs))
-            place = tensor.start + first * inputs * stored.itemsize
+            place = tensor.start + first * inputs * dtype.itemsize
             content.seek(place)
-            old = np.fromfile(content, dtype=stored, count=(rows.stop - first) * inputs).reshape(-1, inputs)
+            old = np.fromfile(content, dtype=dtype, count=(rows.stop - first) * inputs).reshape(-1, inputs)
             new = added(old, tensor.dtype, gain, rows)
             changed += int(np.count_nonzero(new != old))
             content.seek(place)
@@ -170,7 +192,7 @@ def _add(file: Path, tensor: Tensor, gain: Delta) -> int:
     return changed
 
 
-def added(old: np.ndarray, dtype: str, gain: Delta, rows: slice = slice(None)) -> np.ndarray:
+def added(old: Array, dtype: str, gain: Delta, rows: slice = slice(None)) -> Array:
     """Rows of a weight as its file stores them, plus the gain, rounded once. Raises AssetError where it overflows."""
     new = narrow(widen(old, dtype) + gain.matrix(rows), dtype)
     if not np.isfinite(widen(new, dtype)).all() and np.isfinite(widen(old, dtype)).all():
@@ -178,36 +200,41 @@ def added(old: np.ndarray, dtype: str, gain: Delta, rows: slice = slice(None)) -
     return new
 
 
-def _read(file: Path, tensor: Tensor) -> np.ndarray:
-    stored = _stored(file, tensor)
+def _read(file: Path, tensor: Tensor) -> Array:
+    dtype = _dtype(file, tensor)
     with file.open("rb") as content:
         content.seek(tensor.start)
-        return widen(np.fromfile(content, dtype=stored, count=tensor.size), tensor.dtype).reshape(tensor.shape)
+        return widen(np.fromfile(content, dtype=dtype, count=tensor.size), tensor.dtype).reshape(tensor.shape)
 
 
-_STORED = {"F32": np.dtype(np.float32), "F16": np.dtype(np.float16), "BF16": np.dtype(np.uint16)}
+_DTYPES: dict[str, np.dtype[Any]] = {
+    "F32": np.dtype(np.float32),
+    "F16": np.dtype(np.float16),
+    "BF16": np.dtype(np.uint16),
+}
 
 
-def _stored(file: Path, tensor: Tensor) -> np.dtype:
-    if tensor.dtype not in _STORED:
+def _dtype(file: Path, tensor: Tensor) -> np.dtype[Any]:
+    if tensor.dtype not in _DTYPES:
         raise AssetError(
-            f"{file.name} stores weights as {tensor.dtype}, not as one of {', '.join(_STORED)}; "
+            f"{file.name} stores weights as {tensor.dtype}, not as one of {', '.join(_DTYPES)}; "
             "take a base in full precision"
         )
-    return _STORED[tensor.dtype]
+    return _DTYPES[tensor.dtype]
 
 
-def widen(stored: np.ndarray, dtype: str) -> np.ndarray:
+def widen(stored: Array, dtype: str) -> Array:
     """As float32; bfloat16 is the upper half of one."""
     if dtype == "BF16":
         return (stored.astype(np.uint32) << 16).view(np.float32)
     return stored.astype(np.float32)
 
 
-def narrow(values: np.ndarray, dtype: str) -> np.ndarray:
+def narrow(values: Array, dtype: str) -> Array:
     """Back to what the file stores, rounded to the nearest, ties to even."""
     if dtype != "BF16":
-        with np.errstate(over="ignore"):  # what is too large is told by name
-            return values.astype(_STORED[dtype])
+        with np.errstate(over="ignore"):  # a weight that is too large is reported by name
+            narrowed: Array = values.astype(_DTYPES[dtype])
+        return narrowed
     bits = values.view(np.uint32)
     return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)

@@ -19,7 +19,7 @@ BLOCK = 64
 def skip_masked(model: nn.Module) -> bool:
     """Give the model's family the attention below, for good in this process; whether it has one to replace."""
     layer = model.layers[-1]
-    module = sys.modules[type(getattr(layer, "self_attn", layer)).__module__]
+    module: Any = sys.modules[type(getattr(layer, "self_attn", layer)).__module__]
     stock = getattr(module, "scaled_dot_product_attention", None)
     if stock is None:
         return False
@@ -29,7 +29,7 @@ def skip_masked(model: nn.Module) -> bool:
 
 
 def _in_blocks_or(stock: Callable[..., mx.array]) -> Callable[..., mx.array]:
-    """`stock`, but for what training asks: a causal mask over whole rows, nothing cached."""
+    """`stock`, but for what training needs: a causal mask over whole rows, nothing cached."""
 
     def attention(
         queries: mx.array,
@@ -54,13 +54,13 @@ def causal(queries: mx.array, keys: mx.array, values: mx.array, scale: float) ->
     Queries are [rows, heads, places, width], keys and values [rows, heads of keys, places, width].
     """
     rows, heads, places, width = queries.shape
-    kept = keys.shape[1]
-    grouped = (queries * scale).reshape(rows, kept, heads // kept, places, width)
+    key_heads = keys.shape[1]
+    grouped = (queries * scale).reshape(rows, key_heads, heads // key_heads, places, width)
     across, values = keys[:, :, None].swapaxes(-1, -2), values[:, :, None]
-    found = []
+    blocks = []
     for start in range(0, places, BLOCK):
         end = min(places, start + BLOCK)
         scores = grouped[..., start:end, :] @ across[..., :end]
-        seen = mx.arange(start, end)[:, None] >= mx.arange(end)
-        found.append(mx.softmax(mx.where(seen, scores, -mx.inf), axis=-1, precise=True) @ values[..., :end, :])
-    return mx.concatenate(found, axis=-2).reshape(rows, heads, places, values.shape[-1])
+        visible = mx.arange(start, end)[:, None] >= mx.arange(end)
+        blocks.append(mx.softmax(mx.where(visible, scores, -mx.inf), axis=-1, precise=True) @ values[..., :end, :])
+    return mx.concatenate(blocks, axis=-2).reshape(rows, heads, places, values.shape[-1])

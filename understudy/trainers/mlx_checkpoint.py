@@ -1,5 +1,5 @@
 """
-A moment of training on disk: everything that must come back for the losses after it to be the same.
+A checkpoint of training: everything that must come back for the losses after it to be the same.
 
 One file, replaced atomically, holds the adapter, the optimizer with its count of steps (and so the
 place in the schedule), the random numbers' state and the iteration, which is the place in the data.
@@ -8,7 +8,7 @@ place in the schedule), the random numbers' state and the iteration, which is th
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ SHARE = 0.005
 
 
 class Checkpoints:
-    """Writes `file` between steps, and brings back what it holds."""
+    """Writes `file` between steps, and restores from it."""
 
     def __init__(
         self,
@@ -36,37 +36,35 @@ class Checkpoints:
         self._cost, self._wrote = 0.0, clock()
 
     def due(self) -> bool:
-        """Whether the last one is so long ago that another costs next to nothing."""
+        """Whether the last checkpoint is so long ago that another costs next to nothing."""
         return self.clock() - self._wrote > self._cost / SHARE
 
     def save(self, iteration: int) -> None:
-        """Write this moment, which must be one between two steps. Raises OSError."""
-        began = self.clock()
-        held = {f"weights.{name}": weight for name, weight in trainable(self.model).items()}
-        held |= {f"optimizer.{name}": value for name, value in tree_flatten(self.optimizer.state)}
-        random = json.dumps(mx.random.state[0].tolist())
-        write(self.file, held, {"iteration": str(iteration), "random": random})
+        """Write a checkpoint, between two steps. Raises OSError."""
+        start = self.clock()
+        arrays = {f"weights.{name}": weight for name, weight in trainable(self.model).items()}
+        arrays |= {f"optimizer.{name}": value for name, value in tree_flatten(self.optimizer.state)}
+        write(self.file, arrays, {"iteration": str(iteration), "random": json.dumps(random_state())})
         self._wrote = self.clock()
-        self._cost = self._wrote - began
+        self._cost = self._wrote - start
 
     def restore(self) -> int:
-        """Bring the moment in the file back; its iteration, 0 when there is none. Raises AssetError."""
+        """Restore the checkpoint; its iteration, 0 when there is none. Raises AssetError."""
         if not self.file.exists():
             return 0
         try:
-            held, notes = mx.load(str(self.file), return_metadata=True)
-            iteration, (high, low) = int(notes["iteration"]), json.loads(notes["random"])
+            arrays, metadata = read(self.file)
+            iteration, random = int(metadata["iteration"]), json.loads(metadata["random"])
         except (RuntimeError, ValueError, KeyError) as error:
             raise AssetError(f"{self.file} cannot be read ({error}); delete it to train from the beginning") from None
-        weights = _part(held, "weights.")
-        wrong = differing(weights, trainable(self.model))
-        if wrong:
+        weights = _part(arrays, "weights.")
+        if wrong := differing(weights, trainable(self.model)):
             raise AssetError(
                 f"{self.file} belongs to another base or another rank: {'; '.join(wrong[:3])}; delete that folder"
             )
         self.model.load_weights(list(weights.items()), strict=False)
-        self.optimizer.state = tree_unflatten(list(_part(held, "optimizer.").items()))
-        mx.random.seed((high << 32) | low)  # assigning mx.random.state changes nothing in mlx 0.32.4
+        self.optimizer.state = tree_unflatten(list(_part(arrays, "optimizer.").items()))
+        set_random_state(random)
         return iteration
 
 
@@ -75,16 +73,34 @@ def trainable(model: nn.Module) -> dict[str, mx.array]:
     return dict(tree_flatten(model.trainable_parameters()))
 
 
-def differing(found: dict[str, mx.array], wanted: dict[str, mx.array]) -> list[str]:
+def differing(theirs: dict[str, mx.array], ours: dict[str, mx.array]) -> list[str]:
     """Weights that are missing, unknown or of another shape, one phrase each."""
     return [
-        f"{name} is {_shape(found.get(name))} there, {_shape(wanted.get(name))} here"
-        for name in sorted({*found, *wanted})
-        if _shape(found.get(name)) != _shape(wanted.get(name))
+        f"{name} is {_shape(theirs.get(name))} there, {_shape(ours.get(name))} here"
+        for name in sorted({*theirs, *ours})
+        if _shape(theirs.get(name)) != _shape(ours.get(name))
     ]
 
 
-def write(file: Path, arrays: dict[str, mx.array], notes: dict[str, str] | None = None) -> None:
+def random_state() -> list[int]:
+    """The two halves of the state of mlx's random numbers."""
+    state: Any = mx.random.state  # mlx's stub says object
+    return list(state[0].tolist())
+
+
+def set_random_state(halves: Sequence[int]) -> None:
+    """Have the random numbers continue from `halves`."""
+    mx.random.seed((halves[0] << 32) | halves[1])  # assigning mx.random.state changes nothing in mlx 0.32.4
+
+
+def read(file: Path) -> tuple[dict[str, mx.array], dict[str, str]]:
+    """The arrays and the metadata of a safetensors file; no array is read before it is used."""
+    content: Any = mx.load(str(file), return_metadata=True)  # mlx's stub says a union of every format
+    arrays, metadata = content
+    return arrays, metadata
+
+
+def write(file: Path, arrays: dict[str, mx.array], metadata: dict[str, str] | None = None) -> None:
     """Replace `file` in one step; a reader sees the old weights or the new ones. Raises OSError."""
     file.parent.mkdir(parents=True, exist_ok=True)
     temporary = file.with_name(f".{file.name}.tmp")
@@ -92,7 +108,7 @@ def write(file: Path, arrays: dict[str, mx.array], notes: dict[str, str] | None 
     try:
         with temporary.open("wb") as opened:  # mlx given a path hides the reason when the disk is full
             # mlx writes in the order of a hash table, which is that of insertion: sorted, equal weights are equal bytes
-            mx.save_safetensors(opened, dict(sorted(arrays.items())), metadata=notes)
+            mx.save_safetensors(opened, dict(sorted(arrays.items())), metadata=metadata)
             opened.flush()
             os.fsync(opened.fileno())
         os.replace(temporary, file)
@@ -101,8 +117,8 @@ def write(file: Path, arrays: dict[str, mx.array], notes: dict[str, str] | None 
         raise
 
 
-def _part(held: dict[str, Any], prefix: str) -> dict[str, Any]:
-    return {name.removeprefix(prefix): value for name, value in held.items() if name.startswith(prefix)}
+def _part(arrays: dict[str, Any], prefix: str) -> dict[str, Any]:
+    return {name.removeprefix(prefix): value for name, value in arrays.items() if name.startswith(prefix)}
 
 
 def _shape(weight: mx.array | None) -> str:

@@ -1,9 +1,9 @@
 """
-The worker that starts one rank of the training on each host with mlx's own launcher, in this process.
+The worker that starts one process of the training on each host with mlx's own launcher, inside itself.
 
-The launcher hands its input to every rank and prints what they print. Started as a process of its own it goes on
-when its input ends; here it ends with the parent, its pipes close, and every rank reads the end of its own input.
-The job is the trainer's, with the launcher's arguments as `launch`. Rank 0 alone says anything on standard output.
+The launcher passes its input to every process and prints what they print. Run as a program of its own it continues
+when its input ends; here it ends with the parent, its pipes close, and every process reads the end of its own input.
+Process 0 (mlx's rank 0) alone writes to standard output.
 """
 
 import ipaddress
@@ -16,36 +16,35 @@ import socket
 import sys
 import threading
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from understudy.errors import ConfigError, WorkerFailed
+from understudy.trainers.lora_job import Job, LoraOptions
 
 MODULE = "understudy.trainers.mlx_lora_worker"
 GRACE_SECONDS, PACE_SECONDS = 2.0, 0.05
 LOCAL = ("127.0.0.1", "localhost")
-RANKS = (2, 64)
+PROCESSES = (2, 64)
 _DEATH = re.compile(r"Node with rank (\d+) exited with code (-?\d+)")
 
 
 class Hosts(NamedTuple):
-    """Where the ranks run, rank 0 first, and what tells the launcher so."""
+    """Where the processes run, the first one first, and the launcher's arguments for that."""
 
     names: list[str]
     arguments: list[str]
 
 
-def hosts(options: dict[str, Any]) -> Hosts | None:
-    """The ranks that are asked for; None where one process is enough. Raises ConfigError."""
-    names, file = options["hosts"] or [], options["hostfile"]
-    if file:
-        names, told = _read(Path(file)), ["--hostfile", file]
-    else:
-        told = ["--hosts", ",".join(names)]
-    if len(names) < RANKS[0]:
+def hosts(options: LoraOptions) -> Hosts | None:
+    """The hosts of the options; None where one process is enough. Raises ConfigError."""
+    names, arguments = options.hosts or [], ["--hosts", ",".join(options.hosts or [])]
+    if options.hostfile:
+        names, arguments = _read(Path(options.hostfile)), ["--hostfile", options.hostfile]
+    if len(names) < PROCESSES[0]:
         return None
-    if len(names) > RANKS[1]:
-        raise ConfigError([f"trainer.hosts: {len(names)} ranks are too many; give at most {RANKS[1]}"])
-    return Hosts(names, told)
+    if len(names) > PROCESSES[1]:
+        raise ConfigError([f"trainer.hosts: {len(names)} processes are too many; give at most {PROCESSES[1]}"])
+    return Hosts(names, arguments)
 
 
 def is_address(name: str) -> bool:
@@ -57,42 +56,42 @@ def is_address(name: str) -> bool:
     return True
 
 
-def told(error: WorkerFailed, log: Path, group: Hosts) -> WorkerFailed:
-    """The rank that ended first, in one sentence, where the launcher's words in the log say which."""
-    found = _DEATH.search(log.read_text(encoding="utf-8", errors="replace")) if log.exists() else None
-    if found is None:
+def explain(error: WorkerFailed, log: Path, group: Hosts) -> WorkerFailed:
+    """The error in one sentence that names the process that ended first, where the launcher's log does."""
+    match = _DEATH.search(log.read_text(encoding="utf-8", errors="replace")) if log.exists() else None
+    if match is None:
         return error
-    rank, code = int(found[1]), int(found[2])
-    why = "was killed, most likely for want of memory" if code == -signal.SIGKILL else f"ended with exit code {code}"
+    index, code = int(match[1]), int(match[2])
+    why = "was killed, most likely out of memory" if code == -signal.SIGKILL else f"ended with exit code {code}"
     return WorkerFailed(
-        f"rank {rank} of {len(group.names)} (on {group.names[rank]}) {why}, and the others with it; run again and "
-        f"training goes on from its checkpoint; the whole log: {log}"
+        f"process {index} of {len(group.names)} (on {group.names[index]}) {why}, and the others with it; run again and "
+        f"training resumes from its checkpoint; the whole log: {log}"
     )
 
 
 def arguments(group: Hosts, backend: str) -> list[str]:
-    """What the launcher is told."""
+    """The launcher's command line."""
     here = sum(name in LOCAL for name in group.names)
     threads = max(1, (os.cpu_count() or 1) // max(1, here))
-    known = ("PYTHONPATH", "TOKENIZERS_PARALLELISM")
-    environment = {name: os.environ[name] for name in known if name in os.environ}
+    passed = ("PYTHONPATH", "TOKENIZERS_PARALLELISM")
+    environment = {name: os.environ[name] for name in passed if name in os.environ}
     environment["OPENBLAS_NUM_THREADS"] = str(threads)
-    told = [part for name, value in environment.items() for part in ("--env", f"{name}={value}")]
-    how = ["--mpi-arg", "--stdin all"]  # mpirun gives its input to the first rank alone otherwise
+    variables = [part for name, value in environment.items() for part in ("--env", f"{name}={value}")]
+    transport = ["--mpi-arg", "--stdin all"]  # mpirun gives its input to the first rank alone otherwise
     if backend == "ring":
-        how = ["--starting-port", str(_free_ports(len(group.names)))]
-    return [*group.arguments, "--backend", backend, *how, *told, "--", sys.executable, "-m", MODULE]
+        transport = ["--starting-port", str(_free_ports(len(group.names)))]
+    return [*group.arguments, "--backend", backend, *transport, *variables, "--", sys.executable, "-m", MODULE]
 
 
 def _read(file: Path) -> list[str]:
     """The names in a hostfile of mlx. Raises ConfigError."""
     try:
-        held = json.loads(file.read_text(encoding="utf-8"))
-        return [host["ssh"] for host in (held["hosts"] if isinstance(held, dict) else held)]
+        content = json.loads(file.read_text(encoding="utf-8"))
+        return [host["ssh"] for host in (content["hosts"] if isinstance(content, dict) else content)]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(
             [
-                f"trainer.hostfile: {file} is no hostfile of mlx ({error}); it is a JSON list of "
+                f"trainer.hostfile: {file} is not a hostfile of mlx ({error}); it is a JSON list of "
                 '{"ssh": name, "ips": [address]}'
             ]
         ) from None
@@ -101,24 +100,24 @@ def _read(file: Path) -> list[str]:
 def _free_ports(count: int) -> int:
     """The first of `count` neighbouring ports that are free on this machine."""
     for first in range(32323, 60000, count):
-        taken: list[socket.socket] = []
+        sockets: list[socket.socket] = []
         try:
             for port in range(first, first + count):
-                taken.append(socket.socket())
-                taken[-1].bind(("127.0.0.1", port))
+                sockets.append(socket.socket())
+                sockets[-1].bind(("127.0.0.1", port))
             return first
         except OSError:
             continue
         finally:
-            for each in taken:
+            for each in sockets:
                 each.close()
     raise ConfigError([f"trainer.hosts: no {count} neighbouring ports are free on 127.0.0.1"])
 
 
-class _Told:
-    """Standard output that ends this process a moment after rank 0 has told its result.
+class _Output:
+    """Standard output that ends this process a moment after process 0 has written its result.
 
-    The launcher would wait for ranks that wait for a rank that is gone.
+    The launcher would wait for processes that wait for one that is gone.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -134,7 +133,7 @@ class _Told:
         while left:
             left = left[os.write(self.descriptor, left) :]
         *lines, self.rest = (self.rest + data).split(b"\n")
-        if not self.ended and any(line.startswith(b'{"result"') for line in lines):
+        if not self.ended and any(line.startswith((b'{"result"', b'{"error"')) for line in lines):
             self.ended = True
             threading.Timer(GRACE_SECONDS, os._exit, [0]).start()
         return len(data)
@@ -144,7 +143,7 @@ class _Told:
 
 
 def _relay(source: int, target: int) -> None:
-    """Pass on what comes; end with the parent, and every rank with this process."""
+    """Pass on what comes; end with the parent, and every process of the training with this one."""
     while data := os.read(source, 65536):
         os.write(target, data)
     os._exit(1)
@@ -153,7 +152,7 @@ def _relay(source: int, target: int) -> None:
 def _paced(readers: list[int], writers: list[int], errors: list[int], seconds: float) -> tuple[list[int], ...]:
     """`select` that waits for something to read only.
 
-    The launcher (mlx 0.32.4) asks whether it may write even when it has nothing to, which is always so: each rank
+    The launcher (mlx 0.32.4) asks whether it may write even when it has nothing to, which is always so: each process
     took a core of its own for waiting.
     """
     ready, _, wrong = select.select(readers, [], errors, min(seconds, PACE_SECONDS))
@@ -161,7 +160,7 @@ def _paced(readers: list[int], writers: list[int], errors: list[int], seconds: f
 
 
 def main() -> int:
-    """Launch the ranks of the job on standard input and wait; 1 when no result was told."""
+    """Launch the processes of the job on standard input and wait; 1 when none wrote a result."""
     from mlx._distributed_utils import launch
 
     ours, (ends, begins) = os.dup(0), os.pipe()
@@ -173,11 +172,12 @@ def main() -> int:
     os.dup2(ends, 0)
     os.write(begins, job)
     threading.Thread(target=_relay, args=(ours, begins), daemon=True).start()
-    told = _Told(os.dup(1))
-    launch.select, sys.stdout = _paced, told  # type: ignore[assignment]
-    sys.argv = ["mlx.launch", *json.loads(job)["launch"]]
+    output = _Output(os.dup(1))
+    launch.select = _paced
+    sys.stdout = output  # type: ignore[assignment]  # the launcher writes to its buffer alone
+    sys.argv = ["mlx.launch", *Job.model_validate_json(job).launch]
     launch.main()
-    return 0 if told.ended else 1
+    return 0 if output.ended else 1
 
 
 if __name__ == "__main__":

@@ -17,10 +17,10 @@ from mlx import nn, optimizers
 from understudy.trainers import mlx_rows
 
 
-def strict_loss(
+def masked_loss(
     model: nn.Module, batch: mx.array, lengths: mx.array, part: mx.array | float = 1.0
 ) -> tuple[mx.array, mx.array]:
-    """Mean loss over the answers' tokens and end tokens, and how many they are; padding never counts.
+    """Mean cross-entropy over the target tokens, and how many they are; the loss mask leaves out prompts and padding.
 
     The mean is multiplied with `part`, the weight `Batches` gives this batch in its step.
     """
@@ -35,8 +35,8 @@ def strict_loss(
 class Batches:
     """mlx-lm's `iterate_batches`: training is shuffled by its own seed, validation is the whole set in order.
 
-    Training begins after the iterations in `done`, which a killed run has behind it, a multiple of `accumulation`.
-    mlx-lm takes the mean over the batches of a step. A third item weights each with its tokens under loss, so
+    Training starts after the iterations in `done`, which a killed run has behind it, a multiple of `accumulation`.
+    mlx-lm takes the mean over the batches of a step. A third item weights each with its target tokens, so
     that the step is that of one large batch: without it each token of a short answer outweighs one of a long answer.
     """
 
@@ -59,12 +59,12 @@ class Batches:
         endless = mlx_rows.batches(dataset, batch_size, self.seed, self.done, self.budget, self.accumulation)
         while step := list(islice(endless, self.accumulation)):
             counts = [int((lengths[:, 1] - lengths[:, 0]).sum()) for _, lengths in step]
-            for (tokens, lengths), under_loss in zip(step, counts):
-                part = mx.array(len(step) * under_loss / sum(counts), mx.float32)
+            for (tokens, lengths), count in zip(step, counts):
+                part = mx.array(len(step) * count / sum(counts), mx.float32)
                 yield mx.array(tokens), mx.array(lengths), part
 
 
-class ClippedAdamW(optimizers.AdamW):
+class ClippedAdamW(optimizers.AdamW):  # type: ignore[misc]  # mlx.optimizers has no types
     """AdamW with bias correction, behind a limit on the norm of all gradients together.
 
     The norm before it was limited is part of the state: nothing else leaves a compiled step.

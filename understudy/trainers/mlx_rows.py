@@ -2,7 +2,7 @@
 Chat rows as tokens, and the batches they are trained in. No mlx here: lists and numpy.
 
 A row is (tokens, offset): the loss counts the tokens from `offset` on, which are the answer and its
-end token. Nothing is ever cut: a row that is too long is left out and listed.
+end token: the target tokens. Nothing is ever cut: a row that is too long is left out and listed.
 """
 
 import json
@@ -29,11 +29,30 @@ class Row(NamedTuple):
     offset: int
 
 
+class Side(NamedTuple):
+    """Train or valid: the rows that are short enough, what they ask, and how many are too long."""
+
+    rows: list[Row]
+    questions: list[str]
+    dropped: int
+
+
 class ChatTokenizer(Protocol):
     """The part of a Hugging Face tokenizer used here."""
 
-    def apply_chat_template(self, conversation: list[dict[str, str]], **how: Any) -> list[int]: ...
-    def decode(self, token_ids: Sequence[int], **how: Any) -> str: ...
+    def apply_chat_template(self, conversation: list[dict[str, str]], **options: Any) -> list[int]: ...
+    def decode(self, token_ids: Sequence[int], **options: Any) -> str: ...
+
+
+def read_side(name: str, file: Path, tokenizer: Any, limit: int, out: Path) -> Side:
+    """The rows of one side of at most `limit` tokens; the others are listed in dropped.jsonl. Raises DatasetError."""
+    examples = read(file)
+    rows = [encode(example, tokenizer, tokenizer.eos_token_ids) for example in examples]
+    kept, dropped = within(rows, limit)
+    if dropped:
+        list_dropped(out / "dropped.jsonl", name, rows, dropped, limit)
+    questions = [example.messages[-2].content for example, row in zip(examples, rows) if len(row.tokens) <= limit]
+    return Side(kept, questions, len(dropped))
 
 
 def read(file: Path) -> list[ChatExample]:
@@ -44,7 +63,7 @@ def read(file: Path) -> list[ChatExample]:
             examples.append(ChatExample.model_validate_json(line))
         except ValidationError:
             raise DatasetError(
-                f"{file.name}, row {number}: {one_line(line, 60)} is no chat; a row is "
+                f"{file.name}, row {number}: {one_line(line, 60)} is not a chat; a row is "
                 '{"messages": [{"role": "user", "content": ...}, {"role": "assistant", "content": ...}]}'
             ) from None
     for number, example in enumerate(examples, 1):
@@ -56,9 +75,9 @@ def read(file: Path) -> list[ChatExample]:
 def encode(example: ChatExample, tokenizer: ChatTokenizer, ends: Collection[int]) -> Row:
     """`example` as tokens, ending with its end token. Raises DatasetError when the template does not allow that."""
     messages = [message.model_dump() for message in example.messages]
-    plain = {"tokenize": True, "return_dict": False, **TEMPLATE_ARGUMENTS}
-    tokens = list(tokenizer.apply_chat_template(messages, **plain))
-    prompt = list(tokenizer.apply_chat_template(messages[:-1], add_generation_prompt=True, **plain))
+    options = {"tokenize": True, "return_dict": False, **TEMPLATE_ARGUMENTS}
+    tokens = list(tokenizer.apply_chat_template(messages, **options))
+    prompt = list(tokenizer.apply_chat_template(messages[:-1], add_generation_prompt=True, **options))
     where = f"the row that asks {one_line(messages[-2]['content'], 60)!r}"
     if tokens[: len(prompt)] != prompt:
         raise DatasetError(
@@ -105,26 +124,26 @@ def edges(rows: Sequence[Row], size: int, budget: int = 4096) -> list[int]:
 
 
 def epoch(
-    rows: Sequence[Row], ends: Sequence[int], dice: np.random.Generator | None, accumulation: int = 1
+    rows: Sequence[Row], ends: Sequence[int], rng: np.random.Generator | None, accumulation: int = 1
 ) -> list[list[int]]:
-    """Indices of every row exactly once, in batches of rows about as long; shuffled with `dice`, fixed without.
+    """Indices of every row exactly once, in batches of rows about as long; shuffled with `rng`, fixed without.
 
     Batches that follow each other come in turn from each of `accumulation` parts of the lengths, short to long:
     a step is a small picture of the whole set, though none of its batches is.
     """
-    order = list(range(len(rows))) if dice is None else [int(i) for i in dice.permutation(len(rows))]
+    order = list(range(len(rows))) if rng is None else [int(i) for i in rng.permutation(len(rows))]
     order.sort(key=lambda i: width(rows[i]))  # stable: rows of one width stay shuffled
     batches = [order[start:end] for start, end in zip([0, *ends], ends)]
-    if dice is None:
+    if rng is None:
         return batches
-    parts = [dice.permutation(part).tolist() for part in np.array_split(np.arange(len(batches)), accumulation)]
+    parts = [rng.permutation(part).tolist() for part in np.array_split(np.arange(len(batches)), accumulation)]
     return [batches[i] for turn in zip_longest(*parts) for i in turn if i is not None]
 
 
 def padding_share(rows: Sequence[Row], ends: Sequence[int]) -> float:
     """Share of an epoch's tokens that are padding."""
-    taken = sum(len(batch) * max(width(rows[i]) for i in batch) for batch in epoch(rows, ends, None))
-    return 1 - sum(len(row.tokens) for row in rows) / taken
+    total = sum(len(batch) * max(width(rows[i]) for i in batch) for batch in epoch(rows, ends, None))
+    return 1 - sum(len(row.tokens) for row in rows) / total
 
 
 def pad(rows: Sequence[Row]) -> tuple[np.ndarray, np.ndarray]:
@@ -146,18 +165,18 @@ def batches(
     if not ends:
         return
     for number in count(skip // len(ends)) if seed is not None else range(1):
-        dice = None if seed is None else np.random.default_rng([number, seed])
-        for indices in epoch(rows, ends, dice, accumulation)[max(0, skip - number * len(ends)) :]:
+        rng = None if seed is None else np.random.default_rng([number, seed])
+        for indices in epoch(rows, ends, rng, accumulation)[max(0, skip - number * len(ends)) :]:
             yield pad([rows[i] for i in indices])
 
 
 def show(batch: np.ndarray, lengths: np.ndarray, tokenizer: ChatTokenizer) -> str:
-    """A batch as the model sees it, the tokens under loss between ⟦ and ⟧."""
+    """A batch as the model sees it, the target tokens between ⟦ and ⟧."""
     parts = []
     for tokens, (offset, length) in zip(batch.tolist(), lengths.tolist()):
         padding = len(tokens) - length
         parts.append(
-            f"--- {length} tokens, {length - offset} under loss, {padding} of padding\n"
+            f"--- {length} tokens, {length - offset} of them targets, {padding} of padding\n"
             f"{tokenizer.decode(tokens[:offset])}⟦{tokenizer.decode(tokens[offset:length])}⟧\n"
         )
     return "\n".join(parts)

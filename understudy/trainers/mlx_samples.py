@@ -1,5 +1,5 @@
 """
-The same few prompts, answered again at evaluations: what the losses mean, to be read.
+The same few prompts, answered at evaluations: what the losses mean, to be read.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,14 +22,14 @@ def sampler(
     limit: int,
 ) -> Callable[[], list[dict[str, Any]]]:
     """A function that answers three prompts spread over `rows`, greedily, in at most `limit` tokens each."""
-    chosen = sorted({place * len(rows) // PROMPTS for place in range(PROMPTS)}) if rows and limit else []
+    places = sorted({place * len(rows) // PROMPTS for place in range(PROMPTS)}) if rows and limit else []
 
     def sample() -> list[dict[str, Any]]:
         model.eval()
-        answers = _answers(model, [rows[place] for place in chosen], ends, limit) if chosen else []
+        answers = _answers(model, [rows[place] for place in places], ends, limit) if places else []
         return [
             {"question": questions[place], "answer": tokenizer.decode(answer), "tokens": len(answer), "ended": ended}
-            for place, (answer, ended) in zip(chosen, answers, strict=True)
+            for place, (answer, ended) in zip(places, answers, strict=True)
         ]
 
     return sample
@@ -42,11 +42,11 @@ def _answers(model: nn.Module, rows: Sequence[Row], ends: set[int], limit: int) 
         places = generator.insert([row.tokens[: row.offset] for row in rows], [limit] * len(rows))
         answers: dict[int, list[int]] = {place: [] for place in places}
         ended = dict.fromkeys(places, False)
-        while found := generator.next_generated():
-            for one in found:
-                ended[one.uid] = one.finish_reason == "stop"
-                if not ended[one.uid]:
-                    answers[one.uid].append(one.token)
+        while responses := generator.next_generated():
+            for response in responses:
+                ended[response.uid] = response.finish_reason == "stop"
+                if not ended[response.uid]:
+                    answers[response.uid].append(response.token)
     finally:
         generator.close()
     return [(answers[place], ended[place]) for place in places]

@@ -1,32 +1,34 @@
-"""
-LoRA put on a model, and what is really on it: read from its layers, not from what was asked for.
-"""
+"""LoRA put on a model, and what is really on it: read from its layers, not from the options."""
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, TypeVar
 
 import mlx.core as mx
 from mlx import nn
 from mlx_lm.tuner.utils import linear_to_lora_layers
 
 from understudy.errors import ConfigError, WorkerFailed
+from understudy.trainers.lora_job import LoraOptions
 from understudy.trainers.mlx_checkpoint import trainable
 
+Value = TypeVar("Value", int, float)
 
-def add_lora(model: nn.Module, options: dict[str, Any], seed: int) -> None:
+
+def add_lora(model: nn.Module, options: LoraOptions, seed: int) -> None:
     """Freeze `model` and put LoRA on its linear layers. Raises ConfigError."""
     modules = model.layers[-1].named_modules()
     known = sorted(name for name, module in modules if isinstance(module, nn.Linear | nn.QuantizedLinear))
-    unknown = sorted(set(options["target_modules"] or ()) - set(known))
+    unknown = sorted(set(options.target_modules or ()) - set(known))
     if unknown:
         raise ConfigError(
             [f"trainer.target_modules: this base has no {n!r}; choose from {', '.join(known)}" for n in unknown]
         )
-    blocks = options["num_layers"] or len(model.layers)
+    blocks = options.num_layers or len(model.layers)
     if blocks > len(model.layers):
         raise ConfigError([f"trainer.num_layers: this base has {len(model.layers)} blocks, not {blocks}; take fewer"])
-    shape = {"rank": options["rank"], "scale": options["alpha"] / options["rank"], "dropout": options["dropout"]}
-    if options["target_modules"]:
-        shape["keys"] = options["target_modules"]
+    shape: dict[str, object] = {"rank": options.rank, "scale": options.scale, "dropout": options.dropout}
+    if options.target_modules:
+        shape["keys"] = options.target_modules
     mx.random.seed(seed)
     model.freeze()
     linear_to_lora_layers(model, blocks, shape)
@@ -43,18 +45,19 @@ def effective(model: nn.Module) -> tuple[dict[str, Any], int]:
         for name, module in layer.named_modules()
         if hasattr(module, "lora_a")
     ]
+    rank = _only(module.lora_a.shape[1] for *_, module in adapted)
     shape = {
-        "rank": _only({module.lora_a.shape[1] for *_, module in adapted}),
-        "scale": _only({module.scale for *_, module in adapted}),
-        "dropout": _only({round(1 - module.dropout._p_1, 6) for *_, module in adapted}),
+        "rank": rank,
+        "scale": _only(float(module.scale) for *_, module in adapted),
+        "dropout": _only(round(1 - module.dropout._p_1, 6) for *_, module in adapted),
         "keys": sorted({name for _, name, _ in adapted}),
     }
-    expected = sum(shape["rank"] * sum(_sizes(module.linear)) for *_, module in adapted)
-    found = sum(weight.size for weight in trainable(model).values())
-    if found != expected:
-        raise WorkerFailed(f"{found} weights would be trained, not the {expected} of the adapter: another mlx-lm?")
+    expected = sum(rank * sum(_sizes(module.linear)) for *_, module in adapted)
+    actual = sum(weight.size for weight in trainable(model).values())
+    if actual != expected:
+        raise WorkerFailed(f"{actual} weights would be trained, not the {expected} of the adapter: another mlx-lm?")
     blocks = len({block for block, *_ in adapted})
-    return {"fine_tune_type": "lora", "num_layers": blocks, "lora_parameters": shape}, found
+    return {"fine_tune_type": "lora", "num_layers": blocks, "lora_parameters": shape}, actual
 
 
 def _sizes(linear: nn.Module) -> tuple[int, int]:
@@ -63,8 +66,9 @@ def _sizes(linear: nn.Module) -> tuple[int, int]:
     return outputs, inputs * 32 // linear.bits if isinstance(linear, nn.QuantizedLinear) else inputs
 
 
-def _only(values: set[Any]) -> Any:
+def _only(values: Iterable[Value]) -> Value:
     """The one value. Raises WorkerFailed when layers differ."""
-    if len(values) != 1:
-        raise WorkerFailed(f"the adapted layers are not alike: {sorted(values)}")
-    return values.pop()
+    different = set(values)
+    if len(different) != 1:
+        raise WorkerFailed(f"the adapted layers differ: {sorted(different)}")
+    return different.pop()

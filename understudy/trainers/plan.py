@@ -1,5 +1,5 @@
 """
-What a run is going to do, and by what a run that was killed is known again. No mlx here.
+How long a run trains, and what identifies it when it resumes. No mlx here.
 """
 
 import hashlib
@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from understudy.errors import ConfigError
 from understudy.trainers import merge
+from understudy.trainers.lora_job import LoraOptions
 
 PAGES, PAGE_BYTES = 256, 4096
 
@@ -25,27 +26,27 @@ class Plan(NamedTuple):
 
     @property
     def iterations(self) -> int:
-        """A multiple of the accumulation: mlx-lm never applies the gradients of a rest."""
+        """A multiple of the accumulation: mlx-lm never applies the gradients of a remainder."""
         return self.steps * self.accumulation
 
     def evaluates_after(self, step: int) -> bool:
-        """Whether the valid set is looked at after this step: before the first, and always after the last."""
+        """Whether the valid set is evaluated after this step: before the first, and always after the last."""
         return step % self.steps_per_evaluation == 0 or step == self.steps
 
 
-def plan_for(iterations_per_epoch: int, options: Mapping[str, Any]) -> Plan:
-    """Epochs as steps, rounded up to whole ones; at least one. Raises ConfigError when one is more than was asked."""
-    accumulation, epochs = options["gradient_accumulation_steps"], options["epochs"]
+def plan_for(iterations_per_epoch: int, options: LoraOptions) -> Plan:
+    """Epochs as steps, rounded up to whole ones; at least one. Raises ConfigError when one is more than `epochs`."""
+    accumulation, epochs = options.gradient_accumulation_steps, options.epochs
     if accumulation > iterations_per_epoch * max(1, epochs):
         raise ConfigError(
             [
                 f"trainer.gradient_accumulation_steps: {accumulation} iterations make a step here, but an epoch has "
-                f"{iterations_per_epoch} and {epochs:g} were asked for; take a smaller one, or a smaller batch_size"
+                f"{iterations_per_epoch} and trainer.epochs is {epochs:g}; take a smaller one, or a smaller batch_size"
             ]
         )
     steps = max(1, math.ceil(epochs * iterations_per_epoch / accumulation))
-    looks = max(1, int(iterations_per_epoch / accumulation / options["evaluations_per_epoch"]))
-    return Plan(steps, accumulation, looks, iterations_per_epoch)
+    per_evaluation = max(1, int(iterations_per_epoch / accumulation / options.evaluations_per_epoch))
+    return Plan(steps, accumulation, per_evaluation, iterations_per_epoch)
 
 
 def identity(base: Path, train: Path, valid: Path, seed: int, options: Mapping[str, Any]) -> dict[str, Any]:

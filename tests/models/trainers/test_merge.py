@@ -11,7 +11,7 @@ from understudy.trainers import merge
 
 
 def silent(done: int, total: int, note: str = "") -> None:
-    """A report nobody reads."""
+    """Progress that is not shown."""
 
 
 def a_base(folder: Path, dtype: mx.Dtype) -> dict[str, mx.array]:

@@ -13,7 +13,9 @@ from understudy import memory, worker
 from understudy.errors import AssetError, ConfigError, DatasetError, WorkerFailed
 from understudy.records import AdapterCard
 from understudy.trainers import merge
-from understudy.trainers.mlx_lora import MlxLoraTrainer, _ended_while_measuring
+from understudy.trainers.lora_job import Fit, Job, LoraOptions, Outcome
+from understudy.trainers.mlx_fit import decide, largest
+from understudy.trainers.mlx_lora import WORKER, MlxLoraTrainer, _killed_while_measuring
 from understudy.trainers.mlx_rows import Row
 
 Train = Callable[..., AdapterCard]
@@ -34,18 +36,13 @@ def losses(out: Path) -> list[tuple[int, float | None, float | None]]:
     return [(row["iteration"], row["train_loss"], row["valid_loss"]) for row in rows]
 
 
-def options(**changed: Any) -> dict[str, Any]:
-    return MlxLoraTrainer.Options.model_validate(changed).model_dump()
-
-
-def decided(gigabytes: float, too_much: int | None = None, **changed: Any) -> Any:
-    from understudy.trainers.mlx_fit import decide
-
-    return decide(LLAMA, options(**changed), ROWS, memory.Limit(int(gigabytes * 1e9), "a test"), too_much=too_much)
+def decided(gigabytes: float, too_much: int | None = None, **options: Any) -> Fit:
+    limit = memory.Limit(int(gigabytes * 1e9), "a test")
+    return decide(LLAMA, LoraOptions(**options), ROWS, limit, cpu=True, too_much=too_much)
 
 
 def just_under(card: AdapterCard) -> float:
-    """A limit, in GB, that what was foretold of this run is over by one byte."""
+    """A limit, in GB, that the estimate of this run is over by one byte."""
     assert card.predicted_memory_bytes is not None
     return (card.predicted_memory_bytes + memory.RESERVE_BYTES - 1) / 1e9
 
@@ -58,13 +55,13 @@ def test_the_probe_leaves_a_run_as_it_is_without_one(tuned: Any, train: Train, t
         assert (tmp_path / "with" / name).read_bytes() == (tmp_path / "without" / name).read_bytes()
 
 
-def test_what_is_foretold_covers_what_is_measured_and_what_training_took(tuned: Any) -> None:
+def test_the_estimate_covers_what_is_measured_and_what_training_took(tuned: Any) -> None:
     card = tuned.card
     assert card.measured_memory_bytes <= card.predicted_memory_bytes <= 1.3 * card.measured_memory_bytes
     assert card.peak_memory_bytes <= card.predicted_memory_bytes < card.memory_limit_bytes
     assert "fits" in card.memory_plan and not card.checkpointing and card.base_bits is None
-    foretold, measured = map(json.loads, (tuned.out / "memory.jsonl").read_text().splitlines())
-    assert foretold["measured_memory_bytes"] is None and foretold["predicted_memory_bytes"]
+    estimated, measured = map(json.loads, (tuned.out / "memory.jsonl").read_text().splitlines())
+    assert estimated["measured_memory_bytes"] is None and estimated["predicted_memory_bytes"]
     assert {measured[name] == getattr(card, name) for name in ("memory_plan", "measured_memory_bytes")} == {True}
 
 
@@ -83,8 +80,6 @@ def test_checkpointing_changes_the_memory_and_no_loss(tuned: Any, train: Train, 
 
 @pytest.mark.parametrize("gigabytes", [40, 22, 16, 12, 10, 8])
 def test_a_step_counts_as_many_rows_whatever_fits(gigabytes: float) -> None:
-    from understudy.trainers.mlx_fit import largest
-
     fit = decided(gigabytes, batch_size=6, gradient_accumulation_steps=2)
     assert fit.batch_size * fit.gradient_accumulation_steps == 12
     assert fit.predicted_memory_bytes + memory.RESERVE_BYTES <= gigabytes * 1e9
@@ -100,47 +95,51 @@ def test_what_was_set_is_not_changed_to_fit() -> None:
 
 
 def test_what_was_measured_to_be_too_much_is_not_tried_again() -> None:
-    foretold, seen = decided(40), []
+    fit, estimates = decided(40), []
     with pytest.raises(ConfigError, match="take a smaller base"):
         for _ in range(50):
-            seen.append(foretold.predicted_memory_bytes)
-            foretold = decided(40, too_much=foretold.predicted_memory_bytes)
-    assert seen == sorted(set(seen), reverse=True) and len(seen) >= 4
-    assert "measured to go over the limit" in decided(40, too_much=seen[0]).memory_plan
+            estimates.append(fit.predicted_memory_bytes)
+            fit = decided(40, too_much=fit.predicted_memory_bytes)
+    assert estimates == sorted(set(estimates), reverse=True) and len(estimates) >= 4
+    assert "measured to go over the limit" in decided(40, too_much=estimates[0]).memory_plan
 
 
-def test_a_worker_that_the_system_ended_while_measuring_begins_further_down(tmp_path: Path) -> None:
+def test_a_worker_that_the_system_killed_while_measuring_starts_at_the_next_fallback(tmp_path: Path) -> None:
     fit = decided(40).model_dump_json()
     (tmp_path / "memory.jsonl").write_text(fit + "\n")
     killed = f"ended badly (killed, most likely); (exit code {-signal.SIGKILL})"
-    assert _ended_while_measuring(tmp_path, killed) == json.loads(fit)["predicted_memory_bytes"]
-    assert _ended_while_measuring(tmp_path, "ended badly (exit code -15)") is None
+    assert _killed_while_measuring(tmp_path, killed) == json.loads(fit)["predicted_memory_bytes"]
+    assert _killed_while_measuring(tmp_path, "ended badly (exit code -15)") is None
     (tmp_path / "memory.jsonl").write_text(f"{fit}\n{json.dumps(json.loads(fit) | {'measured_memory_bytes': 1})}\n")
-    assert _ended_while_measuring(tmp_path, killed) is None
+    assert _killed_while_measuring(tmp_path, killed) is None
 
 
-def test_a_worker_told_what_was_too_much_takes_a_remedy_and_trains(tuned: Any, tmp_path: Path) -> None:
-    job = {"base": str(tuned.base), "out": str(tmp_path), "seed": 5, "base_digest": "x", "hosts": None}
-    job |= {side: str(tuned.data / f"{side}.jsonl") for side in ("train", "valid")}
-    job |= {"options": options(epochs=1, rank=4, max_seq_length=128)}
-    job |= {"too_much": tuned.card.predicted_memory_bytes}
-    numbers = worker.call(
-        "understudy.trainers.mlx_lora_worker", job, tmp_path / "train.log", lambda done, total, note="": None
+def test_a_worker_that_knows_what_was_too_much_takes_a_fallback_and_trains(tuned: Any, tmp_path: Path) -> None:
+    job = Job(
+        base=tuned.base,
+        train=tuned.data / "train.jsonl",
+        valid=tuned.data / "valid.jsonl",
+        out=tmp_path,
+        seed=5,
+        options=LoraOptions(epochs=1, rank=4, max_seq_length=128),
+        base_digest="x",
+        too_much=tuned.card.predicted_memory_bytes,
     )
-    assert numbers["predicted_memory_bytes"] < tuned.card.predicted_memory_bytes
-    assert numbers["gradient_accumulation_steps"] > 1 or numbers["checkpointing"] or numbers["base_bits"]
+    card = worker.call(WORKER, job, Outcome, lambda done, total, note="": None).card
+    assert card and card.predicted_memory_bytes < tuned.card.predicted_memory_bytes
+    assert card.settings["gradient_accumulation_steps"] > 1 or card.checkpointing or card.base_bits
 
 
-def test_a_smaller_limit_is_met_and_the_adapter_is_the_one_asked_for(tuned: Any, train: Train, tmp_path: Path) -> None:
+def test_a_smaller_limit_is_met_and_the_adapter_is_as_it_was_set(tuned: Any, train: Train, tmp_path: Path) -> None:
     card = train(tuned.base, tuned.data, tmp_path, memory_limit_gb=just_under(tuned.card), epochs=1)
     assert card.predicted_memory_bytes + memory.RESERVE_BYTES <= card.memory_limit_bytes
-    assert " as asked is over " in card.memory_plan
+    assert " as it is set is over " in card.memory_plan
     again = train(tuned.base, tuned.data, tmp_path, memory_limit_gb=just_under(tuned.card), epochs=1)
     assert again.memory_plan == card.memory_plan  # as it began, whatever is free by now
 
 
 def test_what_fits_nowhere_is_refused_before_training_with_numbers(tuned: Any, train: Train, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"needs 0\.5 GB as asked.*may take 0\.5 GB \(trainer\.memory_limit_gb\)"):
+    with pytest.raises(ConfigError, match=r"needs 0\.5 GB as it is set.*may take 0\.5 GB \(trainer\.memory_limit_gb\)"):
         train(tuned.base, tuned.data, tmp_path, memory_limit_gb=0.5)
     assert not (tmp_path / "metrics.jsonl").exists() and not (tmp_path / "best").exists()
 
@@ -176,8 +175,8 @@ def test_a_base_that_is_not_there_or_cannot_be_asked_is_named(tuned: Any, train:
         train(tmp_path / "nowhere", tuned.data, tmp_path / "out")
     mute = tmp_path / "mute"
     shutil.copytree(tuned.base, mute)
-    told = json.loads((mute / "tokenizer_config.json").read_text())
-    (mute / "tokenizer_config.json").write_text(json.dumps({k: v for k, v in told.items() if k != "chat_template"}))
+    settings = json.loads((mute / "tokenizer_config.json").read_text())
+    (mute / "tokenizer_config.json").write_text(json.dumps({k: v for k, v in settings.items() if k != "chat_template"}))
     (mute / "chat_template.jinja").unlink(missing_ok=True)
     with pytest.raises(ConfigError, match="mute has no chat template.*take an instruct model"):
         train(mute, tuned.data, tmp_path / "out")
@@ -192,7 +191,7 @@ def test_a_dataset_that_is_not_there_is_named(tuned: Any, train: Train, tmp_path
         train(tuned.base, tmp_path, tmp_path / "out")
 
 
-def test_a_worker_that_fails_otherwise_is_not_begun_again(tuned: Any, train: Train, tmp_path: Path) -> None:
+def test_a_worker_that_fails_otherwise_is_not_started_again(tuned: Any, train: Train, tmp_path: Path) -> None:
     broken = tmp_path / "broken"
     shutil.copytree(tuned.base, broken)
     (broken / "tokenizer.json").write_text("{")
@@ -206,7 +205,7 @@ def test_a_probe_leaves_the_model_and_the_dice_as_they_were() -> None:
     import mlx.core as mx
     from mlx import nn, optimizers
 
-    from understudy.trainers.mlx_fit import probe
+    from understudy.trainers.mlx_measure import probe
 
     def loss(model: nn.Module, batch: mx.array, lengths: mx.array) -> tuple[mx.array, mx.array]:
         return (model(batch) ** 2).mean() + mx.random.uniform(), lengths.sum()

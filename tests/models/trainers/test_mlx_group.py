@@ -1,4 +1,4 @@
-"""Laws of one training on several processes, with real ranks on this machine's loopback."""
+"""Laws of one training on several processes, real ones on this machine's loopback."""
 
 import json
 import os
@@ -46,10 +46,10 @@ def assert_alike(one: Path, other: Path) -> None:
         assert abs((a[1] or a[2] or 0) - (b[1] or b[2] or 0)) < 1e-4
 
 
-def ranks() -> dict[str, int]:
-    """Rank > process id of every rank of the training under way."""
+def processes() -> dict[str, int]:
+    """Index > process id of every process of the running training."""
     launchers = {process.pid for process in worker.running}
-    found = {}
+    ids = {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             environment = dict(
@@ -59,13 +59,13 @@ def ranks() -> dict[str, int]:
         except (OSError, ValueError, UnicodeDecodeError):
             continue
         if "MLX_RANK" in environment and parent in launchers:
-            found[environment["MLX_RANK"]] = int(folder.name)
-    return found
+            ids[environment["MLX_RANK"]] = int(folder.name)
+    return ids
 
 
-def wait_for_the_end(processes: list[int]) -> None:
+def wait_for_the_end(ids: list[int]) -> None:
     """Come back when each process in the list has ended."""
-    for process in processes:
+    for process in ids:
         try:
             watched = os.pidfd_open(process)
         except ProcessLookupError:
@@ -91,7 +91,7 @@ def alone(tuned: Any, uneven: Path, tmp_path_factory: pytest.TempPathFactory) ->
     return out
 
 
-def test_every_row_of_a_batch_is_on_one_rank() -> None:
+def test_every_row_of_a_batch_is_on_one_process() -> None:
     import mlx.core as mx
 
     from understudy.trainers.mlx_group import share
@@ -99,7 +99,7 @@ def test_every_row_of_a_batch_is_on_one_rank() -> None:
     for rows in range(1, 9):
         batch = (mx.arange(rows * 4).reshape(rows, 4), mx.array([[1, 4]] * rows))
         for size in (1, 2, 3, 5):
-            shares = [share(batch, rank, size) for rank in range(size)]
+            shares = [share(batch, index, size) for index in range(size)]
             counted = [
                 row for tokens, lengths in shares for row, (a, b) in zip(tokens.tolist(), lengths.tolist()) if a < b
             ]
@@ -107,13 +107,13 @@ def test_every_row_of_a_batch_is_on_one_rank() -> None:
             assert all(len(tokens) == len(lengths) >= 1 for tokens, lengths in shares)
 
 
-def test_two_ranks_go_through_the_losses_of_one_and_listen_on_the_loopback_only(
+def test_two_processes_go_through_the_losses_of_one_and_listen_on_the_loopback_only(
     tuned: Any, uneven: Path, alone: Path, tmp_path: Path
 ) -> None:
     addresses: set[str] = set()
 
     def look(done: int, total: int, note: str = "") -> None:
-        for process in ranks().values():
+        for process in processes().values():
             held = set()
             for file in Path(f"/proc/{process}/fd").iterdir():
                 try:
@@ -125,12 +125,12 @@ def test_two_ranks_go_through_the_losses_of_one_and_listen_on_the_loopback_only(
 
     card = tune(tuned, uneven, tmp_path, look, hosts=TWO)
     assert addresses == {"0100007F"}
-    assert card.ranks == 2 and card.measured_memory_bytes <= card.predicted_memory_bytes
+    assert card.world_size == 2 and card.measured_memory_bytes <= card.predicted_memory_bytes
     assert_alike(tmp_path, alone)
     assert sorted(file.name for file in tmp_path.rglob("*")) == sorted(file.name for file in alone.rglob("*"))
 
 
-def test_a_rank_that_dies_ends_the_run_in_one_sentence_and_the_run_goes_on_from_a_hostfile(
+def test_a_process_that_dies_ends_the_run_in_one_sentence_and_the_run_resumes_from_a_hostfile(
     tuned: Any, uneven: Path, alone: Path, tmp_path: Path
 ) -> None:
     file, out = tmp_path / "hosts.json", tmp_path / "out"
@@ -139,24 +139,24 @@ def test_a_rank_that_dies_ends_the_run_in_one_sentence_and_the_run_goes_on_from_
 
     def kill(done: int, total: int, note: str = "") -> None:
         if done >= 2 and not seen:
-            seen.update(ranks())
+            seen.update(processes())
             os.kill(seen["1"], signal.SIGKILL)
 
-    with pytest.raises(WorkerFailed, match=r"^rank 1 of 2 \(on 127\.0\.0\.1\) was killed.*run again") as error:
+    with pytest.raises(WorkerFailed, match=r"^process 1 of 2 \(on 127\.0\.0\.1\) was killed.*run again") as error:
         tune(tuned, uneven, out, kill, hosts=TWO)
     assert "\n" not in str(error.value) and sorted(seen) == ["0", "1"]
     wait_for_the_end(list(seen.values()))
-    assert not (out / ".ranks").exists()
-    assert tune(tuned, uneven, out, hostfile=str(file)).ranks == 2
+    assert not (out / ".processes").exists()
+    assert tune(tuned, uneven, out, hostfile=str(file)).world_size == 2
     assert_alike(out, alone)
 
 
-def test_no_rank_outlives_the_one_who_asked(tuned: Any, uneven: Path, tmp_path: Path) -> None:
+def test_no_process_outlives_the_parent(tuned: Any, uneven: Path, tmp_path: Path) -> None:
     seen: dict[str, int] = {}
 
     def give_up(done: int, total: int, note: str = "") -> None:
         if done >= 1:
-            seen.update(ranks())
+            seen.update(processes())
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -165,23 +165,23 @@ def test_no_rank_outlives_the_one_who_asked(tuned: Any, uneven: Path, tmp_path: 
     wait_for_the_end(list(seen.values()))
 
 
-def test_what_one_rank_finds_wrong_is_said_and_ends_them_all(tuned: Any, uneven: Path, tmp_path: Path) -> None:
+def test_a_problem_that_one_process_finds_ends_them_all(tuned: Any, uneven: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no 'attention'; choose from"):
         tune(tuned, uneven, tmp_path, hosts=TWO, target_modules=["attention"])
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "problem"),
     [
-        ({"hosts": ["mac-1", "mac-2"]}, "'mac-1' is no address"),
-        ({"hosts": TWO * 40}, "80 ranks are too many"),
+        ({"hosts": ["mac-1", "mac-2"]}, "'mac-1' is not an address"),
+        ({"hosts": TWO * 40}, "80 processes are too many"),
         ({"hosts": TWO, "hostfile": "hosts.json"}, "both set"),
-        ({"hostfile": "/nowhere.json"}, "is no hostfile of mlx"),
+        ({"hostfile": "/nowhere.json"}, "is not a hostfile of mlx"),
     ],
 )
-def test_hosts_that_cannot_work_are_a_problem_before_the_run(options: dict[str, Any], said: str) -> None:
+def test_hosts_that_cannot_work_are_a_problem_before_the_run(options: dict[str, Any], problem: str) -> None:
     problems = MlxLoraTrainer(MlxLoraTrainer.Options.model_validate(options)).problems()
-    assert len(problems) == 1 and said in problems[0]
+    assert len(problems) == 1 and problem in problems[0]
 
 
 def test_one_host_alone_is_trained_on_as_if_it_had_not_been_named() -> None:

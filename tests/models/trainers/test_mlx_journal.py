@@ -7,14 +7,15 @@ import mlx.core as mx
 import pytest
 from mlx import nn
 
+from understudy.errors import Diverged
 from understudy.trainers.mlx_checkpoint import Checkpoints, trainable
-from understudy.trainers.mlx_journal import Diverged, Journal, Lines, TrainingState
+from understudy.trainers.mlx_journal import Journal, Lines, TrainingState
 from understudy.trainers.mlx_plugins import ClippedAdamW
 from understudy.trainers.plan import Plan
 
 
 def silent(done: int, total: int, note: str = "") -> None:
-    """A report nobody reads."""
+    """Progress that is not shown."""
 
 
 class Clock:
@@ -41,7 +42,7 @@ def kept(out: Path, losses: list[float], tolerance: float) -> tuple[int, int]:
     for iteration, loss in enumerate(losses):
         this.model.weight = mx.full((3, 3), float(iteration))
         this.validate = lambda loss=loss: loss
-        this.look(iteration)
+        this.evaluate(iteration)
     best = this.state.best_iteration
     assert this.state.best == losses[best]
     assert mx.load(str(out / "best" / "adapters.safetensors"))["weight"][0, 0].item() == best
@@ -56,7 +57,7 @@ def test_the_lowest_loss_is_kept_and_a_later_one_only_within_the_tolerance(tmp_p
 
 
 @pytest.mark.parametrize("loss", [float("nan"), float("inf")])
-def test_a_loss_that_is_no_number_is_never_kept(tmp_path: Path, loss: float) -> None:
+def test_a_loss_that_is_nan_is_never_kept(tmp_path: Path, loss: float) -> None:
     with pytest.raises(Diverged):
         kept(tmp_path, [loss], 0.0)
     assert not (tmp_path / "best").exists() and not (tmp_path / "metrics.jsonl").exists()
@@ -98,7 +99,7 @@ def test_a_checkpoint_brings_back_the_dice_and_the_optimizer(tmp_path: Path) -> 
 
 def test_answers_between_the_first_evaluation_and_the_last_cost_half_a_percent_of_the_time(tmp_path: Path) -> None:
     this, clock, asked = journal(tmp_path), Clock(), []
-    this.clock, this.began = clock, 0.0
+    this.clock, this.started = clock, 0.0
 
     def sample() -> list[dict[str, object]]:
         clock.now += 1.0
@@ -109,7 +110,7 @@ def test_answers_between_the_first_evaluation_and_the_last_cost_half_a_percent_o
         clock.now += 60.0
         this.validate = lambda: 5.0
         before = this.sample_seconds
-        this.look(iteration)
+        this.evaluate(iteration)
         if this.sample_seconds > before:
             asked.append(iteration)
             assert iteration in (0, 9, 10) or this.sample_seconds <= 0.005 * clock.now + 0.01

@@ -6,7 +6,7 @@ import pytest
 from mlx import nn
 
 from understudy.trainers import mlx_rows
-from understudy.trainers.mlx_plugins import Batches, ClippedAdamW, schedule, strict_loss
+from understudy.trainers.mlx_plugins import Batches, ClippedAdamW, masked_loss, schedule
 from understudy.trainers.mlx_rows import Row
 
 
@@ -39,13 +39,13 @@ def test_the_loss_counts_the_answer_and_its_end_and_no_padding(padding: int) -> 
         place[: len(tokens)] = tokens
     model = Table()
     lengths = mx.array([(offset, len(tokens)) for tokens, offset in rows])
-    loss, count = strict_loss(model, mx.array(batch), lengths)
+    loss, count = masked_loss(model, mx.array(batch), lengths)
     expected, tokens = by_hand(np.array(model.table), rows)
     assert loss.item() == pytest.approx(expected, rel=1e-5) and count.item() == tokens == 5
 
 
 def test_a_batch_without_answers_costs_nothing() -> None:
-    loss, count = strict_loss(Table(), mx.zeros((1, 9), dtype=mx.int32), mx.array([[9, 9]]))
+    loss, count = masked_loss(Table(), mx.zeros((1, 9), dtype=mx.int32), mx.array([[9, 9]]))
     assert (loss.item(), count.item()) == (0, 0)
 
 
@@ -76,7 +76,7 @@ def test_the_norm_noted_is_the_one_before_the_limit() -> None:
 
 
 def table_gradient(model: Table, batch: tuple[mx.array, ...]) -> tuple[np.ndarray, float]:
-    (loss, _), gradient = nn.value_and_grad(model, strict_loss)(model, *batch)
+    (loss, _), gradient = nn.value_and_grad(model, masked_loss)(model, *batch)
     return np.array(gradient["table"]), loss.item()
 
 
@@ -98,11 +98,11 @@ def test_a_step_of_small_batches_is_that_of_one_large_batch(size: int, accumulat
     assert np.allclose(gradient, whole, atol=1e-6)
 
 
-def test_validation_is_weighted_by_nobody() -> None:
+def test_validation_batches_carry_no_weight() -> None:
     assert [len(batch) for batch in Batches(7, accumulation=4)([Row([1, 2, 3], 1)] * 3, 2, 64)] == [2, 2]
 
 
-def test_training_that_goes_on_weights_as_it_did() -> None:
+def test_training_that_resumes_weights_as_it_did() -> None:
     rows = [Row([1] * length, 1) for length in (5, 40, 8, 33, 21, 4, 9)]
     one, other = Batches(7, accumulation=3), Batches(7, accumulation=3)
     other.done = 6

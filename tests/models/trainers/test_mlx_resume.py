@@ -1,4 +1,4 @@
-"""Laws of a run that was killed: it goes on as if nothing had happened, or says why it cannot."""
+"""Laws of a run that was killed: it resumes as if nothing had happened, or says why it cannot."""
 
 import json
 import os
@@ -31,7 +31,7 @@ OPTIONS: dict[str, Any] = {
 
 
 def silent(done: int, total: int, note: str = "") -> None:
-    """A report nobody reads."""
+    """Progress that is not shown."""
 
 
 def tune(tuned: Any, out: Path, progress: Progress = silent, seed: int = 5, **options: Any) -> Any:
@@ -83,7 +83,9 @@ def test_a_run_killed_at_any_moment_goes_through_the_same_losses(tuned: Any, und
         with pytest.raises(WorkerFailed, match="killed"):
             tune(tuned, tmp_path, killer(at))
     first: list[int] = []
-    card = tune(tuned, tmp_path, lambda done, total, note="": first.append(done) if "going on" in note else None)
+    card = tune(
+        tuned, tmp_path, lambda done, total, note="": first.append(done) if "resumes from checkpoint" in note else None
+    )
     assert len(first) == 1 and first[0] > 0
     assert largest_difference(tmp_path, undisturbed) < 1e-4
     assert card.steps == card.settings["planned_steps"] == 18
@@ -101,7 +103,7 @@ def test_a_finished_run_is_not_trained_again(tuned: Any, undisturbed: Path, tmp_
     assert card.iterations == 36
 
 
-def test_a_run_stopped_early_does_not_go_on(tuned: Any, tmp_path: Path) -> None:
+def test_a_run_stopped_early_does_not_resume(tuned: Any, tmp_path: Path) -> None:
     settings = {"learning_rate": 1e-9, "patience": 2}
     card = tune(tuned, tmp_path, **settings)
     before = losses(tmp_path)
@@ -116,7 +118,7 @@ def test_a_run_with_changed_settings_says_which(tuned: Any, undisturbed: Path, t
     assert losses(tmp_path / "out") == losses(undisturbed)
 
 
-def test_what_another_base_left_is_not_gone_on_with(tuned: Any, undisturbed: Path, tmp_path: Path) -> None:
+def test_what_another_base_left_is_not_resumed(tuned: Any, undisturbed: Path, tmp_path: Path) -> None:
     shutil.copytree(undisturbed, tmp_path / "out")
     known = tmp_path / "out" / "identity.json"
     known.write_text(json.dumps(json.loads(known.read_text()) | {"base": "0" * 64}))

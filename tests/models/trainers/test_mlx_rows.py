@@ -9,6 +9,7 @@ import pytest
 from understudy.errors import ConfigError, DatasetError
 from understudy.records import ChatExample, Message
 from understudy.trainers import mlx_rows
+from understudy.trainers.lora_job import LoraOptions
 from understudy.trainers.mlx_rows import Row
 from understudy.trainers.plan import plan_for
 
@@ -45,7 +46,7 @@ def test_batches_end_where_the_rows_do(size: int) -> None:
         assert ends == sorted(set(ends)) and (ends[-1:] == [len(rows)] if rows else ends == [])
 
 
-def test_training_is_shuffled_anew_each_epoch_and_by_its_seed_alone() -> None:
+def test_training_is_shuffled_again_each_epoch_and_by_its_seed_alone() -> None:
     def first(seed: int | None, count: int) -> list[bytes]:
         return [batch.tobytes() for (batch, _), _ in zip(mlx_rows.batches(ROWS, 2, seed), range(count))]
 
@@ -118,7 +119,7 @@ def test_a_row_without_an_answer_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("done", [0, 1, 5, 6, 13])
-def test_training_that_goes_on_sees_the_batches_it_has_not_seen(done: int) -> None:
+def test_training_that_resumes_sees_the_batches_it_has_not_seen(done: int) -> None:
     whole = [batch.tobytes() for (batch, _), _ in zip(mlx_rows.batches(ROWS, 2, 3), range(20))]
     rest = [batch.tobytes() for (batch, _), _ in zip(mlx_rows.batches(ROWS, 2, 3, done), range(20 - done))]
     assert rest == whole[done:]
@@ -149,16 +150,14 @@ def test_a_line_that_is_no_chat_is_named_and_a_line_separator_in_an_answer_ends_
     file.write_text(chat, encoding="utf-8")
     assert mlx_rows.read(file)[0].messages[1].content == "So\u2028it is."
     file.write_text(f'{chat}\n{{"text": "hello"}}\n', encoding="utf-8")
-    with pytest.raises(DatasetError, match=r'^train\.jsonl, row 2: \{"text": "hello"\} is no chat; a row is'):
+    with pytest.raises(DatasetError, match=r'^train\.jsonl, row 2: \{"text": "hello"\} is not a chat; a row is'):
         mlx_rows.read(file)
 
 
-def test_a_step_of_more_than_was_asked_for_is_refused_with_numbers() -> None:
-    def asked(accumulation: int, epochs: float) -> dict[str, float]:
-        return {"gradient_accumulation_steps": accumulation, "epochs": epochs, "evaluations_per_epoch": 1}
+def test_a_step_of_more_than_all_epochs_is_refused_with_numbers() -> None:
+    def options(accumulation: int, epochs: float) -> LoraOptions:
+        return LoraOptions(gradient_accumulation_steps=accumulation, epochs=epochs, evaluations_per_epoch=1)
 
-    assert [plan_for(2, asked(*how)).iterations for how in ((2, 0.01), (2, 1), (4, 2), (3, 2))] == [2, 2, 4, 6]
-    with pytest.raises(
-        ConfigError, match=r"gradient_accumulation_steps: 7 iterations make a step here, but an epoch has 2 and 3 "
-    ):
-        plan_for(2, asked(7, 3))
+    assert [plan_for(2, options(*values)).iterations for values in ((2, 0.01), (2, 1), (4, 2), (3, 2))] == [2, 2, 4, 6]
+    with pytest.raises(ConfigError, match=r"steps: 7 iterations make a step here, but an epoch has 2 and .* 3;"):
+        plan_for(2, options(7, 3))

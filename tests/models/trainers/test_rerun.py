@@ -33,7 +33,7 @@ KEY = "sk-very-secret-0123456789"
 
 
 def silent(done: int, total: int, note: str = "") -> None:
-    """A report nobody reads."""
+    """Progress that is not shown."""
 
 
 def preset(**changes: Any) -> Config:
