@@ -42,7 +42,7 @@ def test_the_first_model_is_taken_unless_it_is_worse_than_its_base() -> None:
     assert not promote.against_base(card(nll="better", form="worse")).promoted
 
 
-def test_a_first_model_is_not_refused_for_how_far_it_strays_alone() -> None:
+def test_a_first_model_is_not_refused_for_its_drift_alone() -> None:
     assert promote.against_base(card(nll="better", kl_general="worse")).promoted
 
 
