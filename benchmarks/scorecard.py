@@ -208,7 +208,7 @@ def _pair(talk: str, topic: str, number: int, answer: str) -> Pair:
 
 def _split() -> SplitPlan:
     return SplitPlan(
-        sides={"train": [], "valid": [], "test": [pair.pair_id for pair in references().held_out]},
+        splits={"train": [], "valid": [], "test": [pair.pair_id for pair in references().held_out]},
         documents={"train": [], "valid": [], "test": []},
         leakage=Leakage(rows_sharing_a_document=0, near_duplicate_questions=0),
         honest=True,

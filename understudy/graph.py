@@ -25,7 +25,7 @@ from understudy.config import Config
 from understudy.errors import ConfigError
 from understudy.interfaces import Progress
 from understudy.progress import track
-from understudy.records import AssetRef, ChatExample, DatasetRefs, Entry, ModelRefs, Pair, Record, Side, SplitPlan
+from understudy.records import AssetRef, ChatExample, DatasetRefs, Entry, ModelRefs, Pair, Record, Split, SplitPlan
 from understudy.sections import PluginSpec, VerifySpec
 from understudy.text.words import slug
 from understudy.workspace import Workspace
@@ -120,11 +120,11 @@ class Node:
             yield progress
 
     def held_out(self) -> Rows:
-        """The held-out pairs with their chat rows, in the order of their file; valid's where there is no test side."""
+        """The held-out pairs with their chat rows, in the order of their file; valid's where there is no test split."""
         return _held_out(self.workspace, self.ref)
 
     def train_rows(self) -> Rows:
-        """The pairs of the train side with their chat rows, variants left out."""
+        """The pairs of the train split with their chat rows, variants left out."""
         return _train_rows(self.workspace, self.ref)
 
 
@@ -205,11 +205,11 @@ class Graph:
         return ModelRefs(run=self.run, files=files, adapter_file=alone, **refs)
 
     def held_out(self) -> Rows:
-        """The held-out pairs with their chat rows, in the order of their file; valid's where there is no test side."""
+        """The held-out pairs with their chat rows, in the order of their file; valid's where there is no test split."""
         return _held_out(self.workspace, self.get)
 
     def train_rows(self) -> Rows:
-        """The pairs of the train side with their chat rows, variants left out."""
+        """The pairs of the train split with their chat rows, variants left out."""
         return _train_rows(self.workspace, self.get)
 
     @property
@@ -346,19 +346,19 @@ def _prompt_of(teacher: str, kind: str) -> str | None:
 
 
 @lru_cache(maxsize=3)
-def _read_side(home: Path, names: tuple[str, ...], pairs: AssetRef, rows: AssetRef) -> Rows:
+def _read_split(home: Path, names: tuple[str, ...], pairs: AssetRef, rows: AssetRef) -> Rows:
     by_id = {pair.pair_id: pair for pair in store.read_rows(home, pairs, Pair)}
     return list(zip((by_id[name] for name in names), store.read_rows(home, rows, ChatExample), strict=True))
 
 
 def _held_out(workspace: Workspace, ref: Callable[[str], AssetRef]) -> Rows:
     plan: SplitPlan = workspace.read(ref("split"))
-    side: Side = "test" if plan.sides["test"] else "valid"
-    return _read_side(workspace.home, tuple(plan.sides[side]), ref("pairs"), ref(side))
+    split: Split = "test" if plan.splits["test"] else "valid"
+    return _read_split(workspace.home, tuple(plan.splits[split]), ref("pairs"), ref(split))
 
 
 def _train_rows(workspace: Workspace, ref: Callable[[str], AssetRef]) -> Rows:
     plan: SplitPlan = workspace.read(ref("split"))
     train = workspace.latest("train")
     assert train is not None, "a dataset comes before what is made of it"
-    return _read_side(workspace.home, tuple(plan.sides["train"]), ref("pairs"), train)
+    return _read_split(workspace.home, tuple(plan.splits["train"]), ref("pairs"), train)

@@ -76,7 +76,7 @@ class SplitSettings(Settings):
 
 
 class AugmentSettings(Settings):
-    """What is added to the train side; all 0: nothing. Valid and test never change."""
+    """What is added to the train split; all 0: nothing. Valid and test never change."""
 
     paraphrases: int = Field(default=0, ge=0, le=3, description="new questions per pair, with the answer as it is")
     short: float = Field(default=0, ge=0, le=1, description="share of the pairs that also get a short answer")

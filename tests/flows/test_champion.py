@@ -33,8 +33,8 @@ def dataset(found: Workspace) -> DatasetRefs:
     kept: dict[str, Pair] = {one.pair_id: one for one in pairs}
     plan = splitting.split(pairs, found.config.split.model_copy(update={"near_duplicate": 1.0}), 0)
     found.save("pairs", pairs, "hand")
-    for side in splitting.SIDES:
-        found.save(side, [splitting.example(kept[name]) for name in plan.sides[side]], "hand")
+    for side in splitting.SPLITS:
+        found.save(side, [splitting.example(kept[name]) for name in plan.splits[side]], "hand")
     found.save("split", [plan], "hand")
     return Graph(found).on_disk()
 

@@ -107,8 +107,8 @@ def test_no_held_out_row_is_ever_trained_on_however_the_channel_grows(talks: Pat
         run(found)
     last: SplitPlan = found.read(found.latest("split"))
     for side in ("test", "valid"):
-        assert set(first.sides[side]) <= set(last.sides[side])
-    assert len(last.sides["train"]) > len(first.sides["train"])
+        assert set(first.splits[side]) <= set(last.splits[side])
+    assert len(last.splits["train"]) > len(first.splits["train"])
     assert last.leakage.rows_sharing_a_document == last.leakage.near_duplicate_questions == 0
 
 
@@ -126,7 +126,7 @@ def test_two_talks_give_no_test_side_and_say_so(talks: Path, caplog: pytest.LogC
     found = workspace(talks)
     run(found)
     plan: SplitPlan = found.read(found.latest("split"))
-    assert plan.sides["test"] == [] and plan.sides["valid"]
+    assert plan.splits["test"] == [] and plan.splits["valid"]
     assert plan.notes and plan.notes[0] in caplog.text
 
 
@@ -137,7 +137,7 @@ def test_every_format_is_written_and_not_written_again(talks: Path) -> None:
     files = {f: f.stat().st_mtime_ns for f in (found.folder / "dataset/formats").rglob("*") if f.is_file()}
     assert {f.relative_to(found.folder / "dataset/formats").parts[0] for f in files} == set(names)
     rows = json.loads((found.folder / "dataset/formats/alpaca/train.json").read_text())
-    assert len(rows) == len(found.read(found.latest("split")).sides["train"])
+    assert len(rows) == len(found.read(found.latest("split")).splits["train"])
     run(found)
     assert files == {f: f.stat().st_mtime_ns for f in (found.folder / "dataset/formats").rglob("*") if f.is_file()}
 
@@ -181,5 +181,5 @@ def test_variants_join_the_train_side_alone_and_are_paid_for_once(talks: Path) -
     variants = found.rows(found.latest("variants"))
     rows = found.rows(Graph(found).on_disk().train)
     assert variants and {variant.document_id for variant in variants} <= set(plan.documents["train"])
-    assert len(rows) == len(plan.sides["train"]) + len(variants)
-    assert found.latest("train").rows == len(plan.sides["train"])
+    assert len(rows) == len(plan.splits["train"]) + len(variants)
+    assert found.latest("train").rows == len(plan.splits["train"])

@@ -174,7 +174,7 @@ def test_what_is_forgotten_leaves_no_reply_behind(server: TeacherServer, talks: 
     before_plan = found.read(found.latest("split"))
     run(found)
     after = found.read(found.latest("split"))
-    assert set(before_plan.sides["test"]) <= set(after.sides["test"])
+    assert set(before_plan.splits["test"]) <= set(after.splits["test"])
 
 
 @pytest.mark.usefixtures("prefect_server")

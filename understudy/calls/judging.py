@@ -49,7 +49,7 @@ class Question(NamedTuple):
     reference: str
     """The teacher's own answer to it."""
     sample: str
-    """The teacher's answer to another question, from the train side."""
+    """The teacher's answer to another question, from the train split."""
     tuned: str
     base: str
 

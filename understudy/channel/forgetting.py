@@ -39,7 +39,7 @@ def forget(folder: Path, rows: Sequence[Row]) -> None:
 
 
 def _forget_rows(folder: Path, ids: set[str]) -> None:
-    """Leave of the dataset only who is on which side, without the forgotten."""
+    """Keep of the dataset only which talk is in which split, without the forgotten."""
     home, path = folder.parents[1], CATALOG["split"].path.format(channel=folder.name)
     ref = store.latest(home, path)
     plan: SplitPlan | None = store.read_record(home, ref, SplitPlan) if ref else None
@@ -47,8 +47,8 @@ def _forget_rows(folder: Path, ids: set[str]) -> None:
     if plan:
         left = plan.model_copy(
             update={
-                "sides": {side: [n for n in names if _talk(n) not in ids] for side, names in plan.sides.items()},
-                "documents": {side: [n for n in names if n not in ids] for side, names in plan.documents.items()},
+                "splits": {split: [n for n in names if _talk(n) not in ids] for split, names in plan.splits.items()},
+                "documents": {split: [n for n in names if n not in ids] for split, names in plan.documents.items()},
                 "dropped": [row for row in plan.dropped if _talk(row.pair_id) not in ids],
                 "leakage": plan.leakage.model_copy(update={"shared_words": []}),
             }

@@ -164,7 +164,7 @@ def _held_out(home: Path, channel: str) -> list[Pair]:
             f"there is no dataset of {channel!r} under {home / 'data'}; so there are no questions to compare on"
         )
     plan: SplitPlan = store.read_record(home, refs["split"], SplitPlan)
-    names = plan.sides["test"] or plan.sides["valid"]
+    names = plan.splits["test"] or plan.splits["valid"]
     known = {pair.pair_id: pair for pair in store.read_rows(home, refs["pairs"], Pair)}
     return [known[name] for name in names if name in known]
 

@@ -1,5 +1,5 @@
 """
-What is in a dataset: lengths, formatting, sides, refusals, cost, and which minutes of each talk taught the model.
+What is in a dataset: lengths, formatting, splits, refusals, cost, and which minutes of each talk taught the model.
 
 Linear in the number of pairs; documents are looked at one at a time.
 """
@@ -12,8 +12,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from understudy.dataset.formats import by_side, link
-from understudy.records import Document, Leakage, Pair, Questions, Record, Side, SplitPlan
+from understudy.dataset.formats import by_split, link
+from understudy.records import Document, Leakage, Pair, Questions, Record, Split, SplitPlan
 from understudy.text.markdown import profile
 
 FORMATTING_ANSWERS = 20_000
@@ -92,7 +92,7 @@ class TalkDescription(Record):
     title: str
     pairs: int
     kept: int
-    sides: list[Side]
+    splits: list[Split]
     coverage: Coverage | None = Field(description="None where neither times nor paragraphs of the pairs are known")
 
 
@@ -102,8 +102,8 @@ class Description(Record):
     pairs: int
     kept: int
     talks: list[TalkDescription] = Field(description="the least covered first, those of unknown coverage last")
-    sides: dict[Side, int]
-    side_talks: dict[Side, int]
+    splits: dict[Split, int]
+    split_talks: dict[Split, int]
     leakage: Leakage
     question_words: Spread | None = Field(description="of the kept pairs, as all below; None without any")
     answer_words: Spread | None
@@ -130,16 +130,16 @@ def describe(
     `questions` tell the paragraphs of a talk without times; `tokens` counts those of a text; `usd` is what
     all pairs cost.
     """
-    sides = by_side(pairs, plan)
-    kept = [pair for rows in sides.values() for pair in rows]
+    splits = by_split(pairs, plan)
+    kept = [pair for rows in splits.values() for pair in rows]
     answers = [pair.answer for pair in kept]
     tags = Counter(tag for pair in kept for tag in pair.tags)
     return Description(
         pairs=len(pairs),
         kept=len(kept),
-        talks=_talks(pairs, sides, documents, questions),
-        sides={side: len(rows) for side, rows in sides.items()},
-        side_talks={side: len({pair.document_id for pair in rows}) for side, rows in sides.items()},
+        talks=_talks(pairs, splits, documents, questions),
+        splits={split: len(rows) for split, rows in splits.items()},
+        split_talks={split: len({pair.document_id for pair in rows}) for split, rows in splits.items()},
         leakage=plan.leakage,
         question_words=_spread([len(pair.question.split()) for pair in kept]),
         answer_words=_spread([len(answer.split()) for answer in answers]),
@@ -212,17 +212,17 @@ def _refusals(pairs: Sequence[Pair]) -> list[Refusals]:
 
 def _talks(
     pairs: Sequence[Pair],
-    sides: Mapping[Side, list[Pair]],
+    splits: Mapping[Split, list[Pair]],
     documents: Iterable[Document],
     questions: Iterable[Questions],
 ) -> list[TalkDescription]:
     counts, titles = Counter(pair.document_id for pair in pairs), {pair.document_id: pair.title for pair in pairs}
     kept: dict[str, list[Pair]] = defaultdict(list)
-    on: dict[str, dict[Side, None]] = defaultdict(dict)
-    for side, rows in sides.items():
+    on: dict[str, dict[Split, None]] = defaultdict(dict)
+    for split, rows in splits.items():
         for pair in rows:
             kept[pair.document_id].append(pair)
-            on[pair.document_id][side] = None
+            on[pair.document_id][split] = None
     paragraphs = {q.document_id: _paragraph_spans(q) for q in questions}
     covered: dict[str, Coverage | None] = {}
     for document in documents:
@@ -235,7 +235,7 @@ def _talks(
             title=title,
             pairs=counts[name],
             kept=len(kept[name]),
-            sides=list(on[name]),
+            splits=list(on[name]),
             coverage=covered.get(name),
         )
         for name, title in titles.items()

@@ -17,7 +17,7 @@ def markdown(found: Description) -> str:
     leakage = found.leakage
     parts = [
         f"**{len(found.talks)} talks**, {found.pairs} pairs, **{found.kept} kept**.{cost}{each}{'.' if cost else ''}",
-        table(["side", "talks", "pairs"], [(side, found.side_talks[side], n) for side, n in found.sides.items()]),
+        table(["split", "talks", "pairs"], [(split, found.split_talks[split], n) for split, n in found.splits.items()]),
         f"Leakage: {leakage.rows_sharing_a_document} held-out rows share a talk with train, "
         f"{leakage.near_duplicate_questions} have a near-duplicate there."
         + (f" **{leakage.explained}.**" if leakage.explained else ""),
@@ -73,7 +73,7 @@ def _talk_table(talks: Sequence[TalkDescription]) -> str:
     rows = [
         (
             linked(talk.title, watch(talk.document_id), 60),
-            ", ".join(talk.sides),
+            ", ".join(talk.splits),
             f"{talk.kept} of {talk.pairs}",
             f"{100 * talk.coverage.share:.0f} % ({amount(talk.coverage)})" if talk.coverage else "not known",
             _places(talk) if talk.coverage else "",
@@ -81,7 +81,7 @@ def _talk_table(talks: Sequence[TalkDescription]) -> str:
         for talk in talks[:TALKS_SHOWN]
     ]
     more = f"\n\n{len(talks) - TALKS_SHOWN} more talks are not shown." if len(talks) > TALKS_SHOWN else ""
-    return table(["talk", "side", "kept pairs", "in kept pairs", "where"], rows) + more if rows else ""
+    return table(["talk", "split", "kept pairs", "in kept pairs", "where"], rows) + more if rows else ""
 
 
 def _places(talk: TalkDescription) -> str:

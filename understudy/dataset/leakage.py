@@ -1,7 +1,7 @@
 """
-What stands on two sides of a split: talks, near-duplicate questions, and the words of the answers.
+What two splits have in common: talks, near-duplicate questions, and the words of the answers.
 
-A talk or a near-duplicate question on two sides is a fault of the split. Eight words in a row are
+A talk or a near-duplicate question in two splits is a fault. Eight words in a row are
 not always one: a teacher says the same sentence in many talks, so such phrases are counted apart.
 """
 
@@ -9,7 +9,7 @@ from array import array
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from understudy.records import Leakage, Pair, Side
+from understudy.records import Leakage, Pair, Split
 from understudy.text.similarity import near_duplicates
 from understudy.text.words import words
 
@@ -54,19 +54,19 @@ class _Grams(NamedTuple):
     starts: "NDArray[np.int64]"
 
 
-def measure(kept: Sequence[Pair], sides: Mapping[str, Side], alike: Alike) -> Leakage:
-    """What valid and test have in common with train; pairs on no side are left out. Linear in the words."""
-    rows = [at for at, pair in enumerate(kept) if pair.pair_id in sides]
-    side = {at: sides[kept[at].pair_id] for at in rows}
-    trained = {kept[at].document_id for at in rows if side[at] == "train"}
-    sharing = sum(side[at] != "train" and kept[at].document_id in trained for at in rows)
-    where: dict[int, set[Side]] = {}
+def measure(kept: Sequence[Pair], splits: Mapping[str, Split], alike: Alike) -> Leakage:
+    """What valid and test have in common with train; pairs in no split are left out. Linear in the words."""
+    rows = [at for at, pair in enumerate(kept) if pair.pair_id in splits]
+    split = {at: splits[kept[at].pair_id] for at in rows}
+    trained = {kept[at].document_id for at in rows if split[at] == "train"}
+    sharing = sum(split[at] != "train" and kept[at].document_id in trained for at in rows)
+    where: dict[int, set[Split]] = {}
     for at in rows:
-        where.setdefault(alike.spokesman[at], set()).add(side[at])
+        where.setdefault(alike.spokesman[at], set()).add(split[at])
     twins = sum(
-        side[at] != "train" and any(where.get(kind, set()) - {side[at]} for kind in alike.kinds(at)) for at in rows
+        split[at] != "train" and any(where.get(kind, set()) - {split[at]} for kind in alike.kinds(at)) for at in rows
     )
-    shared, stock, examples = shared_words([kept[at] for at in rows], [side[at] != "train" for at in rows])
+    shared, stock, examples = shared_words([kept[at] for at in rows], [split[at] != "train" for at in rows])
     why = []
     if sharing:
         why.append(f"{sharing} held-out questions come from talks that are trained on: too few independent talks")
@@ -155,7 +155,7 @@ def _grams(answers: Sequence[str]) -> _Grams:
 
 
 def _common(digests: "NDArray[np.uint64]", held: "NDArray[np.bool_]") -> "NDArray[np.uint64]":
-    """The digests on both sides, in order."""
+    """The digests on both splits, in order."""
     import numpy as np
 
     wanted, trained = np.unique(digests[held]), digests[~held]

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from understudy.records.base import Record
 
-Side = Literal["train", "valid", "test"]
+Split = Literal["train", "valid", "test"]
 VariantKind = Literal["paraphrase", "short", "long", "out_of_scope", "replay"]
 
 
@@ -47,10 +47,12 @@ class ChatExample(Record):
 
 
 class Leakage(Record):
-    """What stands on two sides of the split. All zero, or `explained` says why."""
+    """What two splits have in common. All zero, or `explained` says why."""
 
     rows_sharing_a_document: int = Field(ge=0, description="valid and test rows whose talk is also in train")
-    near_duplicate_questions: int = Field(ge=0, description="valid and test rows with a near-duplicate on another side")
+    near_duplicate_questions: int = Field(
+        ge=0, description="valid and test rows with a near-duplicate in another split"
+    )
     rows_sharing_words: int = Field(
         default=0, ge=0, description="valid and test rows whose answer has 8 words in a row of an answer in train"
     )
@@ -62,26 +64,26 @@ class Leakage(Record):
 
 
 class Dropped(Record):
-    """A kept pair that is on no side, because any side would leak."""
+    """A kept pair that is in no split, because any split would leak."""
 
     pair_id: str
-    side: Side = Field(description="where the other pairs of its talk belong")
+    split: Split = Field(description="where the other pairs of its talk belong")
     reason: str
 
 
 class SplitPlan(Record):
-    """Which pair is on which side, in file order. Written by `split`."""
+    """Which pair is in which split, in file order. Written by `split`."""
 
-    sides: dict[Side, list[str]] = Field(description="pair ids of train, valid, test, in the order of the rows")
-    documents: dict[Side, list[str]]
+    splits: dict[Split, list[str]] = Field(description="pair ids of train, valid, test, in the order of the rows")
+    documents: dict[Split, list[str]]
     leakage: Leakage
     honest: bool = Field(description="False when held-out questions come from talks that are also trained on")
-    dropped: list[Dropped] = Field(default=[], description="kept pairs on no side, in the order of the rows")
+    dropped: list[Dropped] = Field(default=[], description="kept pairs in no split, in the order of the rows")
     notes: list[str] = Field(default=[], description="what was asked of the split and cannot be had, and why")
 
 
 class Variant(Record):
-    """One row more for the train side, and what it is made from. Written by `augment`."""
+    """One row more for the train split, and what it is made from. Written by `augment`."""
 
     variant_id: str = Field(description="'<pair_id>~paraphrase1', '<document_id>~out_of_scope1' or 'base~replay1'")
     kind: VariantKind

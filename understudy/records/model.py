@@ -137,7 +137,7 @@ class LoraFileCard(Record):
 
 
 class ImportanceCard(Record):
-    """The mean square of what goes into each matrix, over talks of the train side. Written by `importance`."""
+    """The mean square of what goes into each matrix, over talks of the train split. Written by `importance`."""
 
     rows: int = Field(ge=1, description="train rows that were read")
     tokens: int

@@ -41,7 +41,7 @@ class Evidence(NamedTuple):
     """Name > count."""
     parity: ParityReport | None = None
     train: Sequence[Pair] = ()
-    """The train side's, whose form the answers should have."""
+    """The train split's, whose form the answers should have."""
     people: Sequence[Comparison] = ()
 
     @property
@@ -71,16 +71,16 @@ def gather(home: Path, channel: str, run: str) -> Evidence:
         if ref := _current(home, "samples", channel, run=run, candidate=name):
             samples[name] = list(store.read_rows(home, ref, Sample))
     people = preferences.load(folder)
-    sides, counts = _sides(home, channel, card)
+    splits, counts = _splits(home, channel, card)
     return Evidence(
         scorecard=_calibrated(home, card, people),
         curve=lines(folder / "adapter" / "metrics.jsonl"),
         samples=samples,
-        pairs=sides.get("test") or sides.get("valid", []),
+        pairs=splits.get("test") or splits.get("valid", []),
         cards=_cards(home, channel, run, folder),
         dataset=counts,
         parity=parity_report(folder),
-        train=sides.get("train", []),
+        train=splits.get("train", []),
         people=people,
     )
 
@@ -97,21 +97,23 @@ def _calibrated(home: Path, card: Scorecard, people: Sequence[Comparison]) -> Sc
     return card.model_copy(update={"judge": judge})
 
 
-def _sides(home: Path, channel: str, card: Scorecard) -> tuple[dict[str, list[Pair]], dict[str, int]]:
-    """Side > its pairs, and the counts of the dataset."""
+def _splits(home: Path, channel: str, card: Scorecard) -> tuple[dict[str, list[Pair]], dict[str, int]]:
+    """Split > its pairs, and the counts of the dataset."""
     refs = {name: _current(home, name, channel) for name in ("pairs", "split", "test")}
     pairs, split, test = refs["pairs"], refs["split"], refs["test"]
     if pairs is None or split is None or test is None or test.sha256 != card.test_sha256:
         return {}, {}
     plan: SplitPlan = store.read_record(home, split, SplitPlan)
     known: dict[str, Pair] = {pair.pair_id: pair for pair in store.read_rows(home, pairs, Pair)}
-    sides: dict[str, list[Pair]] = {side: [known[n] for n in names if n in known] for side, names in plan.sides.items()}
+    splits: dict[str, list[Pair]] = {
+        split: [known[n] for n in names if n in known] for split, names in plan.splits.items()
+    }
     counts = {
         "talks": len({pair.document_id for pair in known.values()}),
         "pairs": len(known),
         "kept": sum(pair.kept for pair in known.values()),
     }
-    return {**sides}, counts | {side: len(rows) for side, rows in sides.items()}
+    return splits, counts | {split: len(rows) for split, rows in splits.items()}
 
 
 def _cards(home: Path, channel: str, run: str, folder: Path) -> dict[str, object]:

@@ -1,7 +1,7 @@
 """
-Stage `augment`: more rows for the train side, off by default.
+Stage `augment`: more rows for the train split, off by default.
 
-From pairs of the train side the teacher makes other wordings of the question, shorter and longer answers, and
+From pairs of the train split the teacher makes other wordings of the question, shorter and longer answers, and
 questions that no talk answers, with an honest refusal; the base answers general prompts of ours, so that it forgets
 less. Valid and test stay as they are, and what comes near one of their questions is dropped. Which pair gets what
 follows from a digest of seed and name, so a new talk changes nothing for the others.
@@ -52,7 +52,7 @@ class Augmented(NamedTuple):
 
 
 def materialize(node: Node) -> AssetRef:
-    """The train side with its variants; valid and test stay as they are."""
+    """The train split with its variants; valid and test stay as they are."""
     config, rows, plan = node.config, node.rows("pairs"), node.read("split")
     variants: list[Variant] = []
     if config.augment.asks_teacher:
@@ -74,7 +74,7 @@ def materialize(node: Node) -> AssetRef:
         log.info("augment: %d variants, left out: %s", len(written.variants), dict(written.dropped))
     if "base" in node.inputs:
         answer = partial(_base_answers, node)
-        variants += replayed(len(plan.sides["train"]), config.augment, config.seed, answer).variants
+        variants += replayed(len(plan.splits["train"]), config.augment, config.seed, answer).variants
     chosen = apart(variants, rows, plan, config.split.near_duplicate, config.seed).variants
     node.save(chosen, "variants")
     return node.save(merged([row for _, row in node.train_rows()], chosen, plan))
@@ -122,11 +122,11 @@ def taught(
     workers: int,
     progress: Progress,
 ) -> Augmented:
-    """What the teacher makes of the train side, one call per talk, `workers` talks at once; not yet held apart.
+    """What the teacher makes of the train split, one call per talk, `workers` talks at once; not yet held apart.
 
     A talk the teacher fails on is logged and left out. Raises TeacherStopped; what was paid for is kept.
     """
-    train = set(plan.sides["train"])
+    train = set(plan.splits["train"])
     ordered = sorted(pairs, key=lambda pair: (pair.document_id, pair.question_number))
     talks = {name: document(name) for name in dict.fromkeys(pair.document_id for pair in ordered)}
     titles = sorted({talk.title for talk in talks.values()})
@@ -152,7 +152,7 @@ def taught(
 
 
 def replayed(pairs: int, settings: AugmentSettings, seed: int, answer: Answer) -> Augmented:
-    """General chats for `pairs` rows of the train side, the base's own finished replies to prompts of ours."""
+    """General chats for `pairs` rows of the train split, the base's own finished replies to prompts of ours."""
     count = round(settings.replay * pairs)
     if count > len(PROMPTS):
         log.warning("augment.replay asks for %d general chats, and there are %d prompts", count, len(PROMPTS))
@@ -205,8 +205,8 @@ def apart(
     Held out are the questions of valid and test, and `unseen`: whatever else the tuned model is measured on.
     """
     questions = {pair.pair_id: pair.question for pair in pairs}
-    train = [questions[pair_id] for pair_id in plan.sides["train"]]
-    held_out = [questions[pair_id] for side in ("valid", "test") for pair_id in plan.sides[side]]
+    train = [questions[pair_id] for pair_id in plan.splits["train"]]
+    held_out = [questions[pair_id] for split in ("valid", "test") for pair_id in plan.splits[split]]
     why: dict[str, str] = {}
     existing = {tuple(words(question)) for question in train}
     new: list[Variant] = []
@@ -234,12 +234,12 @@ def apart(
 
 def merged(train: Sequence[ChatExample], variants: Sequence[Variant], plan: SplitPlan) -> list[ChatExample]:
     """The rows of train.jsonl: the original ones, then the variants. Raises DatasetError for one that crosses over."""
-    inside, talks = set(plan.sides["train"]), set(plan.documents["train"])
+    inside, talks = set(plan.splits["train"]), set(plan.documents["train"])
     for variant in variants:
         belongs = variant.parent in inside if variant.parent else variant.document_id in {None, *talks}
         if not belongs:
             raise DatasetError(
-                f"the variant {variant.variant_id} is made from what is not on the train side; make the variants "
+                f"the variant {variant.variant_id} is made from what is not in the train split; make the variants "
                 "again from this split"
             )
     return [*train, *(ChatExample(messages=variant.messages) for variant in variants)]

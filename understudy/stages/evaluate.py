@@ -91,7 +91,7 @@ def score(
         for metric in metrics.values():
             metric.study(extras.references)
     talks = len({pair.document_id for pair, _ in rows})
-    trusted = split.honest and bool(split.sides["test"]) and talks >= MIN_TALKS
+    trusted = split.honest and bool(split.splits["test"]) and talks >= MIN_TALKS
     found = _compared(samples[TUNED], samples[BASE], metrics, seed)
     words = _words(found, trusted)
     general, p_values = _general(extras, seed)
@@ -233,7 +233,7 @@ def _notes(
     differences: Mapping[str, Interval],
 ) -> list[str]:
     found = []
-    if talks < MIN_TALKS or not split.sides["test"]:
+    if talks < MIN_TALKS or not split.splits["test"]:
         found.append(f"{talks} held-out talk{'s' if talks != 1 else ''}: nothing can be said of other talks; add talks")
     for name in (BASE, TUNED):
         said = [s.text for s in samples[name] if s.text is not None]

@@ -12,7 +12,7 @@ VERSION = 1
 
 
 def materialize(node: Node) -> AssetRef:
-    """The start weights; a base that is made of talks sees those of the train side only."""
+    """The start weights; a base that is made of talks sees those of the train split only."""
     plugin = node.config.plugin("base")
 
     def prepare(out: Path, progress: Progress) -> BaseCard:

@@ -44,8 +44,8 @@ def release(graph: Graph, model: ModelRefs, scorecard: Scorecard, summary: str) 
 
 def _counts(graph: Graph) -> dict[str, int]:
     """Talks, pairs and rows, from the dataset's description where there is one."""
-    described, sides = graph.workspace.latest("description"), ("train", "valid", "test")
-    rows = {side: graph.get(side).rows for side in sides}
+    described, splits = graph.workspace.latest("description"), ("train", "valid", "test")
+    rows = {split: graph.get(split).rows for split in splits}
     if described is None:
         return {"pairs": graph.get("pairs").rows} | rows
     card: DescriptionCard = graph.workspace.read(described)

@@ -105,7 +105,7 @@ def counts(node: Node) -> dict[str, int]:
         "talks": len({pair.document_id for pair in pairs}),
         "pairs": len(pairs),
         "kept": sum(pair.kept for pair in pairs),
-        **{side: node.ref(side).rows for side in ("train", "valid", "test")},
+        **{split: node.ref(split).rows for split in ("train", "valid", "test")},
     }
 
 
@@ -115,7 +115,7 @@ def metrics(config: Config) -> dict[str, Metric]:
 
 
 def references(node: Node) -> References:
-    """What answers are measured against: the train side's own, the held-out ones, and the talks of both."""
+    """What answers are measured against: the train split's own, the held-out ones, and the talks of both."""
     train, held_out = [pair for pair, _ in node.train_rows()], [pair for pair, _ in node.held_out()]
     talks = dict.fromkeys(pair.document_id for pair in (*train, *held_out))
     return References(train=train, held_out=held_out, talks=Talks(node.workspace, list(talks)))

@@ -12,7 +12,7 @@ VERSION = 1
 
 
 def materialize(node: Node) -> AssetRef:
-    """The adapter, tuned on the train side and chosen on the valid side; what a killed run left is taken up."""
+    """The adapter, tuned in the train split and chosen in the valid split; what a killed run left is taken up."""
     surroundings = run_record.surroundings()
     trainer, seed = node.config.plugin("trainer"), node.config.seed
 

@@ -191,8 +191,8 @@ def changed(home: Path, record: RunRecord, place: str) -> None:
 @pytest.mark.parametrize(
     ("place", "told"),
     [
-        ("train", "the train side is not what it was"),
-        ("valid", "the valid side is gone"),
+        ("train", "the train split is not what it was"),
+        ("valid", "the valid split is gone"),
         ("base", "the base scratch is"),
     ],
 )

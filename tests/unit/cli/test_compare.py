@@ -21,7 +21,7 @@ def run(home: Path, count: int = 6, texts: tuple[str | None, str | None] = ("old
     listed = [pair.model_copy(update={"document_id": pair.pair_id}) for pair in pairs(count=count)]
     names = [pair.pair_id for pair in listed]
     plan = SplitPlan(
-        sides={"train": [], "valid": [], "test": names},
+        splits={"train": [], "valid": [], "test": names},
         documents={"train": [], "valid": [], "test": names},
         leakage=Leakage(rows_sharing_a_document=0, near_duplicate_questions=0),
         honest=True,

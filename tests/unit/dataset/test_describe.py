@@ -31,7 +31,7 @@ def talk(document_id: str, *starts: float | None, duration: float | None = None)
 
 def planned(train: list[str], test: list[str]) -> SplitPlan:
     return SplitPlan(
-        sides={"train": train, "valid": [], "test": test},
+        splits={"train": train, "valid": [], "test": test},
         documents={"train": [VIDEO], "valid": [], "test": [FOLDER]},
         leakage=Leakage(rows_sharing_a_document=0, near_duplicate_questions=0),
         honest=True,
@@ -57,7 +57,7 @@ ASKED = Questions(
 
 def test_two_talks_are_described_by_their_kept_pairs() -> None:
     found = describe(PAIRS, PLAN, iter(DOCUMENTS), iter([ASKED]), tokens=len, usd=0.02)
-    assert (found.pairs, found.kept, found.sides) == (7, 4, {"train": 3, "valid": 0, "test": 1})
+    assert (found.pairs, found.kept, found.splits) == (7, 4, {"train": 3, "valid": 0, "test": 1})
     assert found.usd_per_kept == pytest.approx(0.005)
     assert (found.tags, found.distinct_tags, found.untagged) == ({"tea": 2, "heat": 1}, 2, 2)
     assert found.answer_words and found.answer_words.highest == len(ANSWER.split())
@@ -65,7 +65,7 @@ def test_two_talks_are_described_by_their_kept_pairs() -> None:
     assert found.formatting and (found.formatting.n, found.formatting.bold, found.formatting.lists) == (4, 1.0, 0.25)
     assert (found.formatting.headings, found.formatting.paragraphs, found.formatting.broken) == (0.25, 0.75, 0)
     folder, video = found.talks
-    assert (video.kept, video.pairs, video.sides) == (3, 4, ["train"])
+    assert (video.kept, video.pairs, video.splits) == (3, 4, ["train"])
     assert video.coverage == Coverage(unit="seconds", total=300, covered=150, spans=[(0, 90), (240, 300)])
     assert folder.coverage == Coverage(unit="paragraphs", total=4, covered=2, spans=[(1, 3)])
 
@@ -87,7 +87,7 @@ def test_coverage_is_not_known_without_times_and_questions() -> None:
 def test_a_talk_that_taught_nothing_is_listed_first() -> None:
     silent = talk("yt-zzzzzzzzzzz", 0, 60, duration=120)
     found = describe(PAIRS, PLAN, [*DOCUMENTS, silent], [ASKED]).talks[0]
-    assert (found.document_id, found.kept, found.sides) == ("yt-zzzzzzzzzzz", 0, [])
+    assert (found.document_id, found.kept, found.splits) == ("yt-zzzzzzzzzzz", 0, [])
     assert found.coverage and found.coverage.share == 0
 
 

@@ -10,9 +10,9 @@ import pytest
 from huggingface_hub import DatasetCard
 
 from tests.unit.pairs import pair
-from understudy.dataset.formats import FORMATS, by_side, cell, link, write
+from understudy.dataset.formats import FORMATS, by_split, cell, link, write
 from understudy.errors import ConfigError, DatasetError
-from understudy.records import Document, Leakage, Pair, Paragraph, Side, SplitPlan
+from understudy.records import Document, Leakage, Pair, Paragraph, Split, SplitPlan
 
 TEXTS = [
     "**Emoji** 🫖👩‍🔬 stay.\n\n- one\n- two\n\n1. first\n2. second\n",
@@ -26,11 +26,11 @@ PAIRS = [pair(f"yt-abcdefghij{i % 2}", i, f"{i}. Why?\nAnd 🫖 how?", text) for
 
 
 def planned(pairs: list[Pair], **named: list[str]) -> SplitPlan:
-    sides: dict[Side, list[str]] = {side: named.get(side, []) for side in ("train", "valid", "test")}
+    splits: dict[Split, list[str]] = {split: named.get(split, []) for split in ("train", "valid", "test")}
     talks = {p.pair_id: p.document_id for p in pairs}
     return SplitPlan(
-        sides=sides,
-        documents={side: sorted({talks[name] for name in ids if name in talks}) for side, ids in sides.items()},
+        splits=splits,
+        documents={split: sorted({talks[name] for name in ids if name in talks}) for split, ids in splits.items()},
         leakage=Leakage(rows_sharing_a_document=0, near_duplicate_questions=0),
         honest=True,
     )
@@ -38,7 +38,7 @@ def planned(pairs: list[Pair], **named: list[str]) -> SplitPlan:
 
 IDS = [p.pair_id for p in PAIRS]
 PLAN = planned(PAIRS, train=[*IDS[4:], *IDS[:2]], valid=IDS[2:3], test=IDS[3:4])
-WANTED = {side: [(p.question, p.answer) for p in rows] for side, rows in by_side(PAIRS, PLAN).items()}
+WANTED = {split: [(p.question, p.answer) for p in rows] for split, rows in by_split(PAIRS, PLAN).items()}
 
 
 def rows_of(file: Path) -> list[dict]:
@@ -70,7 +70,7 @@ def chat(row: dict) -> tuple[str, str]:
 )
 def test_every_letter_survives_in_json(kind: str, ending: str, read: Callable, tmp_path: Path) -> None:
     files = write(kind, PAIRS, PLAN, "tea", "owned", tmp_path / "out")
-    assert [file.name for file in files] == [f"{side}.{ending}" for side in ("train", "valid", "test")]
+    assert [file.name for file in files] == [f"{split}.{ending}" for split in ("train", "valid", "test")]
     for file in files:
         assert [read(row) for row in rows_of(file)] == WANTED[file.stem]
         assert [read(row) for row in pd.read_json(file, lines=ending == "jsonl").to_dict("records")] == WANTED[
@@ -80,10 +80,10 @@ def test_every_letter_survives_in_json(kind: str, ending: str, read: Callable, t
 
 def test_every_letter_survives_in_parquet(tmp_path: Path) -> None:
     write("huggingface", PAIRS, PLAN, "tea", "owned", tmp_path / "out")
-    for side, name in (("train", "train"), ("valid", "validation"), ("test", "test")):
+    for split, name in (("train", "train"), ("valid", "validation"), ("test", "test")):
         file = tmp_path / "out" / "data" / f"{name}.parquet"
-        assert [chat(row) for row in pq.read_table(file).to_pylist()] == WANTED[side]
-        assert [chat(row) for row in pd.read_parquet(file).to_dict("records")] == WANTED[side]
+        assert [chat(row) for row in pq.read_table(file).to_pylist()] == WANTED[split]
+        assert [chat(row) for row in pd.read_parquet(file).to_dict("records")] == WANTED[split]
 
 
 def test_dataset_info_names_every_file_by_its_columns(tmp_path: Path) -> None:
@@ -156,7 +156,7 @@ def test_the_same_pairs_give_the_same_bytes(kind: str, tmp_path: Path) -> None:
     [
         (PAIRS[:5], PLAN, rf"{IDS[5]!r} is in the plan, but not among the pairs"),
         ([*PAIRS, PAIRS[0]], PLAN, rf"two pairs are called {IDS[0]!r}"),
-        ([*PAIRS, pair("new", 1)], PLAN, "'new#1' is kept, but on no side"),
+        ([*PAIRS, pair("new", 1)], PLAN, "'new#1' is kept, but in no split"),
         ([PAIRS[0].model_copy(update={"kept": False}), *PAIRS[1:]], PLAN, "in the plan, but refused"),
         ([PAIRS[0].model_copy(update={"answer": " \n"}), *PAIRS[1:]], PLAN, f"{IDS[0]!r} has no answer"),
         (PAIRS, planned(PAIRS, train=IDS, test=IDS[:1]), f"{IDS[0]!r} is 2 times in the plan"),

@@ -1,4 +1,4 @@
-"""What two sides have in common is counted, and told with its reason."""
+"""What two splits have in common is counted, and told with its reason."""
 
 import random
 
@@ -6,7 +6,7 @@ import pytest
 
 from tests.unit.pairs import pair
 from understudy.dataset.leakage import GRAM_WORDS, Alike, measure, shared_words
-from understudy.records import Pair, Side
+from understudy.records import Pair, Split
 from understudy.text.similarity import near_duplicates
 from understudy.text.words import words
 
@@ -80,7 +80,7 @@ def test_questions_asked_again_are_alike_without_the_one_asked_first() -> None:
 def test_all_zero_needs_no_explanation_and_a_leak_has_one() -> None:
     pairs = [answered("a", "One."), answered("a", "Two.", 2), answered("b", "Three.")]
     alike = Alike([p.question for p in pairs], [])
-    apart: dict[str, Side] = {"a#1": "train", "a#2": "train", "b#1": "test"}
+    apart: dict[str, Split] = {"a#1": "train", "a#2": "train", "b#1": "test"}
     assert measure(pairs, apart, alike).explained is None
     found = measure(pairs, apart | {"a#2": "valid"}, alike)
     assert found.rows_sharing_a_document == 1 and "talks that are trained on" in str(found.explained)

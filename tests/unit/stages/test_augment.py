@@ -1,4 +1,4 @@
-"""Variants belong to the train side alone, say what was wished for, and are paid for once."""
+"""Variants belong to the train split alone, say what was wished for, and are paid for once."""
 
 import json
 import os
@@ -165,16 +165,16 @@ def kept(found: Augmented, plan: SplitPlan = PLAN, unseen: tuple[str, ...] = ())
     return apart(found.variants, PAIRS, plan, 0.7, 1, unseen)
 
 
-def rows(plan: SplitPlan, side: str) -> bytes:
+def rows(plan: SplitPlan, split: str) -> bytes:
     by_id = {pair.pair_id: pair for pair in PAIRS}
-    return encode("x.jsonl", [example(by_id[pair_id]) for pair_id in plan.sides[side]])[0]
+    return encode("x.jsonl", [example(by_id[pair_id]) for pair_id in plan.splits[split]])[0]
 
 
 def test_every_train_pair_gets_its_variants_in_one_call_per_talk(server: Server, tmp_path: Path) -> None:
     found = made(server, tmp_path)
     assert sorted(server.talks) == PLAN.documents["train"]
     counts = Counter(variant.kind for variant in found.variants)
-    train = len(PLAN.sides["train"])
+    train = len(PLAN.splits["train"])
     assert not found.dropped and found.usd > 0
     assert (counts["paraphrase"], counts["short"], counts["long"]) == (2 * train, train, train)
     assert 0 < counts["out_of_scope"] <= 0.3 * train + len(PLAN.documents["train"])
@@ -194,9 +194,9 @@ def test_a_variant_is_tagged_with_its_parent_and_keeps_one_of_its_sides(server: 
 
 def test_nothing_is_made_from_what_is_held_out(server: Server, tmp_path: Path) -> None:
     found = made(server, tmp_path)
-    assert {variant.parent for variant in found.variants if variant.parent} <= set(PLAN.sides["train"])
+    assert {variant.parent for variant in found.variants if variant.parent} <= set(PLAN.splits["train"])
     assert {variant.document_id for variant in found.variants} <= set(PLAN.documents["train"])
-    held_out = [QUESTION[pair_id] for side in ("valid", "test") for pair_id in PLAN.sides[side]]
+    held_out = [QUESTION[pair_id] for split in ("valid", "test") for pair_id in PLAN.splits[split]]
     left = kept(found).variants
     asked = [variant.messages[0].content for variant in left]
     both = near_duplicates([*asked, *held_out], 0.7)
@@ -204,12 +204,12 @@ def test_nothing_is_made_from_what_is_held_out(server: Server, tmp_path: Path) -
 
 
 def test_a_variant_near_a_held_out_question_is_dropped_and_counted(server: Server, tmp_path: Path) -> None:
-    stolen = QUESTION[PLAN.sides["test"][0]]
+    stolen = QUESTION[PLAN.splits["test"][0]]
     server.instead = {"REWORD": stolen.replace("How do", "So how exactly do")}
     assert list(near_duplicates([server.instead["REWORD"], *QUESTION.values()], 0.7))
     found = kept(made(server, tmp_path, AugmentSettings(paraphrases=1)))
     assert not found.variants
-    others = len(PLAN.sides["train"]) - 1
+    others = len(PLAN.splits["train"]) - 1
     assert found.dropped == {"paraphrase: near a held-out question": 1, "paraphrase: asked already": others}
 
 
@@ -226,7 +226,7 @@ def test_a_question_that_says_nothing_new_is_dropped() -> None:
         told = {"variant_id": name, "kind": kind, "teacher": "t", "messages": said}
         return Variant.model_validate(told)
 
-    known = QUESTION[PLAN.sides["train"][0]]
+    known = QUESTION[PLAN.splits["train"][0]]
     given = [
         variant("a", "paraphrase", known),
         variant("b", "out_of_scope", known.replace("How", "And how")),
@@ -240,14 +240,14 @@ def test_a_question_that_says_nothing_new_is_dropped() -> None:
 
 
 def test_valid_and_test_never_change_and_train_keeps_its_rows_in_front(server: Server, tmp_path: Path) -> None:
-    before = {side: rows(PLAN, side) for side in ("train", "valid", "test")}
+    before = {split: rows(PLAN, split) for split in ("train", "valid", "test")}
     left = kept(made(server, tmp_path))
     by_id = {pair.pair_id: pair for pair in PAIRS}
-    train = merged([example(by_id[pair_id]) for pair_id in PLAN.sides["train"]], left.variants, PLAN)
+    train = merged([example(by_id[pair_id]) for pair_id in PLAN.splits["train"]], left.variants, PLAN)
     assert encode("x.jsonl", train)[0].startswith(before["train"])
-    assert len(train) == len(PLAN.sides["train"]) + len(left.variants)
+    assert len(train) == len(PLAN.splits["train"]) + len(left.variants)
     assert split(PAIRS, SplitSettings(), seed=1) == PLAN
-    assert {side: rows(PLAN, side) for side in before} == before
+    assert {split: rows(PLAN, split) for split in before} == before
 
 
 def test_off_leaves_train_byte_for_byte_as_it_was(server: Server, tmp_path: Path) -> None:
@@ -256,14 +256,14 @@ def test_off_leaves_train_byte_for_byte_as_it_was(server: Server, tmp_path: Path
     found = kept(made(server, tmp_path, off))
     assert not found.variants and not server.asked
     by_id = {pair.pair_id: pair for pair in PAIRS}
-    original = [example(by_id[pair_id]) for pair_id in PLAN.sides["train"]]
+    original = [example(by_id[pair_id]) for pair_id in PLAN.splits["train"]]
     assert encode("x.jsonl", merged(original, found.variants, PLAN))[0] == rows(PLAN, "train")
 
 
 def test_a_variant_whose_parent_left_the_train_side_is_refused(server: Server, tmp_path: Path) -> None:
     found = made(server, tmp_path, AugmentSettings(paraphrases=1))
-    other = PLAN.model_copy(update={"sides": PLAN.sides | {"train": PLAN.sides["train"][1:]}})
-    with pytest.raises(DatasetError, match="not on the train side"):
+    other = PLAN.model_copy(update={"splits": PLAN.splits | {"train": PLAN.splits["train"][1:]}})
+    with pytest.raises(DatasetError, match="not in the train split"):
         merged([], found.variants, other)
 
 
@@ -296,7 +296,7 @@ def test_only_what_did_not_come_is_asked_again_with_its_number(server: Server, t
     found = made(server, tmp_path, AugmentSettings(paraphrases=2))
     talks = len(PLAN.documents["train"])
     assert sorted(map(tuple, server.asked)) == sorted([tuple(range(1, 9))] * talks + [(2, 5)] * talks)
-    assert len(found.variants) == 2 * len(PLAN.sides["train"]) and not found.dropped
+    assert len(found.variants) == 2 * len(PLAN.splits["train"]) and not found.dropped
 
 
 def test_what_never_comes_is_counted_and_does_not_cost_again(server: Server, tmp_path: Path) -> None:
@@ -339,7 +339,7 @@ def test_a_killed_run_pays_at_most_again_for_what_was_in_flight(server: Server, 
     server.free = 10_000
     server.more.set()
     found = made(server, tmp_path, AugmentSettings(paraphrases=1))
-    assert len(found.variants) == len(PLAN.sides["train"])
+    assert len(found.variants) == len(PLAN.splits["train"])
     assert len(server.asked) <= len(PLAN.documents["train"]) + in_flight
     [totals] = CallLedger(tmp_path / CALLS).summary()
     assert (totals.kind, totals.failed) == ("augment", in_flight)
@@ -352,7 +352,7 @@ def test_the_gates_judge_a_variant_as_they_judged_its_parent(server: Server, tmp
     teacher.begin(tmp_path)
     found = taught(PAIRS, PLAN, talk, teacher, refuse, ALL, 1, 4, lambda *_: None)
     teacher.close()
-    assert found.dropped == {"short: length": len(PLAN.sides["train"])}
+    assert found.dropped == {"short: length": len(PLAN.splits["train"])}
     assert any(variant.kind == "out_of_scope" for variant in found.variants)
 
 

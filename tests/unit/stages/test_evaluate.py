@@ -72,7 +72,7 @@ def samples(held: list[tuple[Pair, ChatExample]], nll: np.ndarray, good: np.ndar
 
 def honest_split(held: list[tuple[Pair, ChatExample]]) -> SplitPlan:
     return SplitPlan(
-        sides={"train": [], "valid": [], "test": [pair.pair_id for pair, _ in held]},
+        splits={"train": [], "valid": [], "test": [pair.pair_id for pair, _ in held]},
         documents={"train": [], "valid": [], "test": []},
         leakage=Leakage(rows_sharing_a_document=0, near_duplicate_questions=0),
         honest=True,
@@ -241,7 +241,7 @@ def test_samples_of_other_rows_are_refused() -> None:
     held = rows(3, 2)
     ones = np.ones(6)
     split = SplitPlan(
-        sides={}, documents={}, leakage=Leakage(rows_sharing_a_document=0, near_duplicate_questions=0), honest=True
+        splits={}, documents={}, leakage=Leakage(rows_sharing_a_document=0, near_duplicate_questions=0), honest=True
     )
     whole = samples(held, ones, ones > 0)
     for wrong in ({"base": whole}, {"base": whole, "adapter": whole[:-1]}, {"base": whole[::-1], "adapter": whole}):

@@ -77,7 +77,7 @@ def history(seed: int) -> Iterator[list[Pair]]:
 
 
 def sides_of(plan: SplitPlan) -> dict[str, str]:
-    return {pair_id: name for name, ids in plan.sides.items() for pair_id in ids}
+    return {pair_id: name for name, ids in plan.splits.items() for pair_id in ids}
 
 
 def crossing(pairs: list[Pair], plan: SplitPlan) -> list[tuple[str, str]]:
@@ -96,8 +96,8 @@ def test_no_talk_and_no_near_duplicate_is_on_two_sides(seed: int) -> None:
     plan = split(pairs, SplitSettings(), seed)
     side = sides_of(plan)
     assert Counter(side.keys()) == Counter(p.pair_id for p in pairs) and not plan.dropped
-    assert plan.sides["train"] and plan.sides["valid"]
-    assert plan.sides["test"] or any("test is empty" in note for note in plan.notes)
+    assert plan.splits["train"] and plan.splits["valid"]
+    assert plan.splits["test"] or any("test is empty" in note for note in plan.notes)
     if plan.honest:
         talks = {(p.document_id, side[p.pair_id]) for p in pairs}
         assert len(talks) == len({p.document_id for p in pairs})
@@ -138,52 +138,52 @@ def test_talks_that_only_arrive_never_leak_nor_cost_an_old_pair(seed: int) -> No
         pairs = pairs + new_talk(dice, talk, [p.question for p in pairs if "does" in p.question], again=0.4)
         plan = split(pairs, settings, seed, before)
         assert plan.honest and not plan.leakage.near_duplicate_questions and not crossing(pairs[20:], plan)
-        for name, ids in before.sides.items():
-            assert set(ids) <= set(plan.sides[name])
+        for name, ids in before.splits.items():
+            assert set(ids) <= set(plan.splits[name])
         before = plan
 
 
 def test_a_new_talk_that_asks_a_test_question_is_held_out_with_it() -> None:
     pairs = plain(20)
     before = split(pairs, SplitSettings(), 0)
-    asked = next(p.question for p in pairs if p.pair_id == before.sides["test"][0])
+    asked = next(p.question for p in pairs if p.pair_id == before.splits["test"][0])
     plan = split([*pairs, *simple_talk("new", asked, "Why is the sky blue?")], SplitSettings(), 0, before)
-    assert {"new#1", "new#2"} <= set(plan.sides["test"]) and not plan.dropped
+    assert {"new#1", "new#2"} <= set(plan.splits["test"]) and not plan.dropped
 
 
 def test_of_a_new_talk_that_ties_train_to_test_only_the_tie_is_dropped() -> None:
     pairs = plain(20)
     before = split(pairs, SplitSettings(), 0)
     question = {p.pair_id: p.question for p in pairs}
-    trained, tested = before.sides["train"], before.sides["test"]
+    trained, tested = before.splits["train"], before.splits["test"]
     new = simple_talk("new", question[trained[0]], question[trained[1]], question[tested[0]], "Why is the sky blue?")
     plan = split([*pairs, *new], SplitSettings(), 0, before)
-    assert [(drop.pair_id, drop.side) for drop in plan.dropped] == [("new#3", "train")]
+    assert [(drop.pair_id, drop.split) for drop in plan.dropped] == [("new#3", "train")]
     assert tested[0] in plan.dropped[0].reason
-    assert {"new#1", "new#2", "new#4"} <= set(plan.sides["train"]) and plan.sides["test"] == tested
+    assert {"new#1", "new#2", "new#4"} <= set(plan.splits["train"]) and plan.splits["test"] == tested
 
 
 def test_repeats_of_a_dropped_question_do_not_slip_to_another_side() -> None:
     pairs = plain(20)
     before = split(pairs, SplitSettings(), 0)
     question = {p.pair_id: p.question for p in pairs}
-    trained, tested = (question[before.sides[side][0]] for side in ("train", "test"))
+    trained, tested = (question[before.splits[side][0]] for side in ("train", "test"))
     # 'a' sorts first and so speaks for all that ask the same; it is the one that is dropped.
-    tied = simple_talk("a", tested, trained, question[before.sides["train"][1]])
+    tied = simple_talk("a", tested, trained, question[before.splits["train"][1]])
     plan = split([*pairs, *tied, *simple_talk("z", tested)], SplitSettings(), 0, before)
     assert [drop.pair_id for drop in plan.dropped] == ["a#1"]
-    assert "z#1" in plan.sides["test"]
+    assert "z#1" in plan.splits["test"]
 
 
 def test_a_trained_question_edited_into_a_held_out_one_is_dropped_from_train() -> None:
     pairs = plain(20)
     before = split(pairs, SplitSettings(), 0)
-    tested = next(p.question for p in pairs if p.pair_id == before.sides["test"][0])
-    edited = before.sides["train"][3]
+    tested = next(p.question for p in pairs if p.pair_id == before.splits["test"][0])
+    edited = before.splits["train"][3]
     changed = [p.model_copy(update={"question": tested}) if p.pair_id == edited else p for p in pairs]
     plan = split(changed, SplitSettings(), 0, before)
     assert [drop.pair_id for drop in plan.dropped] == [edited]
-    assert plan.sides["test"] == before.sides["test"] and plan.leakage.near_duplicate_questions == 0
+    assert plan.splits["test"] == before.splits["test"] and plan.leakage.near_duplicate_questions == 0
 
 
 def test_new_talks_fill_the_held_out_sides_to_their_share_and_no_further() -> None:
@@ -213,7 +213,7 @@ def test_undated_talks_are_held_out_as_often_as_dated_ones() -> None:
 def test_a_side_holds_its_minimum_of_talks_while_train_keeps_half() -> None:
     assert {len(split(plain(30), SplitSettings(min_documents=5), 0).documents[s]) for s in ("valid", "test")} == {5}
     plan = split(plain(30), SplitSettings(min_documents=20), 0)
-    assert len(plan.sides["train"]) >= 75
+    assert len(plan.splits["train"]) >= 75
     assert any("asked for; add talks" in note for note in plan.notes)
 
 
@@ -222,13 +222,13 @@ def test_a_component_of_most_pairs_is_trained_on_and_the_plan_says_what_it_costs
     plan = split(
         [*tied, *simple_talk("a", "Why is a candle warm?"), *simple_talk("b", "Who made ink?")], SplitSettings(), 0
     )
-    assert {p.pair_id for p in tied} == set(plan.sides["train"]) and plan.honest
+    assert {p.pair_id for p in tied} == set(plan.splits["train"]) and plan.honest
     assert [note.split(" ")[0] for note in plan.notes] == ["valid", "test"] and "10%" in plan.notes[0]
 
 
 def test_of_two_talks_one_is_for_valid_and_none_for_test() -> None:
     plan = split(plain(2), SplitSettings(), 0)
-    assert [len(plan.sides[side]) for side in ("train", "valid", "test")] == [5, 5, 0]
+    assert [len(plan.splits[side]) for side in ("train", "valid", "test")] == [5, 5, 0]
     assert plan.honest and any("test is empty" in note for note in plan.notes)
 
 
@@ -240,13 +240,13 @@ def test_the_same_seed_gives_the_same_plan_in_any_order() -> None:
 def test_one_talk_is_split_by_question_and_said_to_be_dishonest() -> None:
     plan = split([pair("a", n, f"What is {noun}?") for n, noun in enumerate(NOUNS, 1)], SplitSettings(), 0)
     assert not plan.honest and plan.leakage.explained and plan.leakage.rows_sharing_a_document > 0
-    assert all(plan.sides.values())
+    assert all(plan.splits.values())
 
 
 def test_refused_pairs_are_on_no_side() -> None:
     pairs = [p.model_copy(update={"kept": p.question_number > 1}) for p in channel(3)]
     plan = split(pairs, SplitSettings(), 0)
-    assert {i for ids in plan.sides.values() for i in ids} == {p.pair_id for p in pairs if p.kept}
+    assert {i for ids in plan.splits.values() for i in ids} == {p.pair_id for p in pairs if p.kept}
 
 
 def test_too_few_pairs_are_refused_with_the_way_out() -> None:
@@ -257,7 +257,7 @@ def test_too_few_pairs_are_refused_with_the_way_out() -> None:
 def test_a_channel_of_which_only_held_out_talks_are_left_is_refused() -> None:
     pairs = plain(20)
     before = split(pairs, SplitSettings(), 0)
-    held_out = {*before.sides["valid"], *before.sides["test"]}
+    held_out = {*before.splits["valid"], *before.splits["test"]}
     with pytest.raises(DatasetError, match="held out"):
         split([p for p in pairs if p.pair_id in held_out], SplitSettings(), 0, before)
 
@@ -269,7 +269,7 @@ def test_shares_that_leave_nothing_for_train_are_refused() -> None:
 
 def test_a_plan_of_before_the_fields_of_today_is_read() -> None:
     old = SplitPlan(
-        sides={"train": ["a#1"], "valid": [], "test": []},
+        splits={"train": ["a#1"], "valid": [], "test": []},
         documents={"train": ["a"], "valid": [], "test": []},
         leakage=Leakage(rows_sharing_a_document=0, near_duplicate_questions=0),
         honest=True,
@@ -278,8 +278,8 @@ def test_a_plan_of_before_the_fields_of_today_is_read() -> None:
     told["leakage"] = {name: told["leakage"][name] for name in ("rows_sharing_a_document", "near_duplicate_questions")}
     assert SplitPlan.model_validate(told) == old
     pairs = plain(3)
-    frozen = old.model_copy(update={"sides": {"train": [], "valid": [], "test": [p.pair_id for p in pairs[:5]]}})
-    assert split(pairs, SplitSettings(), 0, frozen).sides["test"] == frozen.sides["test"]
+    frozen = old.model_copy(update={"splits": {"train": [], "valid": [], "test": [p.pair_id for p in pairs[:5]]}})
+    assert split(pairs, SplitSettings(), 0, frozen).splits["test"] == frozen.splits["test"]
 
 
 def test_newlines_and_marks_of_an_answer_reach_the_row() -> None:

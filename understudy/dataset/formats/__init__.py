@@ -1,13 +1,13 @@
 """
 The kept pairs in the files other programs train on.
 
-    alpaca         one JSON list per side: instruction, input, output
-    sharegpt       JSONL per side: conversations of human and gpt
-    openai_chat    JSONL per side: messages of user and assistant
+    alpaca         one JSON list per split: instruction, input, output
+    sharegpt       JSONL per split: conversations of human and gpt
+    openai_chat    JSONL per split: messages of user and assistant
     llama_factory  alpaca and sharegpt in one folder, with the dataset_info.json that LLaMA-Factory reads
-    huggingface    parquet per side and a dataset card
+    huggingface    parquet per split and a dataset card
 
-A format is a module of that name with `files(dataset) -> {name: bytes}`. A side without rows has no file,
+A format is a module of that name with `files(dataset) -> {name: bytes}`. A split without rows has no file,
 and nothing names one: readers of all these formats refuse an empty file.
 """
 
@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from understudy.errors import ConfigError, DatasetError
-from understudy.records import Document, Pair, Side, SplitPlan
+from understudy.records import Document, Pair, Split, SplitPlan
 from understudy.text.words import one_line
 
 FORMATS = ("alpaca", "sharegpt", "openai_chat", "llama_factory", "huggingface")
@@ -47,8 +47,8 @@ class Dataset:
 
     name: str
     permission: str | None
-    sides: dict[Side, list[Pair]]
-    """Only sides with rows, in file order."""
+    splits: dict[Split, list[Pair]]
+    """Only splits with rows, in file order."""
     origins: dict[str, Origin] = field(default_factory=dict)
     """Document id > origin, of the talks with rows, by id."""
     licence: str | None = None
@@ -58,8 +58,8 @@ class Dataset:
 
     @property
     def rows(self) -> int:
-        """Pairs on all sides."""
-        return sum(map(len, self.sides.values()))
+        """Pairs on all splits."""
+        return sum(map(len, self.splits.values()))
 
 
 def write(
@@ -84,14 +84,14 @@ def write(
     """
     if problems := _problems(kind, permission, licence):
         raise ConfigError(problems)
-    sides = by_side(pairs, plan)
-    if not any(sides.values()):
+    splits = by_split(pairs, plan)
+    if not any(splits.values()):
         raise DatasetError("no pair is kept, so there is nothing to write; loosen the gates in the preset (gates:)")
     dataset = Dataset(
         name=config_name,
         permission=permission,
-        sides={side: rows for side, rows in sides.items() if rows},
-        origins=_origins(sides, documents),
+        splits={split: rows for split, rows in splits.items() if rows},
+        origins=_origins(splits, documents),
         licence=licence,
         licences=licences or {},
         summary=summary,
@@ -100,18 +100,18 @@ def write(
     return _put(import_module(f"understudy.dataset.formats.{kind}").files(dataset), out)
 
 
-def by_side(pairs: Iterable[Pair], plan: SplitPlan) -> dict[Side, list[Pair]]:
-    """The pairs of each side in the order of the plan. Raises DatasetError where pairs and plan do not fit."""
+def by_split(pairs: Iterable[Pair], plan: SplitPlan) -> dict[Split, list[Pair]]:
+    """The pairs of each split in the order of the plan. Raises DatasetError where pairs and plan do not fit."""
     listed = list(pairs)
     known = {pair.pair_id: pair for pair in listed}
-    planned = Counter(pair_id for ids in plan.sides.values() for pair_id in ids)
+    planned = Counter(pair_id for ids in plan.splits.values() for pair_id in ids)
     problems = [f"two pairs are called {name!r}" for name, n in Counter(p.pair_id for p in listed).items() if n > 1]
     problems += [f"{name!r} is {n} times in the plan" for name, n in planned.items() if n > 1]
     problems += [f"{name!r} is in the plan, but not among the pairs" for name in planned if name not in known]
     dropped = {pair.pair_id for pair in plan.dropped}
     for name, pair in known.items():
         if pair.kept and name not in planned and name not in dropped:
-            problems.append(f"{name!r} is kept, but on no side")
+            problems.append(f"{name!r} is kept, but in no split")
         elif not pair.kept and name in planned:
             problems.append(f"{name!r} is in the plan, but refused")
         elif pair.kept and not (pair.question.strip() and pair.answer.strip()):
@@ -122,7 +122,7 @@ def by_side(pairs: Iterable[Pair], plan: SplitPlan) -> dict[Side, list[Pair]]:
             f"the pairs and the split do not fit: {'; '.join(problems[:PROBLEMS_SHOWN])}{more}. "
             "Where a file was edited by hand, delete it and run again: gate and split make both anew"
         )
-    return {side: [known[pair_id] for pair_id in ids] for side, ids in plan.sides.items()}
+    return {split: [known[pair_id] for pair_id in ids] for split, ids in plan.splits.items()}
 
 
 def link(pair: Pair) -> str | None:
@@ -171,8 +171,8 @@ def _problems(kind: str, permission: str | None, licence: str | None) -> list[st
     return problems
 
 
-def _origins(sides: Mapping[Side, list[Pair]], documents: Iterable[Document]) -> dict[str, Origin]:
-    found = {p.document_id: Origin(p.title, published=p.published) for rows in sides.values() for p in rows}
+def _origins(splits: Mapping[Split, list[Pair]], documents: Iterable[Document]) -> dict[str, Origin]:
+    found = {p.document_id: Origin(p.title, published=p.published) for rows in splits.values() for p in rows}
     for document in documents:
         if document.document_id in found:
             found[document.document_id] = Origin(document.title, document.how, document.language, document.published)

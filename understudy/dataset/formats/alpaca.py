@@ -1,4 +1,4 @@
-"""Alpaca: one JSON list per side of instruction, input and output."""
+"""Alpaca: one JSON list per split of instruction, input and output."""
 
 import json
 
@@ -8,11 +8,11 @@ from understudy.dataset.formats import Dataset
 def files(dataset: Dataset) -> dict[str, bytes]:
     """train.json, valid.json, test.json; `input` is always empty, as no question needs a text beside it."""
     return {
-        f"{side}.json": json.dumps(
+        f"{split}.json": json.dumps(
             [{"instruction": pair.question, "input": "", "output": pair.answer} for pair in rows],
             ensure_ascii=False,
             indent=1,
         ).encode()
         + b"\n"
-        for side, rows in dataset.sides.items()
+        for split, rows in dataset.splits.items()
     }

@@ -33,13 +33,13 @@ _NOT = (
 
 def files(dataset: Dataset) -> dict[str, bytes]:
     """README.md, data/{train,validation,test}.parquet and the card's pictures."""
-    data = {f"data/{SPLITS[side]}.parquet": _parquet(rows) for side, rows in dataset.sides.items()}
+    data = {f"data/{SPLITS[split]}.parquet": _parquet(rows) for split, rows in dataset.splits.items()}
     pictures = {f"pictures/{name}": picture for name, picture in dataset.pictures.items()}
     return {"README.md": _card(dataset).encode(), **data, **pictures}
 
 
 def _parquet(rows: list[Pair]) -> bytes:
-    """The bytes of one side. The columns are spelled out, so that one of nulls only keeps its type."""
+    """The bytes of one split. The columns are spelled out, so that one of nulls only keeps its type."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -88,7 +88,7 @@ def _front_matter(dataset: Dataset) -> dict[str, Any]:
     """The card's metadata as the Hub reads it. A licence nobody stated is 'unknown', never a guess."""
     languages = sorted({o.language.split("-")[0].lower() for o in dataset.origins.values() if o.language})
     size = next((name for most, name in SIZES if dataset.rows < most), "1M<n<10M")
-    files = [{"split": SPLITS[side], "path": f"data/{SPLITS[side]}.parquet"} for side in dataset.sides]
+    files = [{"split": SPLITS[split], "path": f"data/{SPLITS[split]}.parquet"} for split in dataset.splits]
     return {
         "pretty_name": f"{dataset.name}: questions and answers from talks",
         "license": dataset.licence or "unknown",
@@ -103,7 +103,7 @@ def _front_matter(dataset: Dataset) -> dict[str, Any]:
 
 def _teachers(dataset: Dataset) -> str:
     counts: dict[tuple[str, str], int] = {}
-    for rows in dataset.sides.values():
+    for rows in dataset.splits.values():
         for pair in rows:
             key = (pair.teacher, pair.prompt_sha256 or "")
             counts[key] = counts.get(key, 0) + 1
@@ -117,7 +117,7 @@ def _teachers(dataset: Dataset) -> str:
 def _sources(dataset: Dataset) -> str:
     """A row per talk: what, since when, how its words were got, and by what right."""
     pairs: dict[str, int] = {}
-    for rows in dataset.sides.values():
+    for rows in dataset.splits.values():
         for pair in rows:
             pairs[pair.document_id] = pairs.get(pair.document_id, 0) + 1
     listed = [

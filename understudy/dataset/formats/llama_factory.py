@@ -23,7 +23,7 @@ COLUMNS: dict[str, dict[str, Any]] = {
 
 
 def files(dataset: Dataset) -> dict[str, bytes]:
-    """dataset_info.json with a name per format and side, e.g. 'candle-lectures_alpaca_train', and their files."""
+    """dataset_info.json with a name per format and split, e.g. 'candle-lectures_alpaca_train', and their files."""
     made = {"alpaca": alpaca.files(dataset), "sharegpt": sharegpt.files(dataset)}
     inside = {f"{kind}/{name}": data for kind, found in made.items() for name, data in found.items()}
     info = {

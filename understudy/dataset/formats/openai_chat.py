@@ -7,8 +7,8 @@ from understudy.records import Pair
 def files(dataset: Dataset) -> dict[str, bytes]:
     """train.jsonl, valid.jsonl, test.jsonl."""
     return {
-        f"{side}.jsonl": json_lines({"messages": messages(pair)} for pair in rows)
-        for side, rows in dataset.sides.items()
+        f"{split}.jsonl": json_lines({"messages": messages(pair)} for pair in rows)
+        for split, rows in dataset.splits.items()
     }
 
 

@@ -6,9 +6,9 @@ from understudy.dataset.formats import Dataset, json_lines
 def files(dataset: Dataset) -> dict[str, bytes]:
     """train.jsonl, valid.jsonl, test.jsonl."""
     return {
-        f"{side}.jsonl": json_lines(
+        f"{split}.jsonl": json_lines(
             {"conversations": [{"from": "human", "value": pair.question}, {"from": "gpt", "value": pair.answer}]}
             for pair in rows
         )
-        for side, rows in dataset.sides.items()
+        for split, rows in dataset.splits.items()
     }

@@ -1,7 +1,7 @@
 """
 The pairs of a channel as a person reviews them: found by search and filters, shown with what was decided.
 
-    shelf rows    every pair with its side and what the next run will make of it (this page)
+    shelf rows    every pair with its split and what the next run will make of it (this page)
     server        one page on this machine, and the calls it makes
     page.*        that page
 
@@ -23,7 +23,7 @@ from understudy.catalog import CATALOG
 from understudy.channel import decisions
 from understudy.channel.decisions import Decision, Decisions, Key
 from understudy.errors import UnderstudyError
-from understudy.records import AssetRef, Pair, Record, Side, SplitPlan
+from understudy.records import AssetRef, Pair, Record, Split, SplitPlan
 from understudy.web.loopback import rendered
 
 PAGE_ROWS = 25
@@ -37,7 +37,7 @@ class Wish(Record):
     search: str = Field(default="", description="words that all stand in question, answer or title")
     verdict: Literal["", "kept", "refused", "decided", "waiting"] = ""
     gate: str = ""
-    side: Literal["", "train", "valid", "test", "none"] = ""
+    split: Literal["", "train", "valid", "test", "none"] = ""
     talk: str = Field(default="", description="a document id")
     page: int = Field(default=1, ge=1)
 
@@ -67,7 +67,7 @@ class Card(Record):
     kept: bool
     gate: str | None
     reason: str | None
-    side: Side | None
+    split: Split | None
     decided: bool
     waiting: bool = Field(description="True while the dataset does not show the decision yet")
     play: str | None
@@ -92,7 +92,7 @@ class Menu(Record):
     kept: int
     gone: int = Field(description="decisions whose question is not among the pairs")
     gates: dict[str, int]
-    sides: dict[str, int]
+    splits: dict[str, int]
     talks: list[tuple[str, str, int]] = Field(description="document id, title, pairs; by title")
 
 
@@ -103,7 +103,7 @@ class _Row:
     shown: Pair
     """As the next run will have it."""
     key: Key
-    side: Side | None
+    split: Split | None
     words: str
 
     @property
@@ -114,7 +114,7 @@ class _Row:
     def matches(self, wish: Wish, words: Sequence[str]) -> bool:
         if wish.talk and self.pair.document_id != wish.talk:
             return False
-        if wish.side and (self.side or "none") != wish.side:
+        if wish.split and (self.split or "none") != wish.split:
             return False
         # By the gate that refused it once as well: what is restored here does not vanish from under the reader.
         if wish.gate and wish.gate not in (self.pair.gate, self.shown.gate):
@@ -150,7 +150,7 @@ class Shelf:
             kept=sum(row.shown.kept for row in rows),
             gone=gone,
             gates=dict(Counter(gate for row in rows for gate in {row.pair.gate, row.shown.gate} if gate).most_common()),
-            sides=dict(Counter(row.side or "none" for row in rows)),
+            splits=dict(Counter(row.split or "none" for row in rows)),
             talks=sorted(((i, t, n) for i, (t, n) in talks.items()), key=lambda talk: (talk[1].casefold(), talk[0])),
         )
 
@@ -208,7 +208,7 @@ class Shelf:
             **pair.model_dump(include=Card.model_fields.keys() & Pair.model_fields.keys()),
             question_sha256=row.key.question_sha256,
             answer_html=rendered(pair.answer),
-            side=row.side,
+            split=row.split,
             decided=row.key in self._decisions.standing,
             waiting=row.waiting,
             play=play_link(pair),
@@ -230,10 +230,10 @@ class Shelf:
     def _loaded(self, pairs: AssetRef, split: AssetRef | None) -> Iterator[_Row]:
         home = self.folder.parents[1]
         plan = cast(SplitPlan, store.read_record(home, split, SplitPlan)) if split else None
-        sides = {pair_id: side for side, ids in plan.sides.items() for pair_id in ids} if plan else {}
+        splits = {pair_id: split for split, ids in plan.splits.items() for pair_id in ids} if plan else {}
         for pair in cast(Iterator[Pair], store.read_rows(home, pairs, Pair)):
             shown = self._decisions.apply([pair])[0]
-            yield _Row(pair, shown, self._decisions.key(pair), sides.get(pair.pair_id), _words(shown))
+            yield _Row(pair, shown, self._decisions.key(pair), splits.get(pair.pair_id), _words(shown))
 
     def _on_disk(self) -> tuple[AssetRef | None, AssetRef | None, int]:
         """What there is to read now: the pairs, the split, and how long the file of decisions is."""

@@ -45,7 +45,7 @@ function draw(card, i) {
   article.classList.add(card.kept ? "kept" : "refused");
   article.dataset.pair = card.pair_id;
   part(".verdict").textContent = card.kept ? "kept" : `refused: ${card.gate}`;
-  part(".side").textContent = card.side || "";
+  part(".split").textContent = card.split || "";
   part(".waiting").classList.toggle("hidden", !card.waiting);
   part(".title").textContent = card.title;
   part("h2").textContent = card.question;
@@ -155,7 +155,7 @@ async function begin() {
     const gone = menu.gone ? `, ${menu.gone} decisions wait for a question that is not there now` : "";
     by("counts").textContent = `${menu.kept} of ${menu.pairs} pairs kept${gone}`;
     choices("gate", Object.entries(menu.gates).map(([gate, n]) => [gate, `${gate} (${n})`]));
-    choices("side", ["train", "valid", "test", "none"].filter((s) => menu.sides[s]).map((s) => [s, `${s} (${menu.sides[s]})`]));
+    choices("split", ["train", "valid", "test", "none"].filter((s) => menu.splits[s]).map((s) => [s, `${s} (${menu.splits[s]})`]));
     choices("talk", menu.talks.map(([id, title, n]) => [id, `${title} (${n})`]));
   } catch (error) { return tell(error.message, true); }
   const query = new URLSearchParams(location.hash.slice(1));

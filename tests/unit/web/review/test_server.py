@@ -23,7 +23,7 @@ REFUSED = {"kept": False, "gate": "length", "reason": "<b>too short</b>"}
 def dataset(home: Path, pairs: list[Pair], made_from: str = "1") -> Path:
     """A channel with `pairs`, the first of them held out."""
     plan = SplitPlan(
-        sides={"train": [p.pair_id for p in pairs[1:] if p.kept], "valid": [], "test": [pairs[0].pair_id]},
+        splits={"train": [p.pair_id for p in pairs[1:] if p.kept], "valid": [], "test": [pairs[0].pair_id]},
         documents={"train": [], "valid": [], "test": []},
         leakage=Leakage(rows_sharing_a_document=0, near_duplicate_questions=0),
         honest=True,
@@ -105,8 +105,8 @@ def test_every_pair_is_on_one_page_of_cards(served: Server) -> None:
         ("verdict=kept", 31),
         ("verdict=decided", 0),
         ("gate=length", 1),
-        ("side=test", 1),
-        ("side=none", 1),
+        ("split=test", 1),
+        ("split=none", 1),
         ("talk=yt-abc", 2),
         ("search=W%C3%84RME", 1),
         ("search=number+17", 1),
