@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from understudy.tasks import cluster, policies
 
 from understudy.calls.model_teacher import ModelTeacher
+from understudy.channel import imported
 from understudy.channel.talks import PASSES, Pass, ReadBatch, ReadTalk
 from understudy.errors import TeacherError, TeacherStopped, Transient
 from understudy.graph import chain, fingerprint_of
@@ -26,7 +27,7 @@ log = logging.getLogger("understudy.talks")
 def list_talks(workspace: Workspace) -> list[Entry]:
     """Every talk that is here or may be asked for now; the ledger knows the others, and why."""
     source = workspace.config.plugin("source")
-    return collecting.list_talks(source, workspace.ledger, workspace.imported(), datetime.now(UTC))
+    return collecting.list_talks(source, workspace.ledger, imported.files(workspace.folder), datetime.now(UTC))
 
 
 def due(workspace: Workspace, entries: Sequence[Entry]) -> list[Entry]:
@@ -99,7 +100,7 @@ def load(workspace: Workspace, entry: Entry) -> ReadTalk:
     talk = ReadTalk(entry, **records, row=workspace.ledger.get(entry.document_id))
     if talk.document and talk.row and talk.row.status == "pending":  # the row was lost with the machine's power
         return talk._replace(row=collecting.here(entry, talk.document))
-    file = None if talk.document else workspace.imported().get(entry.document_id)
+    file = None if talk.document else imported.files(workspace.folder).get(entry.document_id)
     return collecting.collect_imported(talk, file, datetime.now(UTC)) if file else talk
 
 

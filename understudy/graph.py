@@ -19,7 +19,6 @@ from typing import Any
 from pydantic import BaseModel
 
 from understudy import memory, registry, store
-from understudy.calls import judging
 from understudy.catalog import CATALOG, WRITTEN_BY
 from understudy.config import Config
 from understudy.errors import ConfigError
@@ -316,6 +315,8 @@ def judge_identity(config: Config) -> Any:
     spec = config.evaluate.judge
     if not spec.on:
         return None
+    from understudy.calls import judging  # few runs have one
+
     return registry.identity("teacher", spec.use, spec.options) | {"prompt": judging.prompt_sha256()}
 
 

@@ -12,7 +12,6 @@ from pydantic import BaseModel, ConfigDict
 
 from understudy import store
 from understudy.catalog import CATALOG
-from understudy.channel import imported
 from understudy.channel.ledger import Ledger
 from understudy.config import Config
 from understudy.records import AssetRef, Record
@@ -58,10 +57,6 @@ class Workspace(BaseModel):
     def ledger(self) -> Ledger:
         """What happened to each document."""
         return Ledger(self.folder / "ledger.sqlite", self.config.ledger)
-
-    def imported(self) -> dict[str, Path]:
-        """Document id > the caption file that was brought in for it."""
-        return imported.files(self.folder)
 
     def path(self, name: str, **keys: str) -> str:
         """Where asset `name` lives, relative to the home folder."""

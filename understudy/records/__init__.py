@@ -11,6 +11,7 @@ later. `understudy.catalog` says which file each one lives in.
 from understudy.records.base import (
     AssetRef,
     DatasetRefs,
+    Interval,
     Manifest,
     ModelRefs,
     Record,
@@ -57,7 +58,6 @@ from understudy.records.scoring import (
     Decision,
     Divergence,
     Drift,
-    Interval,
     Judgement,
     JudgeScore,
     ParityCheck,

@@ -75,6 +75,15 @@ class ScoreRefs(Record):
     how_to_run: list[str] = Field(default=[], description="what to type, or where the model is now, one line each")
 
 
+class Interval(Record):
+    """A number with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+    n: int = Field(ge=0, description="answers it was taken over")
+
+
 def sha256_of(data: bytes) -> str:
     """Hex digest of `data`."""
     return hashlib.sha256(data).hexdigest()

@@ -4,8 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from understudy.records.base import Record
-from understudy.records.scoring import Interval
+from understudy.records.base import Interval, Record
 
 
 class TrainedOn(Record):

@@ -4,16 +4,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from understudy.records.base import Record
-
-
-class Interval(Record):
-    """A number with its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
-    n: int = Field(ge=0, description="answers it was taken over")
+from understudy.records.base import Interval, Record
 
 
 class Sample(Record):
