@@ -157,8 +157,6 @@ def _worker(
 
 
 def _next_steps(api: str, channel: str, args: Namespace) -> list[str]:
-    if (problem := server.cannot_schedule()) and not server.chosen():
-        print(problem, file=sys.stderr)
     return [
         f"Runs, schedules and reports: {api.removesuffix('/api')}",
         f"New talks of {channel} are looked for at {args.cron!r}, {args.timezone}. Now: prefect deployment run "

@@ -74,19 +74,6 @@ def client(api: str) -> Iterator[Any]:
             yield client
 
 
-def cannot_schedule() -> str | None:
-    """Why no schedule would fire on a server started here; None when schedules do."""
-    from importlib.metadata import version
-
-    installed = version("sqlalchemy")
-    if tuple(int(part) for part in installed.split(".")[:2]) < (2, 1):
-        return None
-    # Prefect 3.8.8's scheduler inserts runs through a hybrid property, which SQLAlchemy refuses since 2.1.
-    return (
-        f"SQLAlchemy {installed} keeps Prefect from scheduling: runs start by hand only; pip install 'sqlalchemy<2.1'"
-    )
-
-
 def make_pool(client: Any, name: str, running: processes.Running) -> None:
     """The work pool `name`, of type process."""
     from prefect.client.schemas.actions import WorkPoolCreate

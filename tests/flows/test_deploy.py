@@ -22,7 +22,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 import yaml
-from understudy.deployments import processes, server
+from understudy.deployments import processes
 from understudy.tasks.server import answers
 
 from tests.browser import devtools
@@ -196,7 +196,6 @@ def test_the_form_explains_what_it_asks_for(deployed: Deployed) -> None:
     assert sync["properties"]["retrain"]["type"] == "boolean"
 
 
-@pytest.mark.skipif(server.cannot_schedule() is not None, reason="this SQLAlchemy keeps Prefect from scheduling")
 def test_the_schedule_is_in_its_own_time_zone(deployed: Deployed) -> None:
     nightly = deployed.call("GET", "deployments/name/sync-channel/sync-channel-tea")
     scheduled = {"deployments": {"id": {"any_": [nightly["id"]]}}, "limit": 3}

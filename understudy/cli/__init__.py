@@ -12,11 +12,10 @@ import json
 import logging
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
-from understudy.channel import home as home_format
 from understudy.errors import UnderstudyError
 
 VERBS = {
@@ -78,6 +77,8 @@ def main(arguments: Sequence[str] | None = None, home: Path | None = None) -> in
         args.home = (args.home or home or Path.cwd()).resolve()
         if args.home.is_file():
             raise UnderstudyError(f"--home {str(args.home)!r} is a file, where a folder is needed")
+        from understudy.channel import home as home_format  # here, since --help needs none of it
+
         home_format.check(args.home)
         if args.json and not getattr(verb, "JSON", True):
             raise UnderstudyError(f"understudy {args.verb} is used by a person; it has no --json")
@@ -106,9 +107,12 @@ def nearest(word: str, known: list[str]) -> str:
     return nearest(word, known)
 
 
-def confirmed(question: str) -> bool:
-    """Whether a person at the terminal says yes; without a terminal nobody does."""
-    return sys.stdin.isatty() and input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+def confirmed(question: str, ask: Callable[[str], str] = input) -> bool:
+    """Whether the answer is yes; without anyone to ask it is no."""
+    try:
+        return ask(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+    except (EOFError, OSError):
+        return False
 
 
 def _parsed(arguments: Sequence[str] | None) -> tuple[argparse.Namespace, Any]:

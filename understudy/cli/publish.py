@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from understudy.cli import Result
+from understudy.cli import Result, confirmed
 from understudy.errors import ConfigError
 from understudy.records import Scorecard
 from understudy.runs import clean, find, hub, model_card
@@ -63,7 +63,7 @@ def publish(
     _check(folder, files, repository, force)
     hub.token()
     plan = _plan(folder, files, repository, private, reasons)
-    if not yes and not _confirmed(plan, ask):
+    if not yes and not confirmed(f"{plan}\nUpload?", ask):
         return Result("Nothing was sent.", {"address": None}, status=1)
     outcome = hub.publish(files, repository, private)
     clean.mark_published(folder, outcome.address)
@@ -72,15 +72,6 @@ def publish(
     if outcome.removed:
         lines.append(f"removed there, no longer part of the model: {', '.join(outcome.removed)}")
     return Result("\n".join(lines), {"address": outcome.address, "sent": outcome.sent, "removed": outcome.removed})
-
-
-def _confirmed(plan: str, ask: Callable[[str], str]) -> bool:
-    print(plan)
-    try:
-        return ask("Upload? [y/N] ").strip().lower() in ("y", "yes")
-    except EOFError:
-        print()
-        return False
 
 
 def _check(folder: Path, files: dict[str, Path], repository: str, force: bool) -> None:

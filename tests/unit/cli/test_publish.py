@@ -10,6 +10,7 @@ from tests.unit.runs.test_find import refuse
 from tests.unit.runs.test_model_card import about, scorecard  # noqa: F401  # `about` is a fixture
 from understudy import config
 from understudy.__main__ import main
+from understudy.channel import home as home_format
 from understudy.cli.publish import publish
 from understudy.runs import model_card
 from understudy.runs.model_card import About
@@ -33,6 +34,7 @@ def home(tmp_path: Path, about: About) -> Path:  # noqa: F811
     fill(run, ("gguf/candles-Q8_0.gguf", "gguf/candles-Q4_K_M.gguf", "gguf/candles-Q4_K_M.Modelfile"))
     fill(run, ("fused/config.json", "fused/model.safetensors", "report.html"))
     fill(tmp_path / "data/candles", ("dataset/train.jsonl", "documents/a/document.json", "ledger.sqlite"))
+    home_format.mark(tmp_path)
     score(tmp_path, about)
     return tmp_path
 
@@ -61,10 +63,11 @@ def test_yes_uploads_the_model_and_nothing_of_the_data(
 
 
 @pytest.mark.parametrize("said", ["", "n", "what"])
-def test_nothing_is_sent_without_a_yes(hub: Hub, home: Path, said: str, capsys: pytest.CaptureFixture[str]) -> None:
-    result = publish(home / "models", "candles", REPOSITORY, ask=lambda _: said)
+def test_nothing_is_sent_without_a_yes(hub: Hub, home: Path, said: str) -> None:
+    questions = []
+    result = publish(home / "models", "candles", REPOSITORY, ask=lambda question: questions.append(question) or said)
     assert result.status == 1 and "Nothing was sent" in result.text and not hub.tokens
-    assert "candles-Q8_0.gguf" in capsys.readouterr().out, "what would be sent is shown before the question"
+    assert "candles-Q8_0.gguf" in questions[0], "the question names what would be sent"
 
 
 def test_an_end_of_input_is_no_yes(hub: Hub, home: Path) -> None:
