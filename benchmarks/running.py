@@ -31,18 +31,18 @@ from prefect.client.schemas.filters import TaskRunFilter, TaskRunFilterId
 from understudy.config import load
 
 class Finished(logging.Handler):
-    ended = {}  # each task run that said here how it ended: what the server must know of
+    ended = {}  # every task run whose end was logged here: the server must know it
 
     def emit(self, record):
         if hasattr(record, "task_run_id") and record.msg.startswith("Finished in state"):
             self.ended[record.task_run_id] = record.task_name
 
 def known(client):
-    ids, found = list(Finished.ended), []
+    ids, runs = list(Finished.ended), []
     for at in range(0, len(ids), 200):
         some = TaskRunFilter(id=TaskRunFilterId(any_=ids[at:at + 200]))
-        found += client.read_task_runs(task_run_filter=some, limit=200)
-    return sum(run.state.is_completed() for run in found)
+        runs += client.read_task_runs(task_run_filter=some, limit=200)
+    return sum(run.state.is_completed() for run in runs)
 
 home, talks = Path(sys.argv[1]), sys.argv[2]
 changes = {"name": "bench", "source": {"use": "documents", "path": talks}, "gates": [{"use": "length"}],
@@ -65,19 +65,28 @@ STAND_IN = """
 import sys, time
 from prefect import flow, task
 from understudy.tasks import cluster, policies
+from understudy.channel.talks import ReadBatch, ReadTalk
+from understudy.records import Document, Entry, Paragraph
 from understudy.sections import RunnerSettings
 
+TEXT = "word " * 1000  # with five paragraphs a talk of 33 minutes
+
 @task(persist_result=False)
-def batch(seconds, talks):
-    for _ in range(talks):
+def read(seconds, batch):
+    talks = []
+    for talk in batch.talks:
         time.sleep(seconds)
-    return talks
+        paragraphs = [Paragraph(text=TEXT) for _ in range(5)]
+        facts = talk.entry.model_dump(include={"document_id", "title", "locator"})
+        talks.append(talk._replace(document=Document(**facts, how="stand-in", paragraphs=paragraphs)))
+    return ReadBatch(talks)
 
 @flow
-def stand_in(talks, seconds):
-    due = list(policies.batches(range(talks)))
-    futures = [batch.submit(seconds, len(one)) for one in due]
-    return sum(future.result() for future in futures)
+def stand_in(count, seconds):
+    talks = [ReadTalk(Entry(document_id=str(n), title="t", locator="l", revision="1")) for n in range(count)]
+    due = policies.batches(talks, policies.TALKS_PER_WORKER)
+    futures = [read.submit(seconds, ReadBatch(batch)) for batch in due]
+    return sum(talk.has("document") for future in futures for talk in future.result().talks)
 
 if __name__ == "__main__":
     processes, talks, seconds = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
@@ -102,7 +111,7 @@ def _overhead(folder: Path) -> Iterator[Figure]:
     talks = _talks(folder / "talks", TALKS)
     many = _run(folder / "home", talks)
     yield Figure("talks", TALKS)
-    # The stand-in teacher's own work is in it: what is asked for is less than this.
+    # The stand-in teacher's own work is in it: what is required is less than this.
     yield Figure("milliseconds_per_talk_and_stage", 1000 * many[0] / TALKS / len(STAGES), "<=", 5)
     yield Figure("milliseconds_per_talk_of_a_tenth", 1000 * few[0] / (TALKS // 10))
     yield Figure("milliseconds_per_talk_more", 1000 * (many[0] - few[0]) / (TALKS - TALKS // 10))
@@ -116,7 +125,7 @@ def _overhead(folder: Path) -> Iterator[Figure]:
 
 
 def _dask(folder: Path) -> Iterator[Figure]:
-    """Stand-in tasks that only wait, so that the ratio is the runner's."""
+    """Stand-in tasks that wait and return documents, so that the ratio is the runner's and the transport's."""
     program = folder / "stand_in.py"
     program.write_text(STAND_IN)
     seconds = [
@@ -133,8 +142,8 @@ def _run(home: Path, talks: str) -> list[float]:
     program = home.with_suffix(".py")
     program.write_text(RUN)
     began = time.perf_counter()
-    told: list[float] = json.loads(_python(str(program), str(home), talks).splitlines()[-1])
-    return [*told, time.perf_counter() - began]
+    results: list[float] = json.loads(_python(str(program), str(home), talks).splitlines()[-1])
+    return [*results, time.perf_counter() - began]
 
 
 def _python(*arguments: str) -> str:
@@ -157,7 +166,7 @@ def _talks(folder: Path, count: int) -> str:
 def _text(number: int) -> str:
     """About 120 words that no other talk has in this order."""
     first, second = WORDS[number % len(WORDS)], WORDS[(number // len(WORDS)) % len(WORDS)]
-    told = [f"Number {number} is about {first} and {second}."]
-    told += [f"The {WORDS[(number * 7 + i) % len(WORDS)]} of case {number * 31 + i} changes the {second}."
+    sentences = [f"Number {number} is about {first} and {second}."]
+    sentences += [f"The {WORDS[(number * 7 + i) % len(WORDS)]} of case {number * 31 + i} changes the {second}."
              for i in range(12)]  # fmt: skip
-    return " ".join(told) + "\n"
+    return " ".join(sentences) + "\n"

@@ -26,7 +26,7 @@ CONNECT_SECONDS = 10
 
 
 def runner(settings: RunnerSettings) -> TaskRunner[Any]:
-    """Dask as a preset wants it. Raises ConfigError when it is not installed, or nobody answers at its address."""
+    """Dask as a preset wants it. Raises ConfigError when it is not installed, or no scheduler answers."""
     try:
         from prefect_dask import DaskTaskRunner
     except ImportError as error:
@@ -36,10 +36,13 @@ def runner(settings: RunnerSettings) -> TaskRunner[Any]:
     if settings.address:
         _reach(settings.address)
     _let_workers_find_the_server()
-    if settings.address is None:
-        kwargs = {"n_workers": settings.processes, "threads_per_worker": settings.workers, "dashboard_address": None}
-        return DaskTaskRunner(cluster_kwargs=kwargs | {"host": "127.0.0.1"})
-    return DaskTaskRunner(address=settings.address)
+    started = {"n_workers": settings.processes, "threads_per_worker": settings.workers, "host": "127.0.0.1"}
+    running: TaskRunner[Any] = (
+        DaskTaskRunner(address=settings.address)
+        if settings.address
+        else DaskTaskRunner(cluster_kwargs=started | {"dashboard_address": None})
+    )
+    return running
 
 
 def inside() -> bool:
@@ -73,7 +76,7 @@ def share(spec: PluginSpec, settings: RunnerSettings) -> PluginSpec:
 
 
 def _processes(settings: RunnerSettings) -> int:
-    """How many worker processes share what there is, asked inside one; those still on their way count where known."""
+    """How many worker processes share the limits, as one of them sees it; those that are starting count where known."""
     if settings.address is None:
         return settings.processes
     from distributed import get_worker
@@ -85,7 +88,7 @@ def _processes(settings: RunnerSettings) -> int:
 
 
 def _reach(address: str) -> None:
-    """Raises ConfigError when nobody listens there."""
+    """Raises ConfigError when nothing listens there."""
     parts = urlsplit(address)
     try:
         socket.create_connection((str(parts.hostname), parts.port or 0), CONNECT_SECONDS).close()

@@ -51,7 +51,7 @@ def ensure() -> None:
 def slot(name: str, wait_seconds: float = WAIT_SECONDS) -> Iterator[None]:
     """One slot of the limit `name` inside the block. Raises Busy when other runs keep them all for too long.
 
-    Slots that nobody can hold any more are given back first: a server that was restarted forgets its leases.
+    Slots whose holder is gone are released first: a server that was restarted forgets its leases.
     """
     if not kept_by_a_server():
         with locks.slot(name, LIMITS[name], wait_seconds, log.warning):
@@ -66,7 +66,7 @@ def slot(name: str, wait_seconds: float = WAIT_SECONDS) -> Iterator[None]:
                     f"{others} other runs hold all slots of the limit {name!r}; wait until one ends, or allow more: "
                     f"prefect gcl update {name} --limit N"
                 ) from None
-            log.warning("all slots of the limit %r were held by runs that are gone; they are given back", name)
+            log.warning("all slots of the limit %r were held by runs that are gone; they are released", name)
             with get_client(sync_client=True) as client:
                 client.update_global_concurrency_limit(name, GlobalConcurrencyLimitUpdate(active_slots=0))
             held.enter_context(_occupied(name, wait_seconds))

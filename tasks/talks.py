@@ -25,7 +25,7 @@ log = logging.getLogger("understudy.talks")
 
 @policies.talk_task("list-talks")
 def list_talks(workspace: Workspace) -> list[Entry]:
-    """Every talk that is here or may be asked for now; the ledger knows the others, and why."""
+    """Every talk that is here or may be requested now; the ledger knows the others, and why."""
     source = workspace.config.plugin("source")
     return collecting.list_talks(source, workspace.ledger, imported.files(workspace.folder), datetime.now(UTC))
 
@@ -106,7 +106,7 @@ def load(workspace: Workspace, entry: Entry) -> ReadTalk:
 
 def save(workspace: Workspace, talk: ReadTalk) -> None:
     """Write what is new of a talk: its records, then its row of the ledger."""
-    row, inputs = talk.row, []
+    row, inputs = talk.row, list[AssetRef]()
     for name in PASSES:
         if not talk.has(name):
             break
@@ -165,12 +165,12 @@ def _advanced(workspace: Workspace, talk: ReadTalk, until: Pass, last_attempt: b
             talk = collecting.collect(talk, source, ledger, datetime.now(UTC), last_attempt)
     if talk.document is None or until == "document":
         return talk
-    teacher = policies.shared_teacher(workspace)
+    document, teacher = talk.document, policies.shared_teacher(workspace)
     try:
         if talk.questions is None:
-            talk = talk._replace(questions=extracting.extract(talk.document, teacher, config.questions))
+            talk = talk._replace(questions=extracting.extract(document, teacher, config.questions))
         if talk.answers is None and talk.questions and until == "answers":
-            talk = talk.answered(generating.answer(talk.document, talk.questions, teacher, config.answers))
+            talk = talk.answered(generating.answer(document, talk.questions, teacher, config.answers))
     except TeacherError as error:
         log.warning("%s is left out of this run: %s", talk.entry.locator, error)
         talk = talk.unanswered(str(error))

@@ -13,7 +13,6 @@ Every error this project raises on purpose.
   x TeacherStopped       the teacher cannot go on for any talk: wrong key, quota, budget; what is paid for is kept
   x DatasetError         the pairs do not make a dataset that can be trained on
   x AssetError           a file on disk is missing, cut short or not what its manifest says
-    + Unreachable        where assets are shared cannot be reached or used now; also Transient
   x WorkerFailed         a subprocess that trains, exports or scores ended badly
     + Diverged           the loss became NaN: other settings, not another try
   x ExportError          the exported file is not the model it should be
@@ -80,10 +79,6 @@ class DatasetError(UnderstudyError):
 
 class AssetError(UnderstudyError):
     """A file on disk is missing, cut short or disagrees with its manifest."""
-
-
-class Unreachable(AssetError, Transient):
-    """Where assets are shared cannot be reached or used now; what is here is kept, and copied later."""
 
 
 class WorkerFailed(UnderstudyError):

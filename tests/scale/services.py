@@ -28,17 +28,17 @@ def postgres() -> Iterator[str]:
     data = folder / "data"
 
     def do(*command: str) -> None:
-        told = ["su", user, "-s", "/bin/sh", "-c", shlex.join(command)] if root else list(command)
-        with (folder / "said").open("a") as said:
-            done = subprocess.run(told, cwd=folder, stdout=said, stderr=said)
+        arguments = ["su", user, "-s", "/bin/sh", "-c", shlex.join(command)] if root else list(command)
+        with (folder / "output").open("a") as output:
+            done = subprocess.run(arguments, cwd=folder, stdout=output, stderr=output)
         assert done.returncode == 0, "\n".join(f.read_text() for f in folder.iterdir() if f.is_file())
 
     try:
         if root:
             shutil.chown(folder, user)
         do(f"{BIN}/initdb", "-D", str(data), "-U", "understudy", "-A", "trust", "-N")
-        told = f"listen_addresses = ''\nunix_socket_directories = '{folder}'\nfsync = off\n"
-        (data / "postgresql.auto.conf").write_text(told)
+        settings = f"listen_addresses = ''\nunix_socket_directories = '{folder}'\nfsync = off\n"
+        (data / "postgresql.auto.conf").write_text(settings)
         do(f"{BIN}/pg_ctl", "-D", str(data), "-l", str(folder / "log"), "-w", "start")
         yield f"postgresql://understudy@/postgres?host={folder}"
     finally:

@@ -1,4 +1,4 @@
-"""What is shipped for containers and Kubernetes is valid, runs as nobody special, and holds no secret."""
+"""What is shipped for containers and Kubernetes is valid, runs as an ordinary user, and holds no secret."""
 
 import json
 import re
@@ -15,8 +15,8 @@ SECRET = re.compile(r"(sk-|hf_|ghp_|AKIA)[A-Za-z0-9]{8,}|(?i:api_key|password|to
 @pytest.mark.parametrize("file", MANIFESTS, ids=lambda file: file.name)
 def test_every_manifest_is_valid(file: Path) -> None:
     validate = pytest.importorskip("kubernetes_validate", reason="pip install kubernetes-validate")
-    for told in yaml.safe_load_all(file.read_text()):
-        validate.validate(told, "1.30", strict=True)
+    for manifest in yaml.safe_load_all(file.read_text()):
+        validate.validate(manifest, "1.30", strict=True)
 
 
 def test_containers_run_as_nobody_special_and_hold_no_secret() -> None:

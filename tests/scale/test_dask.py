@@ -53,12 +53,12 @@ def test_two_processes_make_the_same_dataset_and_pay_once(prefect: PrefectServer
         with TeacherServer(Plan(words=30, latency=0.1)) as server:
             teacher = {"use": "openai", "model": "gpt-5-mini", "base_url": server.url}
             for _ in range(1 if name == "threads" else 2):
-                status, found = run(prefect, tmp_path / name, talks, teacher, runner)
+                status, workspace = run(prefect, tmp_path / name, talks, teacher, runner)
                 assert status == 0, said(tmp_path / name)
             assert server.account.paid_calls == 2 * len(TALKS)
-        rows[name] = [(found.folder / "dataset" / side).read_bytes() for side in ROWS]
-        assert {row.status for row in found.ledger.rows()} == {"ok"}
-        assert sum(total.calls for total in CallLedger(found.folder / CALLS).summary()) == 2 * len(TALKS)
+        rows[name] = [(workspace.folder / "dataset" / side).read_bytes() for side in ROWS]
+        assert {row.status for row in workspace.ledger.rows()} == {"ok"}
+        assert sum(total.calls for total in CallLedger(workspace.folder / CALLS).summary()) == 2 * len(TALKS)
     assert rows["threads"] == rows["dask"]
 
 
@@ -72,10 +72,10 @@ def test_several_processes_together_stay_within_one_budget(prefect: PrefectServe
         price = {"input": 0.25, "output": 2.0}
         teacher = {"use": "openai", "model": "gpt-5-mini", "base_url": server.url, "price": price, "max_usd": 0.02}
         home = tmp_path / "home"
-        status, found = run(prefect, home, talks, teacher, "{use: dask, processes: 2, workers: 2}")
+        status, workspace = run(prefect, home, talks, teacher, "{use: dask, processes: 2, workers: 2}")
         assert status == 1 and "teacher.max_usd=" in said(home), said(home)
         assert 0 < server.account.usd <= 0.02
-        assert CallLedger(found.folder / CALLS).spent() <= 0.02
+        assert CallLedger(workspace.folder / CALLS).spent() <= 0.02
 
 
 def test_every_task_of_every_process_is_given_the_same_share(tmp_path: Path) -> None:
@@ -110,12 +110,12 @@ def test_workers_that_see_no_folder_of_the_flow_return_what_they_made(
         home, teacher = tmp_path / "home", {"use": "openai", "model": "gpt-5-mini", "base_url": server.url}
         runner = f"{{use: dask, address: {running.scheduler_address!r}}}"
         for _ in range(2):
-            status, found = run(prefect, home, talks, teacher, runner, "--set", f"ledger={url}")
+            status, workspace = run(prefect, home, talks, teacher, runner, "--set", f"ledger={url}")
             assert status == 0, said(home)
         assert server.account.paid_calls == 2 * len(TALKS)
-        assert {row.status for row in found.ledger.rows()} == {"ok"}
-        assert sum(total.calls for total in CallLedger(found.folder / CALLS).summary()) == 2 * len(TALKS)
-    assert len(list(found.folder.glob("documents/*/answers.json"))) == len(TALKS)
+        assert {row.status for row in workspace.ledger.rows()} == {"ok"}
+        assert sum(total.calls for total in CallLedger(workspace.folder / CALLS).summary()) == 2 * len(TALKS)
+    assert len(list(workspace.folder.glob("documents/*/answers.json"))) == len(TALKS)
     assert not list(home.rglob("*.sqlite"))
     left = {file.name for file in scratch.rglob("understudy-*/**/*") if file.is_file()}
     assert left == {"ledger.url"}, "nothing stays with the workers"

@@ -33,13 +33,13 @@ for number in range(50):
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    with services.postgres() as found:
-        yield found
+    with services.postgres() as address:
+        yield address
 
 
 @services.needs_postgres
 def test_both_databases_say_the_same(url: str, tmp_path: Path) -> None:
-    said = []
+    results = []
     for name, where in (("file", None), ("server", url)):
         ledger = Ledger(tmp_path / name / "ledger.sqlite", where)
         assert ledger.rows() == [] and ledger.counts() == {} and ledger.get("a") is None and ledger.note("n") is None
@@ -51,11 +51,11 @@ def test_both_databases_say_the_same(url: str, tmp_path: Path) -> None:
         ledger.set_note("gone", "x")
         ledger.set_note("gone", None)
         ledger.forget("b")
-        told = (ledger.rows(), ledger.counts(), ledger.get("a"), ledger.note("n"), ledger.note("gone"))
-        said.append((*told, ledger.reasons("refused"), ledger.first_next_try("refused")))
+        values = (ledger.rows(), ledger.counts(), ledger.get("a"), ledger.note("n"), ledger.note("gone"))
+        results.append((*values, ledger.reasons("refused"), ledger.first_next_try("refused")))
         ledger.close()
-        assert ledger.counts() == told[1]
-    assert said[0] == said[1]
+        assert ledger.counts() == values[1]
+    assert results[0] == results[1]
 
 
 @services.needs_postgres
@@ -65,7 +65,7 @@ def test_processes_that_begin_at_once_lose_no_row(url: str, tmp_path: Path) -> N
         subprocess.Popen([sys.executable, "-c", WRITER, str(folder), url, name], cwd=ROOT) for name in ("p", "q", "r")
     ]
     assert [process.wait() for process in running] == [0, 0, 0]
-    rows = Ledger(folder / "ledger.sqlite").rows()  # found by the note beside the file
+    rows = Ledger(folder / "ledger.sqlite").rows()  # the note beside the file has the address
     assert len(rows) == 3 * 50 + 1 and rows[-1].attempts == 49
     assert not (folder / "ledger.sqlite").exists()
 
@@ -140,10 +140,10 @@ def test_a_database_that_is_not_there_is_said(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("address", "told"),
+    ("address", "message"),
     [("mysql://u@h/d", "'?mysql'? is no database known"), ("postgresql://u:pw@h/d", "PGPASSWORD"), ("", "no database")],
 )
-def test_an_address_that_cannot_be_a_ledger_is_refused_without_being_asked(address: str, told: str) -> None:
-    with pytest.raises(ConfigError, match=told) as refused:
+def test_an_address_that_cannot_be_a_ledger_is_refused_without_a_connection(address: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as refused:
         load(ROOT / "deployments/presets/demo.yaml", {"ledger": address})
     assert address != "postgresql://u:pw@h/d" or "u:pw@h" not in str(refused.value)

@@ -269,8 +269,8 @@ with lease.alone(home / "data/tea") as held, transfer.synchronised(home, "tea", 
 @pytest.fixture(scope="module")
 def database() -> Iterator[str]:
     pytest.importorskip("psycopg", reason="psycopg is an extra: pip install 'psycopg[binary]'")
-    with services.postgres() as found:
-        yield found
+    with services.postgres() as address:
+        yield address
 
 
 class Machine:

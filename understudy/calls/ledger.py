@@ -76,7 +76,7 @@ class KindTotals(NamedTuple):
     """What the calls of one kind came to.
 
     `usd` is what is known to be paid; `wasted_usd` the share of it that went into items nobody can
-    use; `unknown_usd` the worst case of calls of which nobody can say whether they were paid.
+    use; `unknown_usd` the worst case of calls that may or may not have been paid.
     """
 
     kind: str

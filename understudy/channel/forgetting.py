@@ -1,5 +1,5 @@
 """
-Everything that was made of a talk, gone: its words, its pairs, what a teacher said of it, what people decided.
+Deletes everything that was derived from a talk: its words, pairs, a teacher's replies, people's decisions.
 
 The plan of the split stays, without its rows, so that what is held out of the other talks stays held out.
 """

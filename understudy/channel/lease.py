@@ -12,7 +12,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from understudy import locks
@@ -106,4 +106,5 @@ def alone(folder: Path, lost: Callable[[], None] = lambda: None) -> Iterator[Lea
             yield lease
         finally:
             del _held[folder]
-            lease.release()
+            with suppress(AssetError):  # the database is gone: the lease expires by itself
+                lease.release()

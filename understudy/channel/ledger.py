@@ -34,7 +34,7 @@ CREATE TABLE documents (
 CREATE INDEX by_status ON documents (status);
 CREATE TABLE notes (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
-# A talk whose row is lost with the power is found on disk, and its row written again.
+# A row that is lost in a power cut is written again, because the talk itself is on disk.
 SCHEMA = Schema(1, _TABLES, durable=False, if_broken="move it away, and the next run starts another one")
 
 
@@ -61,7 +61,7 @@ class Row(NamedTuple):
     sha256: str | None = None
 
     def rests(self, now: datetime, revision: str) -> bool:
-        """True while this document is not to be asked for: refused for good, or until later."""
+        """True while this document is not to be requested: refused for good, or until later."""
         if self.status in ("ok", "unanswered", "pending", "removed", "duplicate") or self.revision != revision:
             return False
         return self.next_try is None or datetime.fromisoformat(self.next_try) > now
@@ -113,7 +113,7 @@ class Ledger(Notes):
         return {reason: count for reason, count in counts}
 
     def first_next_try(self, status: str) -> str | None:
-        """When the first document of `status` is asked for again."""
+        """When the first document of `status` is requested again."""
         rows = self._database.rows("SELECT min(next_try) FROM documents WHERE status = ?", status)
         return rows[0][0] if rows else None
 

@@ -18,6 +18,8 @@ from pydantic import Field, TypeAdapter, ValidationError
 from understudy.errors import AssetError, Busy, ConfigError, UnderstudyError
 from understudy.records import Record
 
+FOLDERLESS = frozenset({"s3", "gs", "gcs", "az", "abfs"})
+"""Object stores: a file there is whole or not there, and a folder is only a part of a name."""
 _CHANGED = ("PreconditionFailed", "ConditionalRequestConflict")
 PUSHED_MEANWHILE = "another machine pushed the channel meanwhile; nothing was replaced, pull it first"
 
@@ -58,7 +60,8 @@ class Remote:
         self.files.invalidate_cache()
         self.url, self.root = url, f"{root.rstrip('/')}/{channel}"
         protocols = self.files.protocol
-        self.s3 = "s3" in ([protocols] if isinstance(protocols, str) else protocols)
+        names = {protocols} if isinstance(protocols, str) else {*protocols}
+        self.s3, self.folders = "s3" in names, not FOLDERLESS.intersection(names)
 
     def pointer(self) -> tuple[Pointer | None, str]:
         """The pointer, None where nothing was ever pushed, and S3's tag of it."""
@@ -89,6 +92,8 @@ class Remote:
                 raise
         elif self.pointer()[0] != before:
             raise Busy(PUSHED_MEANWHILE)
+        elif not self.folders:
+            self.files.pipe_file(place, data)
         else:
             self.files.pipe_file(f"{place}.tmp", data)
             self.files.mv(f"{place}.tmp", place)
@@ -139,11 +144,11 @@ class Remote:
     def _listed(self, folder: str) -> dict[str, Any]:
         self.files.invalidate_cache()
         place = f"{self.root}/{folder}"
-        found: dict[str, Any] = self.files.find(place, detail=True) if self.files.exists(place) else {}
-        return found
+        files: dict[str, Any] = self.files.find(place, detail=True) if self.files.exists(place) else {}
+        return files
 
     def _makedirs(self, folder: str) -> None:
-        if not self.s3:  # there it would only cost a request
+        if self.folders:
             self.files.makedirs(f"{self.root}/{folder}", exist_ok=True)
 
 
@@ -162,7 +167,7 @@ def connected(url: str, channel: str) -> Iterator[Remote]:
 
 
 def problem(url: str) -> str | None:
-    """Why an address can be none to copy to, before anything is asked of it."""
+    """Why an address can be none to copy to, before it is opened."""
     parts = re.match(r"[a-z][a-z0-9+.-]*://([^/]*)(.*)", url)
     if not parts or not "".join(parts.groups()):
         return "write it as s3://bucket/path, gs://bucket/path or file:///folder"

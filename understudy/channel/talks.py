@@ -1,4 +1,4 @@
-"""One talk as far as it is read. Plain records, so that a worker on another machine can return what it made."""
+"""One talk as far as it is read. Plain records, so that a worker on another machine can return them."""
 
 from typing import Literal, NamedTuple, get_args
 
@@ -23,11 +23,11 @@ class ReadTalk(NamedTuple):
         return getattr(self, until) is not None
 
     def unanswered(self, reason: str) -> "ReadTalk":
-        """The talk with a row that says why the teacher made nothing of it."""
+        """The talk with a row that says why the teacher left it out."""
         return self._replace(row=self.row and self.row._replace(status="unanswered", reason=reason))
 
     def answered(self, answers: Answers) -> "ReadTalk":
-        """The talk with its answers; a row that said why there were none says so no longer."""
+        """The talk with its answers; a row no longer says why there were none."""
         row = self.row._replace(status="ok", reason=None) if self.row and self.row.status != "ok" else self.row
         return self._replace(answers=answers, row=row)
 

@@ -66,7 +66,7 @@ def synchronised(home: Path, channel: str, url: str | None, lease: Lease | None)
         try:
             push(home, channel, url, lease)
         except Exception as failure:
-            error.add_note(f"what was made could not be pushed either: {failure}")
+            error.add_note(f"the work so far could not be pushed either: {failure}")
         raise
     push(home, channel, url, lease)
 

@@ -1,8 +1,8 @@
 """
 Stage `collect`: what a source lists becomes documents, and the ledger says what became of each.
 
-The ledger decides who is asked again, and when: a temporary cause never becomes a permanent mark,
-a hopeless one is not asked twice, and a block rests the whole channel.
+The ledger decides what is requested again, and when: a temporary cause never becomes a permanent mark,
+a hopeless one is not requested twice, and a block rests the whole channel.
 """
 
 import logging
@@ -33,7 +33,7 @@ _ENDS = re.compile(r"[.!?。！？…؟।]")
 
 
 def list_talks(source: Source, ledger: Ledger, files: Mapping[str, Path], now: datetime) -> list[Entry]:
-    """Every talk that is here or may be asked for now; the ledger knows the others, and why.
+    """Every talk that is here or may be requested now; the ledger knows the others, and why.
 
     `files` are the captions that were imported, by the id of their document.
     """
@@ -195,7 +195,7 @@ def unblock(ledger: Ledger) -> None:
 
 
 def rests_until(ledger: Ledger, now: datetime) -> datetime | None:
-    """Until when nothing is asked of the source; None when it may be asked."""
+    """Until when nothing is requested from the source; None when it may be."""
     note = ledger.note(BLOCKED_UNTIL)
     until = datetime.fromisoformat(note) if note else None
     return until if until and until > now else None
@@ -238,5 +238,5 @@ def remembered(known: Iterable[Row], listed: Iterable[str]) -> list[Entry]:
 
 
 def due_entries(entries: Sequence[Entry], known: dict[str, Row], now: datetime) -> list[Entry]:
-    """The entries that are here or may be asked for now."""
+    """The entries that are here or may be requested now."""
     return [e for e in entries if e.document_id not in known or not known[e.document_id].rests(now, e.revision)]
