@@ -350,6 +350,6 @@ def test_a_holder_is_told_when_its_lease_is_lost(
     monkeypatch.setattr(lease, "SECONDS", 0.4)
     with lease.alone(folder, lost.set) as held:
         assert held and not lost.wait(1.0), "it is renewed"
-        with held._tables.transaction() as db:
-            db.execute("UPDATE lease SET token = token + 1")
+        with held._tables.transaction() as execute:
+            execute("UPDATE lease SET token = token + 1")
         assert lost.wait(10)

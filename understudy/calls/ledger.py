@@ -11,13 +11,13 @@ import json
 import math
 import os
 import socket
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from understudy.calls import Call, Reply, Usage
 from understudy.calls.budget import ROUNDING_USD, used_up
-from understudy.database import NOW, Notes, Schema, Statements
+from understudy.database import NOW, Execute, Notes, Schema
 from understudy.errors import TeacherStopped
 from understudy.seams import CLOCK, Clock
 
@@ -112,66 +112,50 @@ class CallLedger(Notes):
         not even if those cost nothing.
         """
         limit = math.inf if max_usd is None else max_usd + ROUNDING_USD
-        with self._database.transaction() as db:
-            if not self._reserved(db, worst_usd, limit):
-                self._abandon_dead(db)
-                if not self._reserved(db, worst_usd, limit):
-                    spent = db.execute("SELECT spent FROM budget").fetchone()[0]
+        with self._database.transaction() as execute:
+            if not self._reserved(execute, worst_usd, limit):
+                self._abandon_dead(execute)
+                if not self._reserved(execute, worst_usd, limit):
+                    spent = execute("SELECT spent FROM budget")[0][0]
                     if max_usd is not None and spent + worst_usd > limit:
                         raise TeacherStopped(used_up(max_usd, spent, worst_usd))
                     return None
-            attempt: int = db.execute(
-                "SELECT coalesce(max(attempt), 0) + 1 FROM calls WHERE key = ?", (call.key,)
-            ).fetchone()[0]
-            values = (call.key, attempt, call.kind, call.document_id, call.label, json.dumps(call.numbers))
-            db.execute(
+            attempt: int = execute("SELECT coalesce(max(attempt), 0) + 1 FROM calls WHERE key = ?", call.key)[0][0]
+            execute(
                 "INSERT INTO calls (key, attempt, kind, document_id, label, numbers, state, estimate_usd, holder, "
                 f"lease_until, sent_at) VALUES (?, ?, ?, ?, ?, ?, 'sent', ?, ?, {NOW} + ?, ?)",
-                (*values, worst_usd, _holder(), LEASE_SECONDS, self._now()),
+                *(call.key, attempt, call.kind, call.document_id, call.label, json.dumps(call.numbers)),
+                *(worst_usd, _holder(), LEASE_SECONDS, self._now()),
             )
             return attempt
 
     def keep(self, call: Call, attempt: int, reply: Reply, usd: float | None) -> None:
         """Keep the raw reply. `usd` None means that the server did not say: it counts at its worst case."""
-        usage = reply.usage
-        tokens = (usage.input, usage.cached, usage.written, usage.output, usage.reasoning) if usage else (None,) * 5
-        with self._database.transaction() as db:
-            self._settle(db, call, attempt, usd)
-            db.execute(
-                "UPDATE calls SET state = ?, usd = ?, input = ?, cached = ?, written = ?, output = ?, reasoning = ?, "
-                "finish = ?, tier = ?, request_id = ?, seconds = ?, refusal = ?, text = ?, done_at = ? "
-                "WHERE key = ? AND attempt = ?",
-                (
-                    *(_STATES[reply.finish], usd, *tokens, reply.finish, reply.tier, reply.request_id, reply.seconds),
-                    *(_storable(reply.refusal), _storable(reply.text), self._now(), call.key, attempt),
-                ),
-            )
+        columns: dict[str, Any] = {"state": _STATES[reply.finish], "finish": reply.finish, "tier": reply.tier}
+        columns |= {name: getattr(reply.usage, name, None) for name in Usage.__dataclass_fields__}
+        columns |= {"request_id": reply.request_id, "seconds": reply.seconds}
+        self._settle(call, attempt, usd, **columns, refusal=_storable(reply.refusal), text=_storable(reply.text))
 
     def failed(self, call: Call, attempt: int, reason: str, paid_usd: float | None) -> None:
         """Note that nothing usable came. `paid_usd` None means that it is unknown: it counts at its worst case."""
         state = "unknown" if paid_usd is None else "failed"
-        with self._database.transaction() as db:
-            self._settle(db, call, attempt, paid_usd)
-            db.execute(
-                "UPDATE calls SET state = ?, usd = ?, reason = ?, done_at = ? WHERE key = ? AND attempt = ?",
-                (state, paid_usd, _storable(reason), self._now(), call.key, attempt),
-            )
+        self._settle(call, attempt, paid_usd, state=state, reason=_storable(reason))
 
     def nothing_sent(self, call: Call, attempt: int) -> None:
         """Drop the row of an attempt the server turned away unread."""
-        with self._database.transaction() as db:
-            self._settle(db, call, attempt, 0.0)
-            db.execute("DELETE FROM calls WHERE key = ? AND attempt = ?", (call.key, attempt))
+        self._settle(call, attempt, 0.0, state="failed")
+        with self._database.transaction() as execute:
+            execute("DELETE FROM calls WHERE key = ? AND attempt = ?", call.key, attempt)
 
     def interrupted(self, call: Call, attempt: int) -> None:
         """Count an attempt at its worst case unless its outcome is noted."""
-        with self._database.transaction() as db:
-            self._abandon(db, "key = ? AND attempt = ?", (call.key, attempt))
+        with self._database.transaction() as execute:
+            self._abandon(execute, "key = ? AND attempt = ?", call.key, attempt)
 
     def settle_abandoned(self) -> None:
         """Count calls whose process is gone, or whose lease has expired, at their worst case."""
-        with self._database.transaction() as db:
-            self._abandon_dead(db)
+        with self._database.transaction() as execute:
+            self._abandon_dead(execute)
 
     def judged(self, call: Call, round: int, usable_items: int, asked_items: int) -> None:
         """Note how much of the `round`-th reply could be used; nothing is written when that is known already."""
@@ -181,10 +165,10 @@ class CallLedger(Notes):
             *(call.key, round),
         )
         if rows and rows[0][1:] != (usable_items, asked_items):
-            with self._database.transaction() as db:
-                db.execute(
+            with self._database.transaction() as execute:
+                execute(
                     "UPDATE calls SET usable_items = ?, asked_items = ? WHERE key = ? AND attempt = ?",
-                    (usable_items, asked_items, call.key, rows[0][0]),
+                    *(usable_items, asked_items, call.key, rows[0][0]),
                 )
 
     def reply(self, key: str, round: int) -> Reply | None:
@@ -212,28 +196,24 @@ class CallLedger(Notes):
     def keep_answers(self, document_id: str, answers: Mapping[str, str]) -> None:
         """Keep finished answers about one talk under their keys, all of them or none."""
         known = self.answers(answers)
-        new = [(key, document_id, text) for key, text in answers.items() if known.get(key) != text]
+        new = {key: text for key, text in answers.items() if known.get(key) != text}
         if new:
-            with self._database.transaction() as db:
-                db.executemany(
-                    "INSERT INTO answers VALUES (?, ?, ?) ON CONFLICT (key) "
-                    "DO UPDATE SET document_id = excluded.document_id, text = excluded.text",
-                    new,
-                )
+            with self._database.transaction() as execute:
+                for key, text in new.items():
+                    execute("DELETE FROM answers WHERE key = ?", key)
+                    execute("INSERT INTO answers VALUES (?, ?, ?)", key, document_id, text)
 
     def forget(self, document_ids: Iterable[str]) -> int:
         """Drop every call and answer about these talks; what they cost stays in no sum. Returns the calls."""
         calls = 0
         if not self._database.rows("SELECT 1 FROM budget"):
             return 0
-        with self._database.transaction() as db:
+        with self._database.transaction() as execute:
             for document_id in document_ids:
-                calls += len(
-                    db.execute("DELETE FROM calls WHERE document_id = ? RETURNING 1", (document_id,)).fetchall()
-                )
-                db.execute("DELETE FROM answers WHERE document_id = ?", (document_id,))
+                calls += len(execute("DELETE FROM calls WHERE document_id = ? RETURNING 1", document_id))
+                execute("DELETE FROM answers WHERE document_id = ?", document_id)
             total = "(SELECT coalesce(sum(coalesce(usd, estimate_usd)), 0) FROM calls WHERE state {} 'sent')"
-            db.execute(f"UPDATE budget SET spent = {total.format('<>')}, reserved = {total.format('=')}")
+            execute(f"UPDATE budget SET spent = {total.format('<>')}, reserved = {total.format('=')}")
         self._database.purge()
         return calls
 
@@ -263,36 +243,41 @@ class CallLedger(Notes):
     def _now(self) -> str:
         return self._clock.now().isoformat(timespec="microseconds")
 
-    def _reserved(self, db: Statements, worst_usd: float, limit: float) -> bool:
+    def _reserved(self, execute: Execute, worst_usd: float, limit: float) -> bool:
         """Whether the budget covers the worst case, which is reserved then."""
         update = "UPDATE budget SET reserved = reserved + ? WHERE spent + reserved + ? <= ? RETURNING 1"
-        return bool(db.execute(update, (worst_usd, worst_usd, limit)).fetchall())
+        return bool(execute(update, worst_usd, worst_usd, limit))
 
-    def _settle(self, db: Statements, call: Call, attempt: int, usd: float | None) -> None:
+    def _settle(self, call: Call, attempt: int, usd: float | None, **columns: Any) -> None:
         """Turn a reservation, or what an abandoned call was counted at, into its price; None: its worst case."""
-        # An UPDATE, because it locks the row: another process may be about to abandon the call.
-        lock = "UPDATE calls SET reason = reason WHERE key = ? AND attempt = ? RETURNING state, estimate_usd, usd"
-        state, worst_usd, counted = db.execute(lock, (call.key, attempt)).fetchall()[0]
-        counted = worst_usd if counted is None else counted
-        reserved, spent = (worst_usd, 0.0) if state == "sent" else (0.0, counted)
-        price = worst_usd if usd is None else usd
-        db.execute("UPDATE budget SET reserved = reserved - ?, spent = spent + ?", (reserved, price - spent))
+        columns |= {"usd": usd, "done_at": self._now()}
+        changes = ", ".join(f"{name} = ?" for name in columns)
+        with self._database.transaction() as execute:
+            # An UPDATE, because it locks the row: another process may be about to abandon the call.
+            lock = "UPDATE calls SET reason = reason WHERE key = ? AND attempt = ? RETURNING state, estimate_usd, usd"
+            [(state, worst_usd, counted)] = execute(lock, call.key, attempt)
+            values = (*columns.values(), call.key, attempt)
+            execute(f"UPDATE calls SET {changes} WHERE key = ? AND attempt = ?", *values)
+            counted = worst_usd if counted is None else counted
+            reserved, spent = (worst_usd, 0.0) if state == "sent" else (0.0, counted)
+            price = worst_usd if usd is None else usd
+            execute("UPDATE budget SET reserved = reserved - ?, spent = spent + ?", reserved, price - spent)
 
-    def _abandon_dead(self, db: Statements) -> None:
-        holders = db.execute("SELECT DISTINCT holder FROM calls WHERE state = 'sent'").fetchall()
+    def _abandon_dead(self, execute: Execute) -> None:
+        holders = execute("SELECT DISTINCT holder FROM calls WHERE state = 'sent'")
         gone = [holder for (holder,) in holders if _is_gone(holder)]
         marks = ", ".join("?" * len(gone)) or "''"
-        self._abandon(db, f"(lease_until < {NOW} OR holder IN ({marks}))", gone)
+        self._abandon(execute, f"(lease_until < {NOW} OR holder IN ({marks}))", *gone)
 
-    def _abandon(self, db: Statements, where: str, values: Sequence[str | int]) -> None:
-        rows = db.execute(
+    def _abandon(self, execute: Execute, where: str, *values: str | int) -> None:
+        worst = execute(
             "UPDATE calls SET state = 'unknown', reason = 'the run ended before the reply' "
             f"WHERE state = 'sent' AND {where} RETURNING estimate_usd",
-            values,
-        ).fetchall()
-        if rows:
-            worst_usd = sum(row[0] for row in rows)
-            db.execute("UPDATE budget SET reserved = reserved - ?, spent = spent + ?", (worst_usd, worst_usd))
+            *values,
+        )
+        usd = sum(row[0] for row in worst)
+        if worst:
+            execute("UPDATE budget SET reserved = reserved - ?, spent = spent + ?", usd, usd)
 
 
 _COLUMNS = tuple(line.split()[0] for line in _TABLES.partition(");")[0].splitlines()[2:-1])

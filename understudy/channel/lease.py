@@ -38,14 +38,14 @@ class Lease:
         """Take the lease. Raises Busy, naming the holder, while another process has it."""
         self._tables, self._channel, self._released = tables, channel, threading.Event()
         holder = f"process {os.getpid()} on {socket.gethostname()}"
-        with tables.transaction() as db:
-            rows = db.execute(
+        with tables.transaction() as execute:
+            rows = execute(
                 f"UPDATE lease SET holder = ?, token = token + 1, expires_at = {NOW} + ? "
                 f"WHERE expires_at < {NOW} RETURNING token",
-                (holder, SECONDS),
-            ).fetchall()
+                *(holder, SECONDS),
+            )
             if not rows:
-                other, seconds = db.execute(f"SELECT holder, expires_at - {NOW} FROM lease").fetchone()
+                [(other, seconds)] = execute(f"SELECT holder, expires_at - {NOW} FROM lease")
                 raise Busy(
                     f"data/{channel} is in use by {other}; wait until that run ends (its lease ends {seconds:.0f} s "
                     "after it is gone), or stop it"
@@ -55,10 +55,10 @@ class Lease:
     @contextmanager
     def fenced(self) -> Iterator[None]:
         """Nobody else takes the lease inside the block. Raises Busy when somebody has since it was renewed last."""
-        with self._tables.transaction() as db:
+        with self._tables.transaction() as execute:
             # An UPDATE, because it locks the row until the transaction ends.
             update = "UPDATE lease SET expires_at = expires_at WHERE token = ? RETURNING 1"
-            if not db.execute(update, (self.token,)).fetchall():
+            if not execute(update, self.token):
                 raise Busy(f"the lease of data/{self._channel} expired, and another machine works on it now")
             yield
 
@@ -81,13 +81,13 @@ class Lease:
     def release(self) -> None:
         """Let others take the lease at once."""
         self._released.set()
-        with self._tables.transaction() as db:
-            db.execute("UPDATE lease SET expires_at = 0 WHERE token = ?", (self.token,))
+        with self._tables.transaction() as execute:
+            execute("UPDATE lease SET expires_at = 0 WHERE token = ?", self.token)
 
     def _renewed(self) -> bool:
-        with self._tables.transaction() as db:
+        with self._tables.transaction() as execute:
             update = f"UPDATE lease SET expires_at = {NOW} + ? WHERE token = ? RETURNING 1"
-            return bool(db.execute(update, (SECONDS, self.token)).fetchall())
+            return bool(execute(update, SECONDS, self.token))
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from understudy.channel import home
-from understudy.database import Notes, Schema, Statements, note_url
+from understudy.database import Notes, Schema, Execute, note_url
 
 _TABLES = """
 CREATE TABLE documents (
@@ -81,14 +81,14 @@ class Ledger(Notes):
         marks = ", ".join("?" for _ in (*Row._fields, "changed_at"))
         now = datetime.now(UTC).isoformat(timespec="seconds")
         known = f"SELECT {', '.join(Row._fields)} FROM documents WHERE document_id = ?"
-        with self._writing() as db:
-            if db.execute(known, (row.document_id,)).fetchone() != tuple(row):
-                db.execute(f"INSERT INTO documents VALUES ({marks}) {_OR_REPLACE}", (*row, now))
+        with self._writing() as execute:
+            if execute(known, row.document_id) != [tuple(row)]:
+                execute(f"INSERT INTO documents VALUES ({marks}) {_OR_REPLACE}", *row, now)
 
     def forget(self, document_id: str) -> None:
         """Drop the row of one document."""
-        with self._database.transaction() as db:
-            db.execute("DELETE FROM documents WHERE document_id = ?", (document_id,))
+        with self._database.transaction() as execute:
+            execute("DELETE FROM documents WHERE document_id = ?", document_id)
 
     def get(self, document_id: str) -> Row | None:
         """The row of one document."""
@@ -121,12 +121,12 @@ class Ledger(Notes):
         """Keep rows of documents not known yet, in one go."""
         marks = ", ".join("?" for _ in (*Row._fields, "changed_at"))
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        values = [(*row, now) for row in rows]
-        if values:
-            with self._writing() as db:
-                db.executemany(f"INSERT INTO documents VALUES ({marks}) ON CONFLICT DO NOTHING", values)
+        if new := list(rows):
+            with self._writing() as execute:
+                for row in new:
+                    execute(f"INSERT INTO documents VALUES ({marks}) ON CONFLICT DO NOTHING", *row, now)
 
-    def _writing(self) -> AbstractContextManager[Statements]:
+    def _writing(self) -> AbstractContextManager[Execute]:
         if not self.file.exists() and self.file.parents[1].name == "data":  # the first talk of a home
             home.mark(self.file.parents[2])
         return self._database.transaction()

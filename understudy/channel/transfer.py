@@ -17,19 +17,15 @@ from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from pydantic import ValidationError
-
 from understudy import store
 from understudy.catalog import is_asset
 from understudy.channel.lease import Lease
 from understudy.channel.remote import Content, Generation, Pointer, Remote, connected, digest
 from understudy.database import URL_FILE, sqlite
 from understudy.errors import AssetError, ConfigError
-from understudy.records import Manifest
 
 NOTE = ".remote.json"
 """Beside a channel: which generation was pushed or pulled last, and the names in it."""
-ATTEMPTS = 3
 _COMING = ".coming"
 _LEFT_OUT = (".lock", ".tmp", ".partial", ".old", "-wal", "-shm", _COMING, NOTE, URL_FILE)
 """Ends of names that mean something on this machine only, or work under way."""
@@ -100,16 +96,10 @@ def push(home: Path, channel: str, url: str, lease: Lease | None = None) -> Tran
 def pull(home: Path, channel: str, url: str) -> Transfer:
     """Make the channel here what `url` holds. Raises AssetError, ConfigError. The caller holds the channel's lock."""
     with connected(url, channel) as remote:
-        for attempt in range(ATTEMPTS):
-            pointer, _ = remote.pointer()
-            if pointer is None:
-                raise ConfigError([f"nothing of {channel!r} is at {url!r}; push it first, or correct the address"])
-            try:
-                return _pulled(home, channel, remote, pointer.generation)
-            except FileNotFoundError:  # another push has replaced it while it was read
-                if attempt + 1 == ATTEMPTS:
-                    raise
-    raise AssertionError("the last attempt raises or returns")
+        pointer, _ = remote.pointer()
+        if pointer is None:
+            raise ConfigError([f"nothing of {channel!r} is at {url!r}; push it first, or correct the address"])
+        return _pulled(home, channel, remote, pointer.generation)
 
 
 def _pulled(home: Path, channel: str, remote: Remote, name: str) -> Transfer:
@@ -183,20 +173,9 @@ def _check(home: Path, files: Generation) -> None:
         path = f"{folder}/" + last.removesuffix(store.MANIFEST).removeprefix(".")
         if not is_asset(path):
             continue
-        try:
-            manifest = Manifest.model_validate_json((home / name).read_bytes())
-        except ValidationError:
-            whole = False
-        else:
-            whole = _is_whole(path, manifest, {n: files[n] for n in files if n.startswith(path) and n != name})
-        if not whole:
+        known = store.present(home, path)
+        if known is None or (not known.files and files[path].sha256 != known.asset.sha256):
             raise AssetError(f"{path} is not what its manifest says; make it again with a run, then push it")
-
-
-def _is_whole(path: str, manifest: Manifest, files: Generation) -> bool:
-    if manifest.files:
-        return manifest.files == {name.removeprefix(path): content.bytes for name, content in files.items()}
-    return path in files and files[path].sha256 == manifest.asset.sha256
 
 
 def _source(file: Path, folder: Path) -> Path:

@@ -5,7 +5,7 @@ Both take the same statements, in SQLite's dialect with '?' for values. Each tra
 that several processes may write to one ledger.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -14,6 +14,11 @@ URL_FILE = "ledger.url"
 """Beside the files of a channel whose ledgers are in PostgreSQL: its address, for commands that read no preset."""
 NOW = "(julianday('now') * 86400.0)"
 """The clock of the database in seconds: machines that share one may have clocks that differ."""
+
+
+Rows = list[tuple[Any, ...]]
+Execute = Callable[..., Rows]
+"""Executes a statement with its values, and returns the rows."""
 
 
 class Schema(NamedTuple):
@@ -27,33 +32,13 @@ class Schema(NamedTuple):
     """What to do when the file cannot be read."""
 
 
-class Cursor(Protocol):
-    """The rows of one statement."""
-
-    def fetchone(self) -> Any:
-        """The next row, or None."""
-
-    def fetchall(self) -> list[tuple[Any, ...]]:
-        """All rows that are left."""
-
-
-class Statements(Protocol):
-    """Executes statements inside one transaction."""
-
-    def execute(self, sql: str, values: Sequence[Any] = ..., /) -> Cursor:
-        """The cursor of the statement."""
-
-    def executemany(self, sql: str, values: Iterable[Sequence[Any]], /) -> Any:
-        """Execute the statement once for each of `values`."""
-
-
 class Database(Protocol):
     """The tables of one ledger. Safe between threads and processes. Raises AssetError when it cannot be used."""
 
-    def rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+    def rows(self, sql: str, *values: Any) -> Rows:
         """What a SELECT returns; nothing, and no file is created, while nothing was ever written."""
 
-    def transaction(self) -> AbstractContextManager[Statements]:
+    def transaction(self) -> AbstractContextManager[Execute]:
         """Executes statements that are committed together, one transaction of a ledger after another."""
 
     def purge(self) -> None:
@@ -79,10 +64,10 @@ class Notes:
         """Note `value`, or drop the note; nothing is written when it says so already."""
         if self.note(name) == value:
             return
-        with self._database.transaction() as db:
-            db.execute("DELETE FROM notes WHERE name = ?", (name,))
+        with self._database.transaction() as execute:
+            execute("DELETE FROM notes WHERE name = ?", name)
             if value is not None:
-                db.execute("INSERT INTO notes VALUES (?, ?)", (name, value))
+                execute("INSERT INTO notes VALUES (?, ?)", name, value)
 
     def close(self) -> None:
         """Close the connection; the next use opens it again."""

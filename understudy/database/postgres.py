@@ -8,12 +8,13 @@ beside the channel's files.
 import atexit
 import hashlib
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
-from understudy.database import NOW, Schema
+from understudy.database import NOW, Execute, Rows, Schema
 from understudy.errors import AssetError, ConfigError
 
 CONNECT_SECONDS = 10
@@ -47,14 +48,13 @@ class Postgres:
         self.name = name if ledger == "ledger" else f"{name}${ledger}"
         self.url, self.schema = url, schema
 
-    def rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+    def rows(self, sql: str, *values: Any) -> Rows:
         """What a SELECT returns."""
-        with self.transaction() as db:
-            rows: list[tuple[Any, ...]] = db.execute(sql, values).fetchall()
-            return rows
+        with self.transaction() as execute:
+            return execute(sql, *values)
 
     @contextmanager
-    def transaction(self) -> Iterator["_Statements"]:
+    def transaction(self) -> Iterator[Execute]:
         """Executes statements that are committed together."""
         import psycopg
 
@@ -62,7 +62,7 @@ class Postgres:
             with _lock:
                 db = self._connection()
                 with db.transaction():
-                    yield _Statements(db)
+                    yield partial(_execute, db)
         except psycopg.Error as error:
             self.close()
             message = " ".join(str(error).split())
@@ -115,29 +115,12 @@ class Postgres:
             raise AssetError(f"{self.url} was written by a newer Understudy (version {version}); upgrade to use it")
 
 
-class _Statements:
-    """Executes SQLite's statements in PostgreSQL."""
-
-    def __init__(self, db: Any) -> None:
-        self._db = db
-
-    def execute(self, sql: str, values: Sequence[Any] = (), /) -> Any:
-        """The cursor of the statement."""
-        return self._db.execute(_translated(sql), [_storable(value) for value in values])
-
-    def executemany(self, sql: str, values: Iterable[Sequence[Any]], /) -> None:
-        """Execute the statement once for each of `values`."""
-        with self._db.cursor() as cursor:
-            cursor.executemany(_translated(sql), [[_storable(value) for value in row] for row in values])
-
-
-def _translated(sql: str) -> str:
-    return sql.replace(NOW, "extract(epoch FROM clock_timestamp())::float8").replace("?", "%s")
-
-
-def _storable(value: Any) -> Any:
-    """`value` without NUL characters, which no text of PostgreSQL holds."""
-    return value.replace("\0", "\ufffd") if isinstance(value, str) else value
+def _execute(db: Any, sql: str, *values: Any) -> Rows:
+    """The rows of SQLite's statement in PostgreSQL, which stores no NUL characters."""
+    storable = [value.replace("\0", "\ufffd") if isinstance(value, str) else value for value in values]
+    in_seconds = "extract(epoch FROM clock_timestamp())::float8"
+    cursor = db.execute(sql.replace(NOW, in_seconds).replace("?", "%s"), storable)
+    return cursor.fetchall() if cursor.description else []
 
 
 @atexit.register

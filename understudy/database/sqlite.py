@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from understudy.database import Schema
+from understudy.database import Execute, Rows, Schema
 from understudy.errors import AssetError
 
 WAIT_SECONDS = 30
@@ -38,7 +38,7 @@ class Sqlite:
     def __init__(self, file: Path, schema: Schema) -> None:
         self.file, self.schema = file, schema
 
-    def rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+    def rows(self, sql: str, *values: Any) -> Rows:
         """What a SELECT returns."""
         if not self.file.exists():
             return []
@@ -46,12 +46,12 @@ class Sqlite:
             return db.execute(sql, values).fetchall()
 
     @contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
+    def transaction(self) -> Iterator[Execute]:
         """Executes statements that are committed together; other processes wait."""
         with self._used() as db:
             db.execute("BEGIN IMMEDIATE")
             try:
-                yield db
+                yield lambda sql, *values: db.execute(sql, values).fetchall()
             except BaseException:
                 db.execute("ROLLBACK")
                 raise
