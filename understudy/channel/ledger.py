@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from understudy.channel import home
-from understudy.database import Notes, Schema, Execute, note_url
+from understudy.database import Execute, Notes, Schema, note_url
 
 _TABLES = """
 CREATE TABLE documents (

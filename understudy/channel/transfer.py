@@ -19,10 +19,12 @@ from typing import NamedTuple
 
 from understudy import store
 from understudy.catalog import is_asset
+from understudy.channel import home as home_format
 from understudy.channel.lease import Lease
 from understudy.channel.remote import Content, Generation, Pointer, Remote, connected, digest
 from understudy.database import URL_FILE, sqlite
 from understudy.errors import AssetError, ConfigError
+from understudy.records import Manifest
 
 NOTE = ".remote.json"
 """Beside a channel: which generation was pushed or pulled last, and the names in it."""
@@ -103,6 +105,7 @@ def pull(home: Path, channel: str, url: str) -> Transfer:
 
 
 def _pulled(home: Path, channel: str, remote: Remote, name: str) -> Transfer:
+    home_format.mark(home)
     files = remote.generation(name)
     _check_names(files, channel, remote.url)
     coming = home / "data" / channel / _COMING
@@ -173,8 +176,9 @@ def _check(home: Path, files: Generation) -> None:
         path = f"{folder}/" + last.removesuffix(store.MANIFEST).removeprefix(".")
         if not is_asset(path):
             continue
-        known = store.present(home, path)
-        if known is None or (not known.files and files[path].sha256 != known.asset.sha256):
+        ref = store.latest(home, path)
+        known = ref and store.fresh(home, path, Manifest.model_validate_json((home / name).read_bytes()).fingerprint)
+        if known is None or (not path.endswith("/") and files[path].sha256 != known.sha256):
             raise AssetError(f"{path} is not what its manifest says; make it again with a run, then push it")
 
 
