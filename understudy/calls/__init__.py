@@ -1,12 +1,12 @@
 """
-The paid call: what is asked, what came back, what it cost, and how twenty of them share one budget.
+The paid call: what is sent, what comes back, what it costs, and how twenty of them share one budget.
 
     prompting   TeacherRequest > messages (system, talk | instruction), from the files in recipes/teach/prompts
     replies     text of a reply > numbered items that can be trusted, and what was wrong with the others
     ledger      every call and reply in SQLite, raw and before parsing
     prices      USD of a call, from a price table or the preset
     budget      reserve the worst case before sending
-    buckets     requests and tokens per minute, learnt from the provider's headers
+    buckets     requests and tokens per minute, learned from the provider's headers
     outage      a network that goes away: wait for it, one call at a time looking
     scheduler   retries before fresh work, no slot held while waiting, a breaker
     chat        one call over HTTP to any OpenAI-compatible server, streamed

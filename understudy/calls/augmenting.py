@@ -154,7 +154,7 @@ def compose(
 
 
 def read(wish: Wish, text: str, first: Pair, talks: Sequence[frozenset[str]]) -> Pair | str:
-    """The entry as a pair, its id told apart by a tilde; or what keeps it from being what was wished for.
+    """The entry as a pair, with a tilde in its id; or the reason why it is not what was requested.
 
     `first` is any pair of the talk, for where it comes from; `talks` are the words of substance of every talk of the
     channel, for what is out of scope.
@@ -202,7 +202,7 @@ def substance(text: str) -> frozenset[str]:
 
 
 def digest(seed: int, name: str) -> str:
-    """What decides order and choice: the same for the same seed and name, whatever else there is."""
+    """What decides order and choice: the same for the same seed and name, regardless of all others."""
     return sha256_of(f"{seed}/{name}".encode())
 
 

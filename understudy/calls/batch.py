@@ -1,9 +1,9 @@
 """
 Calls at half price, done by the provider within a day: the Batch API of an OpenAI-compatible server.
 
-Replies are kept in the ledger under the keys of direct calls, so whoever asks for them afterwards
-finds them there; lines that failed are not there and are asked directly. What is under way is
-noted before anyone waits for it: a run that was killed finds its batches again.
+Replies are kept in the ledger under the keys of direct calls, so a later request finds them
+there; lines that failed are not there and are sent directly. What is under way is noted before
+anything waits for it: a run that was killed finds its batches again.
 """
 
 import hashlib
@@ -95,7 +95,7 @@ class Batch:
         """How many replies came ('done'), did not ('failed') and were there before ('already').
 
         Blocks until the provider is done, up to a day. Raises TeacherStopped: over the budget, refused,
-        closed, or out of reach for hours; the next run goes on from there.
+        closed, or out of reach for hours; the next run resumes it.
         """
         by_key = {call.key: call for call in calls}
         pending = {key: call for key, call in by_key.items() if self._ledger.reply(key, 0) is None}
@@ -167,7 +167,7 @@ class Batch:
 
     def _files(self, calls: Iterable[Call], abilities: Abilities) -> Iterator[tuple[IO[bytes], list[Call]]]:
         """The calls as files of lines, each within the server's limits."""
-        content, part = tempfile.TemporaryFile(), list[Call]()  # noqa: SIM115  # whoever takes it closes it
+        content, part = tempfile.TemporaryFile(), list[Call]()  # noqa: SIM115  # its receiver closes it
         for call in calls:
             body = body_of(call, abilities, self.openai, self._extra_body)
             request = {"custom_id": call.key, "method": "POST", "url": ENDPOINT, "body": body}
@@ -191,7 +191,7 @@ class Batch:
         self._create(entry, again=False)
 
     def _create(self, entry: _Open, again: bool = True) -> None:
-        """Have the server begin. `again`: it may have been told before, so look first, or it is paid twice."""
+        """Have the server begin. `again`: it may have begun before, so look first, or it is paid twice."""
 
         def create() -> str:
             nonlocal again
@@ -204,7 +204,7 @@ class Batch:
         try:
             entry.batch = self._ask(create, entry.model, PATIENCE_SECONDS)
         except _NotTaken:
-            entry.keys = []  # the file is of no use, e.g. deleted by the server: the next run uploads anew
+            entry.keys = []  # the file is of no use, e.g. deleted by the server: the next run uploads it again
             raise
         finally:
             self._note(entry)
@@ -249,7 +249,7 @@ class Batch:
             pause = min(LAST_PAUSE, pause * PAUSE_GROWTH)
 
     def _look(self, entry: _Open) -> Any:
-        """The batch as the server tells of it; None when it knows none of that name any more."""
+        """The batch as the server describes it; None when it does not know that name any more."""
         import openai
 
         def look() -> Any:
@@ -261,7 +261,7 @@ class Batch:
         return self._ask(look, entry.model, POLL_PATIENCE_SECONDS)
 
     def _collect(self, entry: _Open, batch: Any, calls: dict[str, Call]) -> int:
-        """Keep the replies of an ended batch; gives their number. What nobody asks for now stays noted."""
+        """Keep the replies of an ended batch; gives their number. What is not needed now stays noted."""
         replies, why = 0, Counter[str]()
         for file in (batch.output_file_id, batch.error_file_id) if batch and batch.status != "failed" else ():
             for line in self._lines(file, entry.model) if file else ():
@@ -334,7 +334,7 @@ class Batch:
             if self._clock.monotonic() - start >= patience_seconds:
                 raise TeacherStopped(
                     f"{self.address} could not be reached for {patience_seconds / 60:g} minutes ({failure.message}); "
-                    "what is under way is noted, and the next run goes on from there"
+                    "what is under way is noted, and the next run resumes it"
                 )
             log.info("%s: %s; asking again in %g s", self.address, failure.message, pause)
             self._pause(pause)
@@ -365,7 +365,7 @@ class Batch:
         return max(self._usd(plain, TIER), self._usd(replace(plain, written=call.input_tokens), TIER))
 
     def _abilities(self, model: str) -> Abilities:
-        """What direct calls have learnt of the model, which they note under this name."""
+        """What direct calls have learned about the model, which they note under this name."""
         return Abilities.from_note(self._ledger.note(f"chat/{self._digest}/{model}"), self.openai)
 
 
@@ -383,7 +383,7 @@ def body_of(call: Call, abilities: Abilities, openai: bool, extra_body: dict[str
 
 
 def _reply_of(line: dict[str, Any]) -> Reply | None:
-    """The reply in one line of an output file; None when the line tells of a failure."""
+    """The reply in one line of an output file; None when the line reports a failure."""
     response = line.get("response") or {}
     if response.get("status_code") != 200:
         return None

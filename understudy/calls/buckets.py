@@ -2,7 +2,7 @@
 Requests per minute, tokens per minute, calls at once: how long to wait so that the provider does not answer 429.
 
 A bucket is full at first, holds one minute's worth, and refills continuously. Its size comes
-from the preset or from the headers of the first reply; until one of them tells, nothing waits.
+from the preset or from the headers of the first reply; until one of them is known, nothing waits.
 Times are seconds of any clock that only moves forward.
 """
 
@@ -27,7 +27,7 @@ class Mark(NamedTuple):
 
 
 class Bucket:
-    """One limit per minute. Without a limit it only counts, so that a limit learnt later finds what was used."""
+    """One limit per minute. Without a limit it only counts, so that a limit learned later finds what was used."""
 
     def __init__(self, per_minute: float | None = None) -> None:
         self._preset = self.per_minute = per_minute

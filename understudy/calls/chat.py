@@ -1,7 +1,7 @@
 """
 One call over HTTP to any server that speaks Chat Completions, streamed.
 
-What an endpoint cannot do is learnt from its refusals, which cost nothing, and remembered: the same
+What an endpoint cannot do is learned from its refusals, which cost nothing, and remembered: the same
 send asks again at once without it. Everything else that goes wrong is named in `chat_errors`.
 """
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 OPENAI = "https://api.openai.com/v1"
 FLEX_REFUSALS = 2
-"""How often a call is put off for want of room in the flex tier before it goes at the standard price."""
+"""How often a call is put off because the flex tier has no room before it goes at the standard price."""
 PROBE_SECONDS = 30.0
 AFTER_DONE_SECONDS = 2.0
 
@@ -80,7 +80,7 @@ class ChatTransport:
         clock: Clock = CLOCK,
         http: HttpTransport = NETWORK,
     ) -> None:
-        """`openai` says whether the server takes what only api.openai.com does; None tells by the address.
+        """`openai` says whether the server takes what only api.openai.com does; None decides by the address.
 
         `api_key_env` is only named in messages. `tier` is 'standard' or 'flex'. Raises ConfigError.
         """
@@ -130,7 +130,7 @@ class ChatTransport:
         raise outcome_of(outcome, call, self._clock.now()) or await self._stopped(outcome)
 
     async def probe(self) -> None:
-        """Make one free request. Raises TeacherStopped when nobody listens, the key is wrong or the quota used up."""
+        """Make one free request. Raises TeacherStopped for a closed port, a wrong key or a used-up quota."""
         outcome = await self._models()
         if isinstance(outcome, list):
             return
@@ -266,7 +266,7 @@ class ChatTransport:
         except openai.APIConnectionError as error:
             return self._unreached(error)
         except (TimeoutError, ValueError):
-            return []  # somebody listens, and is slow or speaks of other things there
+            return []  # a server listens, and is slow or speaks another protocol
         rows = (answer.get("data") or ()) if isinstance(answer, dict) else ()
         return [str(row["id"]) for row in rows if isinstance(row, dict) and row.get("id")]
 
@@ -282,7 +282,7 @@ class ChatTransport:
         return self._abilities
 
     def _remember(self, abilities: Abilities, first: Abilities, refusals: list[str]) -> None:
-        """Add what one call learnt to what calls beside it may have learnt meanwhile."""
+        """Add what one call learned to what parallel calls may have learned meanwhile."""
         current = self._current_abilities()
         cap = abilities.cap if abilities.cap != first.cap else current.cap
         dropped = tuple(sorted({*current.dropped, *abilities.dropped}))

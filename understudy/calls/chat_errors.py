@@ -112,7 +112,7 @@ def hider(secret: str | None) -> Callable[[str], str]:
 
 
 def failure_of(status: int | None, body: Any, headers: Mapping[str, str], hide: Callable[[str], str]) -> Failure:
-    """The failure a reply's body tells of, in any of the shapes servers use. No status: what its code amounts to."""
+    """The failure that a reply's body describes, in any server's shape. Without a status: what its code amounts to."""
     error = body[0] if isinstance(body, list) and body else body
     if isinstance(error, dict):
         error = error.get("error") or error.get("detail") or error
@@ -163,7 +163,7 @@ def outcome_of(failure: Failure, call: Call, now: datetime) -> Exception | None:
     if failure.out_of_money:
         return TeacherStopped(
             f"The provider's quota or credit is used up ({failure.message}). Raise the limit or add credit, "
-            "then run again: it goes on from here."
+            "then run again: it resumes from here."
         )
     if failure.status == 429:
         return RateLimited(failure.message, wait_of(failure.headers, now), limits_of(failure.headers))

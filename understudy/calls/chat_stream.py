@@ -98,7 +98,7 @@ class Stream:
         try:
             event = self.parse(data)
         except ValueError:
-            # The end of a dropped connection is no defect of its own: the missing finish_reason tells of it.
+            # The end of a dropped connection is no defect of its own: the missing finish_reason shows it.
             self.broken = whole and bool(self.events)
             return
         if not isinstance(event, dict):

@@ -72,7 +72,7 @@ class _Answer(NamedTuple):
 def ask(judge: ModelTeacher, question: Question) -> Judgement:
     """The verdict of both orders. Blocks; for any thread. Raises TeacherStopped.
 
-    Two answers that are the same words are a tie that nobody is asked about. A reply that is no verdict is asked
+    Two answers that are the same words are a tie without a call. A reply that is no verdict is asked
     for once more; then the question has an error instead of a verdict.
     """
     fields = {"pair_id": question.pair_id, "document_id": question.document_id, "length_ratio": _ratio(question)}
@@ -89,7 +89,7 @@ def ask(judge: ModelTeacher, question: Question) -> Judgement:
 
 
 def call_for(judge: ModelTeacher, question: Question, order: tuple[Winner, Winner]) -> Call:
-    """The call that shows both answers in `order`, the first as A; nothing in it tells whose they are."""
+    """The call that shows both answers in `order`, the first as A; nothing in it shows whose they are."""
     texts = {"tuned": question.tuned, "base": question.base}
     parts = {"question": question.question, "reference": question.reference, "sample": question.sample}
     parts |= {"A": texts[order[0]], "B": texts[order[1]]}
@@ -127,13 +127,13 @@ def parse(reply: Reply) -> Verdict:
 
 
 def prompt_sha256() -> str:
-    """Digest of all that a judge is told, the questions left out."""
+    """Digest of the judge's whole prompt but for the questions."""
     text = json.dumps([_prompt(), SCHEMA], sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def family(label: str) -> str:
-    """Who made the model with this label, as far as its name tells."""
+    """Who made the model with this label, as far as its name shows."""
     return " and ".join(sorted(model_family.families(label))) or "unknown"
 
 
@@ -142,7 +142,7 @@ def warning(teacher: str, judge: str) -> str | None:
     if (shared := model_family.shared(teacher, judge)) is None:
         return None
     return (
-        f"{teacher} wrote what the tuned model learnt from, and {judge} judges: {shared}. A model prefers words like "
+        f"{teacher} wrote what the tuned model learned from, and {judge} judges: {shared}. A model prefers words like "
         "its own, so the wins run high; take a judge of another family where you can"
     )
 
@@ -204,7 +204,7 @@ def _ratio(question: Question) -> float:
 
 
 def _line(fields: Mapping[str, str]) -> str:
-    """One object on one line, whatever an answer has in it: it can forge no line of its own."""
+    """One object on one line, whatever an answer contains: it can forge no line of its own."""
     return re.sub(r"[\x85\u2028\u2029]", " ", json.dumps(fields, ensure_ascii=False))
 
 

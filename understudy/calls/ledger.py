@@ -1,7 +1,7 @@
 """
 Every paid call of a channel and what came back, in SQLite, or in PostgreSQL where the channel's ledger is there.
 
-A row is committed before its call is sent, and the raw reply before anyone reads it: whatever kills the process, only
+A row is committed before its call is sent, and the raw reply before it is parsed: whatever kills the process, only
 the calls on their way can be paid twice. The row of a call on its way is also the reservation of its worst case, made
 in the same transaction, so that several processes together stay within one budget. Nothing is written that is already
 known, and reading makes no file.
@@ -75,8 +75,8 @@ _KEYS_PER_SELECT = 500
 class KindTotals(NamedTuple):
     """What the calls of one kind came to.
 
-    `usd` is what is known to be paid; `wasted_usd` the share of it that went into items nobody can
-    use; `unknown_usd` the worst case of calls that may or may not have been paid.
+    `usd` is what is known to be paid; `wasted_usd` the share of it that went into unusable items; `unknown_usd` the
+    worst case of calls that may or may not have been paid.
     """
 
     kind: str

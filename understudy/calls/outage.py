@@ -31,7 +31,7 @@ class Outage:
     def lost(self, sent_at: float, now: float, reason: str) -> bool:
         """A call that was sent at `sent_at` found no connection; True when waiting makes no sense any more.
 
-        One that was sent before the server was last reached tells nothing new.
+        One that was sent before the server was last reached shows nothing new.
         """
         if sent_at < self.reached_at:
             return False
@@ -41,7 +41,7 @@ class Outage:
         return now - self.since > OUTAGE_AT_MOST_SECONDS
 
     def reached(self, now: float) -> None:
-        """The server said something, whatever it was."""
+        """The server has replied in some way."""
         self.reached_at = now
         if self.since is not None:
             _log.warning("there is a connection again after %.0f s; the calls go on", now - self.since)

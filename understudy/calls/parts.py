@@ -2,7 +2,7 @@
 A talk that does not fit a teacher's context window, cut once into parts that do.
 
 Equal cuts are moved to the longest pause near them, or to the nearest paragraph where no pause is
-known. Every paragraph is in exactly one part, so nothing is lost and nothing is said twice.
+known. Every paragraph is in exactly one part, so nothing is lost and nothing is repeated.
 """
 
 from collections.abc import Callable, Sequence

@@ -1,7 +1,7 @@
 """
 What a call costs in USD, from a price table that needs no network, or from the preset.
 
-A local server costs nothing. A model nobody knows the price of is a problem of the set-up: a budget
+A local server costs nothing. A model of unknown price is a problem of the set-up: a budget
 that counts unknown calls as free is no budget.
 """
 
@@ -30,7 +30,7 @@ class Price(NamedTuple):
     output: float
 
     def usd(self, usage: Usage, tier: str | None = None) -> float:
-        """What `usage` costs. Of the tiers only 'batch' matters: the price is what somebody said they pay."""
+        """What `usage` costs. Of the tiers only 'batch' matters: the preset states the price."""
         fresh = usage.input - usage.cached - usage.written
         parts = (fresh, usage.cached, usage.written, usage.output)
         whole = sum(tokens * price for tokens, price in zip(parts, self, strict=True)) / MILLION
@@ -86,7 +86,7 @@ def window_of(model: str, provider: str = "openai") -> int | None:
 
 
 def is_local(address: str) -> bool:
-    """True for an address on this machine or in a private network: nobody sends a bill from there."""
+    """True for an address on this machine or in a private network: no bill comes from there."""
     host = urlsplit(address).hostname or ""
     try:
         return ipaddress.ip_address(host).is_private
@@ -109,7 +109,7 @@ def _calculated(model: str, provider: str, usage: Usage, context: dict[str, str]
 
 
 def _stated(price: Mapping[str, float]) -> Price:
-    """The price the preset states. Input read from a cache or written to one costs as any input, unless it says so."""
+    """The price the preset states. Input read from or written to a cache costs as any input where no price is given."""
     unknown = sorted(set(price) - set(Price._fields))
     wrong = [name for name, value in price.items() if not isinstance(value, int | float) or value < 0]
     if unknown or wrong or not {"input", "output"} <= set(price):

@@ -169,7 +169,7 @@ def _talk_values(document: Document) -> dict[str, str]:
         "title": title,
         "language": " ".join((document.language or "").split()) or "the one it is written in",
         "paragraphs": paragraphs,
-        # The same for the same talk, and not to be known by whoever writes a talk: it digests the whole of it.
+        # The same for the same talk, and unknown to the author of a talk: it digests the whole of it.
         "nonce": hashlib.sha256(f"{title}\n{paragraphs}".encode(errors="replace")).hexdigest()[:16],
     }
 

@@ -28,7 +28,7 @@ BACKOFF_SECONDS = (0.25, 20.0)
 BUDGET_SECONDS = 1.0
 OUTCOMES, BAD_OUTCOMES = 40, 10
 _PASSES = {"questions": 2, "answers": 1}
-_CLOSED = "the teacher is closed: no new call is made; what came is kept, and the next run goes on from there"
+_CLOSED = "the teacher is closed: no new call is made; what came is kept, and the next run resumes from there"
 _T = TypeVar("_T")
 
 
@@ -183,7 +183,7 @@ class Scheduler:
             self._pump()
 
     def _pump(self) -> None:
-        """Send whatever may go now. The first in line is never overtaken, or a dear call would starve."""
+        """Send whatever may go now. The first in line is never overtaken, or an expensive call would starve."""
         loop = asyncio.get_running_loop()
         if self._wake:
             self._wake.cancel()
@@ -245,7 +245,7 @@ class Scheduler:
         except AssetError as error:
             self._stop(_unrecorded(error))
             self._end(ask, error)
-        except (Exception, asyncio.CancelledError) as error:  # a fault of ours: nobody may wait for ever
+        except (Exception, asyncio.CancelledError) as error:  # a fault of ours: no caller may wait forever
             self._outcome(ask, f"{type(error).__name__}: {error}")
             with suppress(AssetError):
                 self._ledger.interrupted(call, attempt)
@@ -317,7 +317,7 @@ class Scheduler:
             self._stop(f"{share}: {summary}. Every reply so far is kept; look into this, then start again")
 
     def _stop(self, why: str) -> None:
-        """Send nothing new; calls in flight go on. The first reason is the one that is told."""
+        """Send nothing new; calls in flight go on. The first reason is the one that is reported."""
         self._stopped = self._stopped or why
         self._ready.clear()
         for ask in [ask for ask in self._asks.values() if not ask.in_flight]:

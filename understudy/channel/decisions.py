@@ -29,7 +29,7 @@ GATE = "human"
 
 
 class Key(NamedTuple):
-    """What a decision is about: a question of a talk, however often and under whatever number it is asked again."""
+    """What a decision is about: a question of a talk, however often and under any number it is asked again."""
 
     document_id: str
     question_sha256: str
@@ -135,7 +135,7 @@ def key_of(document_id: str, question: str) -> Key:
 def load(folder: Path) -> Decisions:
     """The decisions kept in `folder` (the channel's). Raises AssetError for a line that is none.
 
-    A last line cut off by a crash was never confirmed to anybody; it is left out, and the log says so.
+    A last line cut off by a crash was never confirmed; it is left out with a warning in the log.
     """
     file = folder / FILE
     lines = file.read_bytes().split(b"\n") if file.exists() else [b""]

@@ -10,7 +10,7 @@ from understudy.text.language import language
 
 
 class LanguageGate:
-    """Keeps a pair when its answer is in the language of most of the channel's, or when that cannot be told."""
+    """Keeps a pair when its answer is in the language of most of the channel's, or when that is unclear."""
 
     class Options(BaseModel):
         """Options under `gates:` in a preset."""

@@ -1,4 +1,4 @@
-"""The text of a file whose encoding is not told, or told by the file itself."""
+"""The text of a file, whose encoding is guessed or declared by the file itself."""
 
 import re
 

@@ -37,7 +37,7 @@ def read(raw: bytes, entry: Entry, suffix: str) -> Document:
 
 
 class Page(HTMLParser):
-    """The blocks of text of a page, and what its head tells."""
+    """The blocks of text of a page, and the properties in its head."""
 
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
@@ -89,7 +89,7 @@ class Page(HTMLParser):
             self._h1_from = None
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        # In XHTML <title/> and <script/> are whole; an HTML parser would wait for their end for ever.
+        # In XHTML <title/> and <script/> are whole; an HTML parser would wait for their end forever.
         self.handle_starttag(tag, attrs)
         if tag in SKIPPED:
             self.handle_endtag(tag)

@@ -39,11 +39,11 @@ def read(raw: bytes, entry: Entry, suffix: str) -> Document:
 
 
 def _pages(raw: bytes) -> tuple[list[str], dict[str, str]]:
-    """The text of each page as it comes, and what the file tells of itself."""
+    """The text of each page as it comes, and the file's own properties."""
     import pypdf
     from pypdf.errors import DependencyError, FileNotDecryptedError, LimitReachedError
 
-    logging.getLogger("pypdf").setLevel(logging.ERROR)  # else it tells every small flaw it works around
+    logging.getLogger("pypdf").setLevel(logging.ERROR)  # else it logs every small flaw it works around
     try:
         reader = pypdf.PdfReader(io.BytesIO(raw))
         if reader.is_encrypted and not reader.decrypt(""):

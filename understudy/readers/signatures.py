@@ -37,7 +37,7 @@ def check(raw: bytes, suffix: str) -> None:
     if actual is None:
         fits = expected in (TEXT, CAPTIONS, PAGE) or (expected == PDF and b"%PDF-" in raw[:1024])
     else:
-        # SubRip and WebVTT are told apart by no reader, so one under the name of the other still reads right.
+        # SubRip and WebVTT are distinguished by no reader, so one under the name of the other still reads right.
         fits = actual == expected or (actual, expected) == (WEBVTT, CAPTIONS)
     if fits:
         return

@@ -1,4 +1,4 @@
-"""A folder of talks: texts, pages, books and captions, whatever `understudy.readers` can read."""
+"""A folder of talks: texts, pages, books and captions, everything that `understudy.readers` can read."""
 
 import re
 from collections.abc import Callable, Iterator

@@ -27,15 +27,15 @@ if TYPE_CHECKING:
 
 PREFIX = "yt-"
 NOTICE = (
-    "YouTube's terms forbid automated access without its permission, whoever owns the talks. A transcript belongs to "
-    "its speaker or channel: keep it to yourself. What the model writes is to be labelled as AI in the style of the "
-    "teacher, never as the teacher"
+    "YouTube's terms forbid automated access without its permission, no matter who owns the talks. A transcript "
+    "belongs to its speaker or channel: keep it to yourself. What the model writes is to be labelled as AI in the "
+    "style of the teacher, never as the teacher"
 )
 Tab = Literal["videos", "streams", "shorts"]
 
 
 class Listed(NamedTuple):
-    """A talk of the listing, and the reason not to fetch it now where the listing already tells it."""
+    """A talk of the listing, and the reason not to fetch it now where the listing already shows it."""
 
     entry: Entry
     early: Refused | None
@@ -110,7 +110,7 @@ class YoutubeSource:
         self._blocked: str | None = None
 
     def problems(self) -> list[str]:
-        """What makes the channel unreadable, as far as can be told without asking YouTube."""
+        """What makes the channel unreadable, as far as can be seen without a request to YouTube."""
         options, problems = self.options, []
         if place_of(options.channel) is None:
             problems.append(
@@ -163,7 +163,7 @@ class YoutubeSource:
         """The whole talk, when its turn has come. After a block nothing is asked again.
 
         Raises Refused (with status and retry_seconds), Blocked, Transient, and Enough (a SourceError)
-        once the run has had its videos. One at a time, whoever calls.
+        once the run has had its videos. One at a time, from any thread.
         """
         with self._lock:
             if self._blocked:

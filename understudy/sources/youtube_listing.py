@@ -31,7 +31,7 @@ _UNREACHABLE = re.compile(r"incomplete data|incomplete yt initial data", re.IGNO
 
 
 class Item(NamedTuple):
-    """One video of a listing, and the reason not to ask for it where the listing tells one."""
+    """One video of a listing, and the reason not to ask for it where the listing shows one."""
 
     video_id: str
     title: str
@@ -43,7 +43,7 @@ class NotThisWay(Exception):
 
 
 class Client(YoutubeDL):  # type: ignore[misc]  # yt-dlp has no types
-    """yt-dlp without a cache, a terminal or a JavaScript program; with `base_url` it asks nobody else."""
+    """yt-dlp without a cache, a terminal or a JavaScript program; with `base_url` it sends requests nowhere else."""
 
     def __init__(self, base_url: str | None, proxy: str | None, seconds_between_pages: float) -> None:
         self.base_url = base_url

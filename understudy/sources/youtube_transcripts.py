@@ -75,7 +75,7 @@ class Recorder:
 
 
 class Adapter(HTTPAdapter):
-    """Never waits for ever; with `base_url` it asks that server in YouTube's place, and nobody else."""
+    """Never waits forever; with `base_url` all requests go to that server in YouTube's place."""
 
     def __init__(self, base_url: str | None, retries: int = 0, timeout: tuple[float, float] = TIMEOUT_SECONDS) -> None:
         self.base_url, self.timeout = base_url, timeout

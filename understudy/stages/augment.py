@@ -170,7 +170,7 @@ def replayed(pairs: int, settings: AugmentSettings, seed: int, answer: Answer) -
 
 
 def prompt_row(prompt: str, at: int) -> tuple[Pair, ChatExample]:
-    """A general prompt as a row that an engine answers; its reference answer stands for nothing."""
+    """A general prompt as a row that an engine answers; its reference answer is a placeholder."""
     pair = Pair(
         pair_id=f"base~replay{at + 1}",
         document_id="base",
@@ -202,7 +202,7 @@ def apart(
 ) -> Augmented:
     """The variants whose question is near none that is held out, and that say something new, in the order of rows.
 
-    Held out are the questions of valid and test, and `unseen`: whatever else the tuned model is measured on.
+    Held out are the questions of valid and test, and `unseen`: all other questions the tuned model is measured on.
     """
     questions = {pair.pair_id: pair.question for pair in pairs}
     train = [questions[pair_id] for pair_id in plan.splits["train"]]
@@ -271,7 +271,7 @@ def _write_entries(
 def _read_entries(
     entries: Iterable[tuple[Wish, str]], first: Pair, talks: Sequence[frozenset[str]], refuse: Refuse, label: str
 ) -> tuple[list[Variant], Counter[str]]:
-    """The entries that are what was wished for and that the gates keep; why how many are not."""
+    """The entries that are as requested and that the gates keep, and how many are not, by reason."""
     variants, dropped = list[Variant](), Counter[str]()
     for wish, text in entries:
         pair = read(wish, text, first, talks)

@@ -161,7 +161,7 @@ def refused(entry: Entry, refusal: Refused, known: Row | None, now: datetime) ->
 
 
 def early(entry: Entry, refusal: Refused, known: Row | None, now: datetime) -> Row:
-    """The row of a talk whose listing tells why it cannot be had; as it was while its wait lasts."""
+    """The row of a talk whose listing shows why it cannot be fetched; unchanged while its wait lasts."""
     if known and known.status == refusal.status and known.rests(now, entry.revision):
         return known
     return refused(entry, refusal, known, now)
@@ -204,7 +204,7 @@ def rests_until(ledger: Ledger, now: datetime) -> datetime | None:
 def without_doubles(entries: Iterable[Entry]) -> tuple[list[Entry], list[Row]]:
     """The entries of different content, and rows for those that say the same as an earlier one.
 
-    Only a revision that is a digest tells content: sources that do not know it yet say '1'.
+    Only a revision that is a digest identifies content: sources that do not know it yet say '1'.
     """
     first: dict[str, Entry] = {}
     originals, doubles = [], []

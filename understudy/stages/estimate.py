@@ -153,7 +153,7 @@ def talks_of(workspace: Workspace) -> tuple[list[Talk], int]:
 
 
 def estimate_page(workspace: Workspace) -> str:
-    """The estimate of this preset as a page for the terminal; reads local files, asks nobody, needs no key.
+    """The estimate of this preset as a page for the terminal; reads local files, sends nothing, needs no key.
 
     Raises ConfigError when the talks cannot be read or the price is not known.
     """

@@ -249,7 +249,7 @@ def _checked(
     rounds: Counter[tuple[int, ...]] = Counter()
     pending, error, usd = list(pairs), "", 0.0
     for _ in range(max_repairs + 1):
-        # A round counts for equal calls only: a stored reply is found again, whatever was asked between.
+        # A round counts for equal calls only: a stored reply is found again, regardless of the calls between.
         numbers = tuple(pair.question_number for pair in pending)
         checked = verifying.ask(verifier, document, pending, seed, rounds[numbers])
         rounds[numbers] += 1

@@ -149,7 +149,7 @@ def _require_english(document: Document) -> None:
 
 
 def _nearest(reading: Reading, question: Question) -> Candidate | None:
-    """A place to start for a question somebody else phrased: the sentence of its span that shares most with it."""
+    """A place to start for a question of another teacher: the sentence of its span that shares most with it."""
     if not reading.sentences:
         return None
     stems = {stem(word) for word in words(question.question) if is_content(word)}

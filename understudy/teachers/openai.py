@@ -53,9 +53,9 @@ class OpenAITeacher(ModelTeacher):
             default=None, ge=1, le=500, description="calls in flight; None: 20, or 4 on a local server"
         )
         requests_per_minute: int | None = Field(
-            default=None, ge=1, description="None: learnt from the server's headers"
+            default=None, ge=1, description="None: learned from the server's headers"
         )
-        tokens_per_minute: int | None = Field(default=None, ge=1, description="None: learnt from the server's headers")
+        tokens_per_minute: int | None = Field(default=None, ge=1, description="None: learned from the server's headers")
         first_token_seconds: float = Field(default=300, gt=0, description="silence before the first token")
         idle_seconds: float = Field(default=60, gt=0, description="silence between two tokens")
         price: PriceOption | None = Field(default=None, description="when the price table does not know the model")
@@ -75,7 +75,7 @@ class OpenAITeacher(ModelTeacher):
         self.label = f"{options.provider}/{options.model}"
 
     def problems(self) -> list[str]:
-        """What makes it unusable, as far as can be told without a call."""
+        """What makes it unusable, as far as can be seen without a call."""
         problems = prompting.problems()
         if not self._local and not self._key:
             problems.append(

@@ -318,7 +318,7 @@ def test_a_server_away_for_hours_stops_and_forgets_nothing(server: TeacherServer
                 server.__exit__()
 
     clock = Away()
-    with pytest.raises(TeacherStopped, match="the next run goes on from there"):
+    with pytest.raises(TeacherStopped, match="the next run resumes it"):
         batch(server, ledger, clock).run(CALLS, quiet)
     server.__enter__()
     assert clock.seconds > 6 * 3600
