@@ -45,7 +45,7 @@ scale: .venv/.ready ## also what several machines need: Dask, S3, PostgreSQL's c
 	  -r requirements-scale.lock 2>&1 | { grep -v '^WARNING: Location' || true; }
 
 release: .venv/.ready ## source distribution and wheel in dist/, checked
-	rm -rf dist && $(BIN)/python -m pytest tests/packaging
+	rm -rf dist build && $(BIN)/python -m pytest tests/packaging
 	$(BIN)/python -c "from setuptools import build_meta as b; b.build_sdist('dist'); b.build_wheel('dist')"
 	@if $(BIN)/python -c 'import twine' 2> /dev/null; then $(BIN)/python -m twine check --strict dist/*; fi
 

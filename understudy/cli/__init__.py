@@ -82,6 +82,8 @@ def main(arguments: Sequence[str] | None = None, home: Path | None = None) -> in
         home_format.check(args.home)
         if args.json and not getattr(verb, "JSON", True):
             raise UnderstudyError(f"understudy {args.verb} is used by a person; it has no --json")
+        if args.log_level == logging.DEBUG and args.verb not in ("run", "rerun"):  # which show progress as well
+            logging.basicConfig(level=logging.INFO, format="%(message)s")
         result: Result | int = verb.main(args)
     except UnderstudyError as error:
         print(error, file=sys.stderr)
