@@ -83,9 +83,15 @@ CATALOG: dict[str, Asset] = {
         records.TrialCard, "models/{channel}/tune/{trial}/", "tune", ("trainer", "seed"), ("base", "train", "valid")
     ),
     "adapter": Asset(
-        records.AdapterCard, f"{RUN}/adapter/", "train", ("trainer", "seed"), ("base", "train", "valid"), ("run",)
+        records.AdapterCard,
+        f"{RUN}/adapter/",
+        "train",
+        ("trainer", "seed"),
+        ("base", "train", "valid"),
+        ("run", "lora"),
     ),
     "run": Asset(records.RunRecord, f"{RUN}/run.json", "train", ("trainer", "seed")),
+    "lora": Asset(None, f"{RUN}/lora.yaml", "train", ("trainer", "seed")),
     "fused": Asset(records.FusedCard, f"{RUN}/fused/", "fuse", ("trainer",), ("base", "adapter")),
     "f16": Asset(records.GgufCard, f"{RUN}/gguf/{{channel}}-{{type}}.gguf", "convert", ("export",), ("fused",)),
     "importance": Asset(

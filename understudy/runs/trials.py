@@ -91,6 +91,7 @@ def trial_of(workspace: Workspace, train_rows: int, factor: float) -> Workspace:
         "patience": 1000,  # a trial runs to its end: whether its loss rises is the question
         "tolerance": 0.0,
         "sample_tokens": 0,
+        "save_every": None,
     }
     return _with(workspace, {name: value for name, value in changes.items() if name in options})
 
@@ -105,7 +106,7 @@ def choose(cards: Sequence[TrialCard]) -> TrialCard | None:
     return best[1] if best else None
 
 
-def _with(workspace: Workspace, options: dict[str, float | int]) -> Workspace:
+def _with(workspace: Workspace, options: dict[str, float | int | None]) -> Workspace:
     config = workspace.config
     trainer = PluginSpec(use=config.trainer.use, **config.trainer.options | options)
     tune = config.tune.model_copy(update={"trials": 0})

@@ -6,7 +6,7 @@ from understudy import locks
 from understudy.graph import Node
 from understudy.interfaces import Progress
 from understudy.records import AdapterCard, AssetRef, DatasetRefs
-from understudy.runs import run_record
+from understudy.runs import lora_config, run_record
 
 VERSION = 1
 
@@ -30,4 +30,5 @@ def materialize(node: Node) -> AssetRef:
         node.workspace, surroundings, node.fingerprint, node.ref("base"), dataset, trials, adapter
     )
     node.save([record], "run")
+    node.save_text("lora", lora_config.text(record))
     return adapter

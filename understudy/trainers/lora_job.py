@@ -40,6 +40,9 @@ class LoraOptions(BaseModel):
         default=0.0, ge=0, description="nats: later weights this close to the lowest valid loss are kept instead"
     )
     patience: int = Field(default=2, ge=1, description="evaluations without a better loss before it stops")
+    save_every: int | None = Field(
+        default=None, ge=1, description="steps between numbered checkpoints, which are all kept; none"
+    )
     sample_tokens: int = Field(
         default=48, ge=0, description="longest answer to the three prompts asked at each evaluation; 0 asks none"
     )

@@ -121,7 +121,7 @@ class Journal(TrainingCallback):  # type: ignore[misc]  # mlx_lm has no types
         self.model, self.plan, self.state, self.checkpoints = model, plan, state, checkpoints
         self.patience, self.progress, self.clock = patience, progress, clock
         self.metrics, self.samples = Lines(out / "metrics.jsonl"), Lines(out / "samples.jsonl")
-        self.best_file = out / "best" / "adapters.safetensors"
+        self.best_file, self.numbered = out / "best" / "adapters.safetensors", out / "checkpoints"
         self.validate: Callable[[], float] | None = None
         self.sample: Callable[[], list[dict[str, Any]]] = list
         self.started, self.done, self.tokens, self.own_seconds = clock(), 0, 0, 0.0
@@ -160,8 +160,12 @@ class Journal(TrainingCallback):  # type: ignore[misc]  # mlx_lm has no types
         )
         best = f", valid {self.state.best:.3f}" if math.isfinite(self.state.best) else ""
         self.progress(iteration, self.plan.iterations, f"loss {train_info['train_loss']:.3f}{best}")
+        step = iteration // self.plan.accumulation
+        if self.plan.saves_after(step):
+            weights = mlx_checkpoint.trainable(self.model)
+            mlx_checkpoint.write(self.numbered / f"{step:07d}_adapters.safetensors", weights)
         self.own_seconds += self.clock() - start
-        if self.plan.evaluates_after(iteration // self.plan.accumulation):
+        if self.plan.evaluates_after(step):
             self.evaluate(iteration)
         elif self.checkpoints.due():
             self._save(iteration)

@@ -167,7 +167,7 @@ def _resume_or_clear(out: Path, run: dict[str, object]) -> None:
                 [f"the run in {out} was started with {'; '.join(changes)}: put that back, or delete it to start again"]
             )
         return
-    for name in ("best", "last"):
+    for name in ("best", "last", "checkpoints"):
         shutil.rmtree(out / name, ignore_errors=True)
     for file in (*out.glob("*.jsonl"), out / "adapters.safetensors", out / "train.log"):
         file.unlink(missing_ok=True)

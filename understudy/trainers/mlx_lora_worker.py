@@ -180,7 +180,9 @@ def _write_plan(job: Job, model: nn.Module, tokenizer: Any, side: Side, counts: 
     config, trainable = mlx_shape.effective(model)
     config |= {"base": job.base_digest}
     plan = counts.model_dump() | fit.changes | {"base_bits": fit.base_bits, "trainable_parameters": trainable}
-    for name, content in (("best/adapter_config", config), ("last/adapter_config", config), ("plan", plan)):
+    folders = ["best", "last", *(["checkpoints"] if job.options.save_every else [])]
+    contents = {f"{folder}/adapter_config": config for folder in folders} | {"plan": plan}
+    for name, content in contents.items():
         file = job.out / f"{name}.json"
         file.parent.mkdir(exist_ok=True)
         file.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

@@ -23,6 +23,7 @@ class Plan(NamedTuple):
     accumulation: int
     steps_per_evaluation: int
     iterations_per_epoch: int
+    save_every: int | None = None
 
     @property
     def iterations(self) -> int:
@@ -32,6 +33,10 @@ class Plan(NamedTuple):
     def evaluates_after(self, step: int) -> bool:
         """Whether the valid set is evaluated after this step: before the first, and always after the last."""
         return step % self.steps_per_evaluation == 0 or step == self.steps
+
+    def saves_after(self, step: int) -> bool:
+        """Whether a numbered checkpoint is written after this step."""
+        return self.save_every is not None and step % self.save_every == 0
 
 
 def plan_for(iterations_per_epoch: int, options: LoraOptions) -> Plan:
@@ -46,7 +51,7 @@ def plan_for(iterations_per_epoch: int, options: LoraOptions) -> Plan:
         )
     steps = max(1, math.ceil(epochs * iterations_per_epoch / accumulation))
     per_evaluation = max(1, int(iterations_per_epoch / accumulation / options.evaluations_per_epoch))
-    return Plan(steps, accumulation, per_evaluation, iterations_per_epoch)
+    return Plan(steps, accumulation, per_evaluation, iterations_per_epoch, options.save_every)
 
 
 def identity(base: Path, train: Path, valid: Path, seed: int, options: Mapping[str, Any]) -> dict[str, Any]:

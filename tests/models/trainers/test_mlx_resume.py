@@ -27,6 +27,7 @@ OPTIONS: dict[str, Any] = {
     "patience": 50,
     "evaluations_per_epoch": 1,
     "sample_tokens": 4,
+    "save_every": 5,
 }
 
 
@@ -91,9 +92,14 @@ def test_a_run_killed_at_any_moment_goes_through_the_same_losses(tuned: Any, und
     assert card.steps == card.settings["planned_steps"] == 18
     for name in ("adapters", "last/adapters", "last/resume"):
         assert (tmp_path / f"{name}.safetensors").read_bytes() == (undisturbed / f"{name}.safetensors").read_bytes()
-    one, other = (answers(out) for out in (tmp_path, undisturbed))
-    assert {0, 36} <= one.keys() & other.keys()  # those between are asked for when there is time
-    assert all(one[iteration] == other[iteration] for iteration in one.keys() & other.keys())
+    numbered = [f"{step:07d}_adapters.safetensors" for step in (5, 10, 15)]
+    assert sorted(file.name for file in (tmp_path / "checkpoints").glob("*.safetensors")) == numbered
+    for name in (*numbered, "adapter_config.json"):
+        one, other = (out / "checkpoints" / name for out in (tmp_path, undisturbed))
+        assert one.read_bytes() == other.read_bytes(), name
+    ours, theirs = (answers(out) for out in (tmp_path, undisturbed))
+    assert {0, 36} <= ours.keys() & theirs.keys()  # those between are asked for when there is time
+    assert all(ours[iteration] == theirs[iteration] for iteration in ours.keys() & theirs.keys())
 
 
 def test_a_finished_run_is_not_trained_again(tuned: Any, undisturbed: Path, tmp_path: Path) -> None:

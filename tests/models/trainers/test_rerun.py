@@ -14,15 +14,16 @@ from typing import Any
 import pytest
 
 from tests.models.trainers.conftest import LIMIT
-from understudy import store
+from understudy import store, worker
 from understudy.__main__ import main
 from understudy.cli import rerun
 from understudy.config import Config
 from understudy.errors import AssetError, DatasetError, UnderstudyError
 from understudy.graph import Graph
 from understudy.records import AdapterCard, AssetRef, BaseCard, ChatExample, DatasetRefs, RunRecord
-from understudy.runs import champion, run_record
+from understudy.runs import champion, lora_config, run_record
 from understudy.stages import tune as tuning
+from understudy.trainers import merge
 from understudy.workspace import Workspace
 
 TRAINER = {
@@ -101,8 +102,8 @@ def test_a_training_is_repeated_from_its_record_to_the_last_digit(
     home, record = copy
     for number in (1, 2):
         assert main(["rerun", record.run, "--home", str(home)]) == 0
-        told = capsys.readouterr().out
-        assert "equal: " in told and "byte for byte" in told, told
+        output = capsys.readouterr().out
+        assert "equal: " in output and "byte for byte" in output, output
         weights = home / f"models/talks/{record.run}-rerun-{number}/adapter/adapters.safetensors"
         assert weights.read_bytes() == (home / f"models/talks/{record.run}/adapter/adapters.safetensors").read_bytes()
 
@@ -158,6 +159,24 @@ def test_the_record_tells_what_was_used_and_not_whose_machine_it_was(first: tupl
     assert record.result == store.read_record(
         home, store.latest(home, f"models/talks/{record.run}/adapter/"), AdapterCard
     )
+
+
+def test_the_stock_program_of_mlx_lm_trains_with_the_settings_of_a_run(copy: tuple[Path, RunRecord]) -> None:
+    home, record = copy
+    folder = home / f"models/talks/{record.run}"
+    (folder / "lora.yaml").write_text(lora_config.text(record))
+    subprocess.run(
+        [sys.executable, "-m", "mlx_lm", "lora", "--config", str(folder / "lora.yaml"), "--iters", "2"],
+        cwd=home,
+        env=worker.environment() | {"MLX_DISABLE_COMPILE": "1", "HF_HUB_OFFLINE": "1"},
+        check=True,
+        capture_output=True,
+    )
+    settings = json.loads((folder / "mlx_lm" / "adapter_config.json").read_text())
+    assert settings["lora_parameters"] == {"rank": 4, "scale": 3.0, "dropout": 0.1}
+    assert settings["mask_prompt"] and settings["grad_accumulation_steps"] * settings["batch_size"] == 4
+    ours, theirs = merge.deltas(folder / "adapter"), merge.deltas(folder / "mlx_lm")
+    assert {name: gain.shape for name, gain in ours.items()} == {name: gain.shape for name, gain in theirs.items()}
 
 
 def test_without_git_there_is_no_commit(tmp_path: Path) -> None:
@@ -239,18 +258,18 @@ def test_losses_that_differ_are_told_with_the_place() -> None:
     rows = [{"iteration": i, "train_loss": 2.0, "valid_loss": None} for i in (1, 2)]
     rows.append({"iteration": 2, "train_loss": None, "valid_loss": 1.5})
     other = [row | {"valid_loss": 1.75} if row["valid_loss"] else row for row in rows]
-    told = rerun.compare(rows, other[1:])
-    assert (told.losses, told.largest, told.alone) == (2, 0.25, 1)
-    assert "valid loss at iteration 2: 1.5000 then, 1.7500 now" in str(told) and "1 more" in str(told)
+    result = rerun.compare(rows, other[1:])
+    assert (result.losses, result.largest, result.alone) == (2, 0.25, 1)
+    assert "valid loss at iteration 2: 1.5000 then, 1.7500 now" in str(result) and "1 more" in str(result)
 
 
 @pytest.mark.parametrize("learning_rate", [1e-3, 1e30])
 def test_a_trial_ends_with_its_losses_or_with_why_it_has_none(
     tiny_base: Path, dataset: Path, tmp_path: Path, learning_rate: float
 ) -> None:
-    trainer = Workspace(home=tmp_path, config=preset(trainer=TRAINER | {"learning_rate": learning_rate}))
+    config = preset(trainer=TRAINER | {"learning_rate": learning_rate})
     rows = (dataset / "train.jsonl", dataset / "valid.jsonl")
-    card = tuning.trial(trainer.plugin("trainer"), learning_rate, 0.1, tiny_base, *rows, tmp_path, 5, silent)
+    card = tuning.trial(config.plugin("trainer"), learning_rate, 0.1, tiny_base, *rows, tmp_path, 5, silent)
     assert card.base_valid_loss == card.valid_losses[0][1]
     assert (card.dropped is None) == (learning_rate < 1) and (card.steps > 1) == (learning_rate < 1)
     assert str(tmp_path) not in (card.dropped or "") and not list(tmp_path.rglob("*.safetensors"))
@@ -260,6 +279,6 @@ def test_a_valid_set_without_a_scorable_row_chooses_nothing(
     tiny_base: Path, dataset: Path, tmp_path: Path, rows_file: Callable[[Path, list[str]], Path]
 ) -> None:
     valid, out = rows_file(tmp_path / "valid.jsonl", ["It burns. " * 400]), tmp_path / "out"
-    trainer = Workspace(home=tmp_path, config=preset()).plugin("trainer")
+    trainer = preset().plugin("trainer")
     with pytest.raises(DatasetError, match="no row of the valid set is short enough"):
         tuning.trial(trainer, 1e-3, 0.1, tiny_base, dataset / "train.jsonl", valid, out, 5, silent)
