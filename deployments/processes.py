@@ -7,7 +7,6 @@ A process is known by its number and its start time: the number alone may belong
 import contextlib
 import json
 import os
-import shutil
 import signal
 import subprocess
 import time
@@ -87,17 +86,6 @@ def stop(process: Process | None) -> bool:
             break
         time.sleep(0.1)
     return True
-
-
-def listener(port: int) -> str:
-    """The program that listens on a port of this machine, as far as it can be found."""
-    if tool := shutil.which("lsof"):
-        command = [tool, "-nP", f"-iTCP:{port}", "-sTCP:LISTEN", "-Fpc"]
-        lines = subprocess.run(command, capture_output=True, text=True).stdout.split()
-        fields = {line[0]: line[1:] for line in lines}
-        if "p" in fields:
-            return f"{fields.get('c', 'a program')} (process {fields['p']})"
-    return "another program"
 
 
 def _born(pid: int) -> str | None:

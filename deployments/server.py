@@ -165,7 +165,7 @@ def _taken(port: int) -> str:
     api = f"http://127.0.0.1:{port}/api"
     if answers(api) is None:
         return (
-            f"port {port} is taken by another Prefect server ({processes.listener(port)}); to use that one: "
-            f"PREFECT_API_URL={api}; else choose another port: --port {port + 1}"
+            f"port {port} is taken by another Prefect server; to use that one: PREFECT_API_URL={api}; else choose "
+            f"another port: --port {port + 1}"
         )
-    return f"port {port} is taken by {processes.listener(port)}; choose another one: --port {port + 1}"
+    return f"port {port} is taken (`lsof -i :{port}` shows by what); choose another one: --port {port + 1}"
