@@ -1,11 +1,12 @@
 """One GGUF file in this process, run by llama.cpp; imports llama_cpp when a file is opened and not before."""
 
+import contextlib
 import ctypes
 import functools
+import io
 import json
 import os
 import secrets
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ LARGEST_CONTEXT = 32_768
 """Tokens of context taken by default: the memory of a long one is reserved even when no prompt needs it."""
 TOKENS_AT_ONCE = 256
 """Prompt tokens per call of llama.cpp, with a sign of life after each."""
+MOST_REPETITIONS = 500
+"""Of a rule in a grammar; llama.cpp dies of 2,000."""
 TINY_BYTES = 32 << 20
 """Of a file; at 2 MB and 2 busy cores a second thread cost twice the processor time and gained none."""
 
@@ -43,8 +46,10 @@ class Gguf:
         if not file.is_file():
             raise Unusable(f"no such file: {file}")
         try:
-            # Verbose: otherwise the binding throws away all that llama.cpp says while it loads.
-            self.llama = llama_cpp.Llama(str(file), n_gpu_layers=gpu_layers, verbose=True, **settings)
+            # Verbose: otherwise the binding throws away all that llama.cpp says while it loads. It prints the whole
+            # metadata too, which would fill the end of the log.
+            with contextlib.redirect_stderr(io.StringIO()):
+                self.llama = llama_cpp.Llama(str(file), n_gpu_layers=gpu_layers, verbose=True, **settings)
         except ValueError as error:  # the only thing the binding raises: a file it could not open, read or map
             size = f"{file.stat().st_size:,} bytes"
             raise Unusable(f"llama.cpp cannot load it ({error}); it has {size}: cut short? Make it again") from None
@@ -140,11 +145,11 @@ class Gguf:
         return shared
 
     def grammar(self, schema: Mapping[str, Any]) -> Any:
-        """The schema as llama.cpp's grammar, without any maxLength. Raises ValueError when it cannot be one."""
+        """The schema as llama.cpp's grammar, without its large limits. Raises ValueError when it cannot be one."""
         import llama_cpp
 
         try:
-            grammar = llama_cpp.LlamaGrammar.from_json_schema(json.dumps(without_lengths(schema)), verbose=False)
+            grammar = llama_cpp.LlamaGrammar.from_json_schema(json.dumps(without_large_limits(schema)), verbose=False)
         except Exception as error:  # the binding's converter checks nothing: KeyError, TypeError, AttributeError ...
             raise ValueError(f"{type(error).__name__}: {error}") from None
         # The binding hands on the null pointer of a grammar that does not parse, and llama.cpp dies of it.
@@ -187,7 +192,7 @@ def log_warnings() -> Any:
         nonlocal shown
         shown = shown if level == continued else level >= warning
         if shown:
-            sys.stderr.write(text.decode(errors="replace"))
+            os.write(2, text)
 
     function = llama_cpp.llama_log_callback(callback)
     llama_cpp.llama_log_set(function, None)
@@ -201,10 +206,15 @@ def without_system(messages: Messages) -> Messages:
     return [rest[0] | {"content": f"{system}\n\n{rest[0]['content']}"}, *rest[1:]] if system and rest else messages
 
 
-def without_lengths(schema: Mapping[str, Any]) -> Any:
-    """`schema` without any maxLength: its grammar repeats a rule that often, and llama.cpp dies of 2,000."""
+def without_large_limits(schema: Mapping[str, Any]) -> Any:
+    """`schema` without any large maxLength or maxItems: a grammar repeats a rule that often."""
 
-    def keep(part: dict[str, Any]) -> dict[str, Any]:  # a property may have that name
-        return {name: value for name, value in part.items() if name != "maxLength" or not isinstance(value, int)}
+    def keep(part: dict[str, Any]) -> dict[str, Any]:
+        return {
+            name: value
+            for name, value in part.items()
+            # A property may have one of these names; its value is a schema then.
+            if name not in ("maxLength", "maxItems") or not isinstance(value, int) or value <= MOST_REPETITIONS
+        }
 
     return json.loads(json.dumps(schema), object_hook=keep)

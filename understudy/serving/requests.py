@@ -44,6 +44,7 @@ def _plain(content: Any) -> Any:
 class _Message(_Fields):
     role: Literal["system", "developer", "user", "assistant"]
     content: Annotated[str, BeforeValidator(_plain)] = ""
+    tool_calls: list[Any] = Field(default=[], max_length=0)
 
 
 class _StreamOptions(_Fields):

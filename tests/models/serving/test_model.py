@@ -15,7 +15,7 @@ import pytest
 from understudy.errors import WorkerFailed
 from understudy.records import Message
 from understudy.serving import Done, Event, Generate, Opening, Request, Sampling
-from understudy.serving.gguf import TOKENS_AT_ONCE, Gguf, without_lengths
+from understudy.serving.gguf import TOKENS_AT_ONCE, Gguf, without_large_limits
 from understudy.serving.model import Model, RequestRefused
 from understudy.serving.worker import Worker
 
@@ -189,11 +189,12 @@ def test_a_schema_forces_its_shape_even_on_random_weights(model: Model, runner: 
     assert [type(item) for item in json.loads(text, strict=False)["items"]] == [str]
 
 
-def test_a_large_max_length_never_reaches_the_grammar() -> None:
-    plain = without_lengths(SCHEMA)
-    assert "maxLength" not in json.dumps(plain) and "maxItems" in json.dumps(plain)
+def test_a_large_limit_never_reaches_the_grammar() -> None:
+    plain = without_large_limits(SCHEMA)
+    assert "maxLength" not in json.dumps(plain) and plain["properties"]["items"]["maxItems"] == 1
+    assert without_large_limits({"maxItems": 100_000, "maxLength": 500}) == {"maxLength": 500}
     property_of_that_name = {"properties": {"maxLength": {"type": "string"}}}
-    assert without_lengths(property_of_that_name) == property_of_that_name
+    assert without_large_limits(property_of_that_name) == property_of_that_name
 
 
 def test_every_token_has_its_bytes(gguf: Path) -> None:

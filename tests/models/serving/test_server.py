@@ -223,6 +223,7 @@ def test_messages_in_parts_and_from_a_developer_are_read(client: openai.OpenAI) 
         {"top_logprobs": 3},
         {"logit_bias": {"5": 100}},
         {"messages": []},
+        {"messages": [{"role": "assistant", "tool_calls": [{"id": "1"}]}, *MESSAGES]},
         {"messages": [{"role": "tool", "content": "5", "tool_call_id": "1"}]},
         {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "a"}}]}]},
         {"temperature": -1},
