@@ -1,19 +1,19 @@
-"""The page that travels with a dataset: what it is made of, by what right; and the words the model's card shares."""
+"""The page that travels with a dataset: what it is made of and who permits its use; shared with a model's card."""
 
 from understudy.config import Config
 
 PERMISSION = {
     "owned": "The talks are the publisher's own.",
     "permitted": "The holder of the rights to the talks has permitted this use.",
-    "own_risk": "**No permission was given for this use of the talks; whoever made this says it is at their own risk. "
+    "own_risk": "**No permission was given for this use of the talks; it was made at its maker's own risk. "
     "Do not pass it on.**",
-    None: "**Nothing was said about the right to the talks. Do not pass it on.**",
+    None: "**Whether this use of the talks is permitted is not stated. Do not pass it on.**",
 }
 NOT_STATED = "not stated"
 LABEL = (
     "Everything the model says is written by AI in the style of the talks. It is not by the person who gave them, it "
     "is not checked by that person, and it must not be passed off as that person's words. Tuning teaches manner and "
-    "format, not facts: do not rely on it for any."
+    "format, not facts: do not rely on it for facts."
 )
 
 
@@ -23,11 +23,13 @@ def dataset(config: Config, summary: str) -> str:
         [
             f"# Questions and answers from the talks of {config.name}",
             summary,
-            "![Words per answer](description/lengths.png)\n\n![What of each talk taught](description/coverage.png)",
-            "## By what right",
+            "[Every pair, talk by talk](description/pairs.md)",
+            "![Words per answer](description/lengths.png)\n\n![What of each talk is in kept pairs]"
+            "(description/coverage.png)",
+            "## Permission",
             f"`permission: {config.permission or NOT_STATED}`. {PERMISSION[config.permission]} A transcript "
             "belongs to its speaker or channel; the answers here were written from it by a program.",
-            "## How to treat it",
+            "## How to use it",
             LABEL + "\n",
         ]
     )

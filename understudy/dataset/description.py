@@ -3,41 +3,45 @@
 from collections.abc import Sequence
 
 from understudy.dataset.describe import Description, Formatting, Refusals, TalkDescription
-from understudy.dataset.formats import cell, linked, table, watch
+from understudy.dataset.formats import cell, linked, watch
 from understudy.dataset.pictures import amount
+from understudy.text.table import table
+from understudy.text.words import clock
 
 TALKS_SHOWN = 50
 SPANS_SHOWN = 4
 
 
-def markdown(found: Description) -> str:
+def markdown(description: Description) -> str:
     """The description as tables, for a card or an artifact."""
-    cost = "" if found.usd is None else f" They cost ${found.usd:.2f}"
-    each = "" if found.usd_per_kept is None else f", ${found.usd_per_kept:.4f} per kept pair"
-    leakage = found.leakage
+    cost = "" if description.usd is None else f" They cost ${description.usd:.2f}"
+    each = "" if description.usd_per_kept is None else f", ${description.usd_per_kept:.4f} per kept pair"
+    leakage = description.leakage
+    splits = [(split, description.split_talks[split], pairs) for split, pairs in description.splits.items()]
     parts = [
-        f"**{len(found.talks)} talks**, {found.pairs} pairs, **{found.kept} kept**.{cost}{each}{'.' if cost else ''}",
-        table(["split", "talks", "pairs"], [(split, found.split_talks[split], n) for split, n in found.splits.items()]),
+        f"**{len(description.talks)} talks**, {description.pairs} pairs, **{description.kept} kept**."
+        f"{cost}{each}{'.' if cost else ''}",
+        table(["split", "talks", "pairs"], splits),
         f"Leakage: {leakage.rows_sharing_a_document} held-out rows share a talk with train, "
         f"{leakage.near_duplicate_questions} have a near-duplicate there."
         + (f" **{leakage.explained}.**" if leakage.explained else ""),
-        _lengths(found),
-        _shares(found.formatting),
-        _tags(found),
-        _refused(found.refusals),
-        _talk_table(found.talks),
+        _lengths(description),
+        _shares(description.formatting),
+        _tags(description),
+        _refused(description.refusals),
+        _talk_table(description.talks),
     ]
     return "\n\n".join(part for part in parts if part)
 
 
-def _lengths(found: Description) -> str:
+def _lengths(description: Description) -> str:
     named = {
-        "words per question": found.question_words,
-        "words per answer": found.answer_words,
-        "tokens per answer": found.answer_tokens,
+        "words per question": description.question_words,
+        "words per answer": description.answer_words,
+        "tokens per answer": description.answer_tokens,
     }
     rows = [(name, s.lowest, s.p10, s.median, s.p90, s.highest, f"{s.mean:.0f}") for name, s in named.items() if s]
-    return table(["length", "lowest", "10 %", "median", "90 %", "highest", "mean"], rows) if rows else ""
+    return table(["length", "lowest", "10 %", "median", "90 %", "highest", "mean"], rows)
 
 
 def _shares(shares: Formatting | None) -> str:
@@ -53,12 +57,14 @@ def _shares(shares: Formatting | None) -> str:
     return table([f"of {shares.n} answers", "share"], [(name, f"{100 * value:.0f} %") for name, value in named.items()])
 
 
-def _tags(found: Description) -> str:
-    if not found.tags:
+def _tags(description: Description) -> str:
+    if not description.tags:
         return ""
-    rest = found.distinct_tags - len(found.tags)
-    more = (f", and {rest} more" if rest else "") + (f"; {found.untagged} pairs have none" if found.untagged else "")
-    return "Tags: " + ", ".join(f"{cell(tag)} ({count})" for tag, count in found.tags.items()) + f"{more}."
+    rest = description.distinct_tags - len(description.tags)
+    more = (f", and {rest} more" if rest else "") + (
+        f"; {description.untagged} pairs have none" if description.untagged else ""
+    )
+    return "Tags: " + ", ".join(f"{cell(tag)} ({count})" for tag, count in description.tags.items()) + f"{more}."
 
 
 def _refused(refusals: Sequence[Refusals]) -> str:
@@ -66,7 +72,7 @@ def _refused(refusals: Sequence[Refusals]) -> str:
         (cell(r.gate), r.pairs, "<br>".join(f"{linked(e.question, e.link)}: {cell(e.reason)}" for e in r.examples))
         for r in refusals
     ]
-    return table(["refused by", "pairs", "for example"], rows) if rows else ""
+    return table(["refused by", "pairs", "for example"], rows)
 
 
 def _talk_table(talks: Sequence[TalkDescription]) -> str:
@@ -81,21 +87,16 @@ def _talk_table(talks: Sequence[TalkDescription]) -> str:
         for talk in talks[:TALKS_SHOWN]
     ]
     more = f"\n\n{len(talks) - TALKS_SHOWN} more talks are not shown." if len(talks) > TALKS_SHOWN else ""
-    return table(["talk", "split", "kept pairs", "in kept pairs", "where"], rows) + more if rows else ""
+    return table(["talk", "split", "kept pairs", "in kept pairs", "where"], rows) + more
 
 
 def _places(talk: TalkDescription) -> str:
     """The first spans of a talk: times that lead to the video, or paragraphs counted from one."""
     assert talk.coverage is not None
     shown = [
-        linked(f"{_clock(start)} to {_clock(end)}", watch(talk.document_id, start))
+        linked(f"{clock(start)} to {clock(end)}", watch(talk.document_id, start))
         if talk.coverage.unit == "seconds"
         else f"{start + 1:.0f} to {end:.0f}"
         for start, end in talk.coverage.spans[:SPANS_SHOWN]
     ]
     return ", ".join(shown) + (", …" if len(talk.coverage.spans) > SPANS_SHOWN else "")
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(int(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}" if minutes >= 60 else f"{minutes}:{rest:02}"

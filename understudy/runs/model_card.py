@@ -2,7 +2,7 @@
 The README.md of a tuned model, as the Hugging Face Hub reads it: metadata first, then the page.
 
 The metadata is also what `publish` goes by: what the card does not say is not known. A licence
-nobody stated is 'unknown' there and "not stated" on the page, never a guess.
+that is not stated is 'unknown' there and "not stated" on the page, never a guess.
 """
 
 import math
@@ -10,16 +10,19 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from yaml import YAMLError
 
 from understudy.config import Config
 from understudy.dataset.card import LABEL, NOT_STATED, PERMISSION
-from understudy.dataset.formats import table
 from understudy.errors import ConfigError
-from understudy.records import AdapterCard, BaseCard, ParityReport, Scorecard
+from understudy.records import AdapterCard, BaseCard, Interval, ParityReport, Scorecard
+from understudy.text.table import table
+
+if TYPE_CHECKING:
+    from huggingface_hub import EvalResult
 
 SCRATCH = "scratch"
 """No licence at all: the base was made on the spot."""
@@ -54,12 +57,12 @@ class About:
 
     @property
     def licence(self) -> str | None:
-        """The base's licence in the Hub's words, SCRATCH for a base made on the spot, None when nobody stated it."""
+        """The base's licence in the Hub's words, SCRATCH for a base made on the spot, None when it is not stated."""
         stated = self.config.publish.base_licence or self.base.notes.get("licence")
-        return SCRATCH if self.base.name == SCRATCH else LICENCES.get(str(stated), stated and str(stated))
+        return SCRATCH if self.base.name == SCRATCH else LICENCES.get(str(stated), str(stated) if stated else None)
 
 
-class Told(BaseModel):
+class Statement(BaseModel):
     """What a card says of its model, for programs."""
 
     model_config = ConfigDict(extra="ignore")
@@ -75,7 +78,7 @@ def write(about: About) -> str:
     return f"---\n{_metadata(about)}\n---\n\n" + "\n\n".join(part for part in _page(about) if part) + "\n"
 
 
-def read(file: Path) -> Told:
+def read(file: Path) -> Statement:
     """What the card in `file` says. Raises ConfigError when its metadata is not what we write, or the Hub reads."""
     from huggingface_hub import ModelCard
 
@@ -87,15 +90,16 @@ def read(file: Path) -> Told:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError([f"{file} cannot be read ({error}); {again}"]) from None
     try:
-        data = ModelCard(text).data.to_dict() if text.startswith("---") else {}
-        return Told.model_validate(data.get("understudy"))
+        # The Hub's library has no annotations here.
+        data = ModelCard(text).data.to_dict() if text.startswith("---") else {}  # type: ignore[no-untyped-call]
+        return Statement.model_validate(data.get("understudy"))
     except ValidationError:
         raise ConfigError(
             [f"{file} lacks the metadata that say whose talks and which base it is of; {again}"]
         ) from None
     except (ValueError, AttributeError, YAMLError) as error:
-        told = " ".join(str(error).split())
-        raise ConfigError([f"the metadata of {file} cannot be read ({told}); {again}"]) from None
+        why = " ".join(str(error).split())
+        raise ConfigError([f"the metadata of {file} cannot be read ({why}); {again}"]) from None
 
 
 def _metadata(about: About) -> str:
@@ -112,7 +116,7 @@ def _metadata(about: About) -> str:
         tags=TAGS,
         datasets=[about.config.publish.dataset] if about.config.publish.dataset else None,
         eval_results=_results(about),
-        understudy=Told(
+        understudy=Statement(
             channel=about.config.name,
             run=about.scorecard.run,
             permission=about.config.permission,
@@ -123,24 +127,24 @@ def _metadata(about: About) -> str:
     return data.to_yaml().strip()
 
 
-def _results(about: About) -> list[Any] | None:
+def _results(about: About) -> list["EvalResult"] | None:
     """The tuned model's numbers where they are numbers; the Hub shows them beside the card."""
     from huggingface_hub import EvalResult
 
     tuned = next((c for name in ("fused", "adapter") for c in about.scorecard.candidates if c.name == name), None)
-    dataset = {"dataset_type": "held-out-talks", "dataset_name": f"held-out talks of {about.config.name}"}
     numbers = tuned.metrics.items() if tuned else ()
     return [
         EvalResult(
             task_type="text-generation",
+            dataset_type="held-out-talks",
+            dataset_name=f"held-out talks of {about.config.name}",
+            dataset_split="test",
             metric_type=METRIC_TYPES.get(name, name),
             metric_name=name.replace("_", " "),
-            metric_value=round(found.value, 4),
-            dataset_split="test",
-            **dataset,
+            metric_value=round(interval.value, 4),
         )
-        for name, found in numbers
-        if math.isfinite(found.value)
+        for name, interval in numbers
+        if math.isfinite(interval.value)
     ] or None
 
 
@@ -148,7 +152,7 @@ def _page(about: About) -> list[str]:
     return [
         f"# {about.config.name}: a small model tuned on talks",
         f"**Written by AI in the style of the talks, not by the person who gave them.** {LABEL}",
-        "## By what right",
+        "## Permission",
         f"`permission: {about.config.permission or NOT_STATED}`. {PERMISSION[about.config.permission]}",
         "## The base and its licence",
         _base(about),
@@ -156,12 +160,12 @@ def _page(about: About) -> list[str]:
         _data(about),
         "## How it was trained",
         _training(about.adapter),
-        "## Did it work",
+        "## Results",
         about.summary.strip().replace("## ", "### ", 1),
         _parity(about),
         "## How to run it",
         _programs(about),
-        "## Honest limits",
+        "## Limits",
         _limits(about),
     ]
 
@@ -191,15 +195,15 @@ def _data(about: About) -> str:
 
 
 def _training(adapter: AdapterCard) -> str:
-    told = {name: adapter.settings[name] for name in SETTINGS if adapter.settings.get(name) is not None}
-    told |= {
+    rows = {name: adapter.settings[name] for name in SETTINGS if adapter.settings.get(name) is not None}
+    rows |= {
         "trainable parameters": f"{adapter.trainable_parameters:,}",
         "steps": adapter.steps,
         "epochs": f"{adapter.epochs:.2f}",
         "weights kept": f"iteration {adapter.best_iteration}",
-        "valid loss, base > tuned": f"{adapter.base_valid_loss:.3f} > {adapter.best_valid_loss:.3f}",
+        "valid loss": f"{adapter.base_valid_loss:.3f} (base) to {adapter.best_valid_loss:.3f} (tuned)",
     }
-    return table(["LoRA", ""], [[name.replace("_", " "), str(value)] for name, value in told.items()])
+    return table(["LoRA", ""], [[name.replace("_", " "), str(value)] for name, value in rows.items()])
 
 
 def _parity(about: About) -> str:
@@ -207,12 +211,12 @@ def _parity(about: About) -> str:
     if about.parity is None:
         return ""
 
-    def rounded(value: Any) -> str:
+    def rounded(value: Interval | None) -> str:
         return f"{value.value:.4f}" if value else ""
 
     rows = [
         [
-            f"{check.reference} > {check.name}",
+            f"{check.reference} → {check.name}",
             rounded(check.nll_change),
             rounded(check.kl),
             rounded(check.top1_agreement),
@@ -222,7 +226,7 @@ def _parity(about: About) -> str:
         if check.reference
     ]
     return "### Is each file what was trained?\n\n" + table(
-        ["from > to", "change of loss, nats per token", "KL, nats per token", "top-1 agreement", ""], rows
+        ["file", "change of loss, nats per token", "KL, nats per token", "top-1 agreement", ""], rows
     )
 
 

@@ -1,8 +1,8 @@
 """
 What a training was made from, so that it can be made again: code, data, base, settings, versions, machine.
 
-Nothing of it tells whose machine it was: no name, no folder, and no key (a preset holds names of environment
-variables only; should a value of one of them turn up all the same, it is hidden).
+Nothing in it reveals whose machine it was: no name, no folder, and no key (a preset holds names of environment
+variables only; a value of one of them that turns up all the same is hidden).
 """
 
 import hashlib
@@ -13,6 +13,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -113,18 +114,16 @@ def weights_digest(folder: Path) -> str:
 
 def packages() -> dict[str, str]:
     """The versions of what decides a result; what is not installed is left out."""
-    found = {}
+    versions = {}
     for name in PACKAGES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
+        with suppress(metadata.PackageNotFoundError):
+            versions[name] = metadata.version(name)
+    return versions
 
 
 def _filled(workspace: Workspace, section: str) -> dict[str, Any]:
     spec = getattr(workspace.config, section)
-    if section == "trainer":  # hosts and the like tell whose machines these are, and decide nothing
+    if section == "trainer":  # hosts and the like reveal whose machines these are, and decide nothing
         return {"use": spec.use, **registry.identity(section, spec.use, spec.options)["options"]}
     options = registry.resolve(section, spec.use).Options.model_validate(spec.options)
     return {"use": spec.use, **options.model_dump(mode="json")}
@@ -134,23 +133,23 @@ def _git(root: Path) -> tuple[str | None, bool | None]:
     """The commit of `root` and whether files differ from it; None where there is no checkout or no git."""
     if not (root / ".git").exists():
         return None, None
-    told = []
+    outputs = []
     for command in (["rev-parse", "HEAD"], ["status", "--porcelain"]):
         try:
-            done = subprocess.run(["git", "-C", str(root), *command], capture_output=True, text=True, timeout=20)
+            process = subprocess.run(["git", "-C", str(root), *command], capture_output=True, text=True, timeout=20)
         except (OSError, subprocess.TimeoutExpired):
             return None, None
-        if done.returncode:
+        if process.returncode:
             return None, None
-        told.append(done.stdout.strip())
-    return told[0], bool(told[1])
+        outputs.append(process.stdout.strip())
+    return outputs[0], bool(outputs[1])
 
 
 def _chip() -> str | None:
     """The processor in its maker's words."""
     if platform.system() == "Darwin":
-        asked = ["sysctl", "-n", "machdep.cpu.brand_string"]
-        return subprocess.run(asked, capture_output=True, text=True).stdout.strip() or None
+        command = ["sysctl", "-n", "machdep.cpu.brand_string"]
+        return subprocess.run(command, capture_output=True, text=True).stdout.strip() or None
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -161,7 +160,7 @@ def _chip() -> str | None:
 def _command(arguments: list[str], root: Path) -> str:
     first, rest = Path(arguments[0]), arguments[1:]
     program = first.relative_to(root).as_posix() if first.is_relative_to(root) else arguments[0]
-    return _hidden(shlex.join(["python", program, *rest]), [])
+    return str(_hidden(shlex.join(["python", program, *rest]), []))
 
 
 def _environment_names(settings: Any) -> Iterator[str]:

@@ -9,12 +9,13 @@ from understudy.calls.model_teacher import CALLS
 from understudy.calls.prompting import estimated_tokens
 from understudy.dataset import describe as describing
 from understudy.dataset import description as showing
+from understudy.dataset.pairs_page import pieces
 from understudy.dataset.pictures import drawings
 from understudy.graph import Node
 from understudy.records import AssetRef, DescriptionCard, Document, Pair, Questions, SplitPlan
 from understudy.stages import generate_answers, verify
 
-VERSION = 2
+VERSION = 3
 SUMMARY = "summary.md"
 
 
@@ -40,16 +41,18 @@ def describe(
     remarks: Sequence[str],
     out: Path,
 ) -> DescriptionCard:
-    """Fill the folder `out` with summary.md, description.json and a picture each of lengths and coverage.
+    """Fill the folder `out` with summary.md, description.json, pairs.md and a picture each of lengths and coverage.
 
     `remarks` are paragraphs that end the summary.
     """
-    found = describing.describe(pairs, plan, documents, questions, tokens, usd)
-    (out / SUMMARY).write_text("\n\n".join([showing.markdown(found), *remarks]), encoding="utf-8")
-    (out / "description.json").write_text(found.model_dump_json(indent=1), encoding="utf-8")
-    for name, drawing in drawings(found).items():
+    description = describing.describe(pairs, plan, documents, questions, tokens, usd)
+    (out / SUMMARY).write_text("\n\n".join([showing.markdown(description), *remarks]), encoding="utf-8")
+    (out / "description.json").write_text(description.model_dump_json(indent=1), encoding="utf-8")
+    with (out / "pairs.md").open("w", encoding="utf-8", newline="\n") as page:
+        page.writelines(pieces(pairs, plan))
+    for name, drawing in drawings(description).items():
         (out / f"{name}.png").write_bytes(drawing.png())
-    return DescriptionCard(pairs=found.pairs, kept=found.kept, talks=len(found.talks))
+    return DescriptionCard(pairs=description.pairs, kept=description.kept, talks=len(description.talks))
 
 
 def _remarks(node: Node) -> Iterator[str]:

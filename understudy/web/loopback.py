@@ -3,7 +3,7 @@ A page on this machine only: loopback, a port, and a token in the address withou
 
 A page is a folder of the package with page.html, page.css and page.js, and the calls its script makes: what is asked
 for with GET gets the query, what is posted gets the JSON body, and each answers with a record. No other page may
-read or embed it, nothing is cached, and the page itself may ask nobody else.
+read or embed it, nothing is cached, and the page itself may load nothing else.
 """
 
 import errno
@@ -37,12 +37,12 @@ class Page:
     """What is served."""
 
     command: str
-    """Who printed the address, e.g. 'review'."""
+    """Which command printed the address, e.g. 'review'."""
     package: str
     """Where page.html, page.css and page.js are."""
-    shown: Mapping[str, Callable[[dict[str, str]], BaseModel]]
+    gets: Mapping[str, Callable[[dict[str, str]], BaseModel]]
     """Path of a GET > what answers it."""
-    taken: Mapping[str, Callable[[bytes], BaseModel]]
+    posts: Mapping[str, Callable[[bytes], BaseModel]]
     """Path of a POST > what answers it. Raises ValidationError for a body that is wrong."""
     body: str
     """What a body is called when one is refused, e.g. 'a decision'."""
@@ -57,8 +57,8 @@ class PageServer:
         try:
             self._http = _Http((ADDRESS, port), _Handler)
         except (OSError, OverflowError) as error:
-            taken = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
-            why = "is taken by another program" if taken else f"cannot be used ({error})"
+            in_use = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
+            why = "is taken by another program" if in_use else f"cannot be used ({error})"
             raise UnderstudyError(f"port {port} of {ADDRESS} {why}; name another one, or 0 for any free one") from None
         self._http.page, self._http.token = page, self.token
         self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True)
@@ -66,7 +66,7 @@ class PageServer:
 
     @property
     def url(self) -> str:
-        """Where the page is; whoever knows it may use it."""
+        """Where the page is; anyone who knows it may use it."""
         return f"http://{ADDRESS}:{self._http.server_port}/{self.token}/"
 
     def close(self) -> None:
@@ -102,7 +102,7 @@ class _Handler(BaseHTTPRequestHandler):
         if not super().parse_request():
             return False
         path, _, self.query = self.path.partition("?")
-        token, _, self.asked = path.removeprefix("/").partition("/")
+        token, _, self.place = path.removeprefix("/").partition("/")
         if self._for_us() and hmac.compare_digest(token.encode(), self.server.token.encode()):
             return True
         why = f"open the address that `{self.server.page.command}` printed, with its token"
@@ -111,9 +111,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """The page, or what its script asks for."""
-        if self.asked == "":
+        if self.place == "":
             self._page()
-        elif show := self.server.page.shown.get(self.asked):
+        elif show := self.server.page.gets.get(self.place):
             query = dict(parse_qsl(self.query))
             self._answer(lambda: show(query))
         else:
@@ -122,16 +122,16 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         """What the page's script has to say."""
         size, body = self.headers.get("Content-Length", ""), self.server.page.body
-        take = self.server.page.taken.get(self.asked)
+        take = self.server.page.posts.get(self.place)
         if take is None or self.headers.get_content_type() != "application/json":
             self._refuse(HTTPStatus.NOT_FOUND, f"only {body}, as JSON, can be posted")
         elif not size.isdecimal() or int(size) > LARGEST_BODY_BYTES:
-            if size.isdecimal():  # who is still sending hears no answer
+            if size.isdecimal():  # a client that is still sending reads no answer
                 self.rfile.read(min(int(size), 16 * LARGEST_BODY_BYTES))
             self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"{body} has at most {LARGEST_BODY_BYTES} bytes")
         else:
-            told = self.rfile.read(int(size))
-            self._answer(lambda: take(told))
+            content = self.rfile.read(int(size))
+            self._answer(lambda: take(content))
 
     def log_message(self, format: str, *args: Any) -> None:
         """Keep the token out of the terminal."""
@@ -201,4 +201,5 @@ def rendered(answer: str) -> str:
     if not answer.strip():
         return "<p>(empty)</p>"
     reader = MarkdownIt("commonmark", {"html": False}).enable("table")
-    return reader.disable(["image", "link", "autolink", "reference", "html_inline", "html_block"]).render(answer)
+    reader.disable(["image", "link", "autolink", "reference", "html_inline", "html_block"])
+    return str(reader.render(answer))

@@ -115,7 +115,7 @@ def test_the_card_is_metadata_the_hub_reads_and_names_every_file(tmp_path: Path)
     assert [entry["split"] for entry in told["configs"][0]["data_files"]] == ["train", "validation", "test"]
     assert (told["license"], told["language"], told["size_categories"]) == ("cc-by-4.0", ["en"], ["n<1K"])
     assert told["task_categories"] and "tea" in told["pretty_name"]
-    assert r"[Tea \| \[and\] \<b\>bread\</b\>](https://youtu.be/abcdefghij1)" in card.text
+    assert r"[Tea \| \[and\] &lt;b&gt;bread&lt;/b&gt;](https://youtu.be/abcdefghij1)" in card.text
     assert "| CC BY 4.0 | permitted | 3 |" in card.text
     assert "| not stated | permitted | 3 |" in card.text
     assert "SUMMARY" in card.text and "(pictures/c.png)" in card.text and "What it is not" in card.text

@@ -126,7 +126,7 @@ def test_a_refused_file_is_named_with_its_reason_and_not_offered(about: About) -
     parity = ParityReport(channel="candles", run="0a1b2c3d", checks=[check], recommended="Q8_0")
     page = model_card.write(dataclasses.replace(about, refused={"Q4_K_M": "KL 2.5 is over 0.15"}, parity=parity))
     assert "Not offered: Q4_K_M, because KL 2.5" in page and "llama-cli -m candles-Q8_0.gguf" in page
-    assert "| F16 > Q4_K_M |" in page and "candles-Q4_K_M.gguf" not in page
+    assert "| F16 → Q4_K_M |" in page and "candles-Q4_K_M.gguf" not in page
 
 
 def test_what_is_worse_stands_among_the_limits(about: About) -> None:

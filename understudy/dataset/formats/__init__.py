@@ -14,7 +14,7 @@ and nothing names one: readers of all these formats refuse an empty file.
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -22,6 +22,7 @@ from typing import Any
 
 from understudy.errors import ConfigError, DatasetError
 from understudy.records import Document, Pair, Split, SplitPlan
+from understudy.text.table import plain
 from understudy.text.words import one_line
 
 FORMATS = ("alpaca", "sharegpt", "openai_chat", "llama_factory", "huggingface")
@@ -43,7 +44,7 @@ class Origin:
 
 @dataclass(frozen=True)
 class Dataset:
-    """What a format writes, and what its card says of it."""
+    """What a format writes, and what its card says about it."""
 
     name: str
     permission: str | None
@@ -120,7 +121,7 @@ def by_split(pairs: Iterable[Pair], plan: SplitPlan) -> dict[Split, list[Pair]]:
         more = f", and {len(problems) - PROBLEMS_SHOWN} more" if len(problems) > PROBLEMS_SHOWN else ""
         raise DatasetError(
             f"the pairs and the split do not fit: {'; '.join(problems[:PROBLEMS_SHOWN])}{more}. "
-            "Where a file was edited by hand, delete it and run again: gate and split make both anew"
+            "Where a file was edited by hand, delete it and run again: gate and split make both again"
         )
     return {split: [known[pair_id] for pair_id in ids] for split, ids in plan.splits.items()}
 
@@ -140,18 +141,12 @@ def watch(document_id: str, seconds: float | None = None) -> str | None:
 
 def cell(text: str, limit_characters: int = 80) -> str:
     """`text` for one cell of a markdown table: on one line, nothing in it read as markup."""
-    return re.sub(r"([\\`*_|\[\]<>])", r"\\\1", one_line(text, limit_characters))
+    return plain(one_line(text, limit_characters))
 
 
 def linked(text: str, address: str | None, limit_characters: int = 80) -> str:
     """A cell that leads to `address`, where there is one."""
     return f"[{cell(text, limit_characters)}]({address})" if address else cell(text, limit_characters)
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A markdown table; cells of text from outside go through `cell` before."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(str(part) for part in line)} |" for line in lines)
 
 
 def json_lines(rows: Iterable[Any]) -> bytes:

@@ -5,14 +5,16 @@ The Hub says `validation` where mlx-lm says `valid`; the card's `configs` names 
 """
 
 import io
+from collections import Counter
 from typing import Any
 
 import yaml
 
 from understudy.dataset.card import LABEL, PERMISSION
-from understudy.dataset.formats import Dataset, cell, link, linked, table, watch
+from understudy.dataset.formats import Dataset, cell, link, linked, watch
 from understudy.dataset.formats.openai_chat import messages
 from understudy.records import Pair
+from understudy.text.table import table
 
 SPLITS = {"train": "train", "valid": "validation", "test": "test"}
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
@@ -27,7 +29,7 @@ _USE = (
 )
 _NOT = (
     "It is no source of facts, no transcript of what was said, and no benchmark: questions and answers were written "
-    "by a program, and nobody has checked that they are true."
+    "by a program, and no person has checked that they are true."
 )
 
 
@@ -75,7 +77,7 @@ def _card(dataset: Dataset) -> str:
         _USE,
         "## What it is not",
         f"{_NOT} {LABEL}",
-        "## By what right",
+        "## Permission",
         f"`permission: {dataset.permission}`. {PERMISSION.get(dataset.permission, PERMISSION[None])} "
         "A transcript belongs to its speaker or channel; the answers here were written from it by a program.",
         "## Sources",
@@ -85,7 +87,7 @@ def _card(dataset: Dataset) -> str:
 
 
 def _front_matter(dataset: Dataset) -> dict[str, Any]:
-    """The card's metadata as the Hub reads it. A licence nobody stated is 'unknown', never a guess."""
+    """The card's metadata as the Hub reads it. A licence that is not stated is 'unknown', never a guess."""
     languages = sorted({o.language.split("-")[0].lower() for o in dataset.origins.values() if o.language})
     size = next((name for most, name in SIZES if dataset.rows < most), "1M<n<10M")
     files = [{"split": SPLITS[split], "path": f"data/{SPLITS[split]}.parquet"} for split in dataset.splits]
@@ -102,24 +104,17 @@ def _front_matter(dataset: Dataset) -> dict[str, Any]:
 
 
 def _teachers(dataset: Dataset) -> str:
-    counts: dict[tuple[str, str], int] = {}
-    for rows in dataset.splits.values():
-        for pair in rows:
-            key = (pair.teacher, pair.prompt_sha256 or "")
-            counts[key] = counts.get(key, 0) + 1
-    rows = [
+    counts = Counter((p.teacher, p.prompt_sha256 or "") for rows in dataset.splits.values() for p in rows)
+    listed = [
         (cell(teacher), f"`{sha256}`" if sha256 else "reads no prompt", count)
         for (teacher, sha256), count in sorted(counts.items())
     ]
-    return table(["teacher", "sha256 of its prompts", "pairs"], rows)
+    return table(["teacher", "sha256 of its prompts", "pairs"], listed)
 
 
 def _sources(dataset: Dataset) -> str:
-    """A row per talk: what, since when, how its words were got, and by what right."""
-    pairs: dict[str, int] = {}
-    for rows in dataset.splits.values():
-        for pair in rows:
-            pairs[pair.document_id] = pairs.get(pair.document_id, 0) + 1
+    """A row per talk: title, date, where its words come from, licence and permission."""
+    pairs = Counter(pair.document_id for rows in dataset.splits.values() for pair in rows)
     listed = [
         (
             linked(origin.title, watch(name)),

@@ -5,7 +5,7 @@ A blind comparison by a person: a question, two answers in an order of their own
     page.*      the page that shows it, served by `understudy.web.loopback`
 
 No name of a model leaves this side before the last pair is decided. Each choice is on the disk before the next
-question is shown, so a reload or a kill goes on where it was.
+question is shown, so after a reload or a kill the comparison resumes there.
 """
 
 import threading
@@ -71,9 +71,9 @@ class View(Record):
 
 def draw(duels: Sequence[Duel], count: int, seed: str) -> list[Duel]:
     """Up to `count` of them, one of each talk in turn, the same ones each time; equal answers are nothing to ask."""
-    told = [duel for duel in duels if duel.tuned.split() != duel.base.split()]
+    unequal = [duel for duel in duels if duel.tuned.split() != duel.base.split()]
     talks: dict[str, list[Duel]] = {}
-    for duel in sorted(told, key=lambda one: _digest(seed, one.pair_id)):
+    for duel in sorted(unequal, key=lambda one: _digest(seed, one.pair_id)):
         talks.setdefault(duel.document_id, []).append(duel)
     turns = sorted(
         ((place, _digest(seed, talk), duel) for talk, of_talk in talks.items() for place, duel in enumerate(of_talk)),
@@ -109,8 +109,8 @@ class Sitting:
         return Page(
             command="compare",
             package="understudy.web.compare",
-            shown={"now": lambda query: self.show()},
-            taken={
+            gets={"now": lambda query: self.show()},
+            posts={
                 "choose": lambda body: self.choose(Choice.model_validate_json(body)),
                 "back": lambda body: self.back(),
             },
@@ -146,12 +146,12 @@ class Sitting:
 
     def verdict(self) -> Verdict | None:
         """What the choices so far come to, of these pairs only."""
-        asked = {duel.pair_id: preferences.digest(duel.tuned, duel.base) for duel in self.duels}
+        digests = {duel.pair_id: preferences.digest(duel.tuned, duel.base) for duel in self.duels}
         return preferences.verdict(
             [
                 choice
                 for choice in preferences.load(self.run)
-                if (choice.tuned, choice.base) == self.names and asked.get(choice.pair_id) == choice.answers_sha256
+                if (choice.tuned, choice.base) == self.names and digests.get(choice.pair_id) == choice.answers_sha256
             ]
         )
 
@@ -160,12 +160,12 @@ class Sitting:
         known = {
             (c.pair_id, c.answers_sha256): c for c in preferences.load(self.run) if (c.tuned, c.base) == self.names
         }
-        found: dict[str, Winner] = {}
+        chosen: dict[str, Winner] = {}
         for duel in self.duels:
             choice = known.get((duel.pair_id, preferences.digest(duel.tuned, duel.base)))
             if choice is not None and choice.chosen is not None:
-                found[duel.pair_id] = choice.chosen
-        return found
+                chosen[duel.pair_id] = choice.chosen
+        return chosen
 
     def _next(self) -> Duel | None:
         return next((duel for duel in self.duels if duel.pair_id not in self._chosen), None)
@@ -209,16 +209,16 @@ class Sitting:
         )
 
     def _result(self) -> Result | None:
-        told = self.verdict()
-        if told is None:
+        verdict = self.verdict()
+        if verdict is None:
             return None
-        return Result(**told.model_dump(exclude={"sign_p", "win_rate"}), judge=self._of_judge())
+        return Result(**verdict.model_dump(exclude={"sign_p", "win_rate"}), judge=self._of_judge())
 
     def _of_judge(self) -> str | None:
-        found = preferences.agreement(self._chosen, self.judged)
-        if found is None:
+        agreement = preferences.agreement(self._chosen, self.judged)
+        if agreement is None:
             return None
-        share, kappa = found
+        share, kappa = agreement
         above = "" if kappa is None else f", kappa {kappa:.2f} (0 is chance, 1 is always)"
         return f"The judge agrees with you on {100 * share.value:.0f} % of {share.n} questions{above}."
 

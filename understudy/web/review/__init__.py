@@ -24,6 +24,7 @@ from understudy.channel import decisions
 from understudy.channel.decisions import Decision, Decisions, Key
 from understudy.errors import UnderstudyError
 from understudy.records import AssetRef, Pair, Record, Split, SplitPlan
+from understudy.text.words import clock
 from understudy.web.loopback import rendered
 
 PAGE_ROWS = 25
@@ -123,7 +124,7 @@ class _Row:
 
 
 class Shelf:
-    """The pairs of the channel in `folder`, read again whenever a run has made them anew."""
+    """The pairs of the channel in `folder`, read again whenever a run has replaced them."""
 
     def __init__(self, folder: Path) -> None:
         """Raises UnderstudyError when there is no dataset yet."""
@@ -159,11 +160,11 @@ class Shelf:
         words = wish.search.casefold().split()
         with self._lock:
             self._refresh()
-            found = [r for r in self._rows.values() if r.matches(wish, words) and self._verdict(r, wish.verdict)]
-            pages = max(1, -(-len(found) // PAGE_ROWS))
+            matches = [r for r in self._rows.values() if r.matches(wish, words) and self._verdict(r, wish.verdict)]
+            pages = max(1, -(-len(matches) // PAGE_ROWS))
             page = min(wish.page, pages)
-            cards = [self._card(row) for row in found[(page - 1) * PAGE_ROWS : page * PAGE_ROWS]]
-            return Shown(total=len(found), page=page, pages=pages, waiting=self._waiting(), cards=cards)
+            cards = [self._card(row) for row in matches[(page - 1) * PAGE_ROWS : page * PAGE_ROWS]]
+            return Shown(total=len(matches), page=page, pages=pages, waiting=self._waiting(), cards=cards)
 
     def decide(self, order: Order) -> Card:
         """Keep what a person decided and show the pair as it will be. Raises UnderstudyError, ValidationError."""
@@ -171,7 +172,7 @@ class Shelf:
             self._refresh()
             row = self._rows.get(Key(order.document_id, order.question_sha256))
             if row is None:
-                raise UnderstudyError("this pair is no longer in the dataset, which was made anew; reload the page")
+                raise UnderstudyError("this pair is no longer in the dataset, which was made again; reload the page")
             if order.question is not None:
                 self._refuse_double(row, order.question)
             now = datetime.now(UTC).isoformat(timespec="seconds")
@@ -216,7 +217,7 @@ class Shelf:
         )
 
     def _refresh(self) -> None:
-        """Read the dataset again when a run has replaced it, and the decisions when somebody else added some."""
+        """Read the dataset again when a run has replaced it, and the decisions when they have grown elsewhere."""
         read = self._on_disk()
         pairs, split, _ = read
         if read == self._read or (pairs is None and self._rows):  # while a run writes it, the old one stays
@@ -248,13 +249,6 @@ def play_link(pair: Pair) -> str | None:
     if not pair.document_id.startswith(VIDEO_PREFIX) or pair.start_seconds is None:
         return None
     return f"https://youtu.be/{pair.document_id.removeprefix(VIDEO_PREFIX)}?t={int(pair.start_seconds)}"
-
-
-def clock(seconds: float) -> str:
-    """Seconds as m:ss, or h:mm:ss from an hour on."""
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def _words(pair: Pair) -> str:

@@ -24,8 +24,8 @@ def serve(folder: Path, port: int = 0, open_browser: bool = False) -> PageServer
     page = Page(
         command="review",
         package="understudy.web.review",
-        shown={"menu": lambda query: shelf.menu(), "pairs": lambda query: shelf.show(Wish.model_validate(query))},
-        taken={"decide": lambda body: shelf.decide(Order.model_validate_json(body))},
+        gets={"menu": lambda query: shelf.menu(), "pairs": lambda query: shelf.show(Wish.model_validate(query))},
+        posts={"decide": lambda body: shelf.decide(Order.model_validate_json(body))},
         body="a decision",
     )
     server = PageServer(page, port)

@@ -14,7 +14,8 @@ from understudy import store
 from understudy.channel.decisions import load
 from understudy.errors import UnderstudyError
 from understudy.records import Leakage, Pair, SplitPlan
-from understudy.web.review import clock, play_link, rendered
+from understudy.text.words import clock
+from understudy.web.review import play_link, rendered
 from understudy.web.review.server import Server, review, serve
 
 REFUSED = {"kept": False, "gate": "length", "reason": "<b>too short</b>"}
