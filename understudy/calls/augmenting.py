@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from understudy.calls import Call, Reply, prompting
-from understudy.calls.model_teacher import ENVELOPE, ModelTeacher
+from understudy.calls.model_teacher import ModelTeacher
 from understudy.calls.prompting import Prompt
 from understudy.calls.replies import parse, standalone_problem
+from understudy.calls.verifying import drawn
 from understudy.records import Document, Pair, VariantKind, sha256_of
 from understudy.sections import AugmentSettings
 from understudy.text.language import FUNCTION_WORDS
@@ -78,12 +79,12 @@ def wishes(train: Sequence[Pair], settings: AugmentSettings, seed: int) -> Itera
     for pair in train:
         length = len(pair.answer.split())
         entries += [("paraphrase", nth, pair) for nth in range(1, settings.paraphrases + 1)]
-        if length >= SHORTENED_FROM and _drawn(seed, f"short/{pair.pair_id}") < settings.short:
+        if length >= SHORTENED_FROM and drawn(seed, "short", pair.pair_id) < settings.short:
             entries.append(("short", 1, pair))
-        if length <= LENGTHENED_TO and _drawn(seed, f"long/{pair.pair_id}") < settings.long:
+        if length <= LENGTHENED_TO and drawn(seed, "long", pair.pair_id) < settings.long:
             entries.append(("long", 1, pair))
     # A share of a few pairs is less than one: then only some talks get one.
-    count = int(settings.out_of_scope * len(train) + _drawn(seed, f"out_of_scope/{train[0].document_id}"))
+    count = int(settings.out_of_scope * len(train) + drawn(seed, "out_of_scope", train[0].document_id))
     entries += [("out_of_scope", nth, None) for nth in range(1, count + 1)]
     return (Wish(number, kind, nth, pair) for number, (kind, nth, pair) in enumerate(entries, 1))
 
@@ -94,7 +95,7 @@ def write(teacher: ModelTeacher, document: Document, wishes: Sequence[Wish], tit
     Blocks; for any thread. Entries that did not come are asked for once more, and only they. Raises TeacherError
     for this talk alone, TeacherStopped for all; what came before is kept.
     """
-    ledger, price = teacher._ledger, teacher.usd()
+    ledger = teacher._ledger
     assert ledger, "begin() comes first"
     keys = {wish.number: _key(teacher, document, wish) for wish in wishes}
     stored = ledger.answers(keys.values())
@@ -110,7 +111,7 @@ def write(teacher: ModelTeacher, document: Document, wishes: Sequence[Wish], tit
             log.info("%s, %s: %s", document.document_id, KIND, dict(parsed.defects))
         new = {item.question_number: item.text for item in parsed.items}
         ledger.keep_answers(document.document_id, {keys[number]: text for number, text in new.items()})
-        usd += price(reply.usage, reply.tier) if reply.usage else 0.0
+        usd += teacher.cost_usd(reply)
         texts |= new
         missing |= {number: "refused" for number in parsed.refused}
         tries = 0 if new else tries + 1
@@ -120,22 +121,9 @@ def write(teacher: ModelTeacher, document: Document, wishes: Sequence[Wish], tit
 def call_for(teacher: ModelTeacher, document: Document, wishes: Sequence[Wish], titles: Sequence[str] = ()) -> Call:
     """The one call that asks for all of `wishes`."""
     prompt = compose(document, wishes, titles)
-    thinking = teacher.common.thinking_tokens
     usual = sum(_SIZES[wish.kind][0] for wish in wishes)
-    most = sum(_SIZES[wish.kind][1] or teacher.common.answer_tokens for wish in wishes) + ENVELOPE + thinking
-    return Call(
-        kind=KIND,
-        document_id=document.document_id,
-        label=teacher.label,
-        model=teacher.model,
-        messages=prompt.messages,
-        schema=prompting.SCHEMA,
-        settings={},  # the teacher adds its own
-        max_tokens=most,
-        numbers=prompt.numbers,
-        input_tokens=teacher.tokens("".join(message["content"] for message in prompt.messages)),
-        output_tokens=min(most, usual + thinking // 2),
-    )
+    most = sum(_SIZES[wish.kind][1] or teacher.common.answer_tokens for wish in wishes)
+    return teacher.new_call(KIND, document.document_id, prompt.messages, prompting.SCHEMA, usual, most, prompt.numbers)
 
 
 def compose(
@@ -204,11 +192,6 @@ def substance(text: str) -> frozenset[str]:
 def digest(seed: int, name: str) -> str:
     """What decides order and choice: the same for the same seed and name, regardless of all others."""
     return sha256_of(f"{seed}/{name}".encode())
-
-
-def _drawn(seed: int, name: str) -> float:
-    """A number from 0 to below 1 that belongs to `name`."""
-    return int(digest(seed, name)[:12], 16) / 16**12
 
 
 def _usable(call: Call, reply: Reply) -> bool:

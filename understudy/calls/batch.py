@@ -20,7 +20,7 @@ from typing import IO, TYPE_CHECKING, Any, Final, TypeVar
 from understudy.calls import Call, Limits, Reply, Usage
 from understudy.calls.budget import dollars
 from understudy.calls.chat import OPENAI
-from understudy.calls.chat_errors import Abilities, Failure, advice, failure_of, hider
+from understudy.calls.chat_errors import Abilities, Failure, advice, failure_of_response, hider
 from understudy.calls.chat_stream import Stream
 from understudy.calls.ledger import CallLedger
 from understudy.calls.prices import Usd, is_local
@@ -325,7 +325,7 @@ class Batch:
             try:
                 return what()
             except openai.APIStatusError as error:
-                failure = self._failure(error)
+                failure = failure_of_response(error.response, self._hide)
             except openai.APIConnectionError as error:
                 failure = Failure(self._hide(str(error.__cause__ or error)))
             if not _passing(failure):
@@ -344,13 +344,6 @@ class Batch:
         self._clock.sleep(seconds, wake=self._closed)
         if self._closed.is_set():
             raise TeacherStopped("the teacher is closed: its batches go on, and the next run finds them again")
-
-    def _failure(self, error: Any) -> Failure:
-        try:
-            body = json.loads(error.response.content)
-        except ValueError:
-            body = error.response.text
-        return failure_of(error.status_code, body, dict(error.response.headers), self._hide)
 
     def _stopped(self, failure: Failure, model: str) -> str:
         if failure.out_of_money:

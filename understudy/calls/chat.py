@@ -7,7 +7,6 @@ send asks again at once without it. Everything else that goes wrong is named in 
 
 import asyncio
 import hashlib
-import json
 import logging
 import re
 from functools import cached_property
@@ -21,6 +20,7 @@ from understudy.calls.chat_errors import (
     adapted_to,
     advice,
     failure_of,
+    failure_of_response,
     hider,
     limits_of,
     outcome_of,
@@ -200,7 +200,7 @@ class ChatTransport:
                 headers = dict(response.headers)
                 await self._read(response.iter_bytes(), stream, alarm)
         except openai.APIStatusError as error:
-            return self._refused(error)
+            return failure_of_response(error.response, self._hide)
         except openai.APIConnectionError as error:
             return self._unreached(error)
         except TimeoutError:
@@ -238,13 +238,6 @@ class ChatTransport:
             return Failure(f"what came back is no chat completion; it begins with {begin!r}", 200, headers=headers)
         return Failure(why, paid=True, headers=headers)
 
-    def _refused(self, error: Any) -> Failure:
-        try:
-            body = json.loads(error.response.content)
-        except ValueError:
-            body = error.response.text
-        return failure_of(error.status_code, body, dict(error.response.headers), self._hide)
-
     def _unreached(self, error: Exception) -> Failure:
         """A connection that failed; only one that never stood surely cost nothing."""
         import httpx2
@@ -262,7 +255,7 @@ class ChatTransport:
             async with asyncio.timeout(PROBE_SECONDS):
                 answer = await self._client.get("/models", cast_to=object)
         except openai.APIStatusError as error:
-            return self._refused(error)
+            return failure_of_response(error.response, self._hide)
         except openai.APIConnectionError as error:
             return self._unreached(error)
         except (TimeoutError, ValueError):

@@ -12,10 +12,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from difflib import get_close_matches
 from email.utils import parsedate_to_datetime
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from understudy.calls import Call, Limits, RateLimited, TryAgain, Unreachable
 from understudy.errors import TeacherError, TeacherStopped
+
+if TYPE_CHECKING:
+    import httpx2
 
 MESSAGE_CHARACTERS = 500
 # Only codes and types are searched: the text of an ordinary rate limit may well speak of billing.
@@ -122,6 +125,15 @@ def failure_of(status: int | None, body: Any, headers: Mapping[str, str], hide: 
     text = " ".join(hide(str(message)).split())[:MESSAGE_CHARACTERS]
     param = fields.get("param")
     return Failure(text, status or _status_of(code, text), hide(code), str(param or ""), headers)
+
+
+def failure_of_response(response: "httpx2.Response", hide: Callable[[str], str]) -> Failure:
+    """The failure that a response with an error status describes."""
+    try:
+        body = json.loads(response.content)
+    except ValueError:
+        body = response.text
+    return failure_of(response.status_code, body, dict(response.headers), hide)
 
 
 def wait_of(headers: Mapping[str, str], now: datetime) -> float | None:

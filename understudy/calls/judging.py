@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, StrictBool, ValidationError
 
 from understudy.calls import Call, Reply, model_family, prompting
-from understudy.calls.model_teacher import ENVELOPE, ModelTeacher
+from understudy.calls.model_teacher import ModelTeacher
 from understudy.errors import MalformedReply, TeacherError
 from understudy.records import Judgement, Winner
 from understudy.text.words import one_line
@@ -23,17 +23,10 @@ KIND = "judge"
 VERDICT_TOKENS = 40
 TRIES = 2
 
-SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "properties": {
-        "a_contradicts": {"type": "boolean"},
-        "b_contradicts": {"type": "boolean"},
-        "voice": {"type": "string", "enum": ["A", "B", "tie"]},
-        "answer": {"type": "string", "enum": ["A", "B", "tie"]},
-    },
-    "required": ["a_contradicts", "b_contradicts", "voice", "answer"],
-    "additionalProperties": False,
-}
+_CHOICE = {"type": "string", "enum": ["A", "B", "tie"]}
+SCHEMA = prompting.object_schema(
+    a_contradicts=prompting.BOOLEAN, b_contradicts=prompting.BOOLEAN, voice=_CHOICE, answer=_CHOICE
+)
 _OBJECT = re.compile(r"\{[^{}]*\}")
 _THOUGHTS = re.compile(r"\A[\s\S]*</think>")
 
@@ -93,21 +86,9 @@ def call_for(judge: ModelTeacher, question: Question, order: tuple[Winner, Winne
     texts = {"tuned": question.tuned, "base": question.base}
     parts = {"question": question.question, "reference": question.reference, "sample": question.sample}
     parts |= {"A": texts[order[0]], "B": texts[order[1]]}
-    user = "\n".join(_line({name: text}) for name, text in parts.items())
+    user = "\n".join(prompting.json_line({name: text}) for name, text in parts.items())
     messages = ({"role": "system", "content": _prompt()}, {"role": "user", "content": user})
-    most = VERDICT_TOKENS + ENVELOPE + judge.common.thinking_tokens
-    return Call(
-        kind=KIND,
-        document_id=question.document_id,
-        label=judge.label,
-        model=judge.model,
-        messages=messages,
-        schema=SCHEMA,
-        settings={},  # the judge adds its own
-        max_tokens=most,
-        input_tokens=judge.tokens("".join(message["content"] for message in messages)),
-        output_tokens=min(most, VERDICT_TOKENS + judge.common.thinking_tokens // 2),
-    )
+    return judge.new_call(KIND, question.document_id, messages, SCHEMA, VERDICT_TOKENS, VERDICT_TOKENS)
 
 
 def parse(reply: Reply) -> Verdict:
@@ -158,7 +139,7 @@ def _ask_once(judge: ModelTeacher, question: Question, order: tuple[Winner, Winn
     usd = 0.0
     for round in range(TRIES):
         reply = judge.send(call, round, _usable)
-        usd += judge.usd()(reply.usage, reply.tier) if reply.usage else 0.0
+        usd += judge.cost_usd(reply)
         try:
             return _Answer(parse(reply), usd)
         except MalformedReply as error:
@@ -201,11 +182,6 @@ def _winner(slot: Slot, order: tuple[Winner, Winner]) -> Winner:
 
 def _ratio(question: Question) -> float:
     return (len(question.tuned.split()) + 1) / (len(question.base.split()) + 1)
-
-
-def _line(fields: Mapping[str, str]) -> str:
-    """One object on one line, whatever an answer contains: it can forge no line of its own."""
-    return re.sub(r"[\x85\u2028\u2029]", " ", json.dumps(fields, ensure_ascii=False))
 
 
 def _prompt() -> str:

@@ -12,7 +12,6 @@ import json
 import logging
 import threading
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -150,16 +149,15 @@ class ModelTeacher:
         if request.kind == "answers":
             finished = {keys[item.question_number]: item.text for item in parsed.items}
             self._ledger.keep_answers(request.document.document_id, finished)
-        paid = self._scheduler.usd(reply.usage, reply.tier) if reply.usage else 0.0
-        return TeacherReply(items=[*items, *parsed.items], refused=parsed.refused, usd=paid)
+        return TeacherReply(items=[*items, *parsed.items], refused=parsed.refused, usd=self.cost_usd(reply))
 
     def send(self, call: Call, round: int = 0, usable: Callable[[Reply], bool] | None = None) -> Reply:
-        """The `round`-th reply to `call`, with this model's settings; kept and paid like those of both passes.
+        """The `round`-th reply to `call`; kept and paid like those of both passes.
 
         Raises TeacherError for this call alone, TeacherStopped for all.
         """
         assert self._scheduler, "begin() comes first"
-        return self._scheduler.ask(replace(call, settings=self._settings_sent() | call.settings), round, usable)
+        return self._scheduler.ask(call, round, usable)
 
     def call(self, request: TeacherRequest) -> Call:
         """The call that asks for `request`."""
@@ -168,21 +166,47 @@ class ModelTeacher:
         each, cap = (ANSWER_TOKENS, self.common.answer_tokens) if prompt.numbers else (QUESTION_TOKENS, QUESTION_CAP)
         if request.round and items == 1:
             cap *= 2  # one answer that did not fit is given more room, once
-        most = items * cap + ENVELOPE + self.common.thinking_tokens
-        text = "".join(message["content"] for message in prompt.messages)
+        return self.new_call(
+            request.kind,
+            request.document.document_id,
+            prompt.messages,
+            prompting.SCHEMA,
+            items * each,
+            items * cap,
+            prompt.numbers,
+        )
+
+    def new_call(
+        self,
+        kind: str,
+        document_id: str,
+        messages: tuple[dict[str, str], ...],
+        schema: dict[str, Any],
+        usual_tokens: int,
+        most_tokens: int,
+        numbers: tuple[int, ...] = (),
+    ) -> Call:
+        """A call of any kind, with this model's settings, and room for its envelope and for thinking."""
+        thinking = self.common.thinking_tokens
+        most = most_tokens + ENVELOPE + thinking
         return Call(
-            kind=request.kind,
-            document_id=request.document.document_id,
+            kind=kind,
+            document_id=document_id,
             label=self.label,
             model=self.model,
-            messages=prompt.messages,
-            schema=prompting.SCHEMA,
+            messages=messages,
+            schema=schema,
             settings=self._settings_sent(),
             max_tokens=most,
-            numbers=prompt.numbers,
-            input_tokens=self.tokens(text),
-            output_tokens=min(most, items * each + self.common.thinking_tokens // 2),
+            numbers=numbers,
+            input_tokens=self.tokens("".join(message["content"] for message in messages)),
+            output_tokens=min(most, usual_tokens + thinking // 2),
         )
+
+    def cost_usd(self, reply: Reply) -> float:
+        """What `reply` cost; 0 where the server does not count tokens."""
+        assert self._scheduler, "begin() comes first"
+        return self._scheduler.usd(reply.usage, reply.tier) if reply.usage else 0.0
 
     def _answer_key(self, request: TeacherRequest, question: Question) -> str:
         """What decides one answer: who writes it, from which talk, by which prompt, to which question."""

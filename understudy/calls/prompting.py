@@ -21,53 +21,35 @@ from understudy.records import Document, Question
 
 FOLDER = Path(__file__).resolve().parents[1] / "recipes" / "teach" / "prompts"
 
-# OpenAI's strict rules: an object at the root, every field required, no other fields. The number stands
-# before the text, so that an entry that was cut has no text yet. No maxLength: large ones kill llama.cpp.
-SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "properties": {
-        "items": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "properties": {"question_number": {"type": "integer"}, "text": {"type": "string"}},
-                "required": ["question_number", "text"],
-                "additionalProperties": False,
-            },
-        }
-    },
-    "required": ["items"],
-    "additionalProperties": False,
-}
 
+def object_schema(**properties: dict[str, Any]) -> dict[str, Any]:
+    """A JSON object by OpenAI's strict rules: every field required, no other fields."""
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
+def _items_schema(**properties: dict[str, Any]) -> dict[str, Any]:
+    return object_schema(items={"type": "array", "items": object_schema(**properties)})
+
+
+INTEGER, STRING, BOOLEAN = {"type": "integer"}, {"type": "string"}, {"type": "boolean"}
+# The number stands before the text, so that an entry that was cut has no text yet. No maxLength: large ones kill
+# llama.cpp.
+SCHEMA = _items_schema(question_number=INTEGER, text=STRING)
 # The verifier's quote comes before what it decides, so that the verdict follows from it.
-VERDICT_SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "properties": {
-        "items": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "properties": {
-                    "question_number": {"type": "integer"},
-                    "evidence_quote": {"type": "string"},
-                    "grounded": {"type": "boolean"},
-                    "no_hallucination": {"type": "boolean"},
-                    "complete": {"type": "boolean"},
-                    "standalone": {"type": "boolean"},
-                    "reason": {"type": "string"},
-                },
-                "required": [
-                    "question_number", "evidence_quote", "grounded", "no_hallucination", "complete", "standalone",
-                    "reason",
-                ],
-                "additionalProperties": False,
-            },
-        }
-    },
-    "required": ["items"],
-    "additionalProperties": False,
-}  # fmt: skip
+VERDICT_SCHEMA = _items_schema(
+    question_number=INTEGER,
+    evidence_quote=STRING,
+    grounded=BOOLEAN,
+    no_hallucination=BOOLEAN,
+    complete=BOOLEAN,
+    standalone=BOOLEAN,
+    reason=STRING,
+)
 
 _PLACEHOLDERS = {
     "system": frozenset[str](),
@@ -109,6 +91,12 @@ def sha256(kind: str, folder: Path | None = None) -> str:
     """Digest of all that the prompt of one pass is made of; the other pass's instruction is no part of it."""
     parts = [_texts(("system", "talk", kind), folder), VERDICT_SCHEMA if kind == "verify" else SCHEMA]
     return hashlib.sha256(json.dumps(parts, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+def json_line(fields: Mapping[str, Any]) -> str:
+    """`fields` as JSON on one line: no text in them can forge a fence or the begin of another line."""
+    # A few characters besides \n end a line for some readers; JSON leaves them as they are.
+    return re.sub(r"[\x85\u2028\u2029]", " ", json.dumps(fields, ensure_ascii=False))
 
 
 def problems(folder: Path | None = None) -> list[str]:

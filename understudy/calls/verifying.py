@@ -7,17 +7,16 @@ the verifier's own error. What it leaves out, doubles or garbles is no verdict a
 """
 
 import hashlib
-import json
 import re
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError
 
 from understudy.calls import Call, Reply, model_family, prompting
-from understudy.calls.model_teacher import ENVELOPE, TALK_SHARE, ModelTeacher
+from understudy.calls.model_teacher import TALK_SHARE, ModelTeacher
 from understudy.calls.replies import _entries  # how a reply in any state is read is one thing for every kind of call
 from understudy.errors import TeacherError
 from understudy.records import Document, Pair, Verification
@@ -68,8 +67,7 @@ def ask(verifier: ModelTeacher, document: Document, pairs: Sequence[Pair], seed:
         reply = verifier.send(call, round, lambda r: bool(_entries_of(r, call.numbers, Counter())))
     except TeacherError as error:
         return Checked({}, Counter(), str(error))
-    usd = verifier.usd()(reply.usage, reply.tier) if reply.usage else 0.0
-    return parse(reply, call.numbers, document)._replace(usd=usd)
+    return parse(reply, call.numbers, document)._replace(usd=verifier.cost_usd(reply))
 
 
 def call_for(verifier: ModelTeacher, document: Document, pairs: Sequence[Pair], seed: int) -> Call:
@@ -79,21 +77,9 @@ def call_for(verifier: ModelTeacher, document: Document, pairs: Sequence[Pair], 
     # Digests the whole of both, so that neither who writes a talk nor who writes an answer can know it.
     nonce = hashlib.sha256(f"{document.text}\n{text}".encode(errors="replace")).hexdigest()[:16]
     messages = prompting.messages("verify", document, {"pairs": text, "nonce": nonce})
-    thinking = verifier.common.thinking_tokens
-    most = len(pairs) * VERDICT_CAP + ENVELOPE + thinking
-    return Call(
-        kind="verify",
-        document_id=document.document_id,
-        label=verifier.label,
-        model=verifier.model,
-        messages=messages,
-        schema=prompting.VERDICT_SCHEMA,
-        settings={},
-        max_tokens=most,
-        numbers=tuple(sorted(pair.question_number for pair in pairs)),
-        input_tokens=verifier.tokens("".join(message["content"] for message in messages)),
-        output_tokens=min(most, len(pairs) * VERDICT_TOKENS + thinking // 2),
-    )
+    usual, most = len(pairs) * VERDICT_TOKENS, len(pairs) * VERDICT_CAP
+    numbers = tuple(sorted(pair.question_number for pair in pairs))
+    return verifier.new_call("verify", document.document_id, messages, prompting.VERDICT_SCHEMA, usual, most, numbers)
 
 
 def batches(verifier: ModelTeacher, document: Document, pairs: Sequence[Pair]) -> list[list[Pair]]:
@@ -167,10 +153,8 @@ def drawn(seed: int, what: str, name: str) -> float:
 
 
 def _line(pair: Pair) -> str:
-    """A pair on one line: an answer can forge neither a fence nor the begin of another pair."""
-    fields: dict[str, Any] = {"question_number": pair.question_number, "question": pair.question, "answer": pair.answer}
-    # A few characters besides \n end a line for some readers; JSON leaves them as they are.
-    return re.sub(r"[\x85\u2028\u2029]", " ", json.dumps(fields, ensure_ascii=False))
+    fields = {"question_number": pair.question_number, "question": pair.question, "answer": pair.answer}
+    return prompting.json_line(fields)
 
 
 def _entries_of(reply: Reply, numbers: Sequence[int], defects: Counter[str]) -> dict[int, _Entry]:
