@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, cast
 
 from prefect import flow
 from prefect.futures import PrefectFuture, wait
@@ -132,5 +132,6 @@ def _chain(workspace: Workspace, batch: list[Entry]) -> list[PrefectFuture[Any]]
     if len(batch) > 1:
         return [reading.read_talks.submit(workspace, batch)]
     fetched = reading.collect.submit(workspace, batch[0])
-    asked = reading.extract_questions.submit(workspace, fetched)
-    return [fetched, asked, reading.generate_answers.submit(workspace, asked)]
+    # Prefect waits for a future that is an argument, and hands on its result.
+    questions = reading.extract_questions.submit(workspace, cast(Entry | None, fetched))
+    return [fetched, questions, reading.generate_answers.submit(workspace, cast(Entry | None, questions))]

@@ -19,7 +19,7 @@ from understudy.workspace import Workspace
 
 
 class Outcome(Record):
-    """What a run of the pipeline leaves behind; None for the halves it was not asked for."""
+    """What a run of the pipeline leaves behind; None for the parts that were not wanted."""
 
     dataset: DatasetRefs
     model: ModelRefs | None = None

@@ -45,7 +45,7 @@ def sync_channel(config: Config, home: Path = Path(), retrain: bool = False) -> 
         forgotten = promote.forget_removed(workspace) if config.sync.forget_removed else []
         if forgotten:
             dataset = read(workspace)
-        why = "it was asked for" if retrain else promote.why_train(workspace)
+        why = "retrain is set" if retrain else promote.why_train(workspace)
         challenge = None
         if why:
             model = build_model.with_options(task_runner=policies.local_runner(config.runner))(workspace, dataset)

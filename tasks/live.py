@@ -1,7 +1,7 @@
 """
 What the UI shows of work that is still going on: bars, and the losses of a training.
 
-Nothing here may end the work it shows: an API that fails is told about in the log and asked again after a while. Nor
+Nothing here may end the work it shows: an API that fails is a line in the log and is tried again later. Nor
 may it slow it down: after each call it waits until the call was at most a hundredth of the time.
 """
 

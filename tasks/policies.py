@@ -126,9 +126,10 @@ def runner(settings: RunnerSettings) -> TaskRunner[Any]:
     return cluster.runner(settings) if settings.use == "dask" else local_runner(settings)
 
 
-def local_runner(settings: RunnerSettings) -> ThreadPoolTaskRunner[Any]:
+def local_runner(settings: RunnerSettings) -> TaskRunner[Any]:
     """Threads of this process: a talk's later tasks hold one each while they wait for the earlier ones."""
-    return ThreadPoolTaskRunner(max_workers=TASKS_PER_TALK * settings.workers)
+    runner: TaskRunner[Any] = ThreadPoolTaskRunner(max_workers=TASKS_PER_TALK * settings.workers)
+    return runner
 
 
 @contextmanager
@@ -136,7 +137,7 @@ def alone(workspace: Workspace) -> Iterator[None]:
     """The only run of a channel; where the preset names a `remote`, it begins with a pull and ends with a push."""
     config = workspace.config
     home.mark(workspace.home)
-    workspace.ledger.close()  # its address is noted now, so that the lease is found
+    workspace.ledger.close()  # its address is noted now, for the lease
     with (
         lease.alone(workspace.folder, lost=_stop) as held,
         transfer.synchronised(workspace.home, config.name, config.remote, held),
@@ -151,7 +152,7 @@ def _stop() -> None:
 
 @contextmanager
 def one_fetch_at_a_time(source: Source) -> Iterator[None]:
-    """For a source that must be polite, one fetch per machine at a time; the others may all be asked at once."""
+    """For a source that must be polite, one fetch per machine at a time; the others all at once."""
     if not getattr(source, "polite", False):
         yield
         return
@@ -162,13 +163,13 @@ def one_fetch_at_a_time(source: Source) -> Iterator[None]:
 
 @lru_cache(maxsize=4)
 def _source_of(flow_run_id: str | None, spec: str) -> Source:
-    found = PluginSpec.model_validate_json(spec)
-    source: Source = registry.build("source", found.use, found.options)
+    plugin = PluginSpec.model_validate_json(spec)
+    source: Source = registry.build("source", plugin.use, plugin.options)
     return source
 
 
 def shared_source(workspace: Workspace) -> Source:
-    """The source of this flow run, one for all its tasks: it counts what was asked, and keeps its pace."""
+    """The source of this flow run, one for all its tasks: it counts its requests, and keeps its pace."""
     return _source_of(flow_run.id, workspace.config.source.model_dump_json())
 
 

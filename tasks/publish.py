@@ -126,10 +126,10 @@ def parity(workspace: Workspace, report: ParityReport) -> None:
 def scorecard(graph: Graph, model: ModelRefs, card: AssetRef) -> ScoreRefs:
     """The scorecard in short, where its page is, and how to run the model."""
     workspace = graph.workspace
-    found: Scorecard = workspace.read(card)
+    scores: Scorecard = workspace.read(card)
     report = workspace.latest("report", run=model.run)
     assert report is not None, "the page is written before the scorecard"
-    released = release.release(graph, model, found, short.markdown(found))
+    released = release.release(graph, model, scores, short.markdown(scores))
     with live.unharmed("how to run it"):
         refusals = [f"- **{kind}** is not offered: {why}" for kind, why in released.refused.items()]
         create_markdown_artifact(

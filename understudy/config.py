@@ -213,4 +213,5 @@ def _fields_at(path: tuple[str | int, ...]) -> Mapping[str, Any]:
     model: Any = Config
     for part in path:
         model = model.model_fields[part].annotation
-    return model.model_fields
+    fields: Mapping[str, Any] = model.model_fields
+    return fields

@@ -9,7 +9,7 @@ Every error this project raises on purpose.
     + Refused            one document cannot be used, and why; the others go on
     + Blocked            the source refuses this machine for now; the other documents wait
   x TeacherError         the teacher refused, timed out or failed, for one talk
-    + MalformedReply     text came back, but not in the shape asked for
+    + MalformedReply     text came back, but not in the shape that was asked for
   x TeacherStopped       the teacher cannot go on for any talk: wrong key, quota, budget; what is paid for is kept
   x DatasetError         the pairs do not make a dataset that can be trained on
   x AssetError           a file on disk is missing, cut short or not what its manifest says
@@ -55,7 +55,7 @@ class Refused(SourceError):
 
 
 class Blocked(SourceError):
-    """The source refuses this machine for now: the rest of its documents wait, nothing is asked again in this run."""
+    """The source refuses this machine for now: the rest of its documents wait for a later run."""
 
 
 class TeacherError(UnderstudyError):
@@ -63,7 +63,7 @@ class TeacherError(UnderstudyError):
 
 
 class MalformedReply(TeacherError):
-    """The teacher answered, but not in the shape asked for."""
+    """The teacher answered, but not in the shape that was asked for."""
 
 
 class TeacherStopped(UnderstudyError):

@@ -67,22 +67,22 @@ def _plugins(workspace: Workspace, only: Only | None) -> list[str]:
         "model": ("base", "trainer"),
         "score": (),
     }[only]
-    found = [problem for kind in needed for problem in _of(workspace.config.plugin(kind))]
+    problems = [problem for kind in needed for problem in _of(workspace.config.plugin(kind))]
     if workspace.config.verify.use != "none" and only in (None, "dataset"):
-        found += verifying.problems(workspace.config.plugin("teacher", workspace.config.verify))
+        problems += verifying.problems(workspace.config.plugin("teacher", workspace.config.verify))
     if workspace.config.augment.on and only in (None, "dataset"):
-        found += augment.problems(workspace.config.augment, workspace.config.plugin("teacher"))
+        problems += augment.problems(workspace.config.augment, workspace.config.plugin("teacher"))
         if workspace.config.augment.replay and workspace.config.plugin("base").needs_talks:
-            found.append("augment.replay: a base made of these talks has no general answers to keep; set it to 0")
-    if (asked := workspace.config.evaluate.retrieval) and only in (None, "score"):
-        found += _unreadable(asked)
+            problems.append("augment.replay: a base made of these talks has no general answers to keep; set it to 0")
+    if (items := workspace.config.evaluate.retrieval) and only in (None, "score"):
+        problems += _unreadable(items)
     judge = workspace.config.evaluate.judge
     if judge.on and only in (None, "score"):
-        found += judging.problems(workspace.config.plugin("teacher", judge))
+        problems += judging.problems(workspace.config.plugin("teacher", judge))
     notice = workspace.config.plugin("source").notice
     if notice and workspace.config.permission is None:
-        found.append(PERMISSION + notice)
-    return found
+        problems.append(PERMISSION + notice)
+    return problems
 
 
 def _unreadable(items: Path) -> list[str]:
@@ -94,7 +94,7 @@ def _unreadable(items: Path) -> list[str]:
 
 
 def _memory(workspace: Workspace, only: Only | None) -> list[str]:
-    """A base that can never be tuned here, as its config.json alone tells; not said where a GPU has its own memory."""
+    """A base that can never be tuned here, as its config.json alone shows; none where a GPU has its own memory."""
     repository = str(workspace.config.base.options.get("repository", ""))
     if only in ("dataset", "score") or not repository or shutil.which("nvidia-smi"):
         return []
@@ -103,13 +103,14 @@ def _memory(workspace: Workspace, only: Only | None) -> list[str]:
         config = listed.config if listed else json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return []
-    told = memory.cannot_fit(config)
-    return [told] if told else []
+    problem = memory.cannot_fit(config)
+    return [problem] if problem else []
 
 
 def _export(workspace: Workspace) -> list[str]:
     exporter: Any = workspace.config.exporter()
-    return exporter.problems(workspace.config.export.types)
+    problems: list[str] = exporter.problems(workspace.config.export.types)
+    return problems
 
 
 def _ledger(workspace: Workspace) -> list[str]:

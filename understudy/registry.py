@@ -81,7 +81,8 @@ def resolve(kind: str, name: str) -> type[Any]:
     if name not in targets:
         raise ConfigError([f"unknown {kind} {name!r}; choose from {', '.join(sorted(targets))}"])
     module, _, attribute = targets[name].partition(":")
-    return getattr(import_module(module), attribute)
+    plugin: type[Any] = getattr(import_module(module), attribute)
+    return plugin
 
 
 def build(kind: str, name: str, options: dict[str, Any]) -> Any:

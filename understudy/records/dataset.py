@@ -79,7 +79,7 @@ class SplitPlan(Record):
     leakage: Leakage
     honest: bool = Field(description="False when held-out questions come from talks that are also trained on")
     dropped: list[Dropped] = Field(default=[], description="kept pairs in no split, in the order of the rows")
-    notes: list[str] = Field(default=[], description="what was asked of the split and cannot be had, and why")
+    notes: list[str] = Field(default=[], description="what the settings want of the split and cannot be had, and why")
 
 
 class Variant(Record):

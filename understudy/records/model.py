@@ -41,7 +41,9 @@ class AdapterCard(Record):
     base_bits: int | None = Field(default=None, description="the base was quantized to these; None: it stayed as it is")
     world_size: int = Field(default=1, ge=1, description="processes that shared every batch")
     seconds: float
-    settings: dict[str, float | int | str | bool | None] = Field(description="as asked, and what the data made of it")
+    settings: dict[str, float | int | str | bool | None] = Field(
+        description="of the preset, and what the data made of them"
+    )
 
 
 class TrialCard(Record):
@@ -109,16 +111,16 @@ class FusedCard(Record):
 
 
 class GgufCard(Record):
-    """One GGUF file that was loaded and asked a question. Written by `convert` and `quantize`."""
+    """One GGUF file that was loaded and has answered a question. Written by `convert` and `quantize`."""
 
     type: str = Field(description="F16, Q8_0, Q4_K_M, ...")
     tensor_types: dict[str, int] = Field(description="how many tensors of each type the file really holds")
     bits_per_weight: float
     bytes: int = Field(default=0, ge=0)
-    fallbacks: list[str] = Field(default=[], description="which tensors are of another type than asked for, and why")
+    fallbacks: list[str] = Field(default=[], description="which tensors are of another type than wanted, and why")
     template: "TemplateCheck | None" = Field(default=None, description="of the first file; the others copy its words")
-    question: str = Field(description="the held-out question it was asked")
-    answer: str = Field(description="the first tokens of what it said")
+    question: str = Field(description="the held-out question it answered")
+    answer: str = Field(description="the first tokens of its answer")
 
 
 class TemplateCheck(Record):

@@ -1,4 +1,4 @@
-"""What is known of one talk: the talk, its questions, its answers, and what was said of them."""
+"""What is known of one talk: the talk, its questions, its answers, and the verdicts on them."""
 
 from pydantic import Field
 
@@ -107,14 +107,14 @@ class Verdict(Record):
 
 
 class Verdicts(Record):
-    """What the gates said of one talk's pairs. Written by `gate`."""
+    """The gates' verdicts on one talk's pairs. Written by `gate`."""
 
     document_id: str
     verdicts: list[Verdict]
 
 
 class Verification(Record):
-    """What the verifier said of one pair, and what that comes to."""
+    """The verifier's verdict on one pair, and what follows from it."""
 
     question_number: int = Field(ge=1)
     approved: bool | None = Field(description="every criterion holds; None when no verdict could be had")

@@ -89,6 +89,6 @@ def prompted(run: Graph | Node) -> Rows:
     held_out = {pair.document_id for pair, _ in rows}
     train = [row for row in run.train_rows() if row[0].document_id not in held_out]
     if not train:
-        log.warning("every talk is held out, so there is no example to show the base: it is asked without only")
+        log.warning("every talk is held out, so there is no example to show the base: it answers without")
         return []
     return conversations.prompted_rows(rows, train, run.config.seed)

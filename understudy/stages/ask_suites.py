@@ -23,7 +23,7 @@ def measure(graph: Graph) -> None:
 
 
 def identity(graph: Graph, keys: dict[str, str], inputs: Refs) -> list[object]:
-    """The engine, and what is asked; not what counts as right."""
+    """The engine and the items; not what counts as right."""
     settings = graph.config.evaluate
     return [registry.identity("engine", "mlx", {}), Selection(settings).digest(marks=False), settings.max_tokens]
 

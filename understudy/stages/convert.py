@@ -1,5 +1,5 @@
 """
-Stage `convert`: the fused model as one file, which counts once it was loaded, asked a question, and renders
+Stage `convert`: the fused model as one file, which counts once it was loaded, answered a question, and renders
 conversations as training did.
 """
 

@@ -36,7 +36,7 @@ from understudy.text.stylometry import phrases
 VERSION = 6
 
 BASE, TUNED, PROMPTED = "base", "adapter", "base-prompted"
-"""The two candidates that are compared, and the base told the style by examples."""
+"""The two candidates that are compared, and the base shown the style by examples."""
 
 CHANCE = 0.25
 """Of a multiple choice between four answers."""
@@ -92,15 +92,15 @@ def score(
             metric.study(extras.references)
     talks = len({pair.document_id for pair, _ in rows})
     trusted = split.honest and bool(split.splits["test"]) and talks >= MIN_TALKS
-    found = _compared(samples[TUNED], samples[BASE], metrics, seed)
-    words = _words(found, trusted)
+    main = _compared(samples[TUNED], samples[BASE], metrics, seed)
+    words = _words(main, trusted)
     general, p_values = _general(extras, seed)
     # Forgetting is measured on prompts of their own: whether the split is honest does not touch it.
     words |= _words(general, True)
-    drift = {f"kl_{name}": _nats(told, seed) for name, told in extras.drift.items() if told}
+    drift = {f"kl_{name}": _nats(rows, seed) for name, rows in extras.drift.items() if rows}
     if "kl_general" in drift:
         words["kl_general"] = within(drift["kl_general"], BUDGETS["kl_general"], trusted=_has_to_forget(extras))
-    differences = found.differences | general.differences | drift
+    differences = main.differences | general.differences | drift
     if extras.judge and extras.judge.difference:
         differences["judge_voice"] = extras.judge.difference
         words["judge_voice"] = judged(extras.judge, trusted)
@@ -147,10 +147,10 @@ def _compared(tuned: Sequence[Sample], base: Sequence[Sample], metrics: Mapping[
     return _Comparison(differences, better)
 
 
-def _words(found: _Comparison, trusted: bool) -> dict[str, Word]:
+def _words(comparison: _Comparison, trusted: bool) -> dict[str, Word]:
     words: dict[str, Word] = {}
-    for name, direction in found.better.items():
-        if (change := found.differences.get(name)) is None:
+    for name, direction in comparison.better.items():
+        if (change := comparison.differences.get(name)) is None:
             continue
         if name in BUDGETS:
             words[name] = within(change, BUDGETS[name], trusted)
@@ -160,11 +160,11 @@ def _words(found: _Comparison, trusted: bool) -> dict[str, Word]:
 
 
 def _general(extras: Extras, seed: int) -> tuple[_Comparison, dict[str, float]]:
-    """Tuned minus base of every suite that both were asked, and McNemar's p."""
+    """Tuned minus base of every suite that both answered, and McNemar's p."""
     differences: dict[str, Interval] = {}
     p_values: dict[str, float] = {}
-    for suite, told in extras.outcomes.items():
-        after, before = told.get(TUNED, {}), told.get(BASE, {})
+    for suite, by_candidate in extras.outcomes.items():
+        after, before = by_candidate.get(TUNED, {}), by_candidate.get(BASE, {})
         both = [item for item in after if item in before]
         if both:
             flags = [after[item] for item in both], [before[item] for item in both]
@@ -176,9 +176,9 @@ def _general(extras: Extras, seed: int) -> tuple[_Comparison, dict[str, float]]:
 
 
 def _has_to_forget(extras: Extras) -> bool:
-    """Whether the base knows anything: its answers to multiple choice are better than chance, or were not asked for."""
-    told = list(extras.outcomes.get("choices", {}).get(BASE, {}).values())
-    return not told or wilson(sum(told), len(told)).low > CHANCE
+    """Whether the base knows anything: its answers to multiple choice are better than chance, or were not wanted."""
+    choices = list(extras.outcomes.get("choices", {}).get(BASE, {}).values())
+    return not choices or wilson(sum(choices), len(choices)).low > CHANCE
 
 
 def _nats(rows: Sequence[tuple[str, Divergence]], seed: int) -> Interval:
@@ -196,8 +196,8 @@ def _candidate(
     values: dict[str, Interval] = {}
     for metric in metrics.values():
         values |= metric.measure(samples, seed)
-    for suite, told in extras.outcomes.items():
-        if passed := list(told.get(name, {}).values()):
+    for suite, by_candidate in extras.outcomes.items():
+        if passed := list(by_candidate.get(name, {}).values()):
             values[suite] = wilson(sum(passed), len(passed))
     values |= measure_retrieval(extras.retrieval.get(name, {}), seed)
     return CandidateScore(name=name, metrics=values, bytes=size, tokens_per_second=tokens_per_second(samples))
@@ -206,23 +206,24 @@ def _candidate(
 def _baselines(
     samples: Mapping[str, Sequence[Sample]], metrics: Mapping[str, Metric], seed: int, trusted: bool
 ) -> list[BaselineComparison]:
-    found = []
+    comparisons = []
     for tuned, base in fair_comparisons(list(samples)):
-        told = _compared(samples[tuned], samples[base], metrics, seed)
-        found.append(
-            BaselineComparison(tuned=tuned, base=base, differences=told.differences, verdicts=_words(told, trusted))
+        comparison = _compared(samples[tuned], samples[base], metrics, seed)
+        words = _words(comparison, trusted)
+        comparisons.append(
+            BaselineComparison(tuned=tuned, base=base, differences=comparison.differences, verdicts=words)
         )
-    return found
+    return comparisons
 
 
 def _phrases(references: References | None, samples: Mapping[str, Sequence[Sample]]) -> list[Phrase]:
     if not references:
         return []
-    said = [[s.text for s in samples[name] if s.text is not None] for name in (BASE, TUNED)]
+    base, tuned = ([s.text for s in samples[name] if s.text is not None] for name in (BASE, TUNED))
     # Without a word of the base every phrase of the teacher would look like a signature.
-    if not any(text.split() for text in said[0]):
+    if not any(text.split() for text in base):
         return []
-    return phrases([(pair.document_id, pair.answer) for pair in references.train], *said)
+    return phrases([(pair.document_id, pair.answer) for pair in references.train], base, tuned)
 
 
 def _notes(
@@ -232,27 +233,27 @@ def _notes(
     extras: Extras,
     differences: Mapping[str, Interval],
 ) -> list[str]:
-    found = []
+    notes = []
     if talks < MIN_TALKS or not split.splits["test"]:
-        found.append(f"{talks} held-out talk{'s' if talks != 1 else ''}: nothing can be said of other talks; add talks")
+        notes.append(f"{talks} held-out talk{'s' if talks != 1 else ''}: nothing can be said of other talks; add talks")
     for name in (BASE, TUNED):
-        said = [s.text for s in samples[name] if s.text is not None]
-        if said and not any(text.strip() for text in said):
-            found.append(f"{name} said nothing in {len(said)} of {len(said)} answers: its manner cannot be compared")
-        elif not said:
-            found.append(f"{name} was asked for no answer: only losses are compared")
+        texts = [s.text for s in samples[name] if s.text is not None]
+        if texts and not any(text.strip() for text in texts):
+            notes.append(f"{name} wrote nothing in {len(texts)} of {len(texts)} answers: its manner cannot be compared")
+        elif not texts:
+            notes.append(f"{name} gave no answer: only losses are compared")
     if extras.judge is None:
-        found.append("no judge compared the answers; evaluate.judge names one")
+        notes.append("no judge compared the answers; evaluate.judge names one")
     elif extras.judge.errors:
-        found.append(f"the judge gave no verdict on {extras.judge.errors} of {extras.judge.pairs} questions")
+        notes.append(f"the judge gave no verdict on {extras.judge.errors} of {extras.judge.pairs} questions")
     missing = [name for name in ("instructions", "choices", "off_topic") if name not in differences]
     if missing:
-        found.append(f"forgetting was not measured by {', '.join(missing)}")
+        notes.append(f"forgetting was not measured by {', '.join(missing)}")
     if not _has_to_forget(extras):
-        found.append("the base answers multiple choice no better than chance: it knows nothing that could be forgotten")
+        notes.append("the base answers multiple choice no better than chance: it knows nothing that could be forgotten")
     if "general" not in extras.drift and not missing:
-        found.append("the base answered no general prompt: the drift of tuned from it was not measured")
-    return found
+        notes.append("the base answered no general prompt: the drift of tuned from it was not measured")
+    return notes
 
 
 def _check(rows: Sequence[tuple[Pair, ChatExample]], samples: Mapping[str, Sequence[Sample]]) -> None:
@@ -261,10 +262,10 @@ def _check(rows: Sequence[tuple[Pair, ChatExample]], samples: Mapping[str, Seque
             raise AssetError(
                 f"a scorecard compares 'base' and 'adapter', {name!r} has no samples; got {sorted(samples)}"
             )
-    asked = [pair.pair_id for pair, _ in rows]
+    held_out = [pair.pair_id for pair, _ in rows]
     for name, answered in samples.items():
-        if [sample.pair_id for sample in answered] != asked:
+        if [sample.pair_id for sample in answered] != held_out:
             raise AssetError(
-                f"the samples of {name!r} are not of these {len(asked)} held-out pairs (they are {len(answered)}): "
+                f"the samples of {name!r} are not of these {len(held_out)} held-out pairs (they are {len(answered)}): "
                 "the test rows changed since; score this candidate again"
             )

@@ -1,4 +1,4 @@
-"""Stage `fuse`: base and adapter merged into one Hugging Face folder, whose template thinks only when told to."""
+"""Stage `fuse`: base and adapter merged into one Hugging Face folder, whose template has thinking switched off."""
 
 from pathlib import Path
 

@@ -108,7 +108,7 @@ def verdicts(pairs: Iterable[Pair]) -> dict[str, Verdicts]:
     for pair in pairs:
         verdict = Verdict(question_number=pair.question_number, kept=pair.kept, gate=pair.gate, reason=pair.reason)
         per_talk.setdefault(pair.document_id, []).append(verdict)
-    return {talk: Verdicts(document_id=talk, verdicts=found) for talk, found in per_talk.items()}
+    return {talk: Verdicts(document_id=talk, verdicts=verdicts) for talk, verdicts in per_talk.items()}
 
 
 def refusals(pairs: Iterable[Pair]) -> Mapping[str, int]:

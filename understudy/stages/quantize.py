@@ -1,4 +1,4 @@
-"""Stage `quantize`: the first file with smaller weights, which counts once it was loaded and asked a question."""
+"""Stage `quantize`: the first file with smaller weights, which counts once it was loaded and answered a question."""
 
 import os
 from pathlib import Path

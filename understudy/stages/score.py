@@ -20,7 +20,7 @@ VERSION = 6
 
 
 class Talks(Mapping[str, str]):
-    """Document id > the talk's own words, read when they are asked for."""
+    """Document id > the talk's own words, read on first use."""
 
     def __init__(self, workspace: Workspace, names: Sequence[str]) -> None:
         refs = {name: workspace.latest("document", document=name) for name in names}

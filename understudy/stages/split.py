@@ -101,11 +101,11 @@ def _old(kept: Sequence[Pair], before: SplitPlan | None) -> dict[str, Split]:
 def _old_talks(kept: Sequence[Pair], old: dict[str, Split], before: SplitPlan | None) -> dict[str, Split]:
     """The split of each talk that was placed before: train where an earlier split had to cut it through."""
     was = old | {drop.pair_id: drop.split for drop in (before.dropped if before else [])}
-    found: dict[str, set[Split]] = {}
+    splits_of: dict[str, set[Split]] = {}
     for pair in kept:
         if pair.pair_id in was:
-            found.setdefault(pair.document_id, set()).add(was[pair.pair_id])
-    return {name: next(iter(splits)) if len(splits) == 1 else "train" for name, splits in found.items()}
+            splits_of.setdefault(pair.document_id, set()).add(was[pair.pair_id])
+    return {name: next(iter(splits)) if len(splits) == 1 else "train" for name, splits in splits_of.items()}
 
 
 def _spread(kept: Sequence[Pair], alike: Alike, old: dict[str, Split], talks: dict[str, Split]) -> dict[str, Split]:
@@ -120,13 +120,13 @@ def _spread(kept: Sequence[Pair], alike: Alike, old: dict[str, Split], talks: di
         of_kind.setdefault(alike.spokesman[at], []).append(at)
     placed, edge = dict(talks), sorted(talks)
     while edge:
-        told: dict[int, Counter[Split]] = {}
+        by_kind: dict[int, Counter[Split]] = {}
         for at in (at for name in edge for at in of_talk[name]):
             for kind in alike.kinds(at):
                 if kind in of_kind:
-                    told.setdefault(kind, Counter())[old.get(kept[at].pair_id) or placed[kept[at].document_id]] += 1
+                    by_kind.setdefault(kind, Counter())[old.get(kept[at].pair_id) or placed[kept[at].document_id]] += 1
         ties: dict[str, Counter[Split]] = {}
-        for kind, splits in told.items():
+        for kind, splits in by_kind.items():
             for at in of_kind.pop(kind):  # after this round, all its talks are placed
                 if kept[at].document_id not in placed:
                     ties.setdefault(kept[at].document_id, Counter()).update(splits)
@@ -189,10 +189,10 @@ def _placed(
 
 
 def _groups(rest: Sequence[Pair], links: Links) -> list[Group]:
-    found: dict[int, list[Pair]] = {}
+    groups: dict[int, list[Pair]] = {}
     for pair, group in zip(rest, components(len(rest), links), strict=True):
-        found.setdefault(group, []).append(pair)
-    return list(found.values())
+        groups.setdefault(group, []).append(pair)
+    return list(groups.values())
 
 
 class _Fill:
@@ -299,7 +299,7 @@ def _notes(kept: Sequence[Pair], splits: dict[str, Split], settings: SplitSettin
             notes.append(f"{split} is empty: too few talks that nothing ties to train; add talks")
             continue
         if not share / 2 <= has <= share * 2:
-            notes.append(f"{split} holds {has:.0%} of the pairs where {share:.0%} were asked for, as talks stay whole")
+            notes.append(f"{split} holds {has:.0%} of the pairs where {share:.0%} were wanted, as talks stay whole")
         if talks < settings.min_documents:
-            notes.append(f"{split} holds {talks} talks where {settings.min_documents} were asked for; add talks")
+            notes.append(f"{split} holds {talks} talks where {settings.min_documents} were wanted; add talks")
     return notes

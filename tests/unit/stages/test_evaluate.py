@@ -211,8 +211,8 @@ def test_base_and_tuned_are_also_compared_at_one_quantization_and_with_the_promp
     ("talks", "text", "note"),
     [
         (1, "A word.", "1 held-out talk: nothing can be said of other talks"),
-        (6, " ", "base said nothing in 30 of 30 answers"),
-        (6, None, "base was asked for no answer"),
+        (6, " ", "base wrote nothing in 30 of 30 answers"),
+        (6, None, "base gave no answer"),
     ],
 )
 def test_what_cannot_be_measured_is_named(talks: int, text: str | None, note: str) -> None:
