@@ -33,12 +33,6 @@ class Job(Record):
     threads: int | None
 
 
-class Result(Record):
-    """What it found."""
-
-    rows: list[RowCompared]
-
-
 def compare(
     reference: Candidate,
     candidate: Candidate,
@@ -61,7 +55,7 @@ def compare(
         together=together,
         threads=threads,
     )
-    return Compared(call(WORKER, job, Result, progress).rows, together)
+    return Compared(call(WORKER, job, list[RowCompared], progress), together)
 
 
 def needed(candidate: Candidate) -> int:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from understudy.engines import Row
 from understudy.engines.answer_cache import Conversation
-from understudy.engines.comparison import Job, Result
+from understudy.engines.comparison import Job
 from understudy.errors import ExportError
 from understudy.interfaces import Candidate, Progress, RowCompared
 from understudy.worker import serve
@@ -47,12 +47,12 @@ class LogProbs(NamedTuple):
     top: "np.ndarray"
 
 
-def run(job: Job, progress: Progress) -> Result:
+def run(job: Job, progress: Progress) -> list[RowCompared]:
     """One RowCompared per conversation. Raises ExportError that names the candidate."""
     try:
         rows = _tokens(job.reference, job.conversations)
         _require_same(rows, _tokens(job.candidate, job.conversations), job)
-        return Result(rows=(_together if job.together else _one_after_the_other)(job, rows, progress))
+        return (_together if job.together else _one_after_the_other)(job, rows, progress)
     except ExportError as error:
         raise ExportError(f"{job.candidate.name}: {error}") from None
 

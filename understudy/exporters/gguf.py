@@ -1,12 +1,13 @@
 """GGUF, the file llama.cpp, Ollama and LM Studio run: a Hugging Face folder as one file, and that file quantized."""
 
 from pathlib import Path
+from types import NoneType
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from understudy.errors import ConfigError
 from understudy.exporters import gguf_header, gguf_quantize, templates
-from understudy.exporters.gguf_jobs import Convert, ConvertAdapter, Job, MeasureImportance, Quantize, Result
+from understudy.exporters.gguf_jobs import Convert, ConvertAdapter, Job, MeasureImportance, Quantize
 from understudy.exporters.gguf_quantize import known_types
 from understudy.interfaces import Progress
 from understudy.records import ImportanceCard, TemplateCheck
@@ -52,7 +53,7 @@ class GgufExporter:
         """Write the Hugging Face folder `model` as one file. Raises ExportError, WorkerFailed."""
         options = self.options
         task = Convert(model=model, out=out, name=options.name, type=type, llama_cpp_dir=options.llama_cpp_dir)
-        call(WORKER, Job(task=task), Result, progress)
+        call(WORKER, Job(task=task), NoneType, progress)
 
     def knows(self, model: Path) -> bool:
         """Whether the model is of one of the families here. Raises ExportError without a config.json."""
@@ -62,21 +63,19 @@ class GgufExporter:
 
     def adapter(self, base: Path, adapter: Path, out: Path, progress: Progress) -> None:
         """Write the LoRA weights in `adapter`, for llama.cpp's --lora. Raises ExportError, WorkerFailed."""
-        call(WORKER, Job(task=ConvertAdapter(base=base, adapter=adapter, out=out)), Result, progress)
+        call(WORKER, Job(task=ConvertAdapter(base=base, adapter=adapter, out=out)), NoneType, progress)
 
     def quantize(self, source: Path, out: Path, type: str, importance: Path | None, progress: Progress) -> None:
         """Write `source` again with smaller weights of `type`. Raises ConfigError, ExportError, WorkerFailed."""
         if problems := gguf_quantize.problems([type]):
             raise ConfigError(problems)
         imatrix = importance / IMATRIX if importance else None
-        call(WORKER, Job(task=Quantize(source=source, out=out, type=type, imatrix=imatrix)), Result, progress)
+        call(WORKER, Job(task=Quantize(source=source, out=out, type=type, imatrix=imatrix)), NoneType, progress)
 
     def importance(self, model: Path, rows: Path, out: Path, progress: Progress) -> ImportanceCard:
         """Fill folder `out` with the mean square of each matrix's inputs. Raises ExportError, WorkerFailed."""
         task = MeasureImportance(model=model, rows=rows, out=out / IMATRIX)
-        card = call(WORKER, Job(task=task), Result, progress).importance
-        assert card, "the worker measured"
-        return card
+        return call(WORKER, Job(task=task), ImportanceCard, progress)
 
     def describe(self, file: Path, type: str) -> tuple[dict[str, int], float, list[str]]:
         """Tensors per type, bits per weight, fallbacks: read back from the file. Raises ExportError if cut short."""

@@ -1,8 +1,8 @@
-"""The jobs of the process that makes GGUF files, and its result; imports nothing heavy."""
+"""The jobs of the process that makes GGUF files; imports nothing heavy."""
 
 from pathlib import Path
 
-from understudy.records import ImportanceCard, Record
+from understudy.records import Record
 
 
 class Convert(Record):
@@ -44,9 +44,3 @@ class Job(Record):
     """One task."""
 
     task: Convert | ConvertAdapter | Quantize | MeasureImportance
-
-
-class Result(Record):
-    """What it returns besides its file."""
-
-    importance: ImportanceCard | None = None
