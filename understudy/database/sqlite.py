@@ -14,22 +14,16 @@ from understudy.errors import AssetError
 WAIT_SECONDS = 30
 
 
-class _Connection:
-    """What a process has open of one file. `inode` tells whether that file is still the one in its place."""
-
-    def __init__(self) -> None:
-        self.lock = threading.RLock()
-        self.db: sqlite3.Connection | None = None
-        self.inode = 0
-
-    def close(self) -> None:
-        if self.db:
-            self.db.close()
-        self.db = None
+_lock = threading.RLock()
+_connections: dict[Path, tuple[sqlite3.Connection, int]] = {}
+"""With the inode of the file, which tells whether it is still the one in its place."""
 
 
-_connections: dict[Path, _Connection] = {}
-_registering = threading.Lock()
+def close(file: Path) -> None:
+    """Close what this process has open of a database: all is in the file then, and no other one lies beside it."""
+    with _lock:
+        if connection := _connections.pop(file, None):
+            connection[0].close()
 
 
 class Sqlite:
@@ -52,10 +46,11 @@ class Sqlite:
             db.execute("BEGIN IMMEDIATE")
             try:
                 yield lambda sql, *values: db.execute(sql, values).fetchall()
+                db.execute("COMMIT")
             except BaseException:
-                db.execute("ROLLBACK")
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
                 raise
-            db.execute("COMMIT")
 
     def purge(self) -> None:
         """Rewrite the file without what was deleted."""
@@ -64,32 +59,26 @@ class Sqlite:
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def close(self) -> None:
-        """Close the file: everything is in it, and no other file is left beside it."""
-        with self._connection().lock:
-            self._connection().close()
-
-    def _connection(self) -> _Connection:
-        with _registering:
-            return _connections.setdefault(self.file, _Connection())
+        """Close the file."""
+        close(self.file)
 
     @contextmanager
     def _used(self) -> Iterator[sqlite3.Connection]:
-        connection = self._connection()
         try:
-            with connection.lock:
-                yield self._opened(connection)
+            with _lock:
+                yield self._opened()
         except sqlite3.OperationalError as error:
             raise AssetError(f"{self.file} cannot be used now ({error}): is the disk full or read-only?") from error
         except sqlite3.DatabaseError as error:
-            raise AssetError(f"{self.file} is not a ledger that can be used ({error}); {self.schema.if_broken}") from (
-                error
-            )
+            reason = f"{self.file} is not a ledger that can be used ({error})"
+            raise AssetError(f"{reason}; {self.schema.if_broken}") from error
 
-    def _opened(self, connection: _Connection) -> sqlite3.Connection:
+    def _opened(self) -> sqlite3.Connection:
         """The open connection to the file that is there now: a channel may have been deleted and started again."""
-        if connection.db and self.file.exists() and self.file.stat().st_ino == connection.inode:
-            return connection.db
-        connection.close()
+        known = _connections.get(self.file)
+        if known and self.file.exists() and self.file.stat().st_ino == known[1]:
+            return known[0]
+        close(self.file)
         self.file.parent.mkdir(parents=True, exist_ok=True)
         db = sqlite3.connect(self.file, timeout=WAIT_SECONDS, isolation_level=None, check_same_thread=False)
         try:
@@ -97,7 +86,7 @@ class Sqlite:
         except BaseException:
             db.close()
             raise
-        connection.db, connection.inode = db, self.file.stat().st_ino
+        _connections[self.file] = (db, self.file.stat().st_ino)
         return db
 
     def _prepare(self, db: sqlite3.Connection) -> None:
@@ -118,19 +107,11 @@ class Sqlite:
         db.execute(f"PRAGMA synchronous = {'FULL' if self.schema.durable else 'NORMAL'}")
 
 
-def close(file: Path) -> None:
-    """Close what this process has open of a database, before another file takes its place."""
-    if connection := _connections.get(file):
-        with connection.lock:
-            connection.close()
-
-
 def _version(db: sqlite3.Connection) -> int:
     return int(db.execute("PRAGMA user_version").fetchone()[0])
 
 
 @atexit.register
 def _close_all() -> None:
-    for connection in _connections.values():
-        with connection.lock:
-            connection.close()
+    for file in list(_connections):
+        close(file)
