@@ -175,13 +175,13 @@ def _beside_a_copy(model: Path, f16: Path, bf16: Path) -> Iterator[Figure]:
 
 def _fused(folder: Path, model: Path, lora: Path) -> Iterator[Figure]:
     """The adapter merged into the same model in several shards: each is copied, then changed a few rows at a time."""
-    parted, out = folder / "parted", folder / "fused-gigabyte"
-    _make_gigabyte(parted, SHARDS)
-    largest = max(file.stat().st_size for file in parted.glob("*.safetensors")) / 2**20
+    sharded, out = folder / "sharded", folder / "fused-gigabyte"
+    _make_gigabyte(sharded, SHARDS)
+    largest = max(file.stat().st_size for file in sharded.glob("*.safetensors")) / 2**20
     runs = []
     for _ in range(ROUNDS):
         out.mkdir()
-        runs.append(_best([sys.executable, "-c", FUSE, str(parted), str(out), str(lora)], rounds=1))
+        runs.append(_best([sys.executable, "-c", FUSE, str(sharded), str(out), str(lora)], rounds=1))
         shutil.rmtree(out)
     seconds, peak = min(runs)
     yield Figure("fuse_1gb_seconds", seconds)

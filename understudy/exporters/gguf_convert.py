@@ -70,8 +70,8 @@ def _tensors(
 ) -> "Iterator[tuple[str, Converted | np.ndarray]]":
     """GGUF name > tensor, in the order of the file. Every one the family needs is there, and no other."""
     tied = config.tie_word_embeddings if config.tie_word_embeddings is not None else HEAD not in stored
-    if family.layer_of_mlx and not any(part in name for part in family.parted for name in stored):
-        family = replace(family, layer=family.layer_of_mlx, parted={})
+    if family.mlx_layer and not any(part in name for part in family.split_into for name in stored):
+        family = replace(family, layer=family.mlx_layer, split_into={})
     required, allowed = _shapes(config, family, tied)
     missing = [name for name in required if name not in stored]
     if missing:
@@ -92,7 +92,7 @@ def _tensors(
         kind = "F32" if not matrix else type if fits else "F16"
         gguf_names = named(name)
         rows = config.head_width if _in_pairs(family, name) else 0
-        added = family.added_to_norms if name.endswith("norm.weight") else 0.0
+        added = family.norm_offset if name.endswith("norm.weight") else 0.0
         for gguf_name, part in zip(gguf_names, tensor.parts(len(gguf_names)), strict=True):
             yield gguf_name, Converted(part, kind, rows, added)
 
@@ -102,14 +102,14 @@ def _in_pairs(family: Family, name: str) -> bool:
 
 
 def names(config: ModelConfig, family: Family) -> Callable[[str], list[str]]:
-    """A function from the name of a tensor to its names in the GGUF file: several when it is parted."""
+    """A function from the name of a tensor to its names in the GGUF file: several when it is split."""
     from gguf import MODEL_ARCH_NAMES, get_tensor_name_map
 
     architecture = next(kind for kind, name in MODEL_ARCH_NAMES.items() if name == family.architecture)
     known = get_tensor_name_map(architecture, config.num_hidden_layers)
 
     def named(name: str) -> list[str]:
-        whole, parts = next(((w, p) for w, p in family.parted.items() if f".{w}" in name), ("", ("",)))
+        whole, parts = next(((w, p) for w, p in family.split_into.items() if f".{w}" in name), ("", ("",)))
         gguf_names = [known.get_name(name.replace(whole, part), try_suffixes=(".weight", ".bias")) for part in parts]
         assert all(gguf_names), name  # the families' names are the name map's
         return [str(gguf_name) for gguf_name in gguf_names]
@@ -230,11 +230,11 @@ def _gains(config: ModelConfig, family: Family, stored: dict[str, Stored]) -> "I
 
 
 def matrices(config: ModelConfig, family: Family) -> dict[str, tuple[int, ...]]:
-    """Name > shape of every matrix of a layer, under the name of its parts as well: mlx may have parted it."""
+    """Name > shape of every matrix of a layer, under the name of its parts as well: mlx may have split it."""
     shapes = {}
     for name, shape in family.layer.items():
         sizes = tuple(config.sizes[size] for size in shape)
-        parts = next((parts for whole, parts in family.parted.items() if name.startswith(whole)), ())
+        parts = next((parts for whole, parts in family.split_into.items() if name.startswith(whole)), ())
         shapes[name] = sizes
         shapes |= {f"{part}weight": (sizes[0] // len(parts), *sizes[1:]) for part in parts}
     layers = [f"model.layers.{number}." for number in range(config.num_hidden_layers)]

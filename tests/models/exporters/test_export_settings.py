@@ -19,8 +19,9 @@ PRESET = Path(__file__).resolve().parents[3] / "deployments" / "presets" / "docu
 
 def exporter(folder: Path | None) -> GgufExporter:
     """The exporter of a preset that names `folder` as llama.cpp's."""
-    config = load(PRESET, {"export.llama_cpp_dir": str(folder) if folder else None})
-    return Workspace(home=Path("."), config=config).exporter()
+    exporter = load(PRESET, {"export.llama_cpp_dir": str(folder) if folder else None}).exporter()
+    assert isinstance(exporter, GgufExporter)
+    return exporter
 
 
 @pytest.mark.parametrize(

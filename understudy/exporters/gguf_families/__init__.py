@@ -169,17 +169,17 @@ class Family:
     """Beginnings of tensors whose rows move: llama.cpp rotates neighbours, transformers halves of a head."""
     rope_types: tuple[str, ...] = ("default", "linear", "yarn")
     """The position encodings llama.cpp computes for this family."""
-    tells_head_width: bool | None = True
+    writes_head_width: bool | None = True
     """False where llama.cpp's converter leaves it out unless config.json has a head_dim; None where it always does."""
     config: type[ModelConfig] = ModelConfig
     """What config.json must say; a family extends it by settings of its own, and refuses what llama.cpp fixes."""
-    added_to_norms: float = 0.0
+    norm_offset: float = 0.0
     """1 where the model multiplies by 1 + weight and llama.cpp by the weight."""
-    parted: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    split_into: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Tensor > the llama-named tensors its rows are, in equal parts; one name only renames it."""
-    layer_of_mlx: Mapping[str, Shape] | None = None
-    """`layer` under the names of a folder that mlx saved, where it parts tensors."""
-    rotates_a_share: bool = False
+    mlx_layer: Mapping[str, Shape] | None = None
+    """`layer` under the names of a folder that mlx saved, where it splits tensors."""
+    rotates_partly: bool = False
     """True where llama.cpp can rotate less than a whole head."""
     add_keys: Callable[["GGUFWriter", ModelConfig], None] = _no_keys
     make_tensors: Callable[[ModelConfig], "dict[str, np.ndarray]"] = _no_tensors
@@ -220,7 +220,7 @@ def read(model: Path) -> tuple[ModelConfig, Family]:
             f"{file}: rope type {config.rope.rope_type!r} cannot be written for {name}; "
             f"supported: {', '.join(family.rope_types)}"
         )
-    if config.rotated_share != 1 and not family.rotates_a_share:
+    if config.rotated_share != 1 and not family.rotates_partly:
         raise ExportError(f"{file}: partial_rotary_factor {config.rotated_share:g}, and llama.cpp's {name} rotates all")
     return config, family
 

@@ -18,16 +18,16 @@ def add_shape(writer: "GGUFWriter", config: ModelConfig, family: Family) -> None
     writer.add_feed_forward_length(config.intermediate_size)
     writer.add_head_count(config.num_attention_heads)
     writer.add_head_count_kv(config.key_heads)
-    if config.rope.rope_type in ("linear", "yarn"):  # llama3's stretching is in a tensor
-        _add_stretching(writer, config.rope)
+    if config.rope.rope_type in ("linear", "yarn"):  # llama3's scaling is in a tensor
+        _add_rope_scaling(writer, config.rope)
     writer.add_rope_freq_base(config.rope.rope_theta or 0.0)
     writer.add_layer_norm_rms_eps(config.rms_norm_eps)
-    if family.tells_head_width or (config.head_dim and family.tells_head_width is not None):
+    if family.writes_head_width or (config.head_dim and family.writes_head_width is not None):
         writer.add_key_length(config.head_width)
         writer.add_value_length(config.head_width)
 
 
-def _add_stretching(writer: "GGUFWriter", rope: Rope) -> None:
+def _add_rope_scaling(writer: "GGUFWriter", rope: Rope) -> None:
     from gguf import RopeScalingType
 
     if rope.factor is None or (rope.rope_type == "yarn" and rope.original_max_position_embeddings is None):

@@ -40,7 +40,7 @@ class Gemma3Config(ModelConfig):
             return value
         local = ropes.get("sliding_attention") or {}
         if local.get("rope_type", "default") != "default":
-            raise ValueError(f"rope type {local['rope_type']!r} in sliding layers, and llama.cpp stretches none there")
+            raise ValueError(f"rope type {local['rope_type']!r} in sliding layers, and llama.cpp scales none there")
         theta = local.get("rope_theta", 10_000.0)
         return value | {"rope_parameters": ropes["full_attention"], "rope_local_base_freq": theta}
 
@@ -77,6 +77,6 @@ FAMILY = Family(
     | {"pre_feedforward_layernorm.weight": ("hidden",), "post_feedforward_layernorm.weight": ("hidden",)},
     rope_types=("default", "linear"),
     config=Gemma3Config,
-    added_to_norms=1.0,
+    norm_offset=1.0,
     add_keys=_add_keys,
 )

@@ -42,7 +42,7 @@ FAMILY = Family(
     layer=LAYER,
     optional=QKV_BIASES | OTHER_BIASES,
     rotated_in_pairs=IN_PAIRS,
-    tells_head_width=None,
+    writes_head_width=None,
     config=GraniteConfig,
     add_keys=add_keys,
 )

@@ -40,11 +40,11 @@ FAMILY = Family(
         "shared_mlp.output_linear.weight": ("hidden", "feed_forward"),
     },
     rotated_in_pairs=IN_PAIRS,
-    tells_head_width=None,
-    layer_of_mlx=LAYER,
+    writes_head_width=None,
+    mlx_layer=LAYER,
     config=Granite4Config,
     add_keys=add_keys,
-    parted={
+    split_into={
         "shared_mlp.input_linear.": ("mlp.gate_proj.", "mlp.up_proj."),
         "shared_mlp.output_linear.": ("mlp.down_proj.",),
     },

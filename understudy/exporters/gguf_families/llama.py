@@ -1,4 +1,4 @@
-"""Llama 2 and 3 by shape, and whatever copies it; Llama 3.1's stretched positions become `rope_freqs.weight`."""
+"""Llama 2 and 3 by shape, and all models like them; Llama 3.1's RoPE scaling becomes `rope_freqs.weight`."""
 
 import math
 from typing import TYPE_CHECKING

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
     from gguf import GGUFWriter
 
-STRETCHED = ("longrope", "su")
+SCALED = ("longrope", "su")
 
 
 class Phi3Config(ModelConfig):
@@ -21,7 +21,7 @@ class Phi3Config(ModelConfig):
 
     @model_validator(mode="after")
     def _factors_fit(self) -> "Phi3Config":
-        if self.rope.rope_type in STRETCHED:
+        if self.rope.rope_type in SCALED:
             lengths = [len(factors or []) for factors in (self.rope.long_factor, self.rope.short_factor)]
             if lengths != [self.rotated // 2] * 2:
                 raise ValueError(f"long_factor and short_factor have {lengths} values, and need {self.rotated // 2}")
@@ -34,7 +34,7 @@ class Phi3Config(ModelConfig):
 
     @property
     def first_context(self) -> int:
-        """How long texts were before the positions were stretched."""
+        """The context length before RoPE scaling."""
         inside = self.rope.original_max_position_embeddings
         return inside or self.original_max_position_embeddings or self.max_position_embeddings or 4096
 
@@ -44,7 +44,7 @@ def _add_keys(writer: "GGUFWriter", config: ModelConfig) -> None:
     writer.add_rope_dimension_count(config.rotated)
     writer.add_rope_scaling_orig_ctx_len(config.first_context)
     writer.add_sliding_window(config.sliding_window or 0)  # 0 tells llama.cpp that this is no early Phi 3
-    if config.rope.rope_type in STRETCHED:
+    if config.rope.rope_type in SCALED:
         growth = (config.max_position_embeddings or config.first_context) / config.first_context
         factor = math.sqrt(1 + math.log(growth) / math.log(config.first_context)) if growth > 1 else 1.0
         writer.add_rope_scaling_attn_factors(factor)
@@ -53,7 +53,7 @@ def _add_keys(writer: "GGUFWriter", config: ModelConfig) -> None:
 def _rope_factors(config: ModelConfig) -> "dict[str, np.ndarray]":
     import numpy as np
 
-    if config.rope.rope_type not in STRETCHED:
+    if config.rope.rope_type not in SCALED:
         return {}
     return {
         "rope_factors_long.weight": np.array(config.rope.long_factor, np.float32),
@@ -72,9 +72,9 @@ FAMILY = Family(
         "mlp.gate_up_proj.weight": ("gate_and_up", "hidden"),
         "mlp.down_proj.weight": ("hidden", "feed_forward"),
     },
-    rope_types=("default", *STRETCHED),
-    tells_head_width=None,
-    rotates_a_share=True,
+    rope_types=("default", *SCALED),
+    writes_head_width=None,
+    rotates_partly=True,
     config=Phi3Config,
     add_keys=_add_keys,
     make_tensors=_rope_factors,

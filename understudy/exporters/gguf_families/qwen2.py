@@ -2,4 +2,4 @@
 
 from understudy.exporters.gguf_families import LAYER, QKV_BIASES, Family
 
-FAMILY = Family(architecture="qwen2", classes=("Qwen2ForCausalLM",), layer=LAYER | QKV_BIASES, tells_head_width=False)
+FAMILY = Family(architecture="qwen2", classes=("Qwen2ForCausalLM",), layer=LAYER | QKV_BIASES, writes_head_width=False)
