@@ -127,7 +127,7 @@ def describe(
 ) -> Description:
     """The dataset of all `pairs`, refused ones too, in numbers. Raises DatasetError where pairs and plan do not fit.
 
-    `questions` tell the paragraphs of a talk without times; `tokens` counts those of a text; `usd` is what
+    `questions` give the paragraphs of a talk without times; `tokens` counts those of a text; `usd` is what
     all pairs cost.
     """
     splits = by_split(pairs, plan)
@@ -229,7 +229,7 @@ def _talks(
         name = document.document_id
         titles[name] = document.title
         covered[name] = coverage(document, kept[name], paragraphs.get(name, {}))
-    found = [
+    talks = [
         TalkDescription(
             document_id=name,
             title=title,
@@ -240,7 +240,7 @@ def _talks(
         )
         for name, title in titles.items()
     ]
-    return sorted(found, key=lambda t: (t.coverage.share if t.coverage else 2, t.document_id))
+    return sorted(talks, key=lambda t: (t.coverage.share if t.coverage else 2, t.document_id))
 
 
 def coverage(
@@ -262,20 +262,20 @@ def coverage(
     return _joined("paragraphs", len(document.paragraphs), spans)
 
 
-def _paragraph_spans(asked: Questions) -> dict[int, tuple[float, float]]:
-    found = ((q.question_number, q.first_paragraph, q.last_paragraph) for q in asked.questions)
-    return {n: (first, 1 + (first if last is None else last)) for n, first, last in found if first is not None}
+def _paragraph_spans(questions: Questions) -> dict[int, tuple[float, float]]:
+    spans = ((q.question_number, q.first_paragraph, q.last_paragraph) for q in questions.questions)
+    return {n: (first, 1 + (first if last is None else last)) for n, first, last in spans if first is not None}
 
 
 def _joined(unit: Literal["seconds", "paragraphs"], total: float, spans: Iterable[tuple[float, float]]) -> Coverage:
     """Spans cut to the talk, those that touch made one."""
-    found: list[tuple[float, float]] = []
+    joined: list[tuple[float, float]] = []
     for start, end in sorted((max(0.0, start), min(end, total)) for start, end in spans):
-        if found and start <= found[-1][1]:
-            found[-1] = (found[-1][0], max(end, found[-1][1]))
+        if joined and start <= joined[-1][1]:
+            joined[-1] = (joined[-1][0], max(end, joined[-1][1]))
         elif end > start:
-            found.append((start, end))
-    return Coverage(unit=unit, total=total, covered=sum(end - start for start, end in found), spans=found)
+            joined.append((start, end))
+    return Coverage(unit=unit, total=total, covered=sum(end - start for start, end in joined), spans=joined)
 
 
 def ticks(low: float, high: float, about: int) -> list[float]:

@@ -27,7 +27,7 @@ Links = Sequence[tuple[int, int]]
 class Alike:
     """Which questions are near-duplicates of which: `near_duplicates` with its repeated questions written out.
 
-    A question asked again word for word is linked to the first of its kind only, which speaks for it everywhere else.
+    A question repeated word for word is linked to the first of its kind only, which speaks for it everywhere else.
     Where the first one is taken away, the others are still near-duplicates of all that it was one of.
     """
 
@@ -109,7 +109,7 @@ def shared_words(pairs: Sequence[Pair], held_out: Sequence[bool]) -> tuple[int, 
     is_stock = (np.bincount(once // len(number), minlength=len(both)) >= STOCK_TALKS)[gram]
     rows = np.unique(grams.answers[at[of_held[at]]])
     telling = np.unique(grams.answers[at[of_held[at] & ~is_stock]])
-    # What only two talks say tells more than a greeting, so it is shown first.
+    # What only two talks share means more than a greeting, so it is shown first.
     shown = np.concatenate([telling[:EXAMPLES], np.setdiff1d(rows, telling)[:EXAMPLES]])[:EXAMPLES]
     return len(rows), len(rows) - len(telling), _examples(pairs, held, grams, at, is_stock, [int(row) for row in shown])
 
@@ -120,12 +120,12 @@ def _spokesmen(questions: Sequence[str], links: Links) -> list[int]:
     for link in links:
         for end in link:
             degree[end] = degree.get(end, 0) + 1
-    found = list(range(len(questions)))
+    spokesmen = list(range(len(questions)))
     for earlier, later in links:
         # Only a repeated question has this one link and no other, whatever else its kind is like.
         if degree[later] == 1 and _same(questions[earlier], questions[later]):
-            found[later] = found[earlier]
-    return found
+            spokesmen[later] = spokesmen[earlier]
+    return spokesmen
 
 
 def _same(a: str, b: str) -> bool:
@@ -139,9 +139,9 @@ def _grams(answers: Sequence[str]) -> _Grams:
     known: dict[str, int] = {}
     lengths, ids = [], array("I")
     for answer in answers:
-        told = words(answer)
-        lengths.append(len(told))
-        ids.extend([known.setdefault(word, len(known)) for word in told])
+        spoken = words(answer)
+        lengths.append(len(spoken))
+        ids.extend([known.setdefault(word, len(known)) for word in spoken])
     of = np.repeat(np.arange(len(answers)), lengths)
     start = np.arange(len(ids)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
     count = max(0, len(ids) - GRAM_WORDS + 1)
@@ -172,9 +172,9 @@ def _among(digests: "NDArray[np.uint64]", wanted: "NDArray[np.uint64]") -> "NDAr
     table[wanted >> bits] = True
     maybe = np.flatnonzero(table[digests >> bits])
     at = np.searchsorted(wanted, digests[maybe])
-    found = np.zeros(len(digests), bool)
-    found[maybe] = wanted[np.minimum(at, len(wanted) - 1)] == digests[maybe] if len(wanted) else False
-    return found
+    among = np.zeros(len(digests), bool)
+    among[maybe] = wanted[np.minimum(at, len(wanted) - 1)] == digests[maybe] if len(wanted) else False
+    return among
 
 
 def _examples(
@@ -188,7 +188,7 @@ def _examples(
     """The first phrase of each of `rows`, one that is no stock phrase where it has one, and an answer that has it."""
     import numpy as np
 
-    found = []
+    examples = []
     for row in rows:
         mine = np.flatnonzero(grams.answers[at] == row)
         mine = mine[np.argsort(is_stock[mine], kind="stable")]
@@ -196,5 +196,5 @@ def _examples(
         same = at[(grams.digests[at] == grams.digests[first]) & ~held[grams.answers[at]]]
         start = int(grams.starts[first])
         phrase = " ".join(words(pairs[row].answer)[start : start + GRAM_WORDS])
-        found.append(f"{phrase!r} in {pairs[row].pair_id} and {pairs[int(grams.answers[same[0]])].pair_id}")
-    return found
+        examples.append(f"{phrase!r} in {pairs[row].pair_id} and {pairs[int(grams.answers[same[0]])].pair_id}")
+    return examples

@@ -26,7 +26,7 @@ from understudy.scoring.refusals import report as parity_report
 
 
 class Evidence(NamedTuple):
-    """The arguments of a page; what is missing is said on it."""
+    """The arguments of a page; the page says what is missing."""
 
     scorecard: Scorecard
     curve: Sequence[Mapping[str, Any]] = ()
@@ -54,7 +54,7 @@ class Evidence(NamedTuple):
 
     @property
     def kept(self) -> int | None:
-        """The iteration whose weights were kept, as far as a card tells."""
+        """The iteration whose weights were kept, as far as a card says."""
         adapters = (card for card in self.cards.values() if isinstance(card, AdapterCard))
         return next((adapter.best_iteration for adapter in adapters), None)
 
@@ -90,10 +90,12 @@ def _calibrated(home: Path, card: Scorecard, people: Sequence[Comparison]) -> Sc
     ref = _current(home, "judgements", card.channel, run=card.run)
     if card.judge is None or ref is None:
         return card
-    found = preferences.agreement(preferences.by_pair(people, "adapter", "base"), store.read_rows(home, ref, Judgement))
-    if found is None:
+    agreement = preferences.agreement(
+        preferences.by_pair(people, "adapter", "base"), store.read_rows(home, ref, Judgement)
+    )
+    if agreement is None:
         return card
-    judge = card.judge.model_copy(update={"agreement": found[0], "kappa": found[1]})
+    judge = card.judge.model_copy(update={"agreement": agreement[0], "kappa": agreement[1]})
     return card.model_copy(update={"judge": judge})
 
 
@@ -117,20 +119,20 @@ def _splits(home: Path, channel: str, card: Scorecard) -> tuple[dict[str, list[P
 
 
 def _cards(home: Path, channel: str, run: str, folder: Path) -> dict[str, object]:
-    found: dict[str, object] = {}
+    cards: dict[str, object] = {}
     try:
         record = RunRecord.model_validate_json((folder / "run.json").read_bytes())
-        found["base"] = _record(home, record.base)
+        cards["base"] = _record(home, record.base)
     except (OSError, ValueError):  # a run of an older version has none
         pass
     for name in ("adapter", "fused"):
         if ref := _current(home, name, channel, run=run):
-            found[name] = _record(home, ref)
+            cards[name] = _record(home, ref)
     for file in sorted((folder / "gguf").glob(f"{channel}-*.gguf")):
         kind = file.stem.removeprefix(f"{channel}-")
         if kind != "adapter" and (ref := _current(home, "gguf", channel, run=run, type=kind)):
-            found[kind] = _record(home, ref)
-    return {name: card for name, card in found.items() if card is not None}
+            cards[kind] = _record(home, ref)
+    return {name: card for name, card in cards.items() if card is not None}
 
 
 def _record(home: Path, ref: AssetRef) -> object:

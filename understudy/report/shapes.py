@@ -28,7 +28,7 @@ BINS = 16
 ROW, FORM_ROW = 62, 36
 """Height of a candidate's row of bars, and of a form."""
 MARKS = {"reference": ("o", Colour.SOFT), "base": ("s", Colour.BASE), "tuned": ("D", Colour.VALID)}
-"""Marker and colour of each, so that they can be told apart without colour too."""
+"""Marker and colour of each, so that they differ without colour too."""
 
 
 def lengths(answers: Answers) -> str:

@@ -1,4 +1,4 @@
-"""A training run to look at: its losses as a table and a picture, and what it said on the way."""
+"""A training run to look at: its losses as a table and a picture, and what it answered on the way."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -64,23 +64,23 @@ def page(metrics: Rows, samples: Rows, card: AdapterCard) -> str:
     """The loss picture and the fixed prompts' answers over time, as markdown."""
     validated = bool(card.settings.get("valid_rows", True))
     kind = "valid loss" if validated else "train loss (there is no valid set)"
-    told = (
+    summary = (
         f"The {kind} went from {card.base_valid_loss:.3f} to {card.best_valid_loss:.3f} nats per answer token; the "
         f"weights of iteration {card.best_iteration} of {card.iterations} were kept"
         f"{', and it stopped early' if card.stopped_early else ''}."
     )
     lowest = min((row["valid_loss"] for row in metrics if row.get("valid_loss") is not None), default=None)
     if lowest is not None and lowest < card.best_valid_loss - WORTH_A_WORD:
-        told += f" The lowest was {lowest:.3f}; later weights within trainer.tolerance of it are kept instead."
+        summary += f" The lowest was {lowest:.3f}; later weights within trainer.tolerance of it are kept instead."
     drawn = picture(metrics, card.best_iteration)
     parts = [f"![Loss over steps]({data_uri(drawn)})"] if drawn else ["No losses were recorded."]
     questions = list(dict.fromkeys(sample["question"] for sample in samples))
     if questions:
-        parts.append("## What it said on the way")
+        parts.append("## Answers during training")
     for question in questions:
-        said = [sample for sample in samples if sample["question"] == question]
-        parts += [f"**{_inline(question)}**", _answers(said, card.best_iteration)]
-    return "\n\n".join([told, *parts]) + "\n"
+        answers = [sample for sample in samples if sample["question"] == question]
+        parts += [f"**{_inline(question)}**", _answers(answers, card.best_iteration)]
+    return "\n\n".join([summary, *parts]) + "\n"
 
 
 def trials(cards: Sequence[TrialCard], learning_rate: float) -> list[dict[str, Cell]]:
@@ -99,25 +99,25 @@ def trials(cards: Sequence[TrialCard], learning_rate: float) -> list[dict[str, C
     ]
 
 
-def _answers(said: Rows, kept: int) -> str:
-    shown = set(_spaced(list(range(len(said))), MOMENTS_SHOWN))
-    shown |= {place for place, sample in enumerate(said) if sample["iteration"] == kept}
+def _answers(samples: Rows, kept: int) -> str:
+    shown = set(_spaced(list(range(len(samples))), MOMENTS_SHOWN))
+    shown |= {place for place, sample in enumerate(samples) if sample["iteration"] == kept}
     # a list: Prefect's UI cuts off what is long in a table
     return "\n".join(
         f"- *iteration {sample['iteration']}{', kept' if sample['iteration'] == kept else ''}:* "
         f"{_inline(sample['answer']) or '(nothing)'}{'' if sample.get('ended') else ' …'}"
-        for place, sample in enumerate(said)
+        for place, sample in enumerate(samples)
         if place in shown
     )
 
 
 def _merged(metrics: Rows) -> list[dict[str, Any]]:
     """One row per iteration: its train numbers and, where the valid set was looked at, its valid loss."""
-    found: dict[int, dict[str, Any]] = {}
+    by_iteration: dict[int, dict[str, Any]] = {}
     for row in metrics:
         known = {name: value for name, value in row.items() if value is not None}
-        found.setdefault(row["iteration"], {}).update(known)
-    return [found[iteration] for iteration in sorted(found)]
+        by_iteration.setdefault(row["iteration"], {}).update(known)
+    return [by_iteration[iteration] for iteration in sorted(by_iteration)]
 
 
 def _spaced(places: list[int], most: int) -> list[int]:

@@ -1,8 +1,8 @@
 """
 Which run and which file is meant, when a person names a channel, a run, a file or nothing.
 
-The champion comes before the newest run, a small file before a large one, and a file that the check
-check refused is given only to whoever insists.
+The champion comes before the newest run, a small file before a large one, and a file that the parity check
+refused is given only with --force.
 """
 
 import re
@@ -19,26 +19,26 @@ _TYPE = re.compile(r"-((?:B?F16|F32|I?Q\d|TQ\d|MXFP4)\w*)\.gguf$")
 
 def run_folder(models: Path, channel: str, run: str | None = None) -> Path:
     """The folder of `run`, else of the champion, else of the newest run of `channel`. Raises UnderstudyError."""
-    found = _runs(models / channel) if words.slug(channel) == channel else {}
-    if not found:
+    runs = _runs(models / channel) if words.slug(channel) == channel else {}
+    if not runs:
         known = ", ".join(sorted(f.name for f in models.glob("*") if _runs(f))) or "none yet"
         raise UnderstudyError(f"no model of {channel!r} under {models}; channels that have one: {known}")
     if run == champion.LINK or (run is None and champion.current(models / channel)):
         chosen = champion.current(models / channel)
         if chosen is None:
-            raise UnderstudyError(f"{channel} has no champion; its runs are: {', '.join(sorted(found))}")
+            raise UnderstudyError(f"{channel} has no champion; its runs are: {', '.join(sorted(runs))}")
         return chosen
     if run is None:
-        return max(found.values(), key=lambda folder: max(f.stat().st_mtime for f in files(folder).values()))
-    if run not in found:
-        raise UnderstudyError(f"no run {run!r} of {channel}; there are: {', '.join(sorted(found))}")
-    return found[run]
+        return max(runs.values(), key=lambda folder: max(f.stat().st_mtime for f in files(folder).values()))
+    if run not in runs:
+        raise UnderstudyError(f"no run {run!r} of {channel}; there are: {', '.join(sorted(runs))}")
+    return runs[run]
 
 
 def files(run: Path) -> dict[str, Path]:
     """Type > exported file of a run, the smallest first. An adapter alone is none of them."""
-    found = ((_TYPE.search(file.name), file) for file in (run / "gguf").glob("*.gguf"))
-    typed = {match[1]: file for match, file in found if match and not file.name.startswith(".")}
+    matches = ((_TYPE.search(file.name), file) for file in (run / "gguf").glob("*.gguf"))
+    typed = {match[1]: file for match, file in matches if match and not file.name.startswith(".")}
     return dict(sorted(typed.items(), key=lambda item: item[1].stat().st_size))
 
 
@@ -60,7 +60,7 @@ def gguf(models: Path, model: str | None, force: bool = False) -> Path:
         raise UnderstudyError(f"{file.name} is not offered: {why}; take another file, or this one with --force")
     if file.open("rb").read(4) != b"GGUF":
         raise ConfigError([f"{file} is not a GGUF file; take one whose name ends in .gguf"])
-    describe(file)  # reads the header only: a file cut short is told here, in one sentence
+    describe(file)  # reads the header only: a file cut short is reported here, in one sentence
     return file
 
 
@@ -80,8 +80,8 @@ def _of_run(run: Path, force: bool) -> Path:
     good = [file for kind, file in files(run).items() if force or kind not in reasons]
     if good:
         return good[0]
-    told = "; ".join(f"{kind}: {reasons[kind]}" for kind in files(run))
-    raise UnderstudyError(f"every file of {run.parent.name}/{run.name} was refused ({told}); --force takes one anyway")
+    why = "; ".join(f"{kind}: {reasons[kind]}" for kind in files(run))
+    raise UnderstudyError(f"every file of {run.parent.name}/{run.name} was refused ({why}); --force takes one anyway")
 
 
 def _runs(channel: Path) -> dict[str, Path]:

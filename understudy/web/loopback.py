@@ -187,7 +187,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 _ALWAYS = {
     "Cache-Control": "no-store",
-    "Referrer-Policy": "no-referrer",  # the address holds the token; a play link must not tell it
+    "Referrer-Policy": "no-referrer",  # the address holds the token; a play link must not reveal it
     "X-Content-Type-Options": "nosniff",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",

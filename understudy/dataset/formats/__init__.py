@@ -167,11 +167,11 @@ def _problems(kind: str, permission: str | None, licence: str | None) -> list[st
 
 
 def _origins(splits: Mapping[Split, list[Pair]], documents: Iterable[Document]) -> dict[str, Origin]:
-    found = {p.document_id: Origin(p.title, published=p.published) for rows in splits.values() for p in rows}
+    origins = {p.document_id: Origin(p.title, published=p.published) for rows in splits.values() for p in rows}
     for document in documents:
-        if document.document_id in found:
-            found[document.document_id] = Origin(document.title, document.how, document.language, document.published)
-    return dict(sorted(found.items()))
+        if document.document_id in origins:
+            origins[document.document_id] = Origin(document.title, document.how, document.language, document.published)
+    return dict(sorted(origins.items()))
 
 
 def _put(files: Mapping[str, bytes], out: Path) -> list[Path]:

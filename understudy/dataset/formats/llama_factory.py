@@ -24,11 +24,11 @@ COLUMNS: dict[str, dict[str, Any]] = {
 
 def files(dataset: Dataset) -> dict[str, bytes]:
     """dataset_info.json with a name per format and split, e.g. 'candle-lectures_alpaca_train', and their files."""
-    made = {"alpaca": alpaca.files(dataset), "sharegpt": sharegpt.files(dataset)}
-    inside = {f"{kind}/{name}": data for kind, found in made.items() for name, data in found.items()}
+    formats = {"alpaca": alpaca.files(dataset), "sharegpt": sharegpt.files(dataset)}
+    inside = {f"{kind}/{name}": data for kind, files_of in formats.items() for name, data in files_of.items()}
     info = {
         f"{dataset.name}_{kind}_{name.split('.')[0]}": {"file_name": f"{kind}/{name}", **COLUMNS[kind]}
-        for kind, found in made.items()
-        for name in found
+        for kind, files_of in formats.items()
+        for name in files_of
     }
     return {"dataset_info.json": json.dumps(info, ensure_ascii=False, indent=1).encode() + b"\n", **inside}

@@ -185,7 +185,7 @@ class Shelf:
             return self._card(row)
 
     def _refuse_double(self, row: _Row, question: str) -> None:
-        """Two pairs of a talk with one question could not be told apart by the next decision."""
+        """Two pairs of a talk with one question could not be distinguished by the next decision."""
         wanted = decisions.key_of(row.key.document_id, question)
         for key, other in self._rows.items():
             if other is row or key.document_id != wanted.document_id:
