@@ -49,7 +49,7 @@ SWAPS = [("lower", "raise"), ("raise", "lower"), ("before", "after"), ("with ", 
 FILLERS = "people think about it like this because when something moves there is always a reason that we can feel and see".split()  # noqa: E501
 
 
-class Asked(NamedTuple):
+class SyntheticQuestion(NamedTuple):
     """A question and what it asks: two with the same meaning are near-duplicates, whatever their words."""
 
     text: str
@@ -81,30 +81,30 @@ def lexicon(questions: int) -> tuple[list[str], list[float]]:
     return list(terms)[:size], list(itertools.accumulate(1 / (rank + 20) for rank in range(size)))
 
 
-def questions(count: int, seed: int, planted: float = 0.07) -> tuple[list[Asked], set[tuple[int, int]]]:
+def questions(count: int, seed: int, planted: float = 0.07) -> tuple[list[SyntheticQuestion], set[tuple[int, int]]]:
     """`count` questions, and which pairs of them were planted as near-duplicates; as many are hard negatives."""
     dice = random.Random(seed)
     terms, weights = lexicon(count)
-    chosen = iter(dice.choices(terms, cum_weights=weights, k=4 * count + 20))
-    asked: list[Asked] = []
+    choices = iter(dice.choices(terms, cum_weights=weights, k=4 * count + 20))
+    rows: list[SyntheticQuestion] = []
     links: set[tuple[int, int]] = set()
-    while len(asked) < count:
+    while len(rows) < count:
         luck = dice.random()
-        if asked and luck < planted:
-            at = dice.randrange(len(asked))
-            if asked[at].reworded:
+        if rows and luck < planted:
+            at = dice.randrange(len(rows))
+            if rows[at].reworded:
                 continue
-            again = _reworded(asked[at], dice)
-            if again.text != asked[at].text:
-                links.add((at, len(asked)))
-                asked.append(again)
-        elif asked and luck < 2 * planted:
-            asked += filter(None, [_opposed(dice.choice(asked), dice, terms)])
+            again = _reworded(rows[at], dice)
+            if again.text != rows[at].text:
+                links.add((at, len(rows)))
+                rows.append(again)
+        elif rows and luck < 2 * planted:
+            rows += filter(None, [_opposed(dice.choice(rows), dice, terms)])
         else:
-            meaning = (dice.choice(list(WORDINGS)), next(chosen), next(chosen), dice.choice(CONTEXTS))
+            meaning = (dice.choice(list(WORDINGS)), next(choices), next(choices), dice.choice(CONTEXTS))
             if not set(meaning[1].split()) & set(meaning[2].split()):
-                asked.append(Asked(_worded(meaning, 0), meaning))
-    return asked, links
+                rows.append(SyntheticQuestion(_worded(meaning, 0), meaning))
+    return rows, links
 
 
 def _worded(meaning: tuple[str, ...], wording: int) -> str:
@@ -112,9 +112,9 @@ def _worded(meaning: tuple[str, ...], wording: int) -> str:
     return WORDINGS[kind][wording % len(WORDINGS[kind])].format(a=a, b=b, c=c)
 
 
-def _reworded(asked: Asked, dice: random.Random) -> Asked:
+def _reworded(row: SyntheticQuestion, dice: random.Random) -> SyntheticQuestion:
     """The same question as another talk would put it."""
-    text, meaning, _ = asked
+    text, meaning, _ = row
     for _ in range(dice.choice((1, 1, 2))):
         way = dice.randrange(6)
         if way == 0 and len(meaning) == 4:
@@ -130,7 +130,7 @@ def _reworded(asked: Asked, dice: random.Random) -> Asked:
             text = text.replace(meaning[1], f"{meaning[1]}s", 1)
         else:
             text = text.replace(" the ", " ", 1) if " the " in text else text.replace("?", " exactly?")
-    return Asked(text, meaning, True)
+    return SyntheticQuestion(text, meaning, True)
 
 
 def _slip(text: str, dice: random.Random) -> str:
@@ -146,13 +146,13 @@ def _slip(text: str, dice: random.Random) -> str:
     return " ".join([*parts[:at], dice.choice(slips), *parts[at + 1 :]])
 
 
-def _opposed(asked: Asked, dice: random.Random, terms: list[str]) -> Asked | None:
+def _opposed(row: SyntheticQuestion, dice: random.Random, terms: list[str]) -> SyntheticQuestion | None:
     """Another question in nearly the same words: a number, an opposite, a negation, a name or one term exchanged."""
-    old, new = dice.choice(SWAPS) if dice.random() < 0.6 else (asked.meaning[dice.choice((1, 2))], dice.choice(terms))
-    if old not in asked.text or old == new:
+    old, new = dice.choice(SWAPS) if dice.random() < 0.6 else (row.meaning[dice.choice((1, 2))], dice.choice(terms))
+    if old not in row.text or old == new:
         return None
-    text = asked.text.replace(old, new, 1)
-    return Asked(text, (*asked.meaning, f"{old}>{new}"))
+    text = row.text.replace(old, new, 1)
+    return SyntheticQuestion(text, (*row.meaning, f"{old}>{new}"))
 
 
 def channel(talks: int, seed: int = 3) -> tuple[list[Pair], Callable[[str], str]]:
@@ -160,10 +160,10 @@ def channel(talks: int, seed: int = 3) -> tuple[list[Pair], Callable[[str], str]
 
     A talk has about 2,500 words, an answer about 160.
     """
-    asked, _ = questions(talks * PAIRS_A_TALK, seed)
+    rows, _ = questions(talks * PAIRS_A_TALK, seed)
     pairs = []
     for talk, number in itertools.product(range(talks), range(PAIRS_A_TALK)):
-        question = asked[talk * PAIRS_A_TALK + number]
+        question = rows[talk * PAIRS_A_TALK + number]
         pairs.append(_pair(f"talk-{talk}", number + 1, question.text, _answer(talk, number, talks, seed)))
     texts = {f"talk-{talk}": _talk(talk, talks, seed) for talk in range(talks)}
     return pairs, texts.__getitem__
@@ -191,8 +191,8 @@ def _talk(talk: int, talks: int, seed: int) -> str:
 
 
 def _answer(talk: int, number: int, talks: int, seed: int) -> str:
-    said = _sentences(talk, talks, seed, random.Random(talk * 31 + number).randint(4, 18), number + 1)
-    paragraphs = [said[at : at + 3] for at in range(0, len(said), 3)]
+    sentences = _sentences(talk, talks, seed, random.Random(talk * 31 + number).randint(4, 18), number + 1)
+    paragraphs = [sentences[at : at + 3] for at in range(0, len(sentences), 3)]
     text = "\n\n".join(" ".join(f"{one.capitalize()}." for one in paragraph) for paragraph in paragraphs)
     first, _, rest = text.partition(" ")
     return f"**{first}** {rest}"
@@ -209,31 +209,31 @@ def _pair(document_id: str, number: int, question: str, answer: str) -> Pair:
 def figures() -> Iterator[Figure]:
     """Every figure of the group; about four minutes. Seconds are of one core, whatever else the machine does."""
     for count in (4000, 20_000, 100_000):
-        yield from _found(count)
+        yield from _recall(count)
     yield from _speed()
     yield from _against_difflib(1000)
     yield from _gates()
 
 
-def _found(count: int) -> Iterator[Figure]:
+def _recall(count: int) -> Iterator[Figure]:
     for threshold in (0.675, 0.7):
-        asked, planted = questions(count, seed=11)
-        links = set(near_duplicates([one.text for one in asked], threshold))
-        right = sum(asked[a].meaning == asked[b].meaning for a, b in links)
-        told = f"{count}_questions_at_{threshold:g}"
-        yield Figure(f"near_duplicate_precision_{told}", right / len(links), ">=", 0.98)
+        rows, planted = questions(count, seed=11)
+        links = set(near_duplicates([one.text for one in rows], threshold))
+        right = sum(rows[a].meaning == rows[b].meaning for a, b in links)
+        label = f"{count}_questions_at_{threshold:g}"
+        yield Figure(f"near_duplicate_precision_{label}", right / len(links), ">=", 0.98)
         group = components(count, list(links))
-        found = sum(group[a] == group[b] for a, b in planted)  # a third one that is the same joins two
-        yield Figure(f"near_duplicate_recall_{told}", found / len(planted), ">=", 0.9)
+        hits = sum(group[a] == group[b] for a, b in planted)  # a third one that is the same joins two
+        yield Figure(f"near_duplicate_recall_{label}", hits / len(planted), ">=", 0.9)
 
 
 def _speed() -> Iterator[Figure]:
     took = {}
     for count in (20_000, 100_000):
         texts = [one.text for one in questions(count, seed=12)[0]]
-        began = time.process_time()
+        start = time.process_time()
         sum(1 for _ in near_duplicates(texts, 0.7))
-        took[count] = time.process_time() - began
+        took[count] = time.process_time() - start
     yield Figure("near_duplicate_seconds_20000_questions", took[20_000])
     yield Figure("near_duplicate_seconds_100000_questions", took[100_000], "<=", 60)
     yield Figure("near_duplicate_growth_20000_to_100000", took[100_000] / took[20_000], "<=", 10)
@@ -241,13 +241,13 @@ def _speed() -> Iterator[Figure]:
 
 def _against_difflib(count: int) -> Iterator[Figure]:
     texts = [one.text for one in questions(count, seed=13)[0]]
-    began = time.process_time()
+    start = time.process_time()
     for a, b in itertools.combinations(texts, 2):
         difflib.SequenceMatcher(None, a, b).ratio()
-    slow = time.process_time() - began
-    began = time.process_time()
+    slow = time.process_time() - start
+    start = time.process_time()
     list(near_duplicates(texts, 0.7))
-    yield Figure("near_duplicate_times_faster_than_difflib", slow / (time.process_time() - began), ">=", 50)
+    yield Figure("near_duplicate_times_faster_than_difflib", slow / (time.process_time() - start), ">=", 50)
 
 
 def _gates() -> Iterator[Figure]:
@@ -255,10 +255,10 @@ def _gates() -> Iterator[Figure]:
     took: dict[int, dict[str, float]] = {}
     for talks in (1000, 5000):
         program = "import sys; from benchmarks.dataset import gated; gated(int(sys.argv[1]))"
-        told = subprocess.run(
+        done = subprocess.run(
             [sys.executable, "-c", program, str(talks)], capture_output=True, text=True, check=True, cwd=ROOT
         )
-        took[talks] = {name: float(value) for name, value in map(str.split, told.stdout.splitlines())}
+        took[talks] = {name: float(value) for name, value in map(str.split, done.stdout.splitlines())}
     for name, value in took[5000].items():
         yield Figure(f"gates_100000_pairs_{name}", value)
     yield Figure("gates_and_split_100000_pairs_seconds", took[5000]["all_seconds"], "<=", 90)
@@ -280,18 +280,18 @@ def gated(talks: int) -> None:
         gate = kind(kind.Options())
         if getattr(gate, "needs_talks", False):
             gate.text_of = text_of
-        began = time.process_time()
+        start = time.process_time()
         gate.study(pairs)
         refused = sum(gate.judge(pair) is not None for pair in pairs)
-        seconds = time.process_time() - began
+        seconds = time.process_time() - start
         total += seconds
         print(f"{name}_seconds", seconds)
         print(f"{name}_refused", refused)
-    began = time.process_time()
+    start = time.process_time()
     plan = split(pairs, SplitSettings(min_documents=3), 42)
-    print("split_seconds", time.process_time() - began)
+    print("split_seconds", time.process_time() - start)
     print("split_crossing", plan.leakage.near_duplicate_questions + plan.leakage.rows_sharing_a_document)
-    print("all_seconds", total + time.process_time() - began)
+    print("all_seconds", total + time.process_time() - start)
     print("peak_mb", peak_mb())
 
 

@@ -71,18 +71,18 @@ def _fetched(videos: int, seconds_per_answer: float) -> Iterator[Figure]:
 
     with _remote(videos, seconds_per_answer) as youtube, tempfile.TemporaryDirectory() as home:
         workspace = _workspace(youtube, home)
-        began = time.perf_counter()
+        start = time.perf_counter()
         listed = [entry for entry, _ in workspace.config.plugin("source").listed()]
         api = YouTubeTranscriptApi(http_client=Library(youtube.url, None).session)
         for entry in listed:
             api.fetch(entry.locator)
-        libraries = time.perf_counter() - began
-        began = time.perf_counter()
+        libraries = time.perf_counter() - start
+        start = time.perf_counter()
         assert _sync(workspace) == videos
-        ours = time.perf_counter() - began
-    told = f"{seconds_per_answer * 1000:.0f}_ms_an_answer"
-    yield Figure(f"own_ms_a_video_{told}", (ours - libraries) / videos * 1000)
-    yield Figure(f"share_of_server_and_libraries_{told}", libraries / ours, ">=", 0.9)
+        ours = time.perf_counter() - start
+    label = f"{seconds_per_answer * 1000:.0f}_ms_an_answer"
+    yield Figure(f"own_ms_a_video_{label}", (ours - libraries) / videos * 1000)
+    yield Figure(f"share_of_server_and_libraries_{label}", libraries / ours, ">=", 0.9)
 
 
 def _memory() -> Iterator[Figure]:
@@ -131,14 +131,14 @@ def _polled(videos: int) -> Iterator[Figure]:
         youtube.add(new)
         youtube.channels["@bench"].tabs["videos"].insert(0, new)
         source, now = workspace.config.plugin("source"), datetime.now(UTC)
-        began = time.perf_counter()
+        start = time.perf_counter()
         rows = {row.document_id: row for row in workspace.ledger.rows()}
         source.known = rows.__contains__
         entries = [entry for entry, _ in source.listed()]
         fresh = [entry for entry in collect.due_entries(entries, rows, now) if entry.document_id not in rows]
         for entry in fresh:
             collect.fetch(source, entry, None, now)
-        seconds = time.perf_counter() - began
+        seconds = time.perf_counter() - start
         listings = sum("/@" in path or "/browse" in path for _, path in youtube.log)
         yield Figure("repoll_listing_requests", listings, "<=", 2)
         yield Figure("repoll_transcript_requests", len(youtube.log) - listings, "=", 3)
@@ -151,26 +151,28 @@ def _cleaned() -> Iterator[Figure]:
         f"{_stamp(4 * at)} --> {_stamp(4 * at + 3.99)}\n{lines[at - 1] if at else ' '}\n{line}\n\n"
         f"{_stamp(4 * at + 3.99)} --> {_stamp(4 * at + 4)}\n{line}\n \n\n" for at, line in enumerate(lines)
     )  # fmt: skip
-    began = time.perf_counter()
+    start = time.perf_counter()
     paragraphs = captions.clean(captions.parse("WEBVTT\n\n" + rolled, ".vtt")).paragraphs
-    yield Figure("clean_3_hours_seconds", time.perf_counter() - began, "<=", 1)
+    yield Figure("clean_3_hours_seconds", time.perf_counter() - start, "<=", 1)
     yield Figure(
         "clean_3_hours_words_wrong", abs(sum(len(p.text.split()) for p in paragraphs) - 8 * len(lines)), "=", 0
     )
     if CAPTIONS:
         [rolling], [manual] = (list(Path(CAPTIONS).glob(f"*{end}")) for end in (".asr.rolling.vtt", ".manual.srt"))
-        yield Figure("rolling_word_error_rate", _word_errors(_said(manual), _said(rolling)), "<=", 0.01)
+        yield Figure("rolling_word_error_rate", _word_errors(_words(manual), _words(rolling)), "<=", 0.01)
 
 
-def _said(file: Path) -> list[str]:
+def _words(file: Path) -> list[str]:
     paragraphs = captions.clean(captions.parse(file.read_text(encoding="utf-8"), file.suffix)).paragraphs
     return words(" ".join(p.text for p in paragraphs).replace("-", ""))
 
 
-def _word_errors(reference: list[str], heard: list[str]) -> float:
+def _word_errors(reference: list[str], transcript: list[str]) -> float:
     from difflib import SequenceMatcher
 
-    changes = [op for op in SequenceMatcher(None, reference, heard, autojunk=False).get_opcodes() if op[0] != "equal"]
+    changes = [
+        op for op in SequenceMatcher(None, reference, transcript, autojunk=False).get_opcodes() if op[0] != "equal"
+    ]
     return sum(max(i2 - i1, j2 - j1) for _, i1, i2, j1, j2 in changes) / len(reference)
 
 
@@ -187,7 +189,7 @@ def _status(talks: int) -> Iterator[Figure]:
             )
             for at in range(talks)
         )
-        began = time.perf_counter()
+        start = time.perf_counter()
         subprocess.run([sys.executable, "-m", "understudy", "--home", home, "status"], check=True, capture_output=True,
                        cwd=ROOT)  # fmt: skip
-        yield Figure("status_of_100000_talks_seconds", time.perf_counter() - began, "<=", 1)
+        yield Figure("status_of_100000_talks_seconds", time.perf_counter() - start, "<=", 1)

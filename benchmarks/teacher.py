@@ -23,7 +23,7 @@ from tests.fixtures.teacher_words import answer_for, talk_of
 from understudy.calls.ledger import CallLedger
 from understudy.config import load
 from understudy.interfaces import Teacher
-from understudy.records import Document, Paragraph, Question, Questions
+from understudy.records import Answers, Document, Paragraph, Question, Questions
 from understudy.registry import build
 from understudy.sections import AnswerSettings, QuestionSettings
 from understudy.stages import extract_questions, generate_answers
@@ -43,7 +43,7 @@ def talk(at: int, words: int = 400) -> Document:
     return Document(document_id=f"t{at:05}", title=f"Talk {at}", locator=str(at), how="made", paragraphs=paragraphs)
 
 
-def asked(document: Document, numbers: int = NUMBERS) -> Questions:
+def questions_about(document: Document, numbers: int = NUMBERS) -> Questions:
     """Questions to a talk that nobody else asks."""
     texts = [f"What is said of thing {document.document_id}-{n}?" for n in range(1, numbers + 1)]
     questions = [Question(question_number=n, question=text) for n, text in enumerate(texts, 1)]
@@ -82,24 +82,26 @@ def server(*words: str) -> Iterator[Server]:
 
 def teacher(url: str, home: str, **options: Any) -> Teacher:
     """The plugin as a preset would build it, started."""
-    told = {"model": "gpt-5-mini", "base_url": url, "concurrency": CONCURRENCY, "max_usd": None} | options
-    found: Teacher = build("teacher", "openai", told)
-    found.begin(Path(home))
-    return found
+    settings = {"model": "gpt-5-mini", "base_url": url, "concurrency": CONCURRENCY, "max_usd": None} | options
+    plugin: Teacher = build("teacher", "openai", settings)
+    plugin.begin(Path(home))
+    return plugin
 
 
-def answered(found: Teacher, documents: list[Document], numbers: int = NUMBERS) -> tuple[float, int, int]:
+def answered(plugin: Teacher, documents: list[Document], numbers: int = NUMBERS) -> tuple[float, int, int]:
     """Pass 2 over all documents at once: seconds, answers lost, answers that are not the server's own."""
-    began = time.perf_counter()
+    start = time.perf_counter()
     with ThreadPoolExecutor(3 * CONCURRENCY) as pool:
         done = list(
-            pool.map(lambda d: generate_answers.answer(d, asked(d, numbers), found, AnswerSettings()), documents)
+            pool.map(
+                lambda d: generate_answers.answer(d, questions_about(d, numbers), plugin, AnswerSettings()), documents
+            )
         )
-    seconds = time.perf_counter() - began
+    seconds = time.perf_counter() - start
     lost = wrong = 0
     for document, answers in zip(documents, done, strict=True):
         text = "\n".join(p.text for p in document.paragraphs)
-        for question, answer in zip(asked(document, numbers).questions, answers.answers, strict=True):
+        for question, answer in zip(questions_about(document, numbers).questions, answers.answers, strict=True):
             lost += answer.answer is None
             wrong += answer.answer is not None and answer.answer != answer_for(text, question.question).strip()
     return seconds, lost, wrong
@@ -118,14 +120,14 @@ class Ran(NamedTuple):
 def _run(plan: Plan, documents: list[Document], **options: Any) -> Ran:
     """Pass 2 over `documents` against a server that behaves as `plan` says."""
     fields = {f.name: getattr(plan, f.name) for f in dataclasses.fields(plan) if f.name != "clock"}
-    given = {name: value for name, value in fields.items() if value != getattr(Plan(), name)}
-    named = ("latency", "sigma", "seed")
-    flags = [f"--{name}={value}" for name, value in given.items() if name in named]
-    flags += [f"--set={name}={json.dumps(value)}" for name, value in given.items() if name not in named]
+    changes = {name: value for name, value in fields.items() if value != getattr(Plan(), name)}
+    timing = ("latency", "sigma", "seed")
+    flags = [f"--{name}={value}" for name, value in changes.items() if name in timing]
+    flags += [f"--set={name}={json.dumps(value)}" for name, value in changes.items() if name not in timing]
     with server(*flags) as running, tempfile.TemporaryDirectory() as home:
-        found = teacher(running.url, home, first_token_seconds=TIMEOUT, idle_seconds=TIMEOUT, **options)
-        seconds, lost, wrong = answered(found, documents)
-        found.close()
+        plugin = teacher(running.url, home, first_token_seconds=TIMEOUT, idle_seconds=TIMEOUT, **options)
+        seconds, lost, wrong = answered(plugin, documents)
+        plugin.close()
         return Ran(seconds, floor(plan, documents, Path(home)), lost, wrong, running.account())
 
 
@@ -134,12 +136,12 @@ def floor(plan: Plan, documents: list[Document], home: Path) -> float:
     ledger = CallLedger(home / "calls.sqlite")
     rows = ledger.rows()
     ledger.close()
-    made: dict[str, list[tuple[int, ...]]] = {}
+    calls_by_talk: dict[str, list[tuple[int, ...]]] = {}
     for row in rows:
-        made.setdefault(row["document_id"], []).append(tuple(row["numbers"]))
+        calls_by_talk.setdefault(row["document_id"], []).append(tuple(row["numbers"]))
     digests = {d.document_id: talk_of("\n\n".join(f"[{i}] {p.text}" for i, p in enumerate(d.paragraphs))).digest
                for d in documents}  # fmt: skip
-    return _makespan([list(_attempts(plan, digests[d.document_id], made[d.document_id])) for d in documents])
+    return _makespan([list(_attempts(plan, digests[d.document_id], calls_by_talk[d.document_id])) for d in documents])
 
 
 def _attempts(plan: Plan, digest: str, numbers: list[tuple[int, ...]]) -> Iterator[tuple[float, float]]:
@@ -209,9 +211,9 @@ def _files(folder: Path, talks: int, words: int) -> Path:
 
 
 def _preset(folder: Path, url: str, **teacher: Any) -> dict[str, Any]:
-    told = {"use": "openai", "model": "gpt-5-mini", "base_url": url, "concurrency": CONCURRENCY, "max_usd": None}
+    settings = {"use": "openai", "model": "gpt-5-mini", "base_url": url, "concurrency": CONCURRENCY, "max_usd": None}
     return {
-        "name": "bench", "source": {"use": "documents", "path": str(folder)}, "teacher": told | teacher,
+        "name": "bench", "source": {"use": "documents", "path": str(folder)}, "teacher": settings | teacher,
         "questions.seconds_per_question": 1, "questions.at_most": NUMBERS, "runner.workers": 2 * CONCURRENCY,
         "gates": [{"use": "length", "min_words": 5}],
     }  # fmt: skip
@@ -228,11 +230,11 @@ def _flow() -> Iterator[Figure]:
         environment = os.environ | {"PREFECT_HOME": f"{home}/prefect"}
         for name in ("flow", "flow_again"):
             done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT, env=environment)
-            read, whole = map(float, done.stdout.split()[-2:])
+            reading, whole = map(float, done.stdout.split()[-2:])
             if name == "flow":
                 calls = running.account()["requests"]
                 yield Figure("flow_calls", calls)
-                yield Figure("flow_reading_over_ideal", read / IDEAL, "<=", 1.35)
+                yield Figure("flow_reading_over_ideal", reading / IDEAL, "<=", 1.35)
                 yield Figure("flow_whole_over_ideal", whole / IDEAL)
             else:
                 yield Figure("flow_again_calls", running.account()["requests"] - calls, "=", 0)
@@ -261,26 +263,26 @@ def flow_seconds(home: str, preset: str) -> None:
     nothing()  # starts Prefect's server, which is not ours to measure
     progress.SINKS.append(Clock())
     config = load(ROOT / "deployments/presets/documents.yaml", json.loads(preset))
-    found = Workspace(home=Path(home), config=config)
-    began = time.perf_counter()
-    build_dataset.with_options(task_runner=policies.runner(config.runner))(found)
-    print(seconds[0] if seconds else 0.0, time.perf_counter() - began)
+    workspace = Workspace(home=Path(home), config=config)
+    start = time.perf_counter()
+    build_dataset.with_options(task_runner=policies.runner(config.runner))(workspace)
+    print(seconds[0] if seconds else 0.0, time.perf_counter() - start)
 
 
 def _caches() -> Iterator[Figure]:
     """How much of pass 2 and of the repairs the server finds in its prefix cache, for talks of 2,500 words."""
     with server("--latency", "0.2", "--set", "missing=0.1") as running, tempfile.TemporaryDirectory() as home:
-        found = teacher(running.url, home)
+        plugin = teacher(running.url, home)
         documents = [talk(at, 2600) for at in range(40)]
         settings = QuestionSettings(at_most=15)
 
         def both(document: Document) -> None:
-            questions = extract_questions.extract(document, found, settings)
-            generate_answers.answer(document, questions, found, AnswerSettings())
+            questions = extract_questions.extract(document, plugin, settings)
+            generate_answers.answer(document, questions, plugin, AnswerSettings())
 
         with ThreadPoolExecutor(CONCURRENCY) as pool:
             list(pool.map(both, documents))
-        found.close()
+        plugin.close()
         kinds = running.account()["kinds"]
     yield Figure("pass_2_in_the_prefix_cache", kinds["second"]["cached_share"], ">=", 0.9)
     yield Figure("repairs_in_the_prefix_cache", kinds["repair"]["cached_share"], ">=", 0.9)
@@ -299,17 +301,17 @@ def _kills(documents: list[Document]) -> Iterator[Figure]:
         subprocess.run([sys.executable, "-c", program, running.url, home], cwd=ROOT, check=True)
         yield Figure("paid_again_after_two_kills", running.account()["paid_again"], "<=", 2 * CONCURRENCY)
         before = running.account()["paid_calls"]
-        found = teacher(running.url, home)
-        answered(found, [*documents, talk(CALLS)])
+        plugin = teacher(running.url, home)
+        answered(plugin, [*documents, talk(CALLS)])
         yield Figure("calls_when_one_talk_is_added", running.account()["paid_calls"] - before, "=", 1)
-        found.close()
+        plugin.close()
 
 
 def all_answered(url: str, home: str) -> None:
     """Pass 2 over all talks, in a process that may be killed."""
-    found = teacher(url, home)
-    answered(found, [talk(at) for at in range(CALLS)])
-    found.close()
+    plugin = teacher(url, home)
+    answered(plugin, [talk(at) for at in range(CALLS)])
+    plugin.close()
 
 
 def _memory() -> Iterator[Figure]:
@@ -325,10 +327,14 @@ def _memory() -> Iterator[Figure]:
 def peak_of(url: str, talks: int) -> float:
     """The peak of a process that reads that many talks of 10,000 words with both passes' code loaded."""
     with tempfile.TemporaryDirectory() as home:
-        found = teacher(url, home)
+        plugin = teacher(url, home)
         with ThreadPoolExecutor(3 * CONCURRENCY) as pool:
-            work = lambda at: generate_answers.answer(d := talk(at, 10_000), asked(d, 2), found, AnswerSettings())  # noqa: E731
-            for _ in pool.map(work, range(talks)):
+
+            def answer(at: int) -> Answers:
+                document = talk(at, 10_000)
+                return generate_answers.answer(document, questions_about(document, 2), plugin, AnswerSettings())
+
+            for _ in pool.map(answer, range(talks)):
                 pass
-        found.close()
+        plugin.close()
         return peak_mb()

@@ -131,16 +131,6 @@ class Talk:
         return words in self._words or fuzz.partial_ratio(words, self._words, score_cutoff=ALIKE) >= ALIKE
 
 
-def same_family(teacher: str, verifier: str) -> str | None:
-    """What to know when two labels name models of one family, None when they do not, or it is not known."""
-    if (shared := model_family.shared(teacher, verifier)) is None:
-        return None
-    return (
-        f"{teacher} writes and {verifier} verifies: {shared}. A model is kind to words like its own, "
-        "so approval rates run high; take a verifier of another family where you can"
-    )
-
-
 def problems(verifier: object) -> list[str]:
     """What makes a teacher plugin unusable as a verifier, one sentence each."""
     return model_family.problems(verifier, "verify")

@@ -70,10 +70,6 @@ _BECAUSE = re.compile(
     r"|will|must|should) (?P<rest>[\w’', -]{3,90}?),? because (?P<cause>\w+.*)",
     re.I,
 )
-_DOES = re.compile(
-    r"^(?P<noun>(?:an?|the) [\w’'-]+(?: [\w’'-]+)?(?: of (?:an? |the )?[\w’'-]+)?) (?P<verb>[a-z]{2,}s)"
-    r"(?P<rest>(?: [\w’'-]+){0,10}?),? (?P<link>because|by \w+ing)\b"
-)
 _WHEN = re.compile(r"^(?P<word>when|if) (?P<clause>[\w’' -]{12,90}), (?:then )?(?!and|or|but|which|as\b)\w+", re.I)
 _REASON = re.compile(
     r"^(?:the|one|another) (?:main |chief |real )?reason (?:why |that |for )?"
@@ -254,10 +250,6 @@ def _cause(reading: Reading, text: str) -> str | None:
         noun, be = _lowered(reading, match["noun"]), match["be"].lower()
         be, rest = ("can", "not " + match["rest"]) if be == "cannot" else (be, match["rest"])
         return f"Why {be} {noun} {rest.strip()}?"
-    does = _DOES.match(text)
-    if does and _is_subject(does["noun"]) and stem(does["verb"]) not in reading.nouns | {"is", "was"}:
-        asks = "Why" if does["link"] == "because" else "How"
-        return f"{asks} does {_lowered(reading, does['noun'])} {_infinitive(does['verb'])}{does['rest']}?"
     return None
 
 
@@ -279,14 +271,6 @@ def _is_subject(noun: str) -> bool:
 def _lowered(reading: Reading, text: str) -> str:
     first = text.split(maxsplit=1)[0]
     return text if first in reading.names or (first.isupper() and len(first) > 1) else text[0].lower() + text[1:]
-
-
-def _infinitive(verb: str) -> str:
-    if verb == "has":
-        return "have"
-    if verb.endswith("ies"):
-        return verb[:-3] + "y"
-    return verb[:-2] if verb.endswith(("sses", "shes", "ches", "xes", "oes", "zzes")) else verb[:-1]
 
 
 def _advice(reading: Reading, sentence: Sentence) -> str | None:

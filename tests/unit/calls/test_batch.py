@@ -239,7 +239,7 @@ def test_a_batch_whose_number_was_never_heard_is_not_begun_twice(server: Teacher
     def listing(request: Any, path: str, exchange: Any) -> bool:
         if (request.method, path) != ("GET", "/batches"):
             return real(request, path, exchange)
-        made = [server._batches._shown(known) for known in batches_on(server)]
+        made = [server._batches._as_json(known) for known in batches_on(server)]
         exchange.send_json(200, {"object": "list", "data": made, "has_more": False})
         return True
 

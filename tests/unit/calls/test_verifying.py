@@ -11,10 +11,10 @@ import pytest
 from tests.fixtures.teacher_http import Exchange, Request
 from tests.fixtures.teacher_server import TeacherServer
 from tests.unit.pairs import pair
-from understudy.calls import Reply, prompting
+from understudy.calls import Reply, judging, prompting
 from understudy.calls.ledger import CallLedger
 from understudy.calls.model_teacher import CALLS
-from understudy.calls.verifying import Talk, ask, batches, call_for, parse, problems, same_family
+from understudy.calls.verifying import Talk, ask, batches, call_for, parse, problems
 from understudy.interfaces import TeacherRequest
 from understudy.records import Document, Pair, Paragraph
 from understudy.registry import build
@@ -290,7 +290,7 @@ def test_pairs_over_the_window_take_several_calls_and_each_pair_exactly_one(tmp_
     ],
 )
 def test_one_family_is_warned_of(teacher: str, judge: str) -> None:
-    assert teacher in (same_family(teacher, judge) or "")
+    assert teacher in (judging.warning(teacher, judge) or "")
 
 
 @pytest.mark.parametrize(
@@ -303,7 +303,7 @@ def test_one_family_is_warned_of(teacher: str, judge: str) -> None:
     ],
 )
 def test_two_families_are_not(teacher: str, judge: str) -> None:
-    assert same_family(teacher, judge) is None
+    assert judging.warning(teacher, judge) is None
 
 
 def test_a_teacher_that_is_no_model_cannot_verify_and_problems_name_the_right_section() -> None:
