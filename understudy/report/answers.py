@@ -53,29 +53,38 @@ class Shown(NamedTuple):
 
 def groups(samples: Mapping[str, Sequence[Sample]], pairs: Sequence[Pair], seed: str) -> dict[str, list[Shown]]:
     """Title > questions, none of them twice; {} when base and tuned answered none in common."""
-    answered = sorted(_answered(samples, pairs, seed), key=lambda one: -one.fall)
+    answered = sorted(_answered(samples, pairs), key=lambda one: -one.fall)
     if not answered:
         return {}
     each = min(A_GROUP, -(-len(answered) // 3))
     most, least = answered[:each], answered[each:][-each:]
     rest = answered[each : len(answered) - len(least)]
-    drawn = sorted(sorted(rest, key=lambda one: _digest(seed, one.pair_id))[:each], key=lambda one: -one.fall)
+    drawn = sorted(sorted(rest, key=lambda one: _digest(seed, one.pair.pair_id))[:each], key=lambda one: -one.fall)
     titled = {"Where the loss fell most": most, "Drawn at random": drawn, "Where the loss fell least": least}
-    return {title: group for title, group in titled.items() if group}
+    return {title: [_shown(one, seed) for one in group] for title, group in titled.items() if group}
 
 
-def _answered(samples: Mapping[str, Sequence[Sample]], pairs: Sequence[Pair], seed: str) -> Iterator[Shown]:
+class _Answered(NamedTuple):
+    pair: Pair
+    fall: float
+    samples: dict[str, Sample]
+
+
+def _answered(samples: Mapping[str, Sequence[Sample]], pairs: Sequence[Pair]) -> Iterator[_Answered]:
     by_pair = {name: {s.pair_id: s for s in samples.get(name, ()) if s.text is not None} for name in COLUMNS}
     for pair in pairs:
         of_pair = {name: sample for name in COLUMNS if (sample := by_pair[name].get(pair.pair_id))}
-        if "base" not in of_pair or "adapter" not in of_pair:
-            continue
-        base, tuned = of_pair["base"], of_pair["adapter"]
-        texts = [(candidate(name), s.text or "", s.stopped is False) for name, s in of_pair.items()]
-        texts.append(("reference", pair.answer, False))
-        columns = [_column(place, *text) for place, text in enumerate(texts)]
-        columns.sort(key=lambda column: _digest(seed, pair.pair_id, column.name))
-        yield Shown(pair.pair_id, pair.question, (base.nll - tuned.nll) / tuned.tokens, columns)
+        if "base" in of_pair and "adapter" in of_pair:
+            base, tuned = of_pair["base"], of_pair["adapter"]
+            yield _Answered(pair, (base.nll - tuned.nll) / tuned.tokens, of_pair)
+
+
+def _shown(one: _Answered, seed: str) -> Shown:
+    texts = [(candidate(name), s.text or "", s.stopped is False) for name, s in one.samples.items()]
+    texts.append(("reference", one.pair.answer, False))
+    columns = [_column(place, *text) for place, text in enumerate(texts)]
+    columns.sort(key=lambda column: _digest(seed, one.pair.pair_id, column.name))
+    return Shown(one.pair.pair_id, one.pair.question, one.fall, columns)
 
 
 def _column(place: int, name: str, answer: str, cut: bool) -> Column:

@@ -5,10 +5,10 @@ Order: what to do and each verdict in a sentence; did it learn; did it break; is
 trained; what does it cost to run; answers side by side; training curves; run record.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import NamedTuple
 
-from understudy.records import Comparison, Pair, ParityReport, Sample, Scorecard
+from understudy.records import Scorecard
 from understudy.report import LEARNED, answers, difference, label, number, tables, words
 from understudy.report.charts import forests, loss_curve, small_curves
 from understudy.report.evidence import Evidence
@@ -30,21 +30,6 @@ class Line(NamedTuple):
     name: str
     numbers: str
     why: str
-
-
-def page(
-    scorecard: Scorecard,
-    metrics_rows: Sequence[Mapping[str, Any]],
-    samples: Mapping[str, Sequence[Sample]],
-    pairs: Sequence[Pair],
-    cards: Mapping[str, object],
-    dataset: Mapping[str, int],
-    parity: ParityReport | None = None,
-    train: Sequence[Pair] = (),
-    people: Sequence[Comparison] = (),
-) -> str:
-    """The whole page as HTML, from the parts of an Evidence."""
-    return html(Evidence(scorecard, metrics_rows, samples, pairs, cards, dataset, parity, train, people))
 
 
 def html(evidence: Evidence) -> str:

@@ -59,10 +59,10 @@ def lengths(answers: Answers) -> str:
 
 def forms(answers: Answers) -> str:
     """Share of the answers with each form, a mark for each on one line from 0 to 100 %; '' without answers."""
+    read = {name: [(text, profile(text)) for text in texts] for name, texts in answers.items() if texts}
     shares = {
-        name: [100 * sum(has(t, profile(t)) for t in texts) / len(texts) for has in FORMS.values()]
-        for name, texts in answers.items()
-        if texts
+        name: [100 * sum(has(*text) for text in texts) / len(texts) for has in FORMS.values()]
+        for name, texts in read.items()
     }
     if not shares:
         return ""

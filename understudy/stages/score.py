@@ -8,7 +8,8 @@ from understudy.config import Config
 from understudy.graph import Graph, Node, Refs
 from understudy.interfaces import Metric, References
 from understudy.records import AssetRef, JudgeScore, Pair, Record, Sample, SuiteAnswers, Winner
-from understudy.report import page as pages
+from understudy.report.evidence import Evidence
+from understudy.report.page import html
 from understudy.scoring import preferences
 from understudy.scoring.suites.selection import Selection, drifts
 from understudy.stages import evaluate
@@ -72,18 +73,11 @@ def materialize(node: Node) -> AssetRef:
             parity=node.read("parity"),
         ),
     )
-    page = pages.page(
-        card,
-        losses(node),
-        samples,
-        [pair for pair, _ in rows],
-        cards(node),
-        counts(node),
-        node.read("parity"),
-        against.train,
-        people,
+    pairs = [pair for pair, _ in rows]
+    evidence = Evidence(
+        card, losses(node), samples, pairs, cards(node), counts(node), node.read("parity"), against.train, people
     )
-    node.save_text("report", page)
+    node.save_text("report", html(evidence))
     return node.save([card])
 
 

@@ -32,7 +32,7 @@ from understudy.report.answers import groups
 from understudy.report.charts import forests, loss_curve, small_curves
 from understudy.report.drawing import standing_alone
 from understudy.report.evidence import Evidence
-from understudy.report.page import html, page
+from understudy.report.page import html
 from understudy.report.shapes import forms, lengths
 from understudy.report.short import ARTIFACT_BYTES, artifact, markdown
 
@@ -255,7 +255,7 @@ def test_a_long_answer_is_cut_behind_a_disclosure_and_nothing_short_is() -> None
 
 
 def test_what_is_missing_is_said_with_what_to_set() -> None:
-    text = page(card(), [], {}, [], {}, {})
+    text = html(Evidence(card()))
     for told in (
         "has format 1", "evaluate.prompted_base", "evaluate.judge", "evaluate.suites", "run understudy compare",
         "parity.json", "metrics.jsonl", "score the run again",
@@ -289,13 +289,13 @@ def test_an_artifact_has_pictures_and_stays_under_200_kb() -> None:
 def test_an_empty_run_still_makes_a_page() -> None:
     bare = card().model_copy(update={"candidates": [], "differences": {}, "verdicts": {}})
     tree = Tree()
-    tree.feed(page(bare, [], {}, [], {}, {}))
-    assert tree.open == [] and "No losses were recorded" in page(bare, [], {}, [], {}, {})
+    tree.feed(html(Evidence(bare)))
+    assert tree.open == [] and "No losses were recorded" in html(Evidence(bare))
     assert markdown(bare).startswith("## candles: r1")
 
 
 def test_a_dishonest_split_is_said_first() -> None:
-    text = page(card(honest=False), [], {}, [], {}, {})
+    text = html(Evidence(card(honest=False)))
     assert 0 < text.index("Read with care") < text.index("The held-out split cannot carry a verdict")
     assert "**Warning.**" in markdown(card(honest=False)) and "**Warning.**" not in markdown(card())
 
@@ -335,7 +335,7 @@ def test_the_same_numbers_draw_the_same_bytes_in_any_thread() -> None:
 
 
 def test_a_chart_takes_its_colours_from_the_page_and_nothing_else_is_black() -> None:
-    style = page(card(), CURVE, {}, [], {}, {})
+    style = html(Evidence(card(), CURVE))
     drawn = loss_curve(CURVE)
     for name in set(re.findall(r"var\(--([a-z]+)\)", drawn)):
         assert style.count(f"--{name}: ") >= 2, name  # light and dark
