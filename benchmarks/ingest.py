@@ -48,8 +48,8 @@ def _workspace(youtube: YouTube, home: str) -> Workspace:
 def _sync(workspace: Workspace) -> int:
     """What the tasks do for a channel, without Prefect; returns how many talks were fetched."""
     source, ledger, now = workspace.config.plugin("source"), workspace.ledger, datetime.now(UTC)
-    source.known = {row.document_id for row in ledger.rows()}.__contains__
-    entries = [entry for entry, early in source.listed() if early is None]
+    source.is_known = {row.document_id for row in ledger.rows()}.__contains__
+    entries = [entry for entry, early in source.list_talks() if early is None]
     ledger.record_new(collect.row(entry, "pending") for entry in entries)
     known, fetched = {row.document_id: row for row in ledger.rows()}, 0
     for entry in collect.due_entries(entries, known, now):
@@ -72,7 +72,7 @@ def _fetched(videos: int, seconds_per_answer: float) -> Iterator[Figure]:
     with _remote(videos, seconds_per_answer) as youtube, tempfile.TemporaryDirectory() as home:
         workspace = _workspace(youtube, home)
         start = time.perf_counter()
-        listed = [entry for entry, _ in workspace.config.plugin("source").listed()]
+        listed = [entry for entry, _ in workspace.config.plugin("source").list_talks()]
         api = YouTubeTranscriptApi(http_client=Library(youtube.url, None).session)
         for entry in listed:
             api.fetch(entry.locator)
@@ -133,8 +133,8 @@ def _polled(videos: int) -> Iterator[Figure]:
         source, now = workspace.config.plugin("source"), datetime.now(UTC)
         start = time.perf_counter()
         rows = {row.document_id: row for row in workspace.ledger.rows()}
-        source.known = rows.__contains__
-        entries = [entry for entry, _ in source.listed()]
+        source.is_known = rows.__contains__
+        entries = [entry for entry, _ in source.list_talks()]
         fresh = [entry for entry in collect.due_entries(entries, rows, now) if entry.document_id not in rows]
         for entry in fresh:
             collect.fetch(source, entry, None, now)

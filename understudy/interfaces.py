@@ -44,7 +44,7 @@ class Source(Protocol):
     """Where talks come from: a channel, a folder."""
 
     complete: bool
-    """True when `listed` gives everything there is, so that a talk no longer listed is gone."""
+    """True when `list_talks` gives everything there is, so that a talk no longer listed is gone."""
 
     polite: bool
     """True when talks are fetched one at a time on this machine, at the source's own pace."""
@@ -52,13 +52,13 @@ class Source(Protocol):
     notice: str | None
     """What whoever uses it must know, said once per channel: terms, rights, labels."""
 
-    known: Callable[[str], bool]
+    is_known: Callable[[str], bool]
     """Whether a document id is in the ledger; set by the caller, so that a listing can end early."""
 
     def problems(self) -> list[str]:
         """What makes this source unusable, one sentence each; touches no network."""
 
-    def listed(self) -> Iterator[tuple[Entry, Refused | None]]:
+    def list_talks(self) -> Iterator[tuple[Entry, Refused | None]]:
         """Every talk, in a stable order, and why not to fetch it where the listing already tells.
 
         Raises SourceError, Transient, Blocked.

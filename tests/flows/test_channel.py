@@ -34,7 +34,7 @@ def youtube() -> Iterator[YouTube]:
 def talks() -> list[Video]:
     """The sample talks as videos, newest first."""
     source = DocumentsSource(DocumentsSource.Options(path=ROOT / "deployments" / "sample_channel"))
-    documents = [source.fetch(entry) for entry, _ in source.listed()]
+    documents = [source.fetch(entry) for entry, _ in source.list_talks()]
     return [
         Video(f"talk{at:07}", document.title, seconds=330, tracks=[Track(mark=" ".join(document.text.split()))])
         for at, document in enumerate(documents)

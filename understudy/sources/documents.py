@@ -35,7 +35,7 @@ class DocumentsSource:
 
     def __init__(self, options: Options) -> None:
         self.options = options
-        self.known: Callable[[str], bool] = lambda document_id: False
+        self.is_known: Callable[[str], bool] = lambda document_id: False
         self.path = _resolved(options.path)
 
     def problems(self) -> list[str]:
@@ -46,7 +46,7 @@ class DocumentsSource:
             return [f"source.path: no file in {str(self.options.path)!r}; put talks there ({', '.join(READERS)})"]
         return []
 
-    def listed(self) -> Iterator[tuple[Entry, Refused | None]]:
+    def list_talks(self) -> Iterator[tuple[Entry, Refused | None]]:
         """Every file, by name; what cannot be read is only known when it is fetched."""
         return ((entry, None) for entry in self.entries())
 

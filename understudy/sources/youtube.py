@@ -34,7 +34,7 @@ NOTICE = (
 Tab = Literal["videos", "streams", "shorts"]
 
 
-class Listed(NamedTuple):
+class ListedTalk(NamedTuple):
     """A talk of the listing, and the reason not to fetch it now where the listing already shows it."""
 
     entry: Entry
@@ -103,7 +103,7 @@ class YoutubeSource:
 
     def __init__(self, options: Options, clock: Clock = CLOCK) -> None:
         self.options = options
-        self.known: Callable[[str], bool] = lambda document_id: False
+        self.is_known: Callable[[str], bool] = lambda document_id: False
         self.pace = Pace(options.seconds_between_videos, options.videos_per_run, options.seed, clock)
         self._lock = threading.Lock()
         self._library: Library | None = None
@@ -127,13 +127,13 @@ class YoutubeSource:
         return problems
 
     def entries(self) -> Iterator[Entry]:
-        """Every talk worth fetching, newest first; see `listed`."""
-        return (talk.entry for talk in self.listed() if talk.early is None)
+        """Every talk worth fetching, newest first; see `list_talks`."""
+        return (talk.entry for talk in self.list_talks() if talk.early is None)
 
-    def listed(self) -> Iterator[Listed]:
+    def list_talks(self) -> Iterator[ListedTalk]:
         """Every talk tab by tab, newest first, read from YouTube as far as it is iterated.
 
-        A tab ends after `stop_after_known` talks in a row that `known` (of document ids) says are known.
+        A tab ends after `stop_after_known` talks in a row that `is_known` (of document ids) says are known.
         Raises SourceError, Transient, Blocked.
         """
         from understudy.sources.youtube_listing import listing
@@ -142,7 +142,7 @@ class YoutubeSource:
         if place is None:
             raise SourceError(self.problems()[0])
         if place.kind == "video":
-            yield Listed(_entry(place.name, place.name), None)
+            yield ListedTalk(_entry(place.name, place.name), None)
             return
         seen: set[str] = set()
         for url in addresses(place, self.options.tabs):
@@ -151,8 +151,8 @@ class YoutubeSource:
                 entry = _entry(item.video_id, item.title)
                 if entry.document_id not in seen:
                     seen.add(entry.document_id)
-                    yield Listed(entry, item.early)
-                row = row + 1 if self.known(entry.document_id) else 0
+                    yield ListedTalk(entry, item.early)
+                row = row + 1 if self.is_known(entry.document_id) else 0
                 if row >= self.options.stop_after_known:
                     break
         if not seen:

@@ -41,7 +41,7 @@ def list_talks(source: Source, ledger: Ledger, files: Mapping[str, Path], now: d
         log.warning("%s.", source.notice)
         ledger.set_note(NOTICE_SHOWN, now.isoformat(timespec="seconds"))
     known = ledger.rows()
-    source.known = {row.document_id for row in known}.__contains__
+    source.is_known = {row.document_id for row in known}.__contains__
     listed = [
         (imported.revised(entry, files[entry.document_id]), None) if entry.document_id in files else (entry, refusal)
         for entry, refusal in _listed(source, ledger, now)
@@ -66,7 +66,7 @@ def _listed(source: Source, ledger: Ledger, now: datetime) -> list[tuple[Entry, 
         log.warning("the source refused this machine; nothing is asked until %s", until)
         return []
     try:
-        return list(source.listed())
+        return list(source.list_talks())
     except Blocked as error:
         _blocked(ledger, error, now)
         return []

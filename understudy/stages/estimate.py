@@ -134,7 +134,7 @@ def talks_of(workspace: Workspace) -> tuple[list[Talk], int]:
     """Every talk that is on disk or can be read without asking anybody, and how many are only known by name."""
     source, talks, unread = workspace.config.plugin("source"), [], 0
     rows = workspace.ledger.rows()
-    entries = list(source.listed()) if not source.polite else [(entry, None) for entry in remembered(rows, [])]
+    entries = list(source.list_talks()) if not source.polite else [(entry, None) for entry in remembered(rows, [])]
     known = {row.document_id: row for row in rows}
     due = {entry.document_id for entry in due_entries([entry for entry, _ in entries], known, datetime.now(UTC))}
     for entry, early in entries:

@@ -69,7 +69,7 @@ def test_a_listing_is_read_only_as_far_as_it_is_used(youtube: YouTube) -> None:
 def test_known_talks_end_the_listing_of_a_tab(youtube: YouTube) -> None:
     youtube.channel("@tea", videos=videos(95), streams=videos(1, "s"))
     talks = source(youtube.url)
-    talks.known = lambda document_id: document_id not in ("yt-v0000000000", "yt-v0000000003", "yt-s0000000000")
+    talks.is_known = lambda document_id: document_id not in ("yt-v0000000000", "yt-v0000000003", "yt-s0000000000")
     listed = [entry.locator for entry in talks.entries()]
     assert len(listed) == 4 + 20 + 1 and listed[-1] == "s0000000000"
     assert len(youtube.log) == 2
@@ -79,7 +79,7 @@ def test_what_the_listing_refuses_costs_no_request(youtube: YouTube) -> None:
     shown = [Video(f"{badge:-<11}", badge=badge) for badge in ("members", "upcoming", "live")]
     youtube.channel("@tea", videos=[*shown, Video("open0000001")])
     talks = source(youtube.url, tabs=["videos"])
-    early = [(x.early.status, x.early.retry_seconds) for x in talks.listed() if x.early]
+    early = [(x.early.status, x.early.retry_seconds) for x in talks.list_talks() if x.early]
     assert early == [("members_only", 30 * 86_400), ("not_yet", 86_400), ("not_yet", 86_400)]
     assert [entry.locator for entry in talks.entries()] == ["open0000001"]
 
