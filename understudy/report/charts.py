@@ -88,7 +88,7 @@ def _forest(title: str, intervals: Mapping[str, Interval]) -> str:
         for place, (name, interval) in enumerate(intervals.items()):
             top = ROW * place
             numbers = f"{signed(name, interval.value)} ({signed(name, interval.low)} to {signed(name, interval.high)})"
-            room = (SMALL - 2 * SIDE - 6.5 * len(numbers)) / 7
+            room = (SMALL - 2 * SIDE - 6 * len(numbers)) / 6.6
             ax.text(-reach, top + 17, _cut(label(name).text, int(room)))
             ax.text(reach, top + 17, numbers, ha="right", size=11)
             ax.vlines(0, top + 22, top + 40, colors=Colour.SOFT, linestyles=(0, (3, 3)), lw=1)
