@@ -34,7 +34,7 @@ from understudy.records import (
 
 
 class Progress(Protocol):
-    """How long work tells how far it is. Cheap: may be called a thousand times a second."""
+    """The callback by which long work reports progress. Cheap: may be called a thousand times a second."""
 
     def __call__(self, done: int, total: int, note: str = "") -> None:
         """`done` of `total` units are finished; `note` is one short phrase, e.g. 'loss 2.31'."""
@@ -50,7 +50,7 @@ class Source(Protocol):
     """True when talks are fetched one at a time on this machine, at the source's own pace."""
 
     notice: str | None
-    """What whoever uses it must know, said once per channel: terms, rights, labels."""
+    """What its users must know, shown once per channel: terms, rights, labels."""
 
     is_known: Callable[[str], bool]
     """Whether a document id is in the ledger; set by the caller, so that a listing can end early."""
@@ -59,7 +59,7 @@ class Source(Protocol):
         """What makes this source unusable, one sentence each; touches no network."""
 
     def list_talks(self) -> Iterator[tuple[Entry, Refused | None]]:
-        """Every talk, in a stable order, and why not to fetch it where the listing already tells.
+        """Every talk, in a stable order, and the reason not to fetch it where the listing already shows one.
 
         Raises SourceError, Transient, Blocked.
         """

@@ -6,7 +6,7 @@ that counts unknown calls as free is no budget.
 """
 
 import ipaddress
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -40,14 +40,14 @@ class Price(NamedTuple):
 FREE = Price(0.0, 0.0, 0.0, 0.0)
 
 
-def price_of(model: str, provider: str = "openai", override: Price | Mapping[str, float] | None = None) -> Usd:
+def price_of(model: str, provider: str = "openai", override: Price | None = None) -> Usd:
     """A function from usage and served tier to USD.
 
     `provider` is a name ('openai', 'llama_cpp') or the server's address. `override` is `teacher.price`,
     and beats everything: a local server may well forward to one that sends bills. Raises ConfigError.
     """
     if override is not None:
-        return (override if isinstance(override, Price) else _stated(override)).usd
+        return override.usd
     if provider in LOCAL_PROVIDERS or ("://" in provider and is_local(provider)):
         return FREE.usd
 
@@ -106,19 +106,3 @@ def _calculated(model: str, provider: str, usage: Usage, context: dict[str, str]
     if "://" in provider:
         return genai_prices.calc_price(tokens, model, provider_api_url=provider, price_context=context)
     return genai_prices.calc_price(tokens, model, provider_id=provider, price_context=context)
-
-
-def _stated(price: Mapping[str, float]) -> Price:
-    """The price the preset states. Input read from or written to a cache costs as any input where no price is given."""
-    unknown = sorted(set(price) - set(Price._fields))
-    wrong = [name for name, value in price.items() if not isinstance(value, int | float) or value < 0]
-    if unknown or wrong or not {"input", "output"} <= set(price):
-        raise ConfigError(
-            [
-                f"teacher.price is {dict(price)}; it takes input and output, and may take cached and written, "
-                "each in USD per million tokens and none below 0"
-            ]
-        )
-    return Price(
-        price["input"], price.get("cached", price["input"]), price.get("written", price["input"]), price["output"]
-    )

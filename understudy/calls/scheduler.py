@@ -50,7 +50,7 @@ class _Ask:
 
     @property
     def rank(self) -> tuple[bool, int, int]:
-        """Retries first, then later passes (a talk is finished before another is begun), then who came first."""
+        """Retries first, then later passes (a talk is finished before another one starts), then who came first."""
         return (not (self.failures or self.limited), _PASSES.get(self.call.kind, 0), self.order)
 
 
@@ -75,7 +75,7 @@ class Scheduler:
         """`usd` prices tokens at a tier; `max_usd` is the most that all calls of the ledger may cost; `clock` makes the
         event loop: its timers are the only ones used.
 
-        `linger_seconds` is how long the second pass over a talk is waited for before another talk is begun: for a
+        `linger_seconds` is how long the second pass over a talk is waited for before another talk starts: for a
         model that keeps one talk in mind at a time, and for one call at a time.
         """
         self._linger, self._talk, self._linger_until = linger_seconds, "", 0.0

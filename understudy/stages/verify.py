@@ -1,9 +1,8 @@
 """
-Stage `verify`: a second model checks pairs against their talk, and nothing is taken for checked that was not.
+Stage `verify`: a second model checks pairs against their talk, and only what was checked counts as checked.
 
-A pair is approved, disapproved, or neither: because it was not drawn, or because no verdict could be
-had. Neither is never counted as one of the two, and the approval rate says nothing of pairs that
-nobody looked at.
+A pair is approved, disapproved, or neither: because it was not drawn, or because no verdict came. Neither
+is never counted as one of the two, and the approval rate covers only the pairs that were verified.
 """
 
 import math

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from understudy.calls import Transport, prompting
 from understudy.calls.chat import ChatTransport, Timeouts
 from understudy.calls.model_teacher import ModelOptions, ModelTeacher
-from understudy.calls.prices import Usd, is_local, price_of, window_of
+from understudy.calls.prices import Price, Usd, is_local, price_of, window_of
 from understudy.errors import ConfigError
 from understudy.interfaces import Progress, TeacherRequest
 
@@ -26,6 +26,12 @@ class PriceOption(BaseModel):
     output: float = Field(ge=0, description="output, thinking included")
     cached: float | None = Field(default=None, ge=0, description="input found in the prompt cache; None: as fresh")
     written: float | None = Field(default=None, ge=0, description="input written to the cache; None: as fresh")
+
+    def price(self) -> Price:
+        """The price with the defaults filled in."""
+        cached = self.input if self.cached is None else self.cached
+        written = self.input if self.written is None else self.written
+        return Price(self.input, cached, written, self.output)
 
 
 class OpenAITeacher(ModelTeacher):
@@ -123,7 +129,7 @@ class OpenAITeacher(ModelTeacher):
 
     def usd(self) -> Usd:
         """What tokens cost."""
-        price = self.options.price.model_dump(exclude_none=True) if self.options.price else None
+        price = self.options.price.price() if self.options.price else None
         return price_of(self.options.model, self.options.base_url or self.options.provider, price)
 
     def _pace(self) -> dict[str, Any]:
