@@ -13,7 +13,7 @@ help:            ## this list
 
 setup: .venv/.ready ## .venv from requirements.lock (the first time: five to twenty minutes)
 
-demo: .venv/.ready  ## everything on the sample channel: about two minutes, no key, no GPU, no download
+demo: .venv/.ready  ## the whole pipeline on the sample channel: about two minutes, no key, no GPU, no download
 	$(BIN)/understudy run
 
 test: .venv/.ready  ## all tests
@@ -25,7 +25,7 @@ unit: .venv/.ready  ## the tests that need no Prefect server
 lint: .venv/.ready  ## formatting, ruff and mypy
 	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/python tests/typecheck.py
 
-bench: .venv/.ready ## a line per figure; ONLY=run for one group
+bench: .venv/.ready ## benchmarks, one line per figure; ONLY=run for one group
 	@$(BIN)/python -m benchmarks $(ONLY)
 
 ui: .venv/.ready    ## Prefect's server and UI on http://127.0.0.1:4200
@@ -34,13 +34,13 @@ ui: .venv/.ready    ## Prefect's server and UI on http://127.0.0.1:4200
 deploy: .venv/.ready ## server, worker and schedule on this machine; ARGS="--preset my.yaml --timezone Europe/Berlin"
 	$(BIN)/understudy deploy $(ARGS)
 
-undeploy: .venv/.ready ## remove all of that
+undeploy: .venv/.ready ## remove server, worker and schedule
 	$(BIN)/understudy undeploy
 
 screenshots: .venv/.ready ## pictures of the Prefect UI from a real run, into docs/images
 	$(BIN)/python -m tests.browser.screenshots
 
-scale: .venv/.ready ## also what several machines need: Dask, S3, PostgreSQL's client
+scale: .venv/.ready ## install what several machines need: Dask, S3, PostgreSQL's client
 	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -q --no-deps --require-hashes \
 	  -r requirements-scale.lock 2>&1 | { grep -v '^WARNING: Location' || true; }
 
@@ -55,24 +55,24 @@ lock:               ## update requirements.lock (needs uv)
 	uv pip compile pyproject.toml --extra scale -c requirements.lock --universal --python-version 3.11 \
 	  --generate-hashes --no-header --no-emit-index-url --no-annotate --upgrade -q -o requirements-scale.lock
 
-clean:              ## remove what runs and builds made (.venv stays)
+clean:              ## remove data, models, logs and build output (.venv stays)
 	rm -rf data/*/ models/*/ logs build dist *.egg-info
 
 .venv/.ready: requirements.lock pyproject.toml setup.py understudy/native/blas_shim.c
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Python 3.11 or newer is needed; name one with: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || \
-	  { echo "python3 cannot make virtual environments here; on Debian and Ubuntu: apt install python3-venv"; exit 1; }
+	  { echo "python3 cannot create virtual environments here; on Debian and Ubuntu: apt install python3-venv"; exit 1; }
 	@echo "Installing 160 packages into .venv. llama-cpp-python is compiled: about five minutes on two cores the"
-	@echo "first time, seconds when its wheel is in pip's cache. A line a minute shows that it goes on."
+	@echo "first time, seconds when its wheel is in pip's cache. pip prints a line every minute meanwhile."
 	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --no-deps --require-hashes \
 	  -r requirements.lock 2>&1 | { grep -vE '^(Collecting|WARNING: (Location|Cache)|  |Requirement already|Looking in|Processing|Ignoring|Installing collected|Successfully installed)' || true; } || \
-	  { echo "Installing failed: see above. A C and C++ compiler must be there."; exit 1; }
+	  { echo "Installing failed: see above. A C and C++ compiler is required."; exit 1; }
 	@$(BIN)/python -m pip install --disable-pip-version-check -q --no-deps --no-build-isolation -e . 2>&1 | { grep -v '^WARNING: Location' || true; }
 	@if [ "$$(uname)" = Linux ]; then \
 	  libs=$$($(BIN)/python -c 'import numpy, pathlib; print(pathlib.Path(numpy.__file__).parents[1] / "numpy.libs")'); \
 	  $${CC:-cc} -O2 -shared -fPIC understudy/native/blas_shim.c -o .venv/lib/libunderstudy_blas.so -L"$$libs" \
 	    -l:$$(basename "$$libs"/libscipy_openblas64_*.so) -Wl,-rpath,"$$libs" || \
-	    echo "The BLAS shim was not built: training works, but slowly. Installing OpenBLAS helps as well."; \
+	    echo "The BLAS shim was not built: training works, but slowly. Installing OpenBLAS also helps."; \
 	fi
 	@touch $@

@@ -1,4 +1,4 @@
-"""What a person at a terminal sees: live bars there, plain lines elsewhere, and the result at the end."""
+"""What a person sees: live bars in a terminal, plain lines elsewhere, and the result at the end."""
 
 import logging
 import sys
@@ -58,8 +58,8 @@ class _Lines(logging.Formatter):
 def shown(log_file: Path, level: int = logging.INFO) -> Iterator[Callable[[], None]]:
     """Show progress and log lines from `level` on while the block runs; INFO and above also goes to `log_file`.
 
-    The block calls what it gets once Prefect is imported, which takes every handler off its loggers: its lines then
-    go to the file too, and with DEBUG to the terminal.
+    Prefect removes every handler from its loggers when it is imported: the block then calls the function it was given,
+    so that Prefect's lines go to the file too, and with DEBUG to the terminal.
     """
     log_file.parent.mkdir(parents=True, exist_ok=True)
     to_file = logging.FileHandler(log_file, encoding="utf-8")
@@ -90,8 +90,8 @@ def shown(log_file: Path, level: int = logging.INFO) -> Iterator[Callable[[], No
         yield add_prefect
 
 
-def made(channel: str, counts: Mapping[str, Any], files: Mapping[str, str] | None, dataset: Path) -> str:
-    """What a run of one part left: the dataset in numbers, and where it or the model is."""
+def of_part(channel: str, counts: Mapping[str, Any], files: Mapping[str, str] | None, dataset: Path) -> str:
+    """The result of a run of one part: the dataset in numbers, and the paths of dataset and files."""
     rows = {side: counts[side] for side in ("train", "valid", "test")}
     left_out = counts["pairs"] - sum(rows.values())
     states = ", ".join(f"{count} {state}" for state, count in counts["talks"].items())
@@ -111,20 +111,20 @@ def summary(
     how_to_run: Sequence[str] = (),
     refused: Mapping[str, str] | None = None,
 ) -> str:
-    """The result in a few lines of plain text; `refused` is type > why that file is not offered."""
+    """The result in a few lines of plain text; `refused` maps a type to the reason why that file is not offered."""
     talks = f"{card.test_documents} talk{'s' * (card.test_documents != 1)}"
     lines = [
         "",
-        f"{card.channel}: {card.test_pairs} held-out questions from {talks}; base > tuned, the difference, 95 %",
+        f"{card.channel}: {card.test_pairs} held-out questions from {talks}; base -> tuned, difference, 95 % interval",
     ]
     width = max((len(name) for name in card.verdicts), default=0)
     for name, verdict in card.verdicts.items():
         change = card.differences[name]
         by_name = {candidate.name: candidate.metrics.get(name) for candidate in card.candidates}
         before, after = by_name.get("base"), by_name.get("adapter")
-        values = f"{before.value:.3f} > {after.value:.3f}" if before and after else ""
+        values = f"{before.value:.3f} -> {after.value:.3f}" if before and after else ""
         lines.append(
-            f"  {name:<{width}} {values:<16} {change.value:+.3f} [{change.low:+.3f}, {change.high:+.3f}]  {verdict}"
+            f"  {name:<{width}} {values:<17} {change.value:+.3f} [{change.low:+.3f}, {change.high:+.3f}]  {verdict}"
         )
     if not card.honest:
         lines.append("  fewer than three independent talks: the held-out questions come from trained talks")

@@ -171,7 +171,7 @@ def _result(workspace: Workspace, outcome: Any) -> Result:
         files = {kind: workspace.file(ref) for kind, ref in outcome.model.files.items()}
         data |= {"run": outcome.model.run, "files": {kind: str(file) for kind, file in files.items()}}
     if not outcome.score:
-        text = display.made(workspace.config.name, data["counts"], data.get("files"), workspace.folder / "dataset")
+        text = display.of_part(workspace.config.name, data["counts"], data.get("files"), workspace.folder / "dataset")
         return Result(text, data)
     score, card, report = outcome.score, workspace.read(outcome.score.scorecard), workspace.file(outcome.score.report)
     data |= {

@@ -159,9 +159,9 @@ def _without_harm(
     unsure = [name for name in FORGOT if verdicts.get(name) == "not enough data"]
     if verdicts.get("nll_per_token") == "better" or (gained and "nll_per_token" not in words):
         if broken and broken.low > BROKEN_AT_MOST:
-            why = f"it learnt, and still at least {broken.low:.0%} of its answers are broken"
+            why = f"it learned, but at least {broken.low:.0%} of its answers are still broken"
             if base and base.low > BROKEN_AT_MOST:
-                why += f", as at least {base.low:.0%} of its base's"
+                why += f" (its base: at least {base.low:.0%})"
                 return Decision(action="take a better base", reasons=[why])
             return Decision(action="lower the learning rate", reasons=[why])
         reasons = [f"better in {', '.join(gained)}, worse in nothing that was measured"]
@@ -170,4 +170,4 @@ def _without_harm(
     if last and adapter is not None and adapter.best_valid_loss < adapter.base_valid_loss:
         return Decision(action="train longer", reasons=["the valid loss was still falling at the last step"])
     listed = ", ".join(f"{name}: {word}" for name, word in words.items()) or "nothing could be compared"
-    return Decision(action="more data", reasons=[f"nothing shows that it learnt ({listed})"])
+    return Decision(action="more data", reasons=[f"nothing shows that it learned ({listed})"])
