@@ -104,5 +104,5 @@ def measure(config: dict[str, Any], shape: memory.Shape) -> int:
 
 
 if __name__ == "__main__":
-    made, asked = shape_of(sys.argv[1])
-    print(json.dumps([memory.predicted(asked), measure(made, asked)]))
+    model, shape = shape_of(sys.argv[1])
+    print(json.dumps([memory.predicted(shape), measure(model, shape)]))

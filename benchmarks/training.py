@@ -59,9 +59,9 @@ def _speed(home: Path) -> Iterator[Figure]:
         runs["ours"].append(_ours(home, home / f"ours-{turn}", turn + 1))
         for name in STOCK:
             runs[name].append(_stock_apart(home, home / f"{name}-{turn}", name, turn + 1))
-    for name, found in runs.items():
-        yield Figure(f"{name}_tokens_per_second", statistics.median(run["speed"] for run in found))
-        yield Figure(f"{name}_valid_loss", statistics.median(run["valid_loss"] for run in found))
+    for name, results in runs.items():
+        yield Figure(f"{name}_tokens_per_second", statistics.median(run["speed"] for run in results))
+        yield Figure(f"{name}_valid_loss", statistics.median(run["valid_loss"] for run in results))
     for name, limit in (("mlx_lm", 1.0), ("one_row", 1.5)):
         pairs = list(zip(runs["ours"], runs[name], strict=True))
         yield Figure(f"speed_over_{name}", statistics.median(a["speed"] / b["speed"] for a, b in pairs), ">=", limit)

@@ -123,8 +123,8 @@ def predicted(shape: Shape) -> int:
     logits = 4 * size * shape.batch_tokens * model.vocabulary
     block = _block(shape)
     if shape.checkpointing:
-        kept = 2 * size * model.hidden * shape.batch_tokens * shape.layers
-        activations = kept + max(_BLOCKS_AT_ONCE[shape.compiled] * block, block + logits)
+        inputs = 2 * size * model.hidden * shape.batch_tokens * shape.layers
+        activations = inputs + max(_BLOCKS_AT_ONCE[shape.compiled] * block, block + logits)
     else:
         backward = size * shape.batch_tokens * model.heads * (1.2 * shape.row_tokens + 10 * model.head_size)
         activations = (shape.layers + 1) * block + max(backward, logits)
@@ -136,8 +136,8 @@ def _block(shape: Shape) -> float:
     model = shape.model
     query, kv = model.heads * model.head_size, model.kv_heads * model.head_size
     units = (model.hidden, query, kv, model.inner, model.heads * shape.row_tokens, shape.rank)
-    kept = sum(factor * unit for factor, unit in zip(_KEPT[shape.number_bytes], units))
-    return shape.batch_tokens * kept * (GEMMA if model.gemma else 1)
+    numbers = sum(factor * unit for factor, unit in zip(_KEPT[shape.number_bytes], units))
+    return shape.batch_tokens * numbers * (GEMMA if model.gemma else 1)
 
 
 def fits(shape: Shape, limit: Limit) -> bool:
@@ -237,8 +237,8 @@ def machine_limit() -> Limit:
     if mx.default_device().type != mx.DeviceType.gpu:
         return free
     info = mx.device_info()
-    if shared := info.get("max_recommended_working_set_size"):
-        return min(free, Limit(int(0.85 * int(shared)), "85 % of what Metal recommends"))
+    if recommended := info.get("max_recommended_working_set_size"):
+        return min(free, Limit(int(0.85 * int(recommended)), "85 % of what Metal recommends"))
     own = info.get("free_memory") or info.get("total_memory") or info.get("memory_size")
     return Limit(int(0.85 * int(own)), "85 % of the GPU's memory") if own else free
 

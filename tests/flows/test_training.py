@@ -118,7 +118,7 @@ def test_a_tuned_model_whose_trials_are_not_there_is_said_to_be_missing(home: Pa
 
 def test_trials_that_all_diverge_end_the_run_with_what_to_do(home: Path) -> None:
     where = workspace(home, **{"tune.trials": 3, "trainer.learning_rate": 1e30})
-    with pytest.raises(ConfigError, match=r"no learning rate of 'sample' can be used .*became nan.* lower"):
+    with pytest.raises(ConfigError, match=r"no learning rate of 'sample' can be used .*became NaN.* lower"):
         train(where)
 
 

@@ -41,9 +41,9 @@ def alive(pid: int) -> bool:
 
 
 def test_progress_and_result_come_back(module: str, tmp_path: Path) -> None:
-    seen: list[tuple[int, int, str]] = []
-    result = worker.call(module, {"do": "ok"}, dict, lambda d, t, n="": seen.append((d, t, n)), tmp_path / "log")
-    assert result == {"echo": "ok"} and seen == [(1, 3, "note"), (2, 3, "note"), (3, 3, "note")]
+    reports: list[tuple[int, int, str]] = []
+    result = worker.call(module, {"do": "ok"}, dict, lambda d, t, n="": reports.append((d, t, n)), tmp_path / "log")
+    assert result == {"echo": "ok"} and reports == [(1, 3, "note"), (2, 3, "note"), (3, 3, "note")]
     assert "chatter" in (tmp_path / "log").read_text()
 
 

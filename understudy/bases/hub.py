@@ -195,13 +195,13 @@ def _parameters(file: Path, quantization: dict[str, Any]) -> int:
         names = set(weights.keys())
         for name in names:
             stem, _, kind = name.rpartition(".")
-            packed = f"{stem}.scales" in names
-            if packed and kind in ("scales", "biases"):
+            is_packed = f"{stem}.scales" in names
+            if is_packed and kind in ("scales", "biases"):
                 continue
             size = math.prod(weights.get_slice(name).get_shape())
             own = quantization.get(stem)
             bits = (own if isinstance(own, dict) else quantization).get("bits", 4)
-            total += size * 32 // bits if packed and kind == "weight" else size
+            total += size * 32 // bits if is_packed and kind == "weight" else size
     return total
 
 

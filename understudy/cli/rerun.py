@@ -29,7 +29,7 @@ log = logging.getLogger("understudy.cli.rerun")
 
 
 class Comparison(NamedTuple):
-    """The losses of a second run beside those of the first."""
+    """The losses of a second run next to those of the first."""
 
     losses: int
     largest: float
@@ -60,9 +60,9 @@ def main(args: Namespace) -> Result:
 def rerun(
     home: Path, run: str, channel: str | None = None, out: Path | None = None, log_level: int = logging.INFO
 ) -> str:
-    """Train again what `run` trained and tell how near it came, in a few lines.
+    """Train again what `run` trained and report how near it came, in a few lines.
 
-    The adapter goes to models/<channel>/<run>-rerun-N/, or into the folder `out`. A rerun that was killed goes on.
+    The adapter goes to models/<channel>/<run>-rerun-N/, or into the folder `out`. A rerun that was killed resumes.
     Raises AssetError when the record, its dataset or its base is not what it was; ConfigError, Busy, DatasetError and
     WorkerFailed as a training does.
     """
@@ -70,7 +70,7 @@ def rerun(
         channel, run = run.split("/")
     record = read(find(home / "models", run, channel))
     if wrong := changed(home, record):
-        raise AssetError(f"{record.channel}/{run} cannot be made again: {'; '.join(wrong)}")
+        raise AssetError(f"{record.channel}/{run} cannot be repeated: {'; '.join(wrong)}")
     with display.shown(home / "logs" / f"{record.channel}-{run}-{NAME}.log", log_level):
         for note in differences(record):
             log.warning("not as it was then: %s", note)
@@ -87,15 +87,15 @@ def rerun(
 def find(models: Path, run: str, channel: str | None = None) -> Path:
     """The record of `run`. Raises AssetError with what there is."""
     if slug(run) != run or (channel and slug(channel) != channel):
-        raise AssetError(f"{run if slug(run) != run else channel!r} is no name of a run: letters, digits and hyphens")
-    found = _records(models, f"{channel or '*'}/{run}")
-    if len(found) > 1:
-        names = ", ".join(file.parents[1].name for file in found)
+        raise AssetError(f"{run if slug(run) != run else channel!r} is not a run's name: letters, digits and hyphens")
+    files = _records(models, f"{channel or '*'}/{run}")
+    if len(files) > 1:
+        names = ", ".join(file.parents[1].name for file in files)
         raise AssetError(f"{run!r} is a run of several channels; say which with --channel: {names}")
-    if not found:
-        known = ", ".join(f"{file.parents[1].name}/{file.parent.name}" for file in _records(models, "*/*"))
-        raise AssetError(f"no record of a run {run!r} under {models}; there are: {known or 'none yet'}")
-    return found[0]
+    if not files:
+        names = ", ".join(f"{file.parents[1].name}/{file.parent.name}" for file in _records(models, "*/*"))
+        raise AssetError(f"no record of a run {run!r} under {models}; there are: {names or 'none yet'}")
+    return files[0]
 
 
 def _records(models: Path, runs: str) -> list[Path]:
@@ -116,37 +116,39 @@ def read(file: Path) -> RunRecord:
     except (OSError, ValueError) as error:
         why = error.errors()[0]["loc"] if isinstance(error, ValidationError) else error
         raise AssetError(
-            f"{file} is no record of a run ({one_line(str(why), 120)}); train once more to write it"
+            f"{file} is not a record of a run ({one_line(str(why), 120)}); train once more to write it"
         ) from None
 
 
 def changed(home: Path, record: RunRecord) -> list[str]:
-    """What is not on disk as it was when the run was made: the sides it looked at, and the base."""
-    found = []
-    for side, ref in (("train", record.dataset.train), ("valid", record.dataset.valid)):
+    """What is not on disk as it was when the run was made: train, valid and the base."""
+    digests: list[tuple[str, AssetRef, str | None]] = []
+    for split, ref in (("train", record.dataset.train), ("valid", record.dataset.valid)):
         file = home / ref.path
-        found += _differs(f"the {side} side", ref, sha256_of(file.read_bytes()) if file.is_file() else None)
+        digests.append((f"the {split} split", ref, sha256_of(file.read_bytes()) if file.is_file() else None))
     base = home / record.base.path
-    found += _differs(
-        f"the base {record.base_name}", record.base, store.folder_digest(base)[0] if base.is_dir() else None
-    )
-    return found
+    digest = store.folder_digest(base)[0] if base.is_dir() else None
+    digests.append((f"the base {record.base_name}", record.base, digest))
+    return [
+        f"{what} is not what it was ({ref.path}: {ref.sha256[:8]} then, {now[:8]} now)"
+        if now
+        else f"{what} is gone ({ref.path})"
+        for what, ref, now in digests
+        if now != ref.sha256
+    ]
 
 
 def differences(record: RunRecord) -> list[str]:
     """What else may move a loss by a little: another version of a package, of the trainer, another machine."""
-    now, around = run_record.packages(), run_record.surroundings([NAME])
-    found = [
-        f"{name} {record.packages.get(name, 'not there')}, now {now.get(name, 'not there')}"
-        for name in sorted({*record.packages, *now})
-        if record.packages.get(name) != now.get(name)
+    trainer = registry.resolve("trainer", record.settings["trainer"]["use"])
+    chip = run_record.surroundings([NAME]).host.chip
+    now = run_record.packages() | {"version of the trainer": trainer.VERSION, "chip": chip}
+    then = record.packages | {"version of the trainer": record.trainer_version, "chip": record.host.chip}
+    return [
+        f"{name} {then.get(name, 'not there')}, now {now.get(name, 'not there')}"
+        for name in sorted({*then, *now})
+        if then.get(name) != now.get(name)
     ]
-    version = registry.resolve("trainer", record.settings["trainer"]["use"]).VERSION
-    if version != record.trainer_version:
-        found.append(f"version {record.trainer_version} of the trainer, now {version}")
-    if around.host.chip != record.host.chip:
-        found.append(f"chip {record.host.chip}, now {around.host.chip}")
-    return found
 
 
 def compare(first: Sequence[Mapping[str, Any]], second: Sequence[Mapping[str, Any]]) -> Comparison:
@@ -163,11 +165,11 @@ def compare(first: Sequence[Mapping[str, Any]], second: Sequence[Mapping[str, An
 
 
 def _train(home: Path, record: RunRecord, out: Path | None) -> Path:
-    asked = dict(record.settings["trainer"])
-    use = asked.pop("use")
-    if problems := registry.option_problems("trainer", use, asked):
+    options = dict(record.settings["trainer"])
+    use = options.pop("use")
+    if problems := registry.option_problems("trainer", use, options):
         raise ConfigError([f"trainer.{problem}" for problem in problems])
-    trainer = registry.build("trainer", use, asked)
+    trainer = registry.build("trainer", use, options)
     if problems := trainer.problems():
         raise ConfigError(problems)
 
@@ -178,8 +180,7 @@ def _train(home: Path, record: RunRecord, out: Path | None) -> Path:
         return card
 
     top, path = _place(home, record, out)
-    made_from = store.fingerprint(NAME, record.fingerprint, trainer.VERSION)
-    store.build_folder(top, "adapter", path, make, made_from)
+    store.build_folder(top, "adapter", path, make, store.fingerprint(NAME, record.fingerprint, trainer.VERSION))
     return top / path
 
 
@@ -198,19 +199,11 @@ def _place(home: Path, record: RunRecord, out: Path | None) -> tuple[Path, str]:
 def _losses(home: Path, record: RunRecord) -> list[dict[str, Any]]:
     """Those of the first run; the two its record holds where its folder is gone."""
     first, result = home / "models" / record.channel / record.run / "adapter" / "metrics.jsonl", record.result
-    kept = {"iteration": result.best_iteration, "valid_loss": result.best_valid_loss}
-    return lines(first) or [{"iteration": 0, "valid_loss": result.base_valid_loss}, kept]
+    best = {"iteration": result.best_iteration, "valid_loss": result.best_valid_loss}
+    return lines(first) or [{"iteration": 0, "valid_loss": result.base_valid_loss}, best]
 
 
 def _by_place(rows: Sequence[Mapping[str, Any]]) -> dict[tuple[int, str], float]:
     kinds = ("train", "valid")
-    known = [((row["iteration"], kind), row.get(f"{kind}_loss")) for row in rows for kind in kinds]
-    return {place: loss for place, loss in known if loss is not None and math.isfinite(loss)}
-
-
-def _differs(what: str, ref: AssetRef, now: str | None) -> list[str]:
-    if now is None:
-        return [f"{what} is gone ({ref.path})"]
-    if now != ref.sha256:
-        return [f"{what} is not what it was ({ref.path}: {ref.sha256[:8]} then, {now[:8]} now)"]
-    return []
+    losses = [((row["iteration"], kind), row.get(f"{kind}_loss")) for row in rows for kind in kinds]
+    return {place: loss for place, loss in losses if loss is not None and math.isfinite(loss)}

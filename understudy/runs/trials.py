@@ -46,8 +46,10 @@ def tuned(graph: Graph) -> tuple[Graph, list[TrialCard]]:
         trials[card.learning_rate] = ref
         return card
 
-    chosen, cards = with_best_rate(graph.workspace, refs.train.rows, refs.valid.rows, run)
-    return Graph(chosen, graph.make, graph.known | {f"trial/{rate:g}": trials[rate] for rate in sorted(trials)}), cards
+    workspace, cards = with_best_rate(graph.workspace, refs.train.rows, refs.valid.rows, run)
+    return Graph(
+        workspace, graph.make, graph.known | {f"trial/{rate:g}": trials[rate] for rate in sorted(trials)}
+    ), cards
 
 
 def finished(workspace: Workspace, dataset: DatasetRefs) -> Graph:

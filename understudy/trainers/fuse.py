@@ -1,9 +1,9 @@
 """
 Base and adapter as one Hugging Face folder in full precision, tokenizer and template copied byte for byte.
 
-Three ways, depending on the base: its own files with the gain added in place; quantized files dequantized tensor by
-tensor; or, where mlx gives the weights names that `merge.PARTED` does not know, the whole model through mlx-lm, which
-takes as much memory as the model and writes mlx's names.
+Three ways, depending on the base: the gain added to a copy of its files; the same after its quantized files were
+dequantized tensor by tensor; or, where mlx gives the weights names that `merge.PARTED` does not know, the whole model
+through mlx-lm, which takes as much memory as the model and writes mlx's names.
 """
 
 import json
@@ -16,13 +16,21 @@ from typing import Any
 from understudy import worker
 from understudy.errors import AssetError
 from understudy.interfaces import Progress
-from understudy.records import FusedCard
+from understudy.records import FusedCard, Record
 from understudy.trainers import merge
 from understudy.trainers.plan import base_digest
 
 LARGER = 5
 """Times the size that a base of 4-bit weights has in full precision, with a margin."""
 log = logging.getLogger("understudy")
+
+
+class FuseJob(Record):
+    """What the worker does: `base` and `adapter` through mlx-lm, or, without an adapter, `base` dequantized."""
+
+    base: Path
+    adapter: Path | None
+    out: Path
 
 
 def fuse(base: Path, adapter: Path, out: Path, progress: Progress) -> FusedCard:
@@ -33,9 +41,11 @@ def fuse(base: Path, adapter: Path, out: Path, progress: Progress) -> FusedCard:
     quantized = "quantization" in config or "quantization_config" in config
     _require_space(weights, out, LARGER if quantized else 1)
     gains = merge.renamed(weights, merge.deltas(adapter))
-    absent = [] if quantized else merge.missing(weights, gains)
-    if quantized or absent:
-        merged = _through_mlx(weights, adapter, out, progress, whole=bool(absent))
+    if quantized:
+        _in_worker(weights, None, out, progress)
+        merged = merge.add(out, gains, progress)
+    elif merge.missing(weights, gains):
+        merged = _in_worker(weights, adapter, out, progress)
     else:
         merged = merge.merge(weights, gains, out, progress)
     _copy_companions(base, weights, out)
@@ -80,8 +90,8 @@ def _same_shape(folder: Path, base: Path) -> bool:
     except (OSError, ValueError, AssetError):
         return False
     sizes = ("model_type", "hidden_size", "intermediate_size", "num_hidden_layers", "vocab_size")
-    packed = "quantization" in theirs or "quantization_config" in theirs
-    return not packed and all(theirs.get(size) == ours.get(size) for size in sizes)
+    is_packed = "quantization" in theirs or "quantization_config" in theirs
+    return not is_packed and all(theirs.get(size) == ours.get(size) for size in sizes)
 
 
 def _copy_companions(base: Path, weights: Path, out: Path) -> None:
@@ -93,15 +103,12 @@ def _copy_companions(base: Path, weights: Path, out: Path) -> None:
                 shutil.copyfile(file, out / file.name)
 
 
-def _through_mlx(base: Path, adapter: Path, out: Path, progress: Progress, whole: bool) -> merge.Merged:
-    """Let the worker fill `out`."""
-    job = merge.Job(base, adapter, out, whole)
-    result = worker.call("understudy.trainers.mlx_fuse_worker", job, merge.Merged, progress)
+def _in_worker(base: Path, adapter: Path | None, out: Path, progress: Progress) -> merge.Merged:
+    """Let the worker fill `out`: the base with the adapter, or, without one, the base dequantized."""
+    job = FuseJob(base=base, adapter=adapter, out=out)
+    merged = worker.call("understudy.trainers.mlx_fuse_worker", job, merge.Merged, progress)
     (out / "README.md").unlink(missing_ok=True)  # mlx-lm's own card, which says nothing of this model
-    names = [name for shard in merge.shards(out) for name in merge.tensors(shard)]
-    if packed := [name for name in names if name.endswith(merge.PACKED)]:
-        raise AssetError(f"{len(packed)} weights of the merged model are still quantized, e.g. {packed[0]}")
-    return result
+    return merged
 
 
 def _refuse_another_base(base: Path, adapter: Path) -> None:

@@ -29,16 +29,6 @@ PARTED = {
 """In Granite 4's files > the weights mlx makes of it, each an equal run of its rows."""
 
 
-class Job(NamedTuple):
-    """What `mlx_fuse_worker` merges."""
-
-    base: Path
-    adapter: Path
-    out: Path
-    whole: bool
-    """Through mlx-lm as a whole, because mlx has other names for the weights than the files; else tensor by tensor."""
-
-
 class Merged(NamedTuple):
     """What came of a merge."""
 
@@ -98,8 +88,8 @@ def shards(model: Path) -> list[Path]:
     if not files:
         raise AssetError(f"{model} holds no model*.safetensors; prepare the base again")
     if (model / INDEX).exists():
-        listed = set(json.loads((model / INDEX).read_text(encoding="utf-8"))["weight_map"].values())
-        if absent := sorted(listed - {file.name for file in files}):
+        names = set(json.loads((model / INDEX).read_text(encoding="utf-8"))["weight_map"].values())
+        if absent := sorted(names - {file.name for file in files}):
             raise AssetError(f"{model}: {INDEX} lists {', '.join(absent)}, which is not there; prepare the base again")
     return files
 
@@ -122,15 +112,22 @@ def deltas(adapter: Path) -> dict[str, Delta]:
 
 
 def merge(base: Path, gains: dict[str, Delta], out: Path, progress: Progress) -> Merged:
-    """Write the shards of `base` with `gains` added into `out`."""
-    changed = total = done = 0
+    """Write the shards of `base` with `gains` added into `out`. Raises AssetError."""
     for shard in shards(base):
-        copy = out / shard.name
-        shutil.copyfile(shard, copy)
-        for name, tensor in tensors(copy).items():
+        shutil.copyfile(shard, out / shard.name)
+    return add(out, gains, progress)
+
+
+def add(model: Path, gains: dict[str, Delta], progress: Progress) -> Merged:
+    """Add `gains` to the weights of `model` in place. Raises AssetError where it does not have them."""
+    if absent := missing(model, gains):
+        raise AssetError(f"the adapter changes {absent[0]}, which the base lacks: it was trained on another base")
+    changed = total = done = 0
+    for shard in shards(model):
+        for name, tensor in tensors(shard).items():
             total += tensor.size
             if name in gains:
-                changed += _add(copy, tensor, gains[name])
+                changed += _add(shard, tensor, gains[name])
                 done += 1
                 progress(done, len(gains), name)
     return Merged(changed, total)
@@ -185,14 +182,14 @@ def _add(file: Path, tensor: Tensor, gain: Delta) -> int:
             place = tensor.start + first * inputs * dtype.itemsize
             content.seek(place)
             old = np.fromfile(content, dtype=dtype, count=(rows.stop - first) * inputs).reshape(-1, inputs)
-            new = added(old, tensor.dtype, gain, rows)
+            new = plus(old, tensor.dtype, gain, rows)
             changed += int(np.count_nonzero(new != old))
             content.seek(place)
             new.tofile(content)
     return changed
 
 
-def added(old: Array, dtype: str, gain: Delta, rows: slice = slice(None)) -> Array:
+def plus(old: Array, dtype: str, gain: Delta, rows: slice = slice(None)) -> Array:
     """Rows of a weight as its file stores them, plus the gain, rounded once. Raises AssetError where it overflows."""
     new = narrow(widen(old, dtype) + gain.matrix(rows), dtype)
     if not np.isfinite(widen(new, dtype)).all() and np.isfinite(widen(old, dtype)).all():

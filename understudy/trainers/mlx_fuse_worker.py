@@ -1,10 +1,7 @@
-"""
-The worker that merges an adapter where numpy alone cannot. Started by `understudy.trainers.fuse`.
-
-Quantized files are dequantized tensor by tensor; a whole model is loaded and saved by mlx-lm.
-"""
+"""The worker for what a merge needs of mlx: dequantizing, or a whole model. Started by `understudy.trainers.fuse`."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -15,68 +12,66 @@ from mlx_lm.utils import load, save
 
 from understudy.errors import AssetError
 from understudy.interfaces import Progress
-from understudy.trainers import merge, mlx_checkpoint
+from understudy.trainers import mlx_checkpoint
+from understudy.trainers.fuse import FuseJob
+from understudy.trainers.merge import INDEX, PACKED, Array, Merged, shards
 from understudy.worker import serve
 
 NAMES = {mx.float32: "F32", mx.float16: "F16", mx.bfloat16: "BF16"}
 
 
-def run(job: merge.Job, progress: Progress) -> merge.Merged:
-    """Write base plus adapter in full precision into folder `out`. Raises AssetError."""
+def run(job: FuseJob, progress: Progress) -> Merged:
+    """Write base plus adapter, or the base dequantized, in full precision into `out`. Raises AssetError."""
+    if job.adapter is None:
+        return _dequantize(job.base, job.out, progress)
     try:
-        return (_whole if job.whole else _streamed)(job.base, job.adapter, job.out, progress)
+        return _merge(job.base, job.adapter, job.out, progress)
     except ValueError as error:  # mlx-lm's, for weights that the model does not have
         raise AssetError(f"{job.adapter} does not fit {job.base}: {error}") from None
 
 
-def _whole(base: Path, adapter: Path, out: Path, progress: Progress) -> merge.Merged:
+def _merge(base: Path, adapter: Path, out: Path, progress: Progress) -> Merged:
+    """Load, merge and save with mlx-lm."""
     progress(0, 3, "loading")
     model, tokenizer, config = load(str(base), adapter_path=str(adapter), return_config=True)
-    adapted = [(name, module) for name, module in model.named_modules() if hasattr(module, "fuse")]
-    fused = [(name, module.fuse()) for name, module in adapted]
-    changed = sum(int(np.array(mx.sum(new.weight != old.linear.weight))) for (_, old), (_, new) in zip(adapted, fused))
+    layers = [(name, module) for name, module in model.named_modules() if hasattr(module, "fuse")]
+    fused = [(name, module.fuse()) for name, module in layers]
+    changed = sum(int(np.array(mx.sum(new.weight != old.linear.weight))) for (_, old), (_, new) in zip(layers, fused))
     model.update_modules(tree_unflatten(fused))
     progress(1, 3, "writing")
     parameters = sum(weight.size for _, weight in tree_flatten(model.parameters()))
     save(str(out), str(base), model, tokenizer, config)
     progress(3, 3)
-    return merge.Merged(changed, parameters)
+    return Merged(changed, parameters)
 
 
-def _streamed(base: Path, adapter: Path, out: Path, progress: Progress) -> merge.Merged:
-    """Dequantize each weight, add its gain, write it: never more than one in full precision."""
+def _dequantize(base: Path, out: Path, progress: Progress) -> Merged:
+    """Write each weight dequantized: never more than one in full precision in memory."""
     config = json.loads((base / "config.json").read_text(encoding="utf-8"))
     settings = config.get("quantization") or config["quantization_config"]
-    gains, shards = merge.deltas(adapter), merge.shards(base)
     arrays: dict[str, mx.array] = {}
-    for shard in shards:
+    for shard in shards(base):
         arrays |= mlx_checkpoint.read(shard)[0]
-    if absent := sorted(gains.keys() - arrays.keys()):
-        raise AssetError(f"the adapter changes {absent[0]}, which {base} does not hold: it was trained on another base")
     weight_map: dict[str, str] = {}
-    changed = total = done = 0
-    for shard in shards:
-        names = [name for name in mlx_checkpoint.read(shard)[0] if not name.endswith(merge.PACKED)]
-        header: dict[str, dict[str, object]] = {}
-        at = 0
+    total = 0
+    for number, shard in enumerate(shards(base)):
+        progress(number, len(shards(base)), f"dequantizing {shard.name}")
+        names = [name for name in mlx_checkpoint.read(shard)[0] if not name.endswith(PACKED)]
+        header, at = {}, 0
         for name in names:
             dtype, shape = _form(name, arrays, settings)
-            end = at + int(np.prod(shape)) * (4 if dtype == "F32" else 2)
+            size = math.prod(shape)
+            end = at + size * (4 if dtype == "F32" else 2)
             header[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [at, end]}
-            at, total = end, total + int(np.prod(shape))
+            at, total = end, total + size
         text = json.dumps({"__metadata__": {"format": "pt"}} | header).encode()
         with (out / shard.name).open("wb") as file:
             file.write(len(text).to_bytes(8, "little") + text)
             for name in names:
-                values, dtype = _plain(name, arrays, settings), str(header[name]["dtype"])
-                if name in gains:
-                    values, differ = _with(values, dtype, gains.pop(name), name)
-                    changed, done = changed + differ, done + 1
-                    progress(done, done + len(gains), name)
-                values.tofile(file)
+                _plain(name, arrays, settings).tofile(file)
         weight_map |= dict.fromkeys(names, shard.name)
     _companions(base, out, config, weight_map)
-    return merge.Merged(changed, total)
+    return Merged(0, total)
 
 
 def _form(name: str, arrays: dict[str, mx.array], settings: dict[str, Any]) -> tuple[str, tuple[int, ...]]:
@@ -91,11 +86,15 @@ def _form(name: str, arrays: dict[str, mx.array], settings: dict[str, Any]) -> t
 
 def _quantization(name: str, settings: dict[str, Any]) -> dict[str, Any]:
     own = settings.get(name.removesuffix(".weight"))
-    chosen = own if isinstance(own, dict) else settings
-    return {"group_size": chosen["group_size"], "bits": chosen["bits"], "mode": chosen.get("mode", "affine")}
+    quantization = own if isinstance(own, dict) else settings
+    return {
+        "group_size": quantization["group_size"],
+        "bits": quantization["bits"],
+        "mode": quantization.get("mode", "affine"),
+    }
 
 
-def _plain(name: str, arrays: dict[str, mx.array], settings: dict[str, Any]) -> merge.Array:
+def _plain(name: str, arrays: dict[str, mx.array], settings: dict[str, Any]) -> Array:
     """A weight in full precision, bfloat16 as its bits."""
     value, stem = arrays.pop(name), name.removesuffix(".weight")
     if name.endswith(".weight") and f"{stem}.scales" in arrays:
@@ -105,23 +104,14 @@ def _plain(name: str, arrays: dict[str, mx.array], settings: dict[str, Any]) -> 
     return np.array(value.view(mx.uint16) if value.dtype == mx.bfloat16 else value)
 
 
-def _with(values: merge.Array, dtype: str, gain: merge.Delta, name: str) -> tuple[merge.Array, int]:
-    if values.shape != gain.shape:
-        raise AssetError(
-            f"the adapter's {name} is {gain.shape}, and the base's {values.shape}: it was trained on another base"
-        )
-    new = merge.added(values, dtype, gain)
-    return new, int(np.count_nonzero(new != values))
-
-
 def _companions(base: Path, out: Path, config: dict[str, Any], weight_map: dict[str, str]) -> None:
     """Write the config without its quantization, and the index of the shards."""
     plain = {key: value for key, value in config.items() if key not in ("quantization", "quantization_config")}
     (out / "config.json").write_text(json.dumps(plain, indent=2), encoding="utf-8")
-    if (base / merge.INDEX).exists():
+    if (base / INDEX).exists():
         index = {"metadata": {}, "weight_map": dict(sorted(weight_map.items()))}
-        (out / merge.INDEX).write_text(json.dumps(index, indent=2), encoding="utf-8")
+        (out / INDEX).write_text(json.dumps(index, indent=2), encoding="utf-8")
 
 
 if __name__ == "__main__":
-    serve(merge.Job, run)
+    serve(FuseJob, run)

@@ -160,9 +160,9 @@ def _refuse_missing(base: Path, train: Path, valid: Path) -> None:
 
 def _resume_or_clear(out: Path, run: dict[str, object]) -> None:
     """Leave a run that can resume as it is, remove any other. Raises ConfigError when it was another run."""
-    known = out / "identity.json"
-    if (out / "last" / "resume.safetensors").exists() and known.exists():
-        if changes := differences(json.loads(known.read_text(encoding="utf-8")), run):
+    record = out / "identity.json"
+    if (out / "last" / "resume.safetensors").exists() and record.exists():
+        if changes := differences(json.loads(record.read_text(encoding="utf-8")), run):
             raise ConfigError(
                 [f"the run in {out} was started with {'; '.join(changes)}: put that back, or delete it to start again"]
             )
@@ -171,4 +171,4 @@ def _resume_or_clear(out: Path, run: dict[str, object]) -> None:
         shutil.rmtree(out / name, ignore_errors=True)
     for file in (*out.glob("*.jsonl"), out / "adapters.safetensors", out / "train.log"):
         file.unlink(missing_ok=True)
-    known.write_text(json.dumps(run, indent=1) + "\n", encoding="utf-8")
+    record.write_text(json.dumps(run, indent=1) + "\n", encoding="utf-8")

@@ -21,7 +21,7 @@ from understudy.trainers.mlx_checkpoint import Checkpoints
 from understudy.trainers.mlx_group import World
 from understudy.trainers.mlx_journal import Journal, Stopped, TrainingState
 from understudy.trainers.mlx_plugins import Batches, masked_loss, schedule
-from understudy.trainers.mlx_rows import Side
+from understudy.trainers.mlx_rows import Split
 from understudy.trainers.mlx_samples import sampler
 from understudy.trainers.plan import Plan, plan_for
 from understudy.worker import serve
@@ -35,8 +35,8 @@ class Training(NamedTuple):
     job: Job
     world: World
     model: nn.Module
-    train: Side
-    valid: Side
+    train: Split
+    valid: Split
     plan: Plan
     fit: Fit
     counts: Counts
@@ -89,16 +89,16 @@ def prepare(job: Job, world: World, progress: Progress) -> Training:
     model, tokenizer = _load(job, config)
     (job.out / "dropped.jsonl").unlink(missing_ok=True)
     limit = job.options.max_seq_length
-    sides = (("train", job.train), ("valid", job.valid))
-    train_side, valid_side = (mlx_rows.read_side(name, file, tokenizer, limit, job.out) for name, file in sides)
+    splits = (("train", job.train), ("valid", job.valid))
+    train_split, valid_split = (mlx_rows.read_split(name, file, tokenizer, limit, job.out) for name, file in splits)
     resumed = mlx_fit.resumed(job.out)
-    world.refuse_unequal("the tokens of train", sum(len(row.tokens) for row in train_side.rows))
-    world.refuse_unequal("the batches of an epoch", len(_edges(train_side, job.options)))
+    world.refuse_unequal("the tokens of train", sum(len(row.tokens) for row in train_split.rows))
+    world.refuse_unequal("the batches of an epoch", len(_edges(train_split, job.options)))
     world.refuse_unequal("the checkpoint to resume from", resumed is not None)
     fit = resumed or mlx_fit.decide(
         config,
         job.options,
-        train_side.rows,
+        train_split.rows,
         mlx_measure.limit_of(job, world),
         mlx_measure.on_cpu(),
         world.size,
@@ -111,16 +111,16 @@ def prepare(job: Job, world: World, progress: Progress) -> Training:
     mlx_shape.add_lora(model, options, job.seed)
     if fit.checkpointing:
         mlx_measure.checkpoint(model)
-    fit = mlx_measure.measure(job, world, model, train_side.rows, fit, progress)
-    edges = _edges(train_side, options)
+    fit = mlx_measure.measure(job, world, model, train_split.rows, fit, progress)
+    edges = _edges(train_split, options)
     plan = plan_for(len(edges), options)
-    counts = _count(train_side, valid_side, edges, plan)
-    trainable = _write_plan(job, model, tokenizer, train_side, counts, fit)
+    counts = _count(train_split, valid_split, edges, plan)
+    trainable = _write_plan(job, model, tokenizer, train_split, counts, fit)
     log.info("options %s; plan %s; %s", options.model_dump_json(), counts.model_dump_json(), fit.model_dump_json())
     progress(0, plan.iterations, f"{trainable:,} weights, {plan.steps} steps")
     batches = Batches(job.seed, options.batch_tokens, options.gradient_accumulation_steps)
-    journal = _journal(job, world, model, tokenizer, train_side, valid_side, plan, fit, batches, progress)
-    return Training(job, world, model, train_side, valid_side, plan, fit, counts, trainable, batches, journal)
+    journal = _journal(job, world, model, tokenizer, train_split, valid_split, plan, fit, batches, progress)
+    return Training(job, world, model, train_split, valid_split, plan, fit, counts, trainable, batches, journal)
 
 
 def _load(job: Job, config: dict[str, Any]) -> tuple[nn.Module, Any]:
@@ -144,27 +144,27 @@ def _load(job: Job, config: dict[str, Any]) -> tuple[nn.Module, Any]:
     return model, tokenizer
 
 
-def _edges(side: Side, options: LoraOptions) -> list[int]:
+def _edges(split: Split, options: LoraOptions) -> list[int]:
     """Where the batches of an epoch end. Raises DatasetError when there is none."""
-    if side.rows:
-        return mlx_rows.edges(side.rows, options.batch_size, options.batch_tokens)
-    if side.dropped:
-        why = f"each of its {side.dropped} rows is over max_seq_length ({options.max_seq_length} tokens)"
+    if split.rows:
+        return mlx_rows.edges(split.rows, options.batch_size, options.batch_tokens)
+    if split.dropped:
+        why = f"each of its {split.dropped} rows is over max_seq_length ({options.max_seq_length} tokens)"
         raise DatasetError(
             f"train.jsonl has no row to train on: {why}; see dropped.jsonl for their lengths and raise it"
         )
     raise DatasetError("train.jsonl has no row to train on: it is empty; let more pairs through the gates")
 
 
-def _count(train_side: Side, valid_side: Side, edges: list[int], plan: Plan) -> Counts:
+def _count(train_split: Split, valid_split: Split, edges: list[int], plan: Plan) -> Counts:
     return Counts(
-        train_rows=len(train_side.rows),
-        train_dropped=train_side.dropped,
-        valid_rows=len(valid_side.rows),
-        valid_dropped=valid_side.dropped,
-        answer_tokens=sum(len(row.tokens) - row.offset for row in train_side.rows),
-        longest_row=max(len(row.tokens) for row in train_side.rows),
-        padding_share=round(mlx_rows.padding_share(train_side.rows, edges), 6),
+        train_rows=len(train_split.rows),
+        train_dropped=train_split.dropped,
+        valid_rows=len(valid_split.rows),
+        valid_dropped=valid_split.dropped,
+        answer_tokens=sum(len(row.tokens) - row.offset for row in train_split.rows),
+        longest_row=max(len(row.tokens) for row in train_split.rows),
+        padding_share=round(mlx_rows.padding_share(train_split.rows, edges), 6),
         planned_steps=plan.steps,
         iterations_per_epoch=plan.iterations_per_epoch,
         steps_per_evaluation=plan.steps_per_evaluation,
@@ -172,7 +172,7 @@ def _count(train_side: Side, valid_side: Side, edges: list[int], plan: Plan) -> 
     )
 
 
-def _write_plan(job: Job, model: nn.Module, tokenizer: Any, side: Side, counts: Counts, fit: Fit) -> int:
+def _write_plan(job: Job, model: nn.Module, tokenizer: Any, split: Split, counts: Counts, fit: Fit) -> int:
     """How many weights are trained; writes the adapter's config, the plan and the first batch as the model sees it.
 
     Nothing of it was measured: the digest of the adapter's folder counts these files.
@@ -188,7 +188,7 @@ def _write_plan(job: Job, model: nn.Module, tokenizer: Any, side: Side, counts: 
         file.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     options = job.options
     order = (options.batch_tokens, options.gradient_accumulation_steps)
-    first = next(mlx_rows.batches(side.rows, options.batch_size, job.seed, 0, *order))
+    first = next(mlx_rows.batches(split.rows, options.batch_size, job.seed, 0, *order))
     (job.out / "first_batch.txt").write_text(mlx_rows.show(*first, tokenizer), encoding="utf-8")
     return trainable
 
@@ -198,8 +198,8 @@ def _journal(
     world: World,
     model: nn.Module,
     tokenizer: Any,
-    train_side: Side,
-    valid_side: Side,
+    train_split: Split,
+    valid_split: Split,
     plan: Plan,
     fit: Fit,
     batches: Batches,
@@ -211,12 +211,12 @@ def _journal(
     checkpoints = Checkpoints(job.out / "last" / "resume.safetensors", model, optimizer)
     state = TrainingState(options.tolerance)
     journal = Journal(job.out, model, plan, state, checkpoints, options.patience, progress)
-    if valid_side.rows:
+    if valid_split.rows:
         size, limit = options.batch_size, options.max_seq_length
         iterate = world.iterate(batches)
-        journal.validate = lambda: evaluate(model, valid_side.rows, size, -1, limit, masked_loss, iterate)
-    side, stops = valid_side if valid_side.rows else train_side, set(tokenizer.eos_token_ids)
-    journal.sample = sampler(model, tokenizer, side.rows, side.questions, stops, options.sample_tokens)
+        journal.validate = lambda: evaluate(model, valid_split.rows, size, -1, limit, masked_loss, iterate)
+    split, stops = valid_split if valid_split.rows else train_split, set(tokenizer.eos_token_ids)
+    journal.sample = sampler(model, tokenizer, split.rows, split.questions, stops, options.sample_tokens)
     return journal
 
 

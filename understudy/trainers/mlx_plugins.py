@@ -88,8 +88,8 @@ def schedule(peak: float, steps: int, warmup_ratio: float, lr_scheduler: str) ->
 
     def rate(step: mx.array) -> mx.array:
         rise = (step + 1) / (warmup + 1)
-        gone = mx.clip((step - warmup) / max(1, steps - warmup), 0, 1)
-        fall = (1 + mx.cos(math.pi * gone)) / 2 if lr_scheduler == "cosine" else 1 - gone
+        fraction = mx.clip((step - warmup) / max(1, steps - warmup), 0, 1)
+        fall = (1 + mx.cos(math.pi * fraction)) / 2 if lr_scheduler == "cosine" else 1 - fraction
         return peak * mx.where(step < warmup, rise, fall)
 
     return rate

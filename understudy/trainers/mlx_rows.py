@@ -29,7 +29,7 @@ class Row(NamedTuple):
     offset: int
 
 
-class Side(NamedTuple):
+class Split(NamedTuple):
     """Train or valid: the rows that are short enough, what they ask, and how many are too long."""
 
     rows: list[Row]
@@ -44,19 +44,19 @@ class ChatTokenizer(Protocol):
     def decode(self, token_ids: Sequence[int], **options: Any) -> str: ...
 
 
-def read_side(name: str, file: Path, tokenizer: Any, limit: int, out: Path) -> Side:
-    """The rows of one side of at most `limit` tokens; the others are listed in dropped.jsonl. Raises DatasetError."""
+def read_split(name: str, file: Path, tokenizer: Any, limit: int, out: Path) -> Split:
+    """The rows of one split of at most `limit` tokens; the others are listed in dropped.jsonl. Raises DatasetError."""
     examples = read(file)
     rows = [encode(example, tokenizer, tokenizer.eos_token_ids) for example in examples]
-    kept, dropped = within(rows, limit)
+    short, dropped = within(rows, limit)
     if dropped:
         list_dropped(out / "dropped.jsonl", name, rows, dropped, limit)
     questions = [example.messages[-2].content for example, row in zip(examples, rows) if len(row.tokens) <= limit]
-    return Side(kept, questions, len(dropped))
+    return Split(short, questions, len(dropped))
 
 
 def read(file: Path) -> list[ChatExample]:
-    """The rows of one side of the dataset; [] when the file is empty. Raises DatasetError."""
+    """The rows of one split of the dataset; [] when the file is empty. Raises DatasetError."""
     examples = []
     for number, line in enumerate(filter(str.strip, file.read_text(encoding="utf-8").split("\n")), 1):
         try:
@@ -95,16 +95,16 @@ def encode(example: ChatExample, tokenizer: ChatTokenizer, ends: Collection[int]
 
 def within(rows: Sequence[Row], limit: int) -> tuple[list[Row], list[int]]:
     """The rows of at most `limit` tokens, and the numbers (from 1) of the others."""
-    kept = [row for row in rows if len(row.tokens) <= limit]
-    return kept, [number for number, row in enumerate(rows, 1) if len(row.tokens) > limit]
+    short = [row for row in rows if len(row.tokens) <= limit]
+    return short, [number for number, row in enumerate(rows, 1) if len(row.tokens) > limit]
 
 
-def list_dropped(file: Path, side: str, rows: Sequence[Row], numbers: Sequence[int], limit: int) -> None:
+def list_dropped(file: Path, split: str, rows: Sequence[Row], numbers: Sequence[int], limit: int) -> None:
     """Add one line of JSON for each dropped row to `file`."""
     with file.open("a", encoding="utf-8") as lines:
         for number in numbers:
             tokens = len(rows[number - 1].tokens)
-            lines.write(json.dumps({"side": side, "row": number, "tokens": tokens, "limit": limit}) + "\n")
+            lines.write(json.dumps({"split": split, "row": number, "tokens": tokens, "limit": limit}) + "\n")
 
 
 def width(row: Row) -> int:

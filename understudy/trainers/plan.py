@@ -56,8 +56,10 @@ def plan_for(iterations_per_epoch: int, options: LoraOptions) -> Plan:
 
 def identity(base: Path, train: Path, valid: Path, seed: int, options: Mapping[str, Any]) -> dict[str, Any]:
     """All a run depends on. Two runs with the same identity go through the same losses."""
-    sides = {name: hashlib.sha256(file.read_bytes()).hexdigest() for name, file in (("train", train), ("valid", valid))}
-    return {**options, "seed": seed, "base": base_digest(base), **sides}
+    splits = {
+        name: hashlib.sha256(file.read_bytes()).hexdigest() for name, file in (("train", train), ("valid", valid))
+    }
+    return {**options, "seed": seed, "base": base_digest(base), **splits}
 
 
 def base_digest(base: Path) -> str:

@@ -24,9 +24,9 @@ def prepare(repository: str | Path, out: Path) -> BaseCard:
 
 
 def test_a_folder_is_taken_over_whole(tiny_base: tuple[Path, BaseCard], tmp_path: Path) -> None:
-    folder, made = tiny_base
+    folder, base = tiny_base
     card = prepare(folder, tmp_path / "out")
-    assert (card.name, card.parameters, card.architecture) == (folder.name, made.parameters, "llama")
+    assert (card.name, card.parameters, card.architecture) == (folder.name, base.parameters, "llama")
     assert contents(tmp_path / "out") == contents(folder)
 
 
@@ -41,10 +41,10 @@ def test_editing_the_copy_leaves_the_original(tiny_base: tuple[Path, BaseCard], 
 def test_packed_weights_count_as_what_they_stand_for(tiny_base: tuple[Path, BaseCard], tmp_path: Path) -> None:
     from mlx_lm import convert
 
-    folder, made = tiny_base
+    folder, base = tiny_base
     convert(str(folder), str(tmp_path / "packed"), quantize=True, q_bits=4, q_group_size=32)
     card = prepare(tmp_path / "packed", tmp_path / "out")
-    assert card.quantized and card.parameters == made.parameters
+    assert card.quantized and card.parameters == base.parameters
 
 
 @pytest.mark.parametrize("repository", ["no model", "a/b/c", "./no-such-folder", "gpt2", "owner/"])

@@ -25,7 +25,7 @@ class Run(NamedTuple):
 
 
 def write_rows(file: Path, answers: list[str]) -> Path:
-    """A side of a dataset with one row per answer."""
+    """A split of a dataset with one row per answer."""
     rows = [
         {"messages": [{"role": "user", "content": f"Question {i}?"}, {"role": "assistant", "content": answer}]}
         for i, answer in enumerate(answers)

@@ -44,13 +44,13 @@ def model_of(family: ModuleType) -> nn.Module:
 def test_losses_and_gradients_stay_the_same(family: ModuleType) -> None:
     model = model_of(family)
     tokens = mx.random.randint(0, 60, (2, 300))
-    asked = nn.value_and_grad(model, masked_loss), (model, tokens, mx.array([[9, 300], [30, 211]]))
-    (before, _), gradients = asked[0](*asked[1])
+    gradients_of, arguments = nn.value_and_grad(model, masked_loss), (model, tokens, mx.array([[9, 300], [30, 211]]))
+    (before, _), gradients = gradients_of(*arguments)
     mx.eval(before, gradients)
     assert mlx_attention.skip_masked(model) and mlx_attention.skip_masked(model)  # twice is once
     assert hasattr(family.scaled_dot_product_attention, "stock")
     assert not hasattr(family.scaled_dot_product_attention.stock, "stock")
-    (after, _), others = asked[0](*asked[1])
+    (after, _), others = gradients_of(*arguments)
     assert after.item() == pytest.approx(before.item(), rel=1e-6)
     for (name, one), (_, other) in zip(tree_flatten(gradients), tree_flatten(others), strict=True):
         assert mx.allclose(one, other, rtol=1e-3, atol=1e-5), name
@@ -60,9 +60,9 @@ def test_losses_and_gradients_stay_the_same(family: ModuleType) -> None:
 def test_every_place_sees_itself_and_those_before_it_alone(places: int) -> None:
     mx.random.seed(1)
     queries, keys, values = (mx.random.normal((2, heads, places, 8)) for heads in (4, 2, 2))
-    found = mlx_attention.causal(queries, keys, values, 0.3)
-    wanted = mx.fast.scaled_dot_product_attention(queries, keys, values, scale=0.3, mask="causal")
-    assert mx.allclose(found, wanted, atol=1e-5)
+    ours = mlx_attention.causal(queries, keys, values, 0.3)
+    theirs = mx.fast.scaled_dot_product_attention(queries, keys, values, scale=0.3, mask="causal")
+    assert mx.allclose(ours, theirs, atol=1e-5)
 
 
 def test_answers_are_made_by_the_attention_of_mlx() -> None:

@@ -36,7 +36,7 @@ def losses(out: Path) -> list[tuple[int, float | None, float | None]]:
     return [(row["iteration"], row["train_loss"], row["valid_loss"]) for row in rows]
 
 
-def decided(gigabytes: float, too_much: int | None = None, **options: Any) -> Fit:
+def fit_for(gigabytes: float, too_much: int | None = None, **options: Any) -> Fit:
     limit = memory.Limit(int(gigabytes * 1e9), "a test")
     return decide(LLAMA, LoraOptions(**options), ROWS, limit, cpu=True, too_much=too_much)
 
@@ -70,8 +70,8 @@ def test_checkpointing_changes_the_memory_and_no_loss(tuned: Any, train: Train, 
     limit = just_under(tuned.card)
     settings = {"rank": 4, "alpha": 12, "learning_rate": 3e-3, "epochs": 2, "max_seq_length": 128}
     trainer = MlxLoraTrainer(MlxLoraTrainer.Options.model_validate(settings | {"grad_checkpoint": "on"}))
-    sides = (tuned.data / "train.jsonl", tuned.data / "valid.jsonl")
-    card = trainer.train(tuned.base, *sides, tmp_path, 5, lambda done, total, note="": notes.append(note))
+    splits = (tuned.data / "train.jsonl", tuned.data / "valid.jsonl")
+    card = trainer.train(tuned.base, *splits, tmp_path, 5, lambda done, total, note="": notes.append(note))
     assert card.checkpointing and card.base_bits is None and any(note.startswith("memory: ") for note in notes)
     pairs = zip(losses(tmp_path), losses(tuned.out), strict=True)
     assert all(abs((a[1] or a[2] or 0) - (b[1] or b[2] or 0)) < 1e-4 for a, b in pairs)
@@ -80,32 +80,32 @@ def test_checkpointing_changes_the_memory_and_no_loss(tuned: Any, train: Train, 
 
 @pytest.mark.parametrize("gigabytes", [40, 22, 16, 12, 10, 8])
 def test_a_step_counts_as_many_rows_whatever_fits(gigabytes: float) -> None:
-    fit = decided(gigabytes, batch_size=6, gradient_accumulation_steps=2)
+    fit = fit_for(gigabytes, batch_size=6, gradient_accumulation_steps=2)
     assert fit.batch_size * fit.gradient_accumulation_steps == 12
     assert fit.predicted_memory_bytes + memory.RESERVE_BYTES <= gigabytes * 1e9
     assert largest(ROWS, fit.batch_size, fit.batch_tokens) <= max(6 * 1025, 4096)
 
 
 def test_what_was_set_is_not_changed_to_fit() -> None:
-    fixed = decided(14, grad_checkpoint="off")
-    assert not fixed.checkpointing and fixed.base_bits in (8, 4)
-    whole = decided(10, base_bits=16)
+    fit = fit_for(14, grad_checkpoint="off")
+    assert not fit.checkpointing and fit.base_bits in (8, 4)
+    whole = fit_for(10, base_bits=16)
     assert whole.checkpointing and whole.base_bits is None
-    assert decided(1, memory="off", base_bits=4).base_bits == 4
+    assert fit_for(1, memory="off", base_bits=4).base_bits == 4
 
 
 def test_what_was_measured_to_be_too_much_is_not_tried_again() -> None:
-    fit, estimates = decided(40), []
+    fit, estimates = fit_for(40), []
     with pytest.raises(ConfigError, match="take a smaller base"):
         for _ in range(50):
             estimates.append(fit.predicted_memory_bytes)
-            fit = decided(40, too_much=fit.predicted_memory_bytes)
+            fit = fit_for(40, too_much=fit.predicted_memory_bytes)
     assert estimates == sorted(set(estimates), reverse=True) and len(estimates) >= 4
-    assert "measured to go over the limit" in decided(40, too_much=estimates[0]).memory_plan
+    assert "measured to go over the limit" in fit_for(40, too_much=estimates[0]).memory_plan
 
 
 def test_a_worker_that_the_system_killed_while_measuring_starts_at_the_next_fallback(tmp_path: Path) -> None:
-    fit = decided(40).model_dump_json()
+    fit = fit_for(40).model_dump_json()
     (tmp_path / "memory.jsonl").write_text(fit + "\n")
     killed = f"ended badly (killed, most likely); (exit code {-signal.SIGKILL})"
     assert _killed_while_measuring(tmp_path, killed) == json.loads(fit)["predicted_memory_bytes"]

@@ -100,10 +100,10 @@ def test_every_row_of_a_batch_is_on_one_process() -> None:
         batch = (mx.arange(rows * 4).reshape(rows, 4), mx.array([[1, 4]] * rows))
         for size in (1, 2, 3, 5):
             shares = [share(batch, index, size) for index in range(size)]
-            counted = [
+            rows_of_shares = [
                 row for tokens, lengths in shares for row, (a, b) in zip(tokens.tolist(), lengths.tolist()) if a < b
             ]
-            assert sorted(counted) == batch[0].tolist()
+            assert sorted(rows_of_shares) == batch[0].tolist()
             assert all(len(tokens) == len(lengths) >= 1 for tokens, lengths in shares)
 
 
@@ -114,14 +114,14 @@ def test_two_processes_go_through_the_losses_of_one_and_listen_on_the_loopback_o
 
     def look(done: int, total: int, note: str = "") -> None:
         for process in processes().values():
-            held = set()
+            sockets = set()
             for file in Path(f"/proc/{process}/fd").iterdir():
                 try:
-                    held.add(os.readlink(file))
+                    sockets.add(os.readlink(file))
                 except OSError:
                     continue
             lines = [line.split() for line in Path(f"/proc/{process}/net/tcp").read_text().splitlines()[1:]]
-            addresses.update(line[1].split(":")[0] for line in lines if f"socket:[{line[9]}]" in held)
+            addresses.update(line[1].split(":")[0] for line in lines if f"socket:[{line[9]}]" in sockets)
 
     card = tune(tuned, uneven, tmp_path, look, hosts=TWO)
     assert addresses == {"0100007F"}

@@ -37,7 +37,7 @@ def journal(out: Path, tolerance: float = 0.0) -> Journal:
     return Journal(out, model, Plan(10, 1, 1, 10), TrainingState(tolerance), checkpoints, 9, silent)
 
 
-def kept(out: Path, losses: list[float], tolerance: float) -> tuple[int, int]:
+def best_of(out: Path, losses: list[float], tolerance: float) -> tuple[int, int]:
     this = journal(out, tolerance)
     for iteration, loss in enumerate(losses):
         this.model.weight = mx.full((3, 3), float(iteration))
@@ -51,15 +51,15 @@ def kept(out: Path, losses: list[float], tolerance: float) -> tuple[int, int]:
 
 def test_the_lowest_loss_is_kept_and_a_later_one_only_within_the_tolerance(tmp_path: Path) -> None:
     losses = [5.0, 4.0, 4.005, 4.2, 4.009]
-    assert kept(tmp_path / "a", losses, 0.0) == (1, 3)
-    assert kept(tmp_path / "b", losses, 0.01) == (4, 3)
-    assert kept(tmp_path / "c", losses[:4], 0.01) == (2, 2)
+    assert best_of(tmp_path / "a", losses, 0.0) == (1, 3)
+    assert best_of(tmp_path / "b", losses, 0.01) == (4, 3)
+    assert best_of(tmp_path / "c", losses[:4], 0.01) == (2, 2)
 
 
 @pytest.mark.parametrize("loss", [float("nan"), float("inf")])
 def test_a_loss_that_is_nan_is_never_kept(tmp_path: Path, loss: float) -> None:
     with pytest.raises(Diverged):
-        kept(tmp_path, [loss], 0.0)
+        best_of(tmp_path, [loss], 0.0)
     assert not (tmp_path / "best").exists() and not (tmp_path / "metrics.jsonl").exists()
 
 
@@ -74,7 +74,7 @@ def test_rows_after_the_checkpoint_and_half_a_row_are_forgotten(tmp_path: Path) 
 
 
 def test_progress_read_from_rows_is_the_progress_that_wrote_them(tmp_path: Path) -> None:
-    kept(tmp_path, [5.0, 4.0, 4.005, 4.2, 4.009], 0.01)
+    best_of(tmp_path, [5.0, 4.0, 4.005, 4.2, 4.009], 0.01)
     other = journal(tmp_path, 0.01)
     assert other.resume() == 4
     state = other.state
@@ -98,7 +98,7 @@ def test_a_checkpoint_brings_back_the_dice_and_the_optimizer(tmp_path: Path) -> 
 
 
 def test_answers_between_the_first_evaluation_and_the_last_cost_half_a_percent_of_the_time(tmp_path: Path) -> None:
-    this, clock, asked = journal(tmp_path), Clock(), []
+    this, clock, iterations = journal(tmp_path), Clock(), []
     this.clock, this.started = clock, 0.0
 
     def sample() -> list[dict[str, object]]:
@@ -112,10 +112,13 @@ def test_answers_between_the_first_evaluation_and_the_last_cost_half_a_percent_o
         before = this.sample_seconds
         this.evaluate(iteration)
         if this.sample_seconds > before:
-            asked.append(iteration)
+            iterations.append(iteration)
             assert iteration in (0, 9, 10) or this.sample_seconds <= 0.005 * clock.now + 0.01
-    assert asked[0] == 0 and asked[-2:] == [9, 10]  # nine evaluations without a better loss, and all steps done
-    assert 4 <= len(asked) < 9
+    assert iterations[0] == 0 and iterations[-2:] == [
+        9,
+        10,
+    ]  # patience is at its end, and all steps are done
+    assert 4 <= len(iterations) < 9
 
 
 def test_checkpoints_between_evaluations_cost_half_a_percent_of_the_time(tmp_path: Path) -> None:

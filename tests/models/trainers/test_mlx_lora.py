@@ -51,7 +51,7 @@ def test_no_row_is_lost_but_the_one_that_is_too_long(tuned: Any) -> None:
     assert (settings["train_rows"], settings["train_dropped"], settings["valid_rows"]) == (6, 1, 2)
     assert tuned.card.steps == 2 * math.ceil(6 / settings["batch_size"])
     dropped = [json.loads(line) for line in (tuned.out / "dropped.jsonl").read_text().splitlines()]
-    assert [(row["side"], row["row"]) for row in dropped] == [("train", 3)]
+    assert [(row["split"], row["row"]) for row in dropped] == [("train", 3)]
 
 
 def test_the_first_batch_shows_the_end_token_as_a_target_and_the_question_not(tuned: Any) -> None:
@@ -93,10 +93,10 @@ def test_three_prompts_are_answered_before_training_and_after_it(tuned: Any) -> 
     looks = [row["iteration"] for row in metrics(tuned.out) if row["valid_loss"] is not None]
     questions = {sample["question"] for sample in samples}
     assert len(questions) == 2  # there are two valid rows
-    asked = sorted({sample["iteration"] for sample in samples})
-    assert (asked[0], asked[-1]) == (looks[0], looks[-1]) and set(asked) <= set(looks)
+    iterations = sorted({sample["iteration"] for sample in samples})
+    assert (iterations[0], iterations[-1]) == (looks[0], looks[-1]) and set(iterations) <= set(looks)
     assert [(sample["iteration"], sample["question"]) for sample in samples] == [
-        (look, question) for look in asked for question in sorted(questions)
+        (look, question) for look in iterations for question in sorted(questions)
     ]
     assert all(0 <= sample["tokens"] <= 48 for sample in samples)
 
@@ -180,8 +180,8 @@ def test_a_loss_that_became_nan_ends_the_run_and_keeps_the_best(tuned: Any, trai
 def test_an_empty_train_set_is_a_dataset_error(
     tuned: Any, train: Train, rows_file: Callable[[Path, list[str]], Path], tmp_path: Path
 ) -> None:
-    for side in ("train", "valid"):
-        rows_file(tmp_path / f"{side}.jsonl", [])
+    for split in ("train", "valid"):
+        rows_file(tmp_path / f"{split}.jsonl", [])
     with pytest.raises(DatasetError, match="it is empty"):
         train(tuned.base, tmp_path, tmp_path / "out")
 

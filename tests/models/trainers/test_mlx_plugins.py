@@ -88,12 +88,12 @@ def test_a_step_of_small_batches_is_that_of_one_large_batch(size: int, accumulat
     step = [batch for batch, _ in zip(batches(rows, size, 64, loop=True), range(accumulation))]
     parts = [table_gradient(model, batch) for batch in step]
     gradient, loss = (sum(values) / accumulation for values in zip(*parts))
-    seen = [
+    rows_seen = [
         Row(tokens[:length], offset)
         for batch, lengths, _ in step
         for tokens, (offset, length) in zip(batch.tolist(), lengths.tolist())
     ]
-    whole, whole_loss = table_gradient(model, tuple(mx.array(array) for array in mlx_rows.pad(seen)))
+    whole, whole_loss = table_gradient(model, tuple(mx.array(array) for array in mlx_rows.pad(rows_seen)))
     assert loss == pytest.approx(whole_loss, rel=1e-5)
     assert np.allclose(gradient, whole, atol=1e-6)
 

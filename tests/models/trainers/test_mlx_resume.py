@@ -59,10 +59,10 @@ def losses(out: Path) -> list[tuple[int, float | None, float | None]]:
 
 def answers(out: Path) -> dict[int, list[str]]:
     """By iteration, the lines of samples.jsonl."""
-    found: dict[int, list[str]] = {}
+    lines: dict[int, list[str]] = {}
     for line in (out / "samples.jsonl").read_text(encoding="utf-8").splitlines():
-        found.setdefault(json.loads(line)["iteration"], []).append(line)
-    return found
+        lines.setdefault(json.loads(line)["iteration"], []).append(line)
+    return lines
 
 
 def largest_difference(one: Path, other: Path) -> float:
@@ -126,8 +126,8 @@ def test_a_run_with_changed_settings_says_which(tuned: Any, undisturbed: Path, t
 
 def test_what_another_base_left_is_not_resumed(tuned: Any, undisturbed: Path, tmp_path: Path) -> None:
     shutil.copytree(undisturbed, tmp_path / "out")
-    known = tmp_path / "out" / "identity.json"
-    known.write_text(json.dumps(json.loads(known.read_text()) | {"base": "0" * 64}))
+    identity = tmp_path / "out" / "identity.json"
+    identity.write_text(json.dumps(json.loads(identity.read_text()) | {"base": "0" * 64}))
     with pytest.raises(ConfigError, match="base 00000000…, now"):
         tune(tuned, tmp_path / "out")
 
@@ -135,11 +135,11 @@ def test_what_another_base_left_is_not_resumed(tuned: Any, undisturbed: Path, tm
 def test_a_checkpoint_of_another_shape_or_cut_short_is_named(tuned: Any, undisturbed: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     shutil.copytree(undisturbed, out)
-    known = out / "identity.json"
-    known.write_text(json.dumps(json.loads(known.read_text()) | {"rank": 2}))
+    identity = out / "identity.json"
+    identity.write_text(json.dumps(json.loads(identity.read_text()) | {"rank": 2}))
     with pytest.raises(AssetError, match="another base or another rank: .*lora_a is 64x4 there, 64x2 here"):
         tune(tuned, out, rank=2)
-    known.write_text((undisturbed / "identity.json").read_text())
+    identity.write_text((undisturbed / "identity.json").read_text())
     checkpoint = out / "last" / "resume.safetensors"
     checkpoint.write_bytes(checkpoint.read_bytes()[:200])
     with pytest.raises(AssetError, match=r"resume\.safetensors cannot be read"):

@@ -71,7 +71,7 @@ def test_a_row_over_the_limit_is_left_out_whole_and_listed(tmp_path: Path) -> No
     assert all(row in ROWS for row in kept) and len(kept) + len(numbers) == len(ROWS)
     assert [len(ROWS[number - 1].tokens) for number in numbers] == [71, 65, 121, 78]
     mlx_rows.list_dropped(tmp_path / "dropped.jsonl", "train", ROWS, numbers, 64)
-    assert '{"side": "train", "row": 2, "tokens": 71, "limit": 64}' in (tmp_path / "dropped.jsonl").read_text()
+    assert '{"split": "train", "row": 2, "tokens": 71, "limit": 64}' in (tmp_path / "dropped.jsonl").read_text()
 
 
 class Template:

@@ -54,27 +54,27 @@ def recorded(home: Path, tiny_base: Path, dataset: Path) -> RunRecord:
     workspace = Workspace(home=home, config=preset())
     card = BaseCard(name="scratch", architecture="llama", parameters=1)
 
-    def copied(out: Path) -> BaseCard:
+    def copy_base(out: Path) -> BaseCard:
         shutil.copytree(tiny_base, out, dirs_exist_ok=True)
         return card
 
-    base = workspace.build("base", copied, "base", base="scratch-1")
-    sides = {}
+    base = workspace.build("base", copy_base, "base", base="scratch-1")
+    splits = {}
     for name in ("train", "valid", "test"):
         file = dataset / f"{name if name != 'test' else 'valid'}.jsonl"
         rows = [ChatExample.model_validate_json(line) for line in file.read_text().splitlines()]
-        sides[name] = workspace.save(name, rows, "dataset")
+        splits[name] = workspace.save(name, rows, "dataset")
     nothing = AssetRef(name="pairs", path="data/talks/dataset/pairs.parquet", rows=0, bytes=0, sha256="")
-    refs = DatasetRefs(pairs=nothing, split=nothing, **sides)
+    refs = DatasetRefs(pairs=nothing, split=nothing, **splits)
     node = Graph(workspace, known=dict(refs) | {"base": base}).node("adapter")
     run = node.keys["run"]
     around = run_record.surroundings(["flows/main.py", "--home", str(home), "--set", f"teacher.x={KEY}"])
 
-    def made(out: Path) -> AdapterCard:
+    def train(out: Path) -> AdapterCard:
         paths = (workspace.file(ref) for ref in (base, refs.train, refs.valid))
         return workspace.config.plugin("trainer").train(*paths, out, workspace.config.seed, silent)
 
-    adapter = workspace.build("adapter", made, "adapter", run=run)
+    adapter = workspace.build("adapter", train, "adapter", run=run)
     record = run_record.written(workspace, around, node.fingerprint, base, refs, [], adapter)
     workspace.save("run", [record], "adapter", run=run)
     return record
@@ -119,7 +119,7 @@ def test_the_first_runs_folder_is_not_needed_and_a_folder_can_be_named(
         rerun.rerun(home, record.run, "talks", tmp_path / "again")
 
 
-def test_a_rerun_that_was_killed_goes_on_in_its_folder(copy: tuple[Path, RunRecord]) -> None:
+def test_a_rerun_that_was_killed_resumes_in_its_folder(copy: tuple[Path, RunRecord]) -> None:
     home, record = copy
     process = subprocess.Popen(
         [sys.executable, "-m", "understudy", "--home", str(home), "rerun", record.run],
@@ -148,7 +148,7 @@ def test_neither_a_rerun_nor_the_link_to_the_champion_is_one_more_run(tmp_path: 
         champion.rollback(tmp_path / "talks", "aaaaaaaa-rerun-1")
 
 
-def test_the_record_tells_what_was_used_and_not_whose_machine_it_was(first: tuple[Path, RunRecord]) -> None:
+def test_the_record_holds_what_was_used_and_not_whose_machine_it_was(first: tuple[Path, RunRecord]) -> None:
     home, record = first
     text = (home / f"models/talks/{record.run}/run.json").read_text()
     for hidden in (KEY, str(home), str(Path.home()), "me:pass", os.uname().nodename):
@@ -184,7 +184,7 @@ def test_without_git_there_is_no_commit(tmp_path: Path) -> None:
     assert (around.commit, around.dirty, around.command) == (None, None, "python …/understudy")
 
 
-def test_a_checkout_is_named_by_its_commit_and_told_dirty(tmp_path: Path) -> None:
+def test_a_checkout_is_named_by_its_commit_and_known_to_be_dirty(tmp_path: Path) -> None:
     git = ["git", "-C", str(tmp_path), "-c", "user.name=x", "-c", "user.email=x@example.org"]
     for words in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "one"]):
         subprocess.run([*git, *words], check=True)
@@ -208,7 +208,7 @@ def changed(home: Path, record: RunRecord, place: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("place", "told"),
+    ("place", "message"),
     [
         ("train", "the train split is not what it was"),
         ("valid", "the valid split is gone"),
@@ -216,13 +216,13 @@ def changed(home: Path, record: RunRecord, place: str) -> None:
     ],
 )
 def test_what_changed_since_is_named_and_nothing_is_trained(
-    copy: tuple[Path, RunRecord], place: str, told: str, capsys: pytest.CaptureFixture[str]
+    copy: tuple[Path, RunRecord], place: str, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     home, record = copy
     changed(home, record, place)
     assert main(["--home", str(home), "rerun", record.run]) == 2
     error = capsys.readouterr().err
-    assert told in error and error.count("\n") == 1
+    assert message in error and error.count("\n") == 1
     assert [f.name for f in (home / "models/talks").iterdir()] == [record.run]
 
 
@@ -230,7 +230,7 @@ def test_a_run_that_is_not_there_names_those_that_are(copy: tuple[Path, RunRecor
     home, record = copy
     with pytest.raises(AssetError, match=f"no record of a run 'abc' .*there are: talks/{record.run}"):
         rerun.rerun(home, "abc")
-    with pytest.raises(AssetError, match="no name of a run"):
+    with pytest.raises(AssetError, match="not a run's name"):
         rerun.rerun(home, "../talks")
     shutil.copytree(home / "models/talks", home / "models/other")
     with pytest.raises(AssetError, match="--channel: other, talks"):
@@ -238,23 +238,23 @@ def test_a_run_that_is_not_there_names_those_that_are(copy: tuple[Path, RunRecor
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
-    [({"format": 2, "news": 1}, "newer version .format 2, this one knows 1.: update"), ({"seed": "x"}, "no record")],
+    ("change", "message"),
+    [({"format": 2, "news": 1}, "newer version .format 2, this one knows 1.: update"), ({"seed": "x"}, "not a record")],
 )
-def test_a_record_that_cannot_be_read_is_said_to_be_none(
-    copy: tuple[Path, RunRecord], change: dict[str, Any], told: str
+def test_a_record_that_cannot_be_read_is_refused(
+    copy: tuple[Path, RunRecord], change: dict[str, Any], message: str
 ) -> None:
     home, record = copy
     file = home / f"models/talks/{record.run}/run.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | change))
-    with pytest.raises(AssetError, match=told):
+    with pytest.raises(AssetError, match=message):
         rerun.rerun(home, record.run)
     file.write_text("{")
-    with pytest.raises(AssetError, match="no record of a run"):
+    with pytest.raises(AssetError, match="not a record of a run"):
         rerun.rerun(home, record.run)
 
 
-def test_losses_that_differ_are_told_with_the_place() -> None:
+def test_losses_that_differ_are_reported_with_their_place() -> None:
     rows = [{"iteration": i, "train_loss": 2.0, "valid_loss": None} for i in (1, 2)]
     rows.append({"iteration": 2, "train_loss": None, "valid_loss": 1.5})
     other = [row | {"valid_loss": 1.75} if row["valid_loss"] else row for row in rows]

@@ -171,8 +171,8 @@ def test_the_last_weights_are_never_validated(tmp_path: Path) -> None:
 def test_what_is_saved_is_the_last_and_not_enough_to_go_on(tmp_path: Path) -> None:
     train(tmp_path, 3, valid=ROWS)
     assert [file.name for file in tmp_path.iterdir()] == ["adapters.safetensors"]
-    held = mx.load(str(tmp_path / "adapters.safetensors"))
-    assert held.keys() == dict(tree_flatten(Table().trainable_parameters())).keys()
+    arrays = mx.load(str(tmp_path / "adapters.safetensors"))
+    assert arrays.keys() == dict(tree_flatten(Table().trainable_parameters())).keys()
 
 
 def test_the_callback_is_told_no_norm_of_the_gradients(tmp_path: Path) -> None:
@@ -183,22 +183,22 @@ def test_the_callback_is_told_no_norm_of_the_gradients(tmp_path: Path) -> None:
 def test_a_random_state_that_is_assigned_changes_nothing() -> None:
     state, key = mx.random.state, mx.random.key(5)
     mx.random.seed(5)
-    wanted = mx.random.uniform().item()
+    number = mx.random.uniform().item()
     mx.random.seed(6)
     mx.random.state = [key]
     try:
-        assert mx.random.uniform().item() != wanted
+        assert mx.random.uniform().item() != number
     finally:
         mx.random.state = state
 
 
 def test_chats_are_rendered_without_saying_that_thinking_is_off() -> None:
-    told: list[dict[str, Any]] = []
+    calls: list[dict[str, Any]] = []
 
     class Tokenizer:
         def apply_chat_template(self, messages: Any, **how: Any) -> list[int]:
-            told.append(how)
+            calls.append(how)
             return [1, 2]
 
     ChatDataset([], Tokenizer()).process({"messages": [{"role": "user", "content": "why"}]})
-    assert "enable_thinking" not in told[0]
+    assert "enable_thinking" not in calls[0]

@@ -34,9 +34,9 @@ def rate(workspace: Workspace) -> float:
 
 
 def card(learning_rate: float, *losses: float, dropped: str | None = None) -> TrialCard:
-    found = list(enumerate(losses))
+    numbered = list(enumerate(losses))
     return TrialCard(
-        learning_rate=learning_rate, strength=None, steps=30, valid_losses=found, dropped=dropped, seconds=1
+        learning_rate=learning_rate, strength=None, steps=30, valid_losses=numbered, dropped=dropped, seconds=1
     )
 
 
@@ -51,11 +51,11 @@ def by_rate(losses: dict[float, float | None]) -> Callable[[Workspace], TrialCar
 
 
 def test_trials_differ_in_the_learning_rate_only(workspace: Workspace) -> None:
-    planned = [trials.trial_of(workspace, 1000, factor) for factor in trials.FACTORS]
-    assert [rate(trial) for trial in planned] == [1e-4, 3e-4, 9e-4]
-    options = [trial.config.trainer.options for trial in planned]
+    workspaces = [trials.trial_of(workspace, 1000, factor) for factor in trials.FACTORS]
+    assert [rate(trial) for trial in workspaces] == [1e-4, 3e-4, 9e-4]
+    options = [trial.config.trainer.options for trial in workspaces]
     assert len({tuple((k, v) for k, v in one.items() if k != "learning_rate") for one in options}) == 1
-    assert {trial.config.seed for trial in planned} == {workspace.config.seed}
+    assert {trial.config.seed for trial in workspaces} == {workspace.config.seed}
 
 
 @pytest.mark.parametrize(("rows", "epochs"), [(10_000, 0.25), (200, 0.6), (8, 3.0)])
@@ -66,8 +66,8 @@ def test_a_trial_has_thirty_steps_where_the_training_has(workspace: Workspace, r
 
 
 def test_the_lowest_valid_loss_is_taken_and_no_trials_are_left(workspace: Workspace) -> None:
-    chosen, cards = trials.with_best_rate(workspace, 100, 10, by_rate({1e-4: 2.5, 3e-4: 2.1, 9e-4: 2.3}))
-    assert rate(chosen) == 3e-4 and len(cards) == 3 and chosen.config.tune.trials == 0
+    best, cards = trials.with_best_rate(workspace, 100, 10, by_rate({1e-4: 2.5, 3e-4: 2.1, 9e-4: 2.3}))
+    assert rate(best) == 3e-4 and len(cards) == 3 and best.config.tune.trials == 0
 
 
 def test_what_is_as_good_at_less_strength_is_taken() -> None:
@@ -77,13 +77,13 @@ def test_what_is_as_good_at_less_strength_is_taken() -> None:
 @pytest.mark.parametrize("others", [2.9, None])
 def test_when_the_lowest_rate_is_best_a_lower_one_is_tried(workspace: Workspace, others: float | None) -> None:
     losses = {3.33333e-05: 2.0, 1e-4: 2.4 if others else None, 3e-4: others, 9e-4: None}
-    chosen, cards = trials.with_best_rate(workspace, 100, 10, by_rate(losses))
-    assert rate(chosen) == 3.33333e-05 and [c.learning_rate for c in cards] == sorted(losses)
+    best, cards = trials.with_best_rate(workspace, 100, 10, by_rate(losses))
+    assert rate(best) == 3.33333e-05 and [c.learning_rate for c in cards] == sorted(losses)
 
 
 def test_when_the_presets_own_rate_wins_it_is_the_run_that_is_made_without_tuning(workspace: Workspace) -> None:
-    chosen, _ = trials.with_best_rate(workspace, 100, 10, by_rate({3.33333e-05: 2.6, 1e-4: 2.1, 3e-4: 2.3, 9e-4: 2.4}))
-    assert fingerprint_of(chosen, "adapter") == fingerprint_of(workspace, "adapter")
+    best, _ = trials.with_best_rate(workspace, 100, 10, by_rate({3.33333e-05: 2.6, 1e-4: 2.1, 3e-4: 2.3, 9e-4: 2.4}))
+    assert fingerprint_of(best, "adapter") == fingerprint_of(workspace, "adapter")
     other, _ = trials.with_best_rate(workspace, 100, 10, by_rate({1e-4: 2.5, 3e-4: 2.1, 9e-4: 2.3}))
     assert fingerprint_of(other, "adapter") != fingerprint_of(workspace, "adapter")
 
