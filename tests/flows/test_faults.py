@@ -107,7 +107,7 @@ def test_whatever_is_killed_the_next_run_goes_on_and_nothing_is_paid_twice(
         prefect.start()
         with run(lambda process: worker_of(process, TRAINING)) as (process, worker):
             os.kill(worker, signal.SIGKILL)
-            assert process.wait() == 1 and "killed, most likely for want of memory" in said(home), said(home)
+            assert process.wait() == 1 and "killed, most likely out of memory" in said(home), said(home)
         once = teacher.account.paid_calls
         with run(lambda _: there(home, "*/*/fused")) as (converting, _):
             assert converting.poll() is None
