@@ -175,10 +175,10 @@ def send(server: Server, *calls: Call, **options: Any) -> Any:
         try:
             for one in calls or (call(),):
                 try:
-                    got: Any = await transport.send(one)
+                    result: Any = await transport.send(one)
                 except (RateLimited, TryAgain, TeacherError, TeacherStopped) as raised:
-                    got = raised
-            return got
+                    result = raised
+            return result
         finally:
             await transport.close()
 
@@ -325,9 +325,9 @@ def test_calls_at_the_same_time_do_not_unlearn_what_one_of_them_learnt(server: S
 
 def test_a_cap_both_names_of_which_are_refused_stops_with_the_servers_words(server: Server) -> None:
     server.script = [refusal(400, "max_tokens or max_completion_tokens may be 100 at most", param="max_tokens")]
-    got = send(server)
-    assert isinstance(got, TeacherStopped)
-    assert "may be 100 at most" in str(got)
+    result = send(server)
+    assert isinstance(result, TeacherStopped)
+    assert "may be 100 at most" in str(result)
     assert len(server.asked) <= 3
 
 
@@ -346,9 +346,9 @@ def test_a_rate_limit_says_how_long_to_wait(server: Server, headers: dict[str, s
     told = headers | {"x-ratelimit-remaining-requests": "0"}
     # The text of an ordinary rate limit may point at the billing page.
     server.script = [refusal(429, "Slow down, see /account/billing", told, code="rate_limit_exceeded")]
-    got = send(server, clock=FakeClock(datetime.fromtimestamp(1_000_000, UTC)))
-    assert isinstance(got, RateLimited)
-    assert (got.retry_seconds, got.limits.requests_left) == (wait, 0)
+    result = send(server, clock=FakeClock(datetime.fromtimestamp(1_000_000, UTC)))
+    assert isinstance(result, RateLimited)
+    assert (result.retry_seconds, result.limits.requests_left) == (wait, 0)
 
 
 @pytest.mark.parametrize(
@@ -388,10 +388,10 @@ def test_a_flex_call_without_room_goes_at_the_standard_price_the_third_time(serv
 @pytest.mark.parametrize("status", [408, 409, 500, 502, 503, 504])
 def test_a_failure_that_may_pass_is_tried_again(server: Server, status: int) -> None:
     server.script = [refusal(status, "Oops")]
-    got = send(server)
-    assert isinstance(got, TryAgain)
-    assert got.paid == (status in (408, 504))
-    assert "Oops" in str(got)
+    result = send(server)
+    assert isinstance(result, TryAgain)
+    assert result.paid == (status in (408, 504))
+    assert "Oops" in str(result)
     server.script = [error(status, b"<html>bad gateway</html>")]
     assert isinstance(send(server), TryAgain)
 
@@ -427,9 +427,9 @@ def test_comments_that_keep_a_connection_open_do_not_stand_for_words(server: Ser
 def test_no_word_at_all_is_tried_again_and_may_have_been_paid(server: Server) -> None:
     for answer in (never, hang_up, streamed(then="hang"), streamed(delta(role="assistant"), then="drop")):
         server.script = [answer]
-        got = send(server, timeouts=QUICK._replace(first_token=0.3))
-        assert isinstance(got, TryAgain), answer
-        assert got.paid
+        result = send(server, timeouts=QUICK._replace(first_token=0.3))
+        assert isinstance(result, TryAgain), answer
+        assert result.paid
     server.script = [streamed(delta(reasoning="hm"), then="hang")]
     assert "stalled" in str(send(server))
 
@@ -471,19 +471,19 @@ def test_an_error_in_a_stream_is_an_error_like_any_other(server: Server, body: A
 
 def test_a_page_that_is_no_chat_is_not_a_reply(server: Server) -> None:
     server.script = [error(200, b"<!doctype html><html>A web page</html>")]
-    got = send(server)
-    assert isinstance(got, TeacherStopped)
-    assert "<!doctype html>" in str(got)
-    assert "/v1" in str(got)
+    result = send(server)
+    assert isinstance(result, TeacherStopped)
+    assert "<!doctype html>" in str(result)
+    assert "/v1" in str(result)
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 422])
 def test_a_refused_request_stops_with_the_servers_words_and_what_to_do(server: Server, status: int) -> None:
     server.script = [refusal(status, "Because of the moon.")]
-    got = send(server, api_key_env="TEACHER_KEY")
-    assert isinstance(got, TeacherStopped)
-    assert "Because of the moon." in str(got)
-    assert (("TEACHER_KEY" in str(got)) is (status in (401, 403))) or status == 404
+    result = send(server, api_key_env="TEACHER_KEY")
+    assert isinstance(result, TeacherStopped)
+    assert "Because of the moon." in str(result)
+    assert (("TEACHER_KEY" in str(result)) is (status in (401, 403))) or status == 404
 
 
 def test_an_unknown_model_is_answered_with_the_nearest_names(server: Server) -> None:
@@ -504,9 +504,9 @@ def test_an_unknown_model_is_answered_with_the_nearest_names(server: Server) -> 
 )
 def test_a_talk_that_does_not_fit_fails_alone(server: Server, status: int, message: str, more: Any) -> None:
     server.script = [refusal(status, message, **more)]
-    got = send(server)
-    assert isinstance(got, TeacherError)
-    assert all(word in str(got) for word in ("tea-talk", "1200", "teacher.context_window"))
+    result = send(server)
+    assert isinstance(result, TeacherError)
+    assert all(word in str(result) for word in ("tea-talk", "1200", "teacher.context_window"))
     assert len(server.asked) == 1
 
 
@@ -528,8 +528,8 @@ def test_no_secret_is_in_any_error_log_or_repr(server: Server, caplog: pytest.Lo
     for status in (400, 401, 403, 404, 408, 413, 422, 429, 500):
         for answer in (refusal(status, echo, code=KEY), error(status, echo.encode()), error(status, {"detail": echo})):
             server.script, server.models = [answer], answer
-            got = send(server)
-            told += ["".join(traceback.format_exception(got)), repr(got), str(got.__context__)]
+            result = send(server)
+            told += ["".join(traceback.format_exception(result)), repr(result), str(result.__context__)]
     server.script = [streamed({"error": {"message": echo}})]
     told += [repr(send(server)), *(record.getMessage() for record in caplog.records)]
     server.script = [refusal(400, f"temperature {echo}"), streamed(text("x"), END)]

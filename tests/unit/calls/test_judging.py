@@ -111,17 +111,17 @@ def asked(count: int = 24, tuned_words: int = 20, base_words: int = 20) -> list[
 
 def run(rule: Rule, folder: Path, told: list[judging.Question]) -> tuple[list[Judgement], JudgeScore, JudgeServer]:
     with server_and_judge(rule, folder) as (model, server):
-        found = judge(told, model, 4, lambda done, total, note="": None)
-    return found, score(found, "loopback/judge-1", "openai/gpt-5-mini", 0), server
+        result = judge(told, model, 4, lambda done, total, note="": None)
+    return result, score(result, "loopback/judge-1", "openai/gpt-5-mini", 0), server
 
 
 def test_a_fair_judge_is_believed(tmp_path: Path) -> None:
-    found, told, server = run(fair, tmp_path, asked())
+    result, told, server = run(fair, tmp_path, asked())
     assert (told.wins, told.ties, told.losses, told.errors) == (20, 4, 0, 0)
     assert len(server.bodies) == 48 and told.consistency and told.consistency.value == 1.0
     assert told.first_slot and told.first_slot.value == 0.5
     assert word_of(told) == "better" and told.sign_p < 1e-4 and told.usd > 0
-    assert [one.pair_id for one in found] == [one.pair_id for one in asked()]
+    assert [one.pair_id for one in result] == [one.pair_id for one in asked()]
 
 
 def test_a_judge_that_always_takes_the_first_finds_nothing(tmp_path: Path) -> None:
@@ -133,10 +133,10 @@ def test_a_judge_that_always_takes_the_first_finds_nothing(tmp_path: Path) -> No
 
 
 def test_prose_is_an_error_and_no_verdict(tmp_path: Path) -> None:
-    found, told, server = run(prose, tmp_path, asked(4))
+    result, told, server = run(prose, tmp_path, asked(4))
     assert told.errors == 4 and told.wins == told.ties == told.losses == 0
     assert told.difference is None and word_of(told) == "not enough data"
-    assert all(one.voice is None and one.error and "no verdict" in one.error for one in found)
+    assert all(one.voice is None and one.error and "no verdict" in one.error for one in result)
     assert len(server.bodies) == 8, "each is asked for once more, and the other order is not paid for"
 
 
@@ -173,16 +173,16 @@ def test_an_answer_can_forge_no_line(tmp_path: Path) -> None:
 
 def test_the_same_words_are_a_tie_that_nobody_is_asked_about(tmp_path: Path) -> None:
     same = asked(1)[0]._replace(tuned="One  word.", base="One word.")
-    found, _, server = run(always_first, tmp_path, [same])
-    assert found[0].voice == "tie" and found[0].consistent and not server.bodies
+    result, _, server = run(always_first, tmp_path, [same])
+    assert result[0].voice == "tie" and result[0].consistent and not server.bodies
 
 
 def test_a_contradiction_counts_when_both_orders_see_it(tmp_path: Path) -> None:
     def guard(told: dict[str, str]) -> str:
         return says("tie", a="candle" in told["A"], b=True)
 
-    found, told, _ = run(guard, tmp_path, asked(2)[1:])
-    assert found[0].contradicts == ["tuned"] and told.contradictions == {"tuned": 1, "base": 0}
+    result, told, _ = run(guard, tmp_path, asked(2)[1:])
+    assert result[0].contradicts == ["tuned"] and told.contradictions == {"tuned": 1, "base": 0}
 
 
 def test_no_verdict_is_paid_twice(tmp_path: Path) -> None:
@@ -247,9 +247,9 @@ def test_a_refusal_is_an_error_with_its_words() -> None:
 def test_agreement_and_kappa_are_taken_over_what_a_person_rated_too() -> None:
     told = [Judgement(pair_id=str(n), document_id=str(n), voice="tuned" if n < 6 else "base") for n in range(10)]
     human = {str(n): "tuned" if n < 5 else "base" for n in range(8)}
-    found = score(told, "j", "t", 0, human)  # type: ignore[arg-type]
-    assert found.agreement and (found.agreement.value, found.agreement.n) == (7 / 8, 8)
-    assert found.kappa == pytest.approx(1 - (1 / 8) / (1 - (6 * 5 + 2 * 3) / 64))
+    result = score(told, "j", "t", 0, human)  # type: ignore[arg-type]
+    assert result.agreement and (result.agreement.value, result.agreement.n) == (7 / 8, 8)
+    assert result.kappa == pytest.approx(1 - (1 / 8) / (1 - (6 * 5 + 2 * 3) / 64))
     assert score(told, "j", "t", 0).agreement is None
 
 
@@ -268,7 +268,7 @@ def test_only_what_both_answered_is_judged() -> None:
         return Sample(pair_id=f"talk#{number}", document_id="talk", nll=1, tokens=1, text=text)
 
     held = [pair("talk", 1), pair("talk", 2)]
-    found = questions(held, [pair("t", 1)], [said(1, "a"), said(2, "b")], [said(1, "c"), said(2, None)])
-    assert [(one.pair_id, one.tuned, one.base) for one in found] == [("talk#1", "a", "c")]
+    result = questions(held, [pair("t", 1)], [said(1, "a"), said(2, "b")], [said(1, "c"), said(2, None)])
+    assert [(one.pair_id, one.tuned, one.base) for one in result] == [("talk#1", "a", "c")]
     with pytest.raises(AssetError, match="no held-out question was answered by base and tuned"):
         questions(held, [], [], [])

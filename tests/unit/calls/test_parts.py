@@ -28,13 +28,13 @@ def test_every_paragraph_is_in_one_part_and_every_part_fits(seed: int) -> None:
     draw = random.Random(seed)
     document = talk([draw.randint(1, 90) for _ in range(draw.randint(1, 60))])
     window = draw.randint(90, 900)
-    found = parts(document, count, window)
-    assert [p for part in found for p in part.document.paragraphs] == document.paragraphs
-    assert all(sum(count(p.text) for p in part.document.paragraphs) <= window for part in found)
-    assert [part.first for part in found] == [
-        sum(len(before.document.paragraphs) for before in found[:at]) for at in range(len(found))
+    result = parts(document, count, window)
+    assert [p for part in result for p in part.document.paragraphs] == document.paragraphs
+    assert all(sum(count(p.text) for p in part.document.paragraphs) <= window for part in result)
+    assert [part.first for part in result] == [
+        sum(len(before.document.paragraphs) for before in result[:at]) for at in range(len(result))
     ]
-    assert {part.of for part in found} == {len(found)}
+    assert {part.of for part in result} == {len(result)}
 
 
 def test_a_talk_that_fits_stays_as_it_is() -> None:

@@ -66,9 +66,9 @@ def test_a_cut_reply_never_yields_an_answer_that_differs_from_the_true_one(seed:
     text = ("", "```json\n", "Here you are:\n", '<think>short {"</think>')[seed % 4] + full
     for end in range(len(text) + 1):
         for finish in ("cut", "length", "stop"):
-            found = read(text[:end], finish=finish)
-            assert found.items() <= answers.items()
-    assert found == answers
+            result = read(text[:end], finish=finish)
+            assert result.items() <= answers.items()
+    assert result == answers
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -110,9 +110,9 @@ def test_raw_line_breaks_in_a_string_are_read() -> None:
 
 def test_an_unescaped_quote_costs_its_own_answer_only() -> None:
     text = written({1: "a", 2: "he said HI to me", 3: "c"}).replace("HI", '"hi"')
-    found = answers_of(text)
-    assert [item.question_number for item in found.items] == [1, 3]
-    assert found.defects == {"malformed": 1}
+    result = answers_of(text)
+    assert [item.question_number for item in result.items] == [1, 3]
+    assert result.defects == {"malformed": 1}
 
 
 def test_markdown_is_kept_character_by_character() -> None:
@@ -133,9 +133,9 @@ def test_markdown_is_kept_character_by_character() -> None:
     ([], {}, {"malformed": 1}),
 ])  # fmt: skip
 def test_each_defect_is_dropped_and_counted(entries: list, kept: dict[int, str], defects: dict[str, int]) -> None:
-    found = answers_of(json.dumps([{"question_number": n, "text": t} for n, t in entries]), [1, 2, 3])
-    assert {item.question_number: item.text for item in found.items} == kept
-    assert found.defects == defects
+    result = answers_of(json.dumps([{"question_number": n, "text": t} for n, t in entries]), [1, 2, 3])
+    assert {item.question_number: item.text for item in result.items} == kept
+    assert result.defects == defects
 
 
 @pytest.mark.parametrize(("text", "defects"), [
@@ -160,16 +160,16 @@ def test_an_entry_that_was_cut_is_counted_once() -> None:
 
 
 def test_a_refusal_is_told_for_every_number_asked() -> None:
-    found = parse(reply("", "refused", "I cannot help with that."), "answers", [3, 9])
-    assert found == ([], {"refused": 1}, {3: "I cannot help with that.", 9: "I cannot help with that."})
+    result = parse(reply("", "refused", "I cannot help with that."), "answers", [3, 9])
+    assert result == ([], {"refused": 1}, {3: "I cannot help with that.", 9: "I cannot help with that."})
     assert parse(reply("", "refused"), "answers", [3]).refused[3]
     assert parse(reply("No.", "refused"), "answers", [3]).refused == {3: "No."}
 
 
 def test_answers_closed_before_a_filter_stepped_in_are_kept() -> None:
-    found = parse(reply(written({1: "a", 2: "b"})[:-6], "refused", "filtered"), "answers", [1, 2])
-    assert [item.question_number for item in found.items] == [1]
-    assert found.refused == {2: "filtered"}
+    result = parse(reply(written({1: "a", 2: "b"})[:-6], "refused", "filtered"), "answers", [1, 2])
+    assert [item.question_number for item in result.items] == [1]
+    assert result.refused == {2: "filtered"}
 
 
 @pytest.mark.parametrize(("text", "question", "tags", "first", "last"), [

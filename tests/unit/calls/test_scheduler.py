@@ -279,8 +279,8 @@ def test_closing_keeps_what_is_on_its_way(bench: Callable[..., Bench]) -> None:
 
 
 def test_a_thousand_threads_may_wait(bench: Callable[..., Bench]) -> None:
-    b, got = bench(), []
-    threads = [threading.Thread(target=lambda i=i: got.append(b.scheduler.ask(call(i)).text)) for i in range(1000)]
+    b, result = bench(), []
+    threads = [threading.Thread(target=lambda i=i: result.append(b.scheduler.ask(call(i)).text)) for i in range(1000)]
     for thread in threads:
         thread.start()
     while b.scheduler.pending < 1000:
@@ -288,7 +288,7 @@ def test_a_thousand_threads_may_wait(bench: Callable[..., Bench]) -> None:
     b.clock.go.set()
     for thread in threads:
         thread.join(60)
-    assert sorted(got) == sorted(f"re: {i}" for i in range(1000)) and b.clock.seconds == pytest.approx(25)
+    assert sorted(result) == sorted(f"re: {i}" for i in range(1000)) and b.clock.seconds == pytest.approx(25)
 
 
 PROGRAM = """

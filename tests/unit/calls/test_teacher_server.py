@@ -221,12 +221,14 @@ def test_every_kind_of_malformed_reply_is_no_json_and_a_cut_one_says_stop() -> N
 
 def test_faults_of_numbers_are_what_they_say() -> None:
     laws: dict[str, Callable[[list[tuple[int, str]]], bool]] = {
-        "missing": lambda got: len(got) == 3 and set(got) < set(right()),
-        "duplicate": lambda got: len(got) == 5 and set(right()) < set(got) and {n for n, _ in got} == {1, 2, 3, 4},
-        "extra": lambda got: got[:4] == right() and got[4][0] == 5,
-        "shuffled": lambda got: got != right() and sorted(got) == right(),
-        "think_inside": lambda got: (
-            sum("<think>" in text for _, text in got) == 1 and len(set(got) & set(right())) == 3
+        "missing": lambda result: len(result) == 3 and set(result) < set(right()),
+        "duplicate": lambda result: (
+            len(result) == 5 and set(right()) < set(result) and {n for n, _ in result} == {1, 2, 3, 4}
+        ),
+        "extra": lambda result: result[:4] == right() and result[4][0] == 5,
+        "shuffled": lambda result: result != right() and sorted(result) == right(),
+        "think_inside": lambda result: (
+            sum("<think>" in text for _, text in result) == 1 and len(set(result) & set(right())) == 3
         ),
     }
     for fault, law in laws.items():
@@ -464,13 +466,13 @@ def test_ragged_latency_keeps_its_mean() -> None:
 
 def test_every_client_meets_the_same_faults_in_any_order() -> None:
     def met(order: list[int]) -> dict[int, str]:
-        found = {}
+        result = {}
         with TeacherServer(Plan(missing=0.3, fenced=0.3)) as server:
             for at in order:
                 before = Counter(server.account.replies)
                 ask(server, second((1, 2), f"{TALK}\n[8] Talk {at}."))
-                found[at] = next(iter(Counter(server.account.replies) - before))
-        return found
+                result[at] = next(iter(Counter(server.account.replies) - before))
+        return result
 
     forwards = met(list(range(12)))
     assert met(list(range(11, -1, -1))) == forwards

@@ -49,33 +49,33 @@ def test_the_last_decision_wins_and_an_edited_text_outlives_later_verdicts() -> 
 
 
 def test_a_decision_follows_its_question_to_another_number_and_nowhere_else() -> None:
-    found = Decisions([decision(pair(number=1), "reject")])
+    result = Decisions([decision(pair(number=1), "reject")])
     same = pair(number=9, question="  What IS\nheat? ")
     others = [pair("other"), pair(number=1, question="What is cold?"), pair(question="What is heat")]
-    assert not found.apply([same])[0].kept
-    assert found.apply(others) == others
+    assert not result.apply([same])[0].kept
+    assert result.apply(others) == others
 
 
 def test_applying_twice_changes_nothing_more() -> None:
-    found = Decisions([decision(pair(), "edit", question="Q?", answer="A."), decision(pair("b"), "reject")])
-    once = found.apply([pair(), pair("b"), pair("c")])
-    assert found.apply(once) == once
-    assert found.waiting(once) == 0
+    result = Decisions([decision(pair(), "edit", question="Q?", answer="A."), decision(pair("b"), "reject")])
+    once = result.apply([pair(), pair("b"), pair("c")])
+    assert result.apply(once) == once
+    assert result.waiting(once) == 0
 
 
 def test_an_edited_pair_is_edited_again_under_the_words_of_the_teacher() -> None:
-    found = Decisions([decision(pair(), "edit", question="Second?", answer="2.")])
-    seen = found.apply([pair()])[0]
-    assert found.key(seen) == key_of("talk", pair().question)
-    found.add(decision(pair(), "edit", question="Third?", answer="3."))
-    assert found.apply([pair()])[0].question == found.apply([seen])[0].question == "Third?"
+    result = Decisions([decision(pair(), "edit", question="Second?", answer="2.")])
+    seen = result.apply([pair()])[0]
+    assert result.key(seen) == key_of("talk", pair().question)
+    result.add(decision(pair(), "edit", question="Third?", answer="3."))
+    assert result.apply([pair()])[0].question == result.apply([seen])[0].question == "Third?"
 
 
 def test_decisions_whose_pair_is_gone_are_counted_and_kept(tmp_path: Path) -> None:
     append(tmp_path, decision(pair(), "reject"))
-    found = load(tmp_path)
-    assert found.apply([pair("other")]) == [pair("other")]
-    assert found.waiting([pair("other")]) == 1
+    result = load(tmp_path)
+    assert result.apply([pair("other")]) == [pair("other")]
+    assert result.waiting([pair("other")]) == 1
     assert not load(tmp_path).apply([pair()])[0].kept
 
 

@@ -34,8 +34,8 @@ def test_files_are_brought_in_by_video_id_and_the_others_named(
     assert "notes.vtt: no video id in its name" in told
     assert "readme.txt: no caption file" in told
     assert "abcdefghij3.srt: no caption with a time found" in told
-    found = imported.files(tmp_path / "data" / "tea")
-    assert {name: file.name for name, file in found.items()} == {
+    result = imported.files(tmp_path / "data" / "tea")
+    assert {name: file.name for name, file in result.items()} == {
         "yt-abc-_fghij2": "yt-abc-_fghij2.en.vtt",
         "yt-abcdefghij1": "yt-abcdefghij1.en.vtt",
     }

@@ -96,9 +96,9 @@ def test_every_gate_keeps_a_good_pair_and_describes_its_options(name: str) -> No
     ],
 )
 def test_a_bad_pair_is_refused_with_the_reason(name: str, changes: dict[str, str], reason: str) -> None:
-    [found] = verdict(name, pair(**changes))
-    assert found is not None
-    assert re.search(reason, found)
+    [result] = verdict(name, pair(**changes))
+    assert result is not None
+    assert re.search(reason, result)
 
 
 @pytest.mark.parametrize(
@@ -121,8 +121,8 @@ def test_words_that_only_look_like_it_are_left_alone(name: str, answer: str) -> 
 def test_an_answer_far_from_the_channels_length_is_refused_only_in_a_channel() -> None:
     usual = [pair("a", n, answer="word " * (90 + n % 20)) for n in range(1, 61)]
     odd = pair("b", 1, answer="word " * 500)
-    *others, found = verdict("length", *usual, odd)
-    assert not any(others) and found is not None and "deviations" in found
+    *others, result = verdict("length", *usual, odd)
+    assert not any(others) and result is not None and "deviations" in result
     assert verdict("length", *usual[:20], odd)[-1] is None
     assert verdict("length", *usual, odd, max_deviations=None)[-1] is None
 
@@ -157,8 +157,8 @@ def test_text_shared_by_many_talks_is_refused() -> None:
 
 def test_an_answer_in_another_language_is_refused_and_a_doubtful_one_is_not() -> None:
     english = [pair("a", n) for n in range(1, 5)]
-    found = verdict("language", *english, pair("b", 1, answer=GERMAN), pair("b", 2, answer="**Newton** 1687."))
-    assert found == [None] * 4 + ["the answer is in 'de', the channel in 'en'", None]
+    result = verdict("language", *english, pair("b", 1, answer=GERMAN), pair("b", 2, answer="**Newton** 1687."))
+    assert result == [None] * 4 + ["the answer is in 'de', the channel in 'en'", None]
     assert verdict("language", english[0], pair("b", 1, answer=GERMAN)) == [None, None]
 
 
@@ -178,8 +178,8 @@ def test_a_pair_is_refused_only_for_one_that_is_kept() -> None:
         "What is heat?",
     ]
     pairs = [pair(f"t{n}", 1, question) for n, question in enumerate(asked)]
-    found = verdict("duplicates", *pairs)
-    assert found == [None, "near-duplicate of t0#1", "near-duplicate of t0#1", None]
+    result = verdict("duplicates", *pairs)
+    assert result == [None, "near-duplicate of t0#1", "near-duplicate of t0#1", None]
 
 
 def test_the_first_gate_that_refuses_names_the_reason_and_rejects_are_kept() -> None:

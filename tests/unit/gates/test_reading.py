@@ -45,9 +45,9 @@ def test_a_guard_lets_through_whatever_its_pattern_matches(guarded: Guarded) -> 
     more = ["größe zählt", "GRÖSSE ZÄHLT", "äö", "STRAßE", "äöü", "SAID"]
     texts = [*SAID, *more, *(" ".join(dice.choices([*SAID, *more], k=3)) for _ in range(500))]
     for text in [*texts, *(text.upper() for text in texts)]:
-        found = instructions._leak(text) if guarded is instructions._LEAK else guarded.search(text)
+        result = instructions._leak(text) if guarded is instructions._LEAK else guarded.search(text)
         expected = guarded.pattern.search(text)
-        assert (found and found.span()) == (expected and expected.span()), text
+        assert (result and result.span()) == (expected and expected.span()), text
 
 
 def test_words_of_ascii_are_those_of_the_pattern() -> None:

@@ -119,11 +119,11 @@ def test_a_talk_of_several_speakers_is_told_from_one_with_a_question_from_the_fl
 
     def several(changes: int, minutes: float) -> bool:
         cues = [cue(at * 2, (">> " if at < changes else "") + f"line{at} word{at} end{at}") for at in range(40)]
-        found = captions.clean(captions.parse(HEAD + "".join(cues), ".vtt"))
-        assert found.speaker_changes == changes
+        result = captions.clean(captions.parse(HEAD + "".join(cues), ".vtt"))
+        assert result.speaker_changes == changes
         return Document(
             document_id="d", title="D", locator="d", how="test", duration_seconds=minutes * 60,
-            speaker_changes=found.speaker_changes, paragraphs=found.paragraphs,
+            speaker_changes=result.speaker_changes, paragraphs=result.paragraphs,
         ).several_speakers  # fmt: skip
 
     assert not several(5, 2) and not several(20, 30)

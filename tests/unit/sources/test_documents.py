@@ -16,8 +16,8 @@ def source(path: Path, **options: object) -> DocumentsSource:
 
 def fetched(folder: Path, name: str, raw: bytes) -> object:
     (folder / name).write_bytes(raw)
-    found = source(folder)
-    return found.fetch(next(entry for entry in found.entries() if entry.locator == name))
+    result = source(folder)
+    return result.fetch(next(entry for entry in result.entries() if entry.locator == name))
 
 
 @pytest.mark.parametrize(
@@ -88,8 +88,8 @@ def test_a_missing_and_an_empty_folder_are_said_in_a_sentence(tmp_path: Path) ->
 
 
 def test_the_sample_channel_is_whole(root: Path) -> None:
-    found = source(root / "deployments" / "sample_channel")
-    documents = [found.fetch(entry) for entry in found.entries()]
+    result = source(root / "deployments" / "sample_channel")
+    documents = [result.fetch(entry) for entry in result.entries()]
     assert len(documents) >= 10
     for document in documents:
         assert 500 <= document.words <= 900 and document.duration_seconds and document.text.count("?") >= 6

@@ -182,9 +182,9 @@ def test_a_tab_in_the_address_is_the_only_one() -> None:
 
 
 def test_a_talk_arrives_whole_with_what_youtube_says_of_it(youtube: YouTube) -> None:
-    found = talk(youtube, Video("talk0000001", tracks=[Track(mark="manual"), Track(generated=True)]))
-    assert (found.how, found.language, found.title) == ("youtube-transcript-api, manual", "en", "Why tea cools")
-    assert (found.published, found.duration_seconds, found.words) == ("2024-05-01", 240, 600)
+    result = talk(youtube, Video("talk0000001", tracks=[Track(mark="manual"), Track(generated=True)]))
+    assert (result.how, result.language, result.title) == ("youtube-transcript-api, manual", "en", "Why tea cools")
+    assert (result.published, result.duration_seconds, result.words) == ("2024-05-01", 240, 600)
     assert len(youtube.log) == 3
 
 
@@ -210,20 +210,20 @@ def test_the_preferred_language_beats_the_manual_track() -> None:
 
 
 def test_british_captions_serve_who_asks_for_english(youtube: YouTube) -> None:
-    found = talk(youtube, Video("talk0000001", tracks=[Track("fr"), Track("en-GB")]))
-    assert (found.language, found.how) == ("en-GB", "youtube-transcript-api, manual")
+    result = talk(youtube, Video("talk0000001", tracks=[Track("fr"), Track("en-GB")]))
+    assert (result.language, result.how) == ("en-GB", "youtube-transcript-api, manual")
 
 
 @pytest.mark.parametrize("words_per_minute", [20, 600])
 def test_a_chat_that_poses_as_captions_gives_way_to_the_speech(youtube: YouTube, words_per_minute: int) -> None:
     tracks = [Track(words_per_minute=words_per_minute, mark="chat"), Track(generated=True, mark="speech")]
-    found = talk(youtube, Video("talk0000001", tracks=tracks))
-    assert found.how.endswith("generated") and found.text.startswith("speech")
+    result = talk(youtube, Video("talk0000001", tracks=tracks))
+    assert result.how.endswith("generated") and result.text.startswith("speech")
 
 
 def test_odd_captions_are_kept_when_nothing_is_better(youtube: YouTube) -> None:
-    found = talk(youtube, Video("talk0000001", tracks=[Track(words_per_minute=40, mark="slow")]))
-    assert found.how.endswith("manual") and found.words == 160
+    result = talk(youtube, Video("talk0000001", tracks=[Track(words_per_minute=40, mark="slow")]))
+    assert result.how.endswith("manual") and result.words == 160
 
 
 def test_a_translation_is_never_taken(youtube: YouTube) -> None:
@@ -272,8 +272,8 @@ def test_talks_fetched_from_several_threads_keep_their_own_facts(youtube: YouTub
     talks = source(youtube.url)
     entries = list(talks.entries())
     with ThreadPoolExecutor(3) as pool:
-        found = list(pool.map(talks.fetch, entries))
-    assert [(d.title, d.duration_seconds) for d in found] == [(e.title, 60 + n) for n, e in enumerate(entries)]
+        result = list(pool.map(talks.fetch, entries))
+    assert [(d.title, d.duration_seconds) for d in result] == [(e.title, 60 + n) for n, e in enumerate(entries)]
 
 
 def test_every_request_goes_through_the_proxy(youtube: YouTube) -> None:

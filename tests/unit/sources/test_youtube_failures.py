@@ -132,10 +132,10 @@ def test_what_may_pass_by_itself_is_worth_a_retry(
 def test_a_second_way_leads_to_the_same_words(youtube: YouTube, fault: str, how: str, requests: int) -> None:
     youtube.add(Video(ID, fault=fault), Video("healthy0001"))
     talks = source(youtube)
-    found = talks.fetch(entry())
-    assert (found.how, len(youtube.log)) == (how, requests)
-    assert found.text == talks.fetch(entry("healthy0001")).text
-    assert (found.title, found.published, found.duration_seconds) == ("Why tea cools", "2024-05-01", 240)
+    result = talks.fetch(entry())
+    assert (result.how, len(youtube.log)) == (how, requests)
+    assert result.text == talks.fetch(entry("healthy0001")).text
+    assert (result.title, result.published, result.duration_seconds) == ("Why tea cools", "2024-05-01", 240)
 
 
 def test_without_the_second_way_a_token_is_a_refusal(youtube: YouTube) -> None:

@@ -161,8 +161,8 @@ def made(server: Server, folder: Path, settings: AugmentSettings = ALL, plan: Sp
         teacher.close()
 
 
-def kept(found: Augmented, plan: SplitPlan = PLAN, unseen: tuple[str, ...] = ()) -> Augmented:
-    return apart(found.variants, PAIRS, plan, 0.7, 1, unseen)
+def kept(result: Augmented, plan: SplitPlan = PLAN, unseen: tuple[str, ...] = ()) -> Augmented:
+    return apart(result.variants, PAIRS, plan, 0.7, 1, unseen)
 
 
 def rows(plan: SplitPlan, split: str) -> bytes:
@@ -171,11 +171,11 @@ def rows(plan: SplitPlan, split: str) -> bytes:
 
 
 def test_every_train_pair_gets_its_variants_in_one_call_per_talk(server: Server, tmp_path: Path) -> None:
-    found = made(server, tmp_path)
+    result = made(server, tmp_path)
     assert sorted(server.talks) == PLAN.documents["train"]
-    counts = Counter(variant.kind for variant in found.variants)
+    counts = Counter(variant.kind for variant in result.variants)
     train = len(PLAN.splits["train"])
-    assert not found.dropped and found.usd > 0
+    assert not result.dropped and result.usd > 0
     assert (counts["paraphrase"], counts["short"], counts["long"]) == (2 * train, train, train)
     assert 0 < counts["out_of_scope"] <= 0.3 * train + len(PLAN.documents["train"])
 
@@ -193,11 +193,11 @@ def test_a_variant_is_tagged_with_its_parent_and_keeps_one_of_its_sides(server: 
 
 
 def test_nothing_is_made_from_what_is_held_out(server: Server, tmp_path: Path) -> None:
-    found = made(server, tmp_path)
-    assert {variant.parent for variant in found.variants if variant.parent} <= set(PLAN.splits["train"])
-    assert {variant.document_id for variant in found.variants} <= set(PLAN.documents["train"])
+    result = made(server, tmp_path)
+    assert {variant.parent for variant in result.variants if variant.parent} <= set(PLAN.splits["train"])
+    assert {variant.document_id for variant in result.variants} <= set(PLAN.documents["train"])
     held_out = [QUESTION[pair_id] for split in ("valid", "test") for pair_id in PLAN.splits[split]]
-    left = kept(found).variants
+    left = kept(result).variants
     asked = [variant.messages[0].content for variant in left]
     both = near_duplicates([*asked, *held_out], 0.7)
     assert not [pair for pair in both if pair[0] < len(asked) <= pair[1]]
@@ -207,17 +207,17 @@ def test_a_variant_near_a_held_out_question_is_dropped_and_counted(server: Serve
     stolen = QUESTION[PLAN.splits["test"][0]]
     server.instead = {"REWORD": stolen.replace("How do", "So how exactly do")}
     assert list(near_duplicates([server.instead["REWORD"], *QUESTION.values()], 0.7))
-    found = kept(made(server, tmp_path, AugmentSettings(paraphrases=1)))
-    assert not found.variants
+    result = kept(made(server, tmp_path, AugmentSettings(paraphrases=1)))
+    assert not result.variants
     others = len(PLAN.splits["train"]) - 1
-    assert found.dropped == {"paraphrase: near a held-out question": 1, "paraphrase: asked already": others}
+    assert result.dropped == {"paraphrase: near a held-out question": 1, "paraphrase: asked already": others}
 
 
 def test_whatever_else_is_measured_stays_unseen_too(server: Server, tmp_path: Path) -> None:
-    found = replayed(40, AugmentSettings(replay=0.2), 1, lambda prompts: ["Fine."] * len(prompts))
-    told = found.variants[0].messages[0].content
-    left = kept(found, unseen=(told,))
-    assert left.dropped == {"replay: near a held-out question": 1} and len(left.variants) == len(found.variants) - 1
+    result = replayed(40, AugmentSettings(replay=0.2), 1, lambda prompts: ["Fine."] * len(prompts))
+    told = result.variants[0].messages[0].content
+    left = kept(result, unseen=(told,))
+    assert left.dropped == {"replay: near a held-out question": 1} and len(left.variants) == len(result.variants) - 1
 
 
 def test_a_question_that_says_nothing_new_is_dropped() -> None:
@@ -253,18 +253,18 @@ def test_valid_and_test_never_change_and_train_keeps_its_rows_in_front(server: S
 def test_off_leaves_train_byte_for_byte_as_it_was(server: Server, tmp_path: Path) -> None:
     off = AugmentSettings()
     assert not off.on and not problems(off, None)
-    found = kept(made(server, tmp_path, off))
-    assert not found.variants and not server.asked
+    result = kept(made(server, tmp_path, off))
+    assert not result.variants and not server.asked
     by_id = {pair.pair_id: pair for pair in PAIRS}
     original = [example(by_id[pair_id]) for pair_id in PLAN.splits["train"]]
-    assert encode("x.jsonl", merged(original, found.variants, PLAN))[0] == rows(PLAN, "train")
+    assert encode("x.jsonl", merged(original, result.variants, PLAN))[0] == rows(PLAN, "train")
 
 
 def test_a_variant_whose_parent_left_the_train_side_is_refused(server: Server, tmp_path: Path) -> None:
-    found = made(server, tmp_path, AugmentSettings(paraphrases=1))
+    result = made(server, tmp_path, AugmentSettings(paraphrases=1))
     other = PLAN.model_copy(update={"splits": PLAN.splits | {"train": PLAN.splits["train"][1:]}})
     with pytest.raises(DatasetError, match="not in the train split"):
-        merged([], found.variants, other)
+        merged([], result.variants, other)
 
 
 def test_the_same_seed_gives_the_same_rows_in_the_same_order(server: Server, tmp_path: Path) -> None:
@@ -278,7 +278,7 @@ def test_what_is_wished_for_one_talk_does_not_depend_on_the_others() -> None:
     drawn = [[(w.kind, w.pair) for w in wishes(pairs_of(name), half, 3)] for name in SUBJECTS]
     assert drawn == [[(w.kind, w.pair) for w in wishes(pairs_of(name), half, 3)] for name in SUBJECTS]
     assert 0 < sum(map(len, drawn)) < 2 * len(PAIRS)
-    assert len({len(found) for found in drawn}) > 1
+    assert len({len(result) for result in drawn}) > 1
 
 
 def test_nothing_is_paid_twice_and_more_wishes_pay_only_for_what_is_new(server: Server, tmp_path: Path) -> None:
@@ -293,17 +293,17 @@ def test_nothing_is_paid_twice_and_more_wishes_pay_only_for_what_is_new(server: 
 
 def test_only_what_did_not_come_is_asked_again_with_its_number(server: Server, tmp_path: Path) -> None:
     server.leave_out = {2, 5}
-    found = made(server, tmp_path, AugmentSettings(paraphrases=2))
+    result = made(server, tmp_path, AugmentSettings(paraphrases=2))
     talks = len(PLAN.documents["train"])
     assert sorted(map(tuple, server.asked)) == sorted([tuple(range(1, 9))] * talks + [(2, 5)] * talks)
-    assert len(found.variants) == 2 * len(PLAN.splits["train"]) and not found.dropped
+    assert len(result.variants) == 2 * len(PLAN.splits["train"]) and not result.dropped
 
 
 def test_what_never_comes_is_counted_and_does_not_cost_again(server: Server, tmp_path: Path) -> None:
     server.never = {3}
-    found = made(server, tmp_path, AugmentSettings(paraphrases=1))
+    result = made(server, tmp_path, AugmentSettings(paraphrases=1))
     talks = len(PLAN.documents["train"])
-    assert found.dropped == {"paraphrase: did not come": talks} and len(server.asked) == 3 * talks
+    assert result.dropped == {"paraphrase: did not come": talks} and len(server.asked) == 3 * talks
     made(server, tmp_path, AugmentSettings(paraphrases=1))
     assert len(server.asked) == 3 * talks
 
@@ -338,8 +338,8 @@ def test_a_killed_run_pays_at_most_again_for_what_was_in_flight(server: Server, 
         run.wait()
     server.free = 10_000
     server.more.set()
-    found = made(server, tmp_path, AugmentSettings(paraphrases=1))
-    assert len(found.variants) == len(PLAN.splits["train"])
+    result = made(server, tmp_path, AugmentSettings(paraphrases=1))
+    assert len(result.variants) == len(PLAN.splits["train"])
     assert len(server.asked) <= len(PLAN.documents["train"]) + in_flight
     [totals] = CallLedger(tmp_path / CALLS).summary()
     assert (totals.kind, totals.failed) == ("augment", in_flight)
@@ -350,10 +350,10 @@ def test_the_gates_judge_a_variant_as_they_judged_its_parent(server: Server, tmp
     refuse = by_gates([(name, build("gate", name, options)) for name, options in specs.items()], PAIRS)
     teacher = teacher_of(server.url)
     teacher.begin(tmp_path)
-    found = taught(PAIRS, PLAN, talk, teacher, refuse, ALL, 1, 4, lambda *_: None)
+    result = taught(PAIRS, PLAN, talk, teacher, refuse, ALL, 1, 4, lambda *_: None)
     teacher.close()
-    assert found.dropped == {"short: length": len(PLAN.splits["train"])}
-    assert any(variant.kind == "out_of_scope" for variant in found.variants)
+    assert result.dropped == {"short: length": len(PLAN.splits["train"])}
+    assert any(variant.kind == "out_of_scope" for variant in result.variants)
 
 
 def wish(kind: str, number: int = 1) -> Wish:
@@ -379,8 +379,8 @@ def wish(kind: str, number: int = 1) -> Wish:
     ],
 )
 def test_an_entry_is_what_was_wished_for_or_says_why_not(kind: str, text: str, why: str | None) -> None:
-    found = read(wish(kind), text.strip(), PAIRS[0], [substance(talk("kettles").text)])
-    assert (found if isinstance(found, str) else None) == why
+    result = read(wish(kind), text.strip(), PAIRS[0], [substance(talk("kettles").text)])
+    assert (result if isinstance(result, str) else None) == why
 
 
 def test_the_prompt_begins_as_both_passes_do_and_lists_each_pair_once() -> None:
@@ -420,12 +420,12 @@ def test_replay_keeps_the_bases_own_finished_replies_and_asks_no_teacher() -> No
         asked.extend(prompts)
         return ["", "It breaks off in the", "<think>Hm.</think> Yes.", *["I am fine."] * (len(prompts) - 3)]
 
-    found = replayed(100, AugmentSettings(replay=0.1), 7, answer)
-    assert len(asked) == 10 and len(found.variants) == 7
-    assert found.dropped == {"replay: not a finished reply": 3}
-    assert [v.messages[0].content for v in found.variants] == asked[3:]
-    assert {(v.kind, v.teacher, v.parent, v.document_id) for v in found.variants} == {("replay", "base", None, None)}
-    assert merged([], found.variants, PLAN)[0].messages == found.variants[0].messages
+    result = replayed(100, AugmentSettings(replay=0.1), 7, answer)
+    assert len(asked) == 10 and len(result.variants) == 7
+    assert result.dropped == {"replay: not a finished reply": 3}
+    assert [v.messages[0].content for v in result.variants] == asked[3:]
+    assert {(v.kind, v.teacher, v.parent, v.document_id) for v in result.variants} == {("replay", "base", None, None)}
+    assert merged([], result.variants, PLAN)[0].messages == result.variants[0].messages
     assert not replayed(100, AugmentSettings(), 7, answer).variants and len(asked) == 10
 
 

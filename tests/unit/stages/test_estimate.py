@@ -25,7 +25,7 @@ def test_it_needs_no_key_and_writes_nothing(tmp_path: Path) -> None:
 
 
 def test_a_forgotten_talk_is_not_priced(tmp_path: Path) -> None:
-    found = workspace(tmp_path)
+    result = workspace(tmp_path)
     entry = next(DocumentsSource(DocumentsSource.Options(path=SAMPLE)).entries())
-    found.ledger.record(Row(entry.document_id, entry.title, entry.locator, entry.revision, "excluded"))
-    assert "13 talks here, 13 of them to be read" in estimate_page(found)
+    result.ledger.record(Row(entry.document_id, entry.title, entry.locator, entry.revision, "excluded"))
+    assert "13 talks here, 13 of them to be read" in estimate_page(result)

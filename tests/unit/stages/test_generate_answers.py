@@ -62,10 +62,10 @@ def items(*numbers: int, text: str = "answer {}") -> list[ReplyItem]:
 
 def run(rule: Reply, max_repairs: int = 3) -> tuple[dict[int, str | None], ScriptedTeacher, dict[str, int]]:
     teacher = ScriptedTeacher(rule)
-    found = answer(DOCUMENT, QUESTIONS, teacher, AnswerSettings(max_repairs=max_repairs))
-    counts = tally(found)
+    result = answer(DOCUMENT, QUESTIONS, teacher, AnswerSettings(max_repairs=max_repairs))
+    counts = tally(result)
     assert counts["asked"] == counts["answered"] + counts["failed"] == 8
-    return {a.question_number: a.answer for a in found.answers}, teacher, counts
+    return {a.question_number: a.answer for a in result.answers}, teacher, counts
 
 
 def test_a_full_reply_takes_one_request_and_matches_by_number() -> None:
@@ -98,8 +98,8 @@ def test_what_never_comes_is_failed_with_the_teachers_words() -> None:
     teacher = ScriptedTeacher(
         lambda _, n: TeacherReply(items=items(*(x for x in n if x != 5)), refused={5: "I will not."})
     )
-    found = answer(DOCUMENT, QUESTIONS, teacher, AnswerSettings(max_repairs=1))
-    [failed] = [a for a in found.answers if a.answer is None]
+    result = answer(DOCUMENT, QUESTIONS, teacher, AnswerSettings(max_repairs=1))
+    [failed] = [a for a in result.answers if a.answer is None]
     assert (failed.question_number, failed.failed) == (5, "I will not.")
 
 
@@ -125,11 +125,11 @@ def test_questions_are_renumbered_without_doubles_and_spans_stay_inside_the_talk
 def test_questions_that_do_not_stand_alone_are_dropped_and_counted() -> None:
     texts = ["What is heat?", "What does he say in this video?", "What is cold?", "What is dew?"]
     sent = [ReplyItem(question_number=n, text=t) for n, t in enumerate(texts, 1)]
-    found = extract(
+    result = extract(
         DOCUMENT, ScriptedTeacher(lambda *_: TeacherReply(items=sent)), QuestionSettings(seconds_per_question=60)
     )
-    assert [q.question for q in found.questions] == ["What is heat?", "What is cold?"]
-    assert sum(found.dropped.values()) == 2
+    assert [q.question for q in result.questions] == ["What is heat?", "What is cold?"]
+    assert sum(result.dropped.values()) == 2
 
 
 def test_a_reply_with_too_few_questions_is_asked_for_again() -> None:
@@ -139,9 +139,9 @@ def test_a_reply_with_too_few_questions_is_asked_for_again() -> None:
         return TeacherReply(items=[ReplyItem(question_number=n, text=t) for n, t in enumerate(texts[: call * 2], 1)])
 
     teacher = ScriptedTeacher(rule)
-    found = extract(DOCUMENT, teacher, QuestionSettings(seconds_per_question=15))
+    result = extract(DOCUMENT, teacher, QuestionSettings(seconds_per_question=15))
     assert [request.round for request in teacher.requests] == [0, 1]
-    assert len(found.questions) == 4
+    assert len(result.questions) == 4
 
 
 def test_a_talk_over_the_window_is_asked_part_by_part_in_both_passes() -> None:
@@ -154,10 +154,10 @@ def test_a_talk_over_the_window_is_asked_part_by_part_in_both_passes() -> None:
         ])  # fmt: skip
 
     teacher = ScriptedTeacher(rule, window=300)
-    found = extract(document, teacher, QuestionSettings(seconds_per_question=1e6))
-    assert [(q.question_number, q.part, q.first_paragraph) for q in found.questions] == [(1, 1, 1), (2, 2, 4)]
-    assert (found.parts, found.tokens) == (2, 600)
-    answers = answer(document, found, teacher, AnswerSettings())
+    result = extract(document, teacher, QuestionSettings(seconds_per_question=1e6))
+    assert [(q.question_number, q.part, q.first_paragraph) for q in result.questions] == [(1, 1, 1), (2, 2, 4)]
+    assert (result.parts, result.tokens) == (2, 600)
+    answers = answer(document, result, teacher, AnswerSettings())
     assert [a.question_number for a in answers.answers if a.answer] == [1, 2]
     assert teacher.asked[2:] == [[1], [2]]
     assert [r.document.paragraphs[0].text[:2] for r in teacher.requests] == ["p0", "p3", "p0", "p3"]
@@ -169,6 +169,6 @@ def test_a_number_that_is_refused_again_and_again_is_let_be() -> None:
         return TeacherReply(items=items(*(n for n in numbers if n != 5)), refused=refused)
 
     teacher = ScriptedTeacher(rule)
-    found = answer(DOCUMENT, QUESTIONS, teacher, AnswerSettings(max_repairs=9))
+    result = answer(DOCUMENT, QUESTIONS, teacher, AnswerSettings(max_repairs=9))
     assert teacher.asked == [[1, 2, 3, 4, 5, 6, 7, 8], [5], [5]]
-    assert tally(found)["failed"] == 1
+    assert tally(result)["failed"] == 1

@@ -29,12 +29,12 @@ def run(
         return judge(told, request)
 
     with verifier(noted, folder) as (teacher, _):
-        found = verify(TALK, pairs, teacher, VerifySpec(use="openai", max_repairs=max_repairs), 42)
-    return found, asked
+        result = verify(TALK, pairs, teacher, VerifySpec(use="openai", max_repairs=max_repairs), 42)
+    return result, asked
 
 
-def outcomes(found: Verified) -> dict[int, bool | None]:
-    return {v.question_number: v.approved for v in found.verdicts}
+def outcomes(result: Verified) -> dict[int, bool | None]:
+    return {v.question_number: v.approved for v in result.verdicts}
 
 
 def test_planted_bad_pairs_are_disapproved_for_what_is_wrong_with_them(tmp_path: Path) -> None:
@@ -48,16 +48,16 @@ def test_planted_bad_pairs_are_disapproved_for_what_is_wrong_with_them(tmp_path:
         return reply_of(*(entry(p["question_number"]) | bad.get(p["question_number"], {}) for p in pairs))
 
     pairs = [pair("bread", n) for n in range(1, 6)]
-    found, _ = run(judge, tmp_path, pairs=pairs)
-    assert outcomes(found) == {1: True, 2: False, 3: False, 4: False, 5: True}
-    judged = apply(pairs, {"bread": found}, only_approved=False)
+    result, _ = run(judge, tmp_path, pairs=pairs)
+    assert outcomes(result) == {1: True, 2: False, 3: False, 4: False, 5: True}
+    judged = apply(pairs, {"bread": result}, only_approved=False)
     assert [(p.kept, p.gate) for p in judged] == [(True, None)] + [(False, "verify")] * 3 + [(True, None)]
     assert [p.reason for p in judged[1:4]] == [
         "not grounded in the talk: the verifier's quote is not in the talk",
         "says more than the talk: The talk names no oven temperature.",
         "incomplete, does not stand alone: It answers half.",
     ]
-    told = summary([found])
+    told = summary([result])
     assert (told.approved, told.disapproved, told.errors, told.unverified, told.invented_quotes) == (2, 3, 0, 0, 1)
     assert told.criteria == {"grounded": 1, "no_hallucination": 1, "complete": 1, "standalone": 1}
 
@@ -66,32 +66,32 @@ def test_only_missing_numbers_are_asked_again(tmp_path: Path) -> None:
     def judge(pairs: list[Said], request: int) -> str:
         return reply_of(*(entry(p["question_number"]) for p in pairs if request > 1 or p["question_number"] != 2))
 
-    found, asked = run(judge, tmp_path)
+    result, asked = run(judge, tmp_path)
     assert asked == [[1, 2, 5], [2]]
-    assert outcomes(found) == {1: True, 2: True, 5: True}
+    assert outcomes(result) == {1: True, 2: True, 5: True}
 
 
 def test_what_never_comes_is_an_error_and_neither_an_approval_nor_a_rejection(tmp_path: Path) -> None:
     def judge(pairs: list[Said], _: int) -> str:
         return reply_of(*(entry(p["question_number"]) for p in pairs if p["question_number"] != 5))
 
-    found, asked = run(judge, tmp_path, max_repairs=2)
+    result, asked = run(judge, tmp_path, max_repairs=2)
     assert asked == [[1, 2, 5], [5], [5]]
-    assert outcomes(found) == {1: True, 2: True, 5: None}
-    told = summary([found])
+    assert outcomes(result) == {1: True, 2: True, 5: None}
+    told = summary([result])
     assert (told.approved, told.disapproved, told.errors) == (2, 0, 1)
     assert told.rate and (told.rate.value, told.rate.n) == (1.0, 2)
-    kept = apply(PAIRS, {"bread": found}, only_approved=False)
+    kept = apply(PAIRS, {"bread": result}, only_approved=False)
     assert [(p.kept, p.verified) for p in kept] == [(True, True), (True, True), (True, None)]
-    gold = apply(PAIRS, {"bread": found}, only_approved=True)
+    gold = apply(PAIRS, {"bread": result}, only_approved=True)
     assert (gold[2].kept, gold[2].gate) == (False, "verify") and "no usable verdict" in (gold[2].reason or "")
 
 
 def test_prose_is_asked_again_and_then_an_error(tmp_path: Path) -> None:
-    found, asked = run(lambda *_: "They are all wonderful. Approved!", tmp_path)
+    result, asked = run(lambda *_: "They are all wonderful. Approved!", tmp_path)
     assert asked == [[1, 2, 5], [1, 2, 5]]
-    assert outcomes(found) == {1: None, 2: None, 5: None}
-    assert summary([found]).rate is None
+    assert outcomes(result) == {1: None, 2: None, 5: None}
+    assert summary([result]).rate is None
 
 
 def test_a_repaired_talk_is_not_paid_again(tmp_path: Path) -> None:
@@ -105,23 +105,23 @@ def test_a_repaired_talk_is_not_paid_again(tmp_path: Path) -> None:
 
 
 def test_a_verifier_that_approves_all_on_made_up_quotes_approves_nothing(tmp_path: Path) -> None:
-    found, _ = run(
+    result, _ = run(
         lambda pairs, _: reply_of(*(entry(p["question_number"], "all of this is said word for word") for p in pairs)),
         tmp_path,
     )
-    told = summary([found])
+    told = summary([result])
     assert (told.approved, told.disapproved, told.invented_quotes) == (0, 3, 3)
     with pytest.raises(DatasetError, match="none of 3 pairs"):
-        apply(PAIRS, {"bread": found}, only_approved=False)
+        apply(PAIRS, {"bread": result}, only_approved=False)
 
 
 def test_a_talk_over_the_verifiers_window_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
     long = TALK.model_copy(update={"paragraphs": TALK.paragraphs * 60})
     spec = VerifySpec(use="openai")
     with verifier(approves, tmp_path, context_window=2000) as (teacher, server):
-        found = verify(long, PAIRS, teacher, spec, 42)
+        result = verify(long, PAIRS, teacher, spec, 42)
     assert not server.bodies
-    assert all(v.approved is None and "larger context" in (v.error or "") for v in found.verdicts)
+    assert all(v.approved is None and "larger context" in (v.error or "") for v in result.verdicts)
 
 
 def test_a_talk_read_in_parts_is_verified_part_by_part(tmp_path: Path) -> None:
@@ -129,8 +129,8 @@ def test_a_talk_read_in_parts_is_verified_part_by_part(tmp_path: Path) -> None:
     pairs = [p.model_copy(update={"part": part}) for p, part in zip(PAIRS, (1, 2, 2), strict=True)]
     with verifier(approves, tmp_path, context_window=2000) as (teacher, server):
         assert teacher.tokens(long.text) > (teacher.window() or 0)
-        found = verify(long, pairs, teacher, VerifySpec(use="openai"), 42, split_into=2)
-    assert outcomes(found) == {1: True, 2: True, 5: True}
+        result = verify(long, pairs, teacher, VerifySpec(use="openai"), 42, split_into=2)
+    assert outcomes(result) == {1: True, 2: True, 5: True}
     assert all("(part " in body["messages"][1]["content"] for body in server.bodies)
 
 
@@ -155,12 +155,12 @@ def test_a_sample_stays_when_talks_are_added_and_depends_on_the_seed() -> None:
 def test_what_is_not_drawn_is_marked_and_refused_only_where_gold_is_wanted(tmp_path: Path) -> None:
     pairs = [pair("bread", n) for n in range(1, 11)]
     with verifier(approves, tmp_path) as (teacher, _):
-        found = verify(TALK, pairs, teacher, VerifySpec(use="openai", fraction=0.5), 42)
-    assert len(found.verdicts) == len(found.unverified) == 5
-    free = apply(pairs, {"bread": found}, only_approved=False)
+        result = verify(TALK, pairs, teacher, VerifySpec(use="openai", fraction=0.5), 42)
+    assert len(result.verdicts) == len(result.unverified) == 5
+    free = apply(pairs, {"bread": result}, only_approved=False)
     assert all(p.kept for p in free) and Counter(p.verified for p in free) == {True: 5, None: 5}
-    gold = apply(pairs, {"bread": found}, only_approved=True)
-    assert {p.question_number for p in gold if not p.kept} == set(found.unverified)
+    gold = apply(pairs, {"bread": result}, only_approved=True)
+    assert {p.question_number for p in gold if not p.kept} == set(result.unverified)
     assert {p.reason for p in gold if not p.kept} == {"not verified: not in the sample"}
 
 

@@ -86,5 +86,5 @@ def test_a_slip_that_many_make_is_still_a_slip_of_a_word_that_everyone_writes() 
     often = [f"Why does it matter in case {number}?" for number in range(1200)]
     slips = ["Why do bells mattter at sea?", "Why do trees mattter in towns?"]
     meant = ["Why do bells matter at sea?", "Why do trees matter in towns?"]
-    found = set(near_duplicates([*meant, *slips, *usual, *often], 0.7))
-    assert {(0, 2), (1, 3)} <= found
+    result = set(near_duplicates([*meant, *slips, *usual, *often], 0.7))
+    assert {(0, 2), (1, 3)} <= result
