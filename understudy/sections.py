@@ -47,7 +47,7 @@ class QuestionSettings(Settings):
     """How many questions a talk is asked for."""
 
     seconds_per_question: float = Field(default=90, gt=0, description="one question per this much talk")
-    words_per_minute: float = Field(default=150, gt=0, description="to tell the length of a text without times")
+    words_per_minute: float = Field(default=150, gt=0, description="to estimate the length of a text without times")
     at_most: int = Field(default=60, ge=1, description="questions per talk, however long it is")
 
 
@@ -207,7 +207,7 @@ class SyncSettings(Settings):
 
 
 class PublishSettings(Settings):
-    """What the model's card says that nothing on this machine tells. Publishing itself is asked for each time."""
+    """What the model card says that cannot be known from the run. Publishing itself is confirmed each time."""
 
     base_licence: str | None = Field(default=None, description="of the base, in the Hub's words, e.g. apache-2.0")
     dataset: str | None = Field(default=None, description="'owner/name' of the dataset on the Hub, where it is there")
