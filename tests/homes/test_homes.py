@@ -1,0 +1,49 @@
+"""A home that any release since 0.2.0 made goes on working, and what was paid for in it is not paid for again."""
+
+import json
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from tests.flows.machine import clean
+from tests.homes.__main__ import PRESET
+from understudy.channel import home as home_format
+from understudy.cli import main
+from understudy.config import load
+from understudy.runs import find
+from understudy.web.review import Shelf
+from understudy.workspace import Workspace
+
+HOMES = sorted(Path(__file__).parent.glob("*.tar.gz"))
+NOTHING_LISTENS = "http://127.0.0.1:9/v1"
+
+
+@pytest.fixture(scope="module", params=HOMES, ids=lambda file: file.name.removesuffix(".tar.gz"))
+def home(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The unpacked home of one release."""
+    folder = tmp_path_factory.mktemp("home")
+    with tarfile.open(request.param) as archive:
+        archive.extractall(folder, filter="data")
+    return folder
+
+
+def test_its_commands_read_it(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    home_format.check(home)
+    assert main(["status", "--json", "--home", str(home)]) == 0
+    assert "tea" in json.loads(capsys.readouterr().out)
+    assert find.gguf(home / "models", "tea").is_file()
+    workspace = Workspace(home=home, config=load(home / PRESET))
+    assert len(Shelf(workspace.folder).rows()) == workspace.latest("pairs").rows  # type: ignore[union-attr]
+
+
+def test_a_run_in_it_pays_for_nothing_again(home: Path) -> None:
+    before = {file: file.read_bytes() for file in home.glob("data/tea/documents/*/*.json")}
+    command = [sys.executable, "-m", "understudy", "run", "--preset", PRESET, "--home", ".", "--json"]
+    command += ["--set", f"teacher.base_url={NOTHING_LISTENS}"]
+    run = subprocess.run(command, cwd=home, env=clean(OPENAI_API_KEY="none"), capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert json.loads(run.stdout.splitlines()[-1])["run"]
+    assert {file: file.read_bytes() for file in before} == before
