@@ -69,7 +69,10 @@ CATALOG: dict[str, Asset] = {
         when="augment.on",
         replaces="train",
     ),
-    "description": Asset(records.DescriptionCard, f"{DATASET}/description/", "describe", (), ("pairs", "split")),
+    "description": Asset(
+        records.DescriptionCard, f"{DATASET}/description/", "describe", (), ("pairs", "split"), ("pairs_page",)
+    ),
+    "pairs_page": Asset(records.DescriptionCard, f"{DATASET}/pairs.md", "describe"),
     "format": Asset(
         records.FormatCard,
         f"{DATASET}/formats/{{format}}/",

@@ -23,7 +23,7 @@ def dataset(config: Config, summary: str) -> str:
         [
             f"# Questions and answers from the talks of {config.name}",
             summary,
-            "[Every pair, talk by talk](description/pairs.md)",
+            "[Every pair, talk by talk](pairs.md)",
             "![Words per answer](description/lengths.png)\n\n![What of each talk is in kept pairs]"
             "(description/coverage.png)",
             "## Permission",

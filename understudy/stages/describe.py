@@ -15,12 +15,12 @@ from understudy.graph import Node
 from understudy.records import AssetRef, DescriptionCard, Document, Pair, Questions, SplitPlan
 from understudy.stages import generate_answers, verify
 
-VERSION = 3
+VERSION = 4
 SUMMARY = "summary.md"
 
 
 def materialize(node: Node) -> AssetRef:
-    """The dataset in numbers, tables and pictures."""
+    """The dataset in numbers, tables and pictures, and its pairs as a page to read."""
     workspace = node.workspace
     ledger = CallLedger(workspace.folder / CALLS)
     usd = sum(total.usd for total in ledger.summary()) or None
@@ -28,6 +28,15 @@ def materialize(node: Node) -> AssetRef:
     documents = (workspace.read(ref) for ref in node.talks("document"))
     questions = (workspace.read(ref) for ref in node.talks("questions"))
     pairs, plan, remarks = node.rows("pairs"), node.read("split"), list(_remarks(node))
+
+    def page(out: Path) -> DescriptionCard:
+        with out.open("w", encoding="utf-8", newline="\n") as file:
+            file.writelines(pieces(pairs, plan))
+        return DescriptionCard(
+            pairs=len(pairs), kept=sum(pair.kept for pair in pairs), talks=len(node.talks("document"))
+        )
+
+    workspace.build("pairs_page", page, node.fingerprint)
     return node.build(lambda out, _: describe(pairs, plan, documents, questions, estimated_tokens, usd, remarks, out))
 
 
@@ -41,15 +50,13 @@ def describe(
     remarks: Sequence[str],
     out: Path,
 ) -> DescriptionCard:
-    """Fill the folder `out` with summary.md, description.json, pairs.md and a picture each of lengths and coverage.
+    """Fill the folder `out` with summary.md, description.json and a picture each of lengths and coverage.
 
     `remarks` are paragraphs that end the summary.
     """
     description = describing.describe(pairs, plan, documents, questions, tokens, usd)
     (out / SUMMARY).write_text("\n\n".join([showing.markdown(description), *remarks]), encoding="utf-8")
     (out / "description.json").write_text(description.model_dump_json(indent=1), encoding="utf-8")
-    with (out / "pairs.md").open("w", encoding="utf-8", newline="\n") as page:
-        page.writelines(pieces(pairs, plan))
     for name, drawing in drawings(description).items():
         (out / f"{name}.png").write_bytes(drawing.png())
     return DescriptionCard(pairs=description.pairs, kept=description.kept, talks=len(description.talks))
