@@ -10,10 +10,8 @@ import errno
 import hashlib
 import json
 import logging
-import os
-import shutil
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +19,7 @@ from pydantic import ValidationError
 
 from understudy.errors import AssetError
 from understudy.records import AssetRef, Manifest, Record
+from understudy.seams import DISK, FileSystem
 
 log = logging.getLogger("understudy.store")
 
@@ -60,20 +59,24 @@ def fresh(home: Path, path: str, wanted: str) -> AssetRef | None:
     return known.asset
 
 
-def write_file(home: Path, name: str, path: str, data: bytes, rows: int, fingerprint: str) -> AssetRef:
+def write_file(
+    home: Path, name: str, path: str, data: bytes, rows: int, fingerprint: str, disk: FileSystem = DISK
+) -> AssetRef:
     """Write `data` as the asset at `path`, then its manifest."""
     target = home / path
     ref = AssetRef(name=name, path=path, rows=rows, bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
     with _out_of_space(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         manifest = _manifest_of(target, path)
-        manifest.unlink(missing_ok=True)
-        replace(target, data, sync_folder=False)  # the manifest's sync keeps both names, in this order
-        replace(manifest, Manifest(fingerprint=fingerprint, asset=ref).model_dump_json().encode())
+        disk.unlink(manifest)
+        replace(target, data, disk, sync_folder=False)  # the manifest's sync keeps both names, in this order
+        replace(manifest, Manifest(fingerprint=fingerprint, asset=ref).model_dump_json().encode(), disk)
     return ref
 
 
-def build_folder(home: Path, name: str, path: str, make: Callable[[Path], Record], fingerprint: str) -> AssetRef:
+def build_folder(
+    home: Path, name: str, path: str, make: Callable[[Path], Record], fingerprint: str, disk: FileSystem = DISK
+) -> AssetRef:
     """Let `make` fill a folder and return its card; put the folder in place, manifest inside.
 
     What a killed `make` left for the same fingerprint is handed to it again, so that long work
@@ -84,34 +87,36 @@ def build_folder(home: Path, name: str, path: str, make: Callable[[Path], Record
     mark = partial / ".fingerprint"
     with _out_of_space(target):
         if partial.exists() and not (mark.exists() and mark.read_text() == fingerprint):
-            shutil.rmtree(partial)
+            disk.rmtree(partial)
         partial.mkdir(parents=True, exist_ok=True)
-        replace(mark, fingerprint.encode())
+        replace(mark, fingerprint.encode(), disk)
         card = make(partial)
-        mark.unlink()
-        replace(partial / CARD, card.model_dump_json(indent=1).encode())
-        ref = _seal(partial, name, path, fingerprint)
-        swap(partial, target)
+        disk.unlink(mark)
+        replace(partial / CARD, card.model_dump_json(indent=1).encode(), disk)
+        ref = _seal(partial, name, path, fingerprint, disk)
+        swap(partial, target, disk)
     return ref
 
 
-def build_file(home: Path, name: str, path: str, make: Callable[[Path], Record], fingerprint: str) -> AssetRef:
+def build_file(
+    home: Path, name: str, path: str, make: Callable[[Path], Record], fingerprint: str, disk: FileSystem = DISK
+) -> AssetRef:
     """Let `make` write one large file and return its card; put the file in place, then its manifest with the card."""
     target = home / path
     temporary = target.with_name(f".{target.name}.tmp")
     with _out_of_space(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary.unlink(missing_ok=True)
+        disk.unlink(temporary)
         card = make(temporary)
         with temporary.open("rb") as opened:
             digest = hashlib.file_digest(opened, "sha256").hexdigest()
-            os.fsync(opened.fileno())
+        disk.fsync(temporary)
         ref = AssetRef(name=name, path=path, rows=1, bytes=temporary.stat().st_size, sha256=digest)
         manifest = _manifest_of(target, path)
-        manifest.unlink(missing_ok=True)
-        os.replace(temporary, target)
+        disk.unlink(manifest)
+        disk.replace(temporary, target)
         known = Manifest(fingerprint=fingerprint, asset=ref, card=card.model_dump(mode="json"))
-        replace(manifest, known.model_dump_json().encode())
+        replace(manifest, known.model_dump_json().encode(), disk)
     return ref
 
 
@@ -158,62 +163,55 @@ def encode(path: str, rows: Iterable[Record]) -> tuple[bytes, int]:
     return listed[0].model_dump_json(indent=1).encode() + b"\n", 1
 
 
-def folder_digest(folder: Path, sync: bool = False) -> tuple[str, dict[str, int]]:
-    """The digest of a folder asset as its files are now, and their sizes; with `sync` they are on the disk then."""
+def folder_digest(folder: Path, disk: FileSystem | None = None) -> tuple[str, dict[str, int]]:
+    """The digest of a folder asset as its files are now, and their sizes; with a `disk` they are synced to it."""
     digest, files = hashlib.sha256(), {}
     for file in sorted(f for f in folder.rglob("*") if f.is_file() and f.name != MANIFEST):
         inside = file.relative_to(folder).as_posix()
         with file.open("rb") as opened:
             content = hashlib.file_digest(opened, "sha256").hexdigest()
-            if sync:
-                os.fsync(opened.fileno())
+        if disk:
+            disk.fsync(file)
         files[inside] = file.stat().st_size
         if file.suffix not in (".jsonl", ".log") and inside != CARD:  # timings differ from run to run, weights do not
             digest.update(f"{inside} {content}\n".encode())
     return digest.hexdigest(), files
 
 
-def replace(target: Path, data: bytes, sync_folder: bool = True) -> None:
+def replace(target: Path, data: bytes, disk: FileSystem = DISK, sync_folder: bool = True) -> None:
     """Write `data` to `target` so that a reader sees the old bytes or the new ones."""
     temporary = target.with_name(f".{target.name}.tmp")
-    with temporary.open("wb") as file:
+    with disk.open(temporary, "wb") as file:
         file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, target)
+    disk.fsync(temporary)
+    disk.replace(temporary, target)
     if sync_folder:
-        _sync_folder(target.parent)
+        disk.fsync(target.parent)
 
 
 def _manifest_of(target: Path, path: str) -> Path:
     return target / MANIFEST if path.endswith("/") else target.with_name(f".{target.name}{MANIFEST}")
 
 
-def _seal(folder: Path, name: str, path: str, fingerprint: str) -> AssetRef:
+def _seal(folder: Path, name: str, path: str, fingerprint: str, disk: FileSystem) -> AssetRef:
     """Digest and sync every file of a finished folder, then write its manifest into it."""
-    sha256, files = folder_digest(folder, sync=True)
+    sha256, files = folder_digest(folder, disk)
     ref = AssetRef(name=name, path=path, rows=len(files), bytes=sum(files.values()), sha256=sha256)
-    replace(folder / MANIFEST, Manifest(fingerprint=fingerprint, asset=ref, files=files).model_dump_json().encode())
+    manifest = Manifest(fingerprint=fingerprint, asset=ref, files=files)
+    replace(folder / MANIFEST, manifest.model_dump_json().encode(), disk)
     return ref
 
 
-def swap(partial: Path, target: Path) -> None:
+def swap(partial: Path, target: Path, disk: FileSystem = DISK) -> None:
     """Put a finished folder in the place of the one that is there."""
     old = target.with_name(f".{target.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
+    disk.rmtree(old)
     if target.exists():
-        os.replace(target, old)
-    os.replace(partial, target)
-    _sync_folder(target.parent)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        disk.replace(target, old)
+    disk.replace(partial, target)
+    disk.fsync(target.parent)
+    with suppress(OSError):  # what is left goes the next time
+        disk.rmtree(old)
 
 
 @contextmanager

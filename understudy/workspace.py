@@ -8,21 +8,23 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, SkipValidation
 
 from understudy import store
 from understudy.catalog import CATALOG
 from understudy.channel.ledger import Ledger
 from understudy.config import Config
 from understudy.records import AssetRef, Record
+from understudy.seams import DISK, FileSystem
 
 
 class Workspace(BaseModel):
     """The assets of one channel under `home`/data and `home`/models."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
     home: Path
     config: Config
+    disk: SkipValidation[FileSystem] = Field(default=DISK, exclude=True, repr=False)
 
     @property
     def folder(self) -> Path:
@@ -74,11 +76,11 @@ class Workspace(BaseModel):
         """Write records as asset `name`."""
         path = self.path(name, **keys)
         data, count = store.encode(path, rows)
-        return store.write_file(self.home, name, path, data, count, fingerprint)
+        return store.write_file(self.home, name, path, data, count, fingerprint, self.disk)
 
     def save_text(self, name: str, text: str, fingerprint: str, **keys: str) -> AssetRef:
         """Write a page as asset `name`."""
-        return store.write_file(self.home, name, self.path(name, **keys), text.encode(), 1, fingerprint)
+        return store.write_file(self.home, name, self.path(name, **keys), text.encode(), 1, fingerprint, self.disk)
 
     def save_card(self, name: str, text: str, **keys: str) -> AssetRef:
         """Write a page of what is known now; nothing is written when the page is the same."""
@@ -89,7 +91,7 @@ class Workspace(BaseModel):
         """The folder or large file asset `name`, filled by `make` unless it is fresh."""
         path = self.path(name, **keys)
         build = store.build_folder if path.endswith("/") else store.build_file
-        return self.fresh(name, fingerprint, **keys) or build(self.home, name, path, make, fingerprint)
+        return self.fresh(name, fingerprint, **keys) or build(self.home, name, path, make, fingerprint, self.disk)
 
     def read(self, ref: AssetRef) -> Any:
         """The one record of a JSON asset, or the card of a folder."""

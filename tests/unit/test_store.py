@@ -1,6 +1,8 @@
 """The store never serves an asset whose inputs differ, and never a half-written one."""
 
+import errno
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -8,6 +10,7 @@ from tests.unit.pairs import pair
 from understudy import store
 from understudy.errors import AssetError
 from understudy.records import BaseCard, Interval, Message, Pair, Record
+from understudy.seams import Disk
 
 CARD = BaseCard(name="b", architecture="llama", parameters=1)
 
@@ -116,3 +119,28 @@ def test_a_full_disk_is_said_in_a_sentence(tmp_path: Path) -> None:
 def test_an_infinite_end_of_an_interval_comes_back() -> None:
     open_ended = Interval(value=1.0, low=float("-inf"), high=float("inf"), n=2)
     assert Interval.model_validate_json(open_ended.model_dump_json()) == open_ended
+
+
+class FullDisk(Disk):
+    """A disk on which `left` more files can be opened for writing."""
+
+    def __init__(self, left: int) -> None:
+        self.left = left
+
+    def open(self, file: Path, mode: str) -> IO[bytes]:
+        self.left -= 1
+        if self.left < 0:
+            raise OSError(errno.ENOSPC, "no space left")
+        return super().open(file, mode)
+
+
+@pytest.mark.parametrize(("left", "kept"), [(0, None), (1, None), (2, "new")])
+def test_a_disk_that_fills_up_leaves_the_new_asset_or_none(tmp_path: Path, left: int, kept: str | None) -> None:
+    write(tmp_path, "old", "1")
+    row, full = b'{"x": "new"}\n', FullDisk(left)
+    try:
+        store.write_file(tmp_path, "train", "data/x.jsonl", row, 1, "2", full)
+    except AssetError as error:
+        assert "no space left" in str(error)
+    fresh = {"old": store.fresh(tmp_path, "data/x.jsonl", "1"), "new": store.fresh(tmp_path, "data/x.jsonl", "2")}
+    assert [name for name, ref in fresh.items() if ref] == ([kept] if kept else [])
