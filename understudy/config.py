@@ -1,7 +1,7 @@
 """
-The shape of a preset. One section per stage; `deployments/presets/channel.yaml` shows every key.
+The schema of a preset: one section per stage. `deployments/presets/documents.yaml` shows every key.
 
-Everything wrong with a preset is found at once: unknown keys (with the nearest valid one),
+All problems of a preset are reported at once: unknown keys (with the nearest valid one),
 values out of range, plugins that do not exist, options their plugin does not know.
 """
 
@@ -35,7 +35,7 @@ from understudy.sections import (
 )
 
 ADDRESSES = ("ledger", "remote")
-"""What is not repeated when it is wrong: somebody may have written a password into it."""
+"""Keys whose wrong values are not repeated in messages: they may contain a password."""
 
 
 class Config(Settings):
@@ -43,21 +43,21 @@ class Config(Settings):
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$", description="the folder under data/ and models/")
     permission: Literal["owned", "permitted", "own_risk"] | None = Field(
-        default=None, description="your right to the talks; asked for a channel, printed in every card"
+        default=None, description="your right to the talks; required for a channel, printed in every card"
     )
-    licence: str | None = Field(default=None, description="of the dataset, in the words of the Hugging Face Hub")
+    licence: str | None = Field(default=None, description="of the dataset, as the Hugging Face Hub names it")
     source: PluginSpec
     teacher: PluginSpec
     questions: QuestionSettings = QuestionSettings()
     answers: AnswerSettings = AnswerSettings()
     verify: VerifySpec = VerifySpec()
     gates: list[PluginSpec] = Field(
-        default=[PluginSpec(use=name) for name in FREE_GATES], description="in this order; each pair needs all of them"
+        default=[PluginSpec(use=name) for name in FREE_GATES], description="in this order; a pair must pass all of them"
     )
     split: SplitSettings = SplitSettings()
     augment: AugmentSettings = AugmentSettings()
     formats: list[Literal["alpaca", "sharegpt", "openai_chat", "llama_factory", "huggingface"]] = Field(
-        default=[], description="for other programs, beside train.jsonl and its sisters"
+        default=[], description="also written, for other programs"
     )
     base: PluginSpec = Field(description="'scratch', a folder, or a Hugging Face repository")
     trainer: PluginSpec
@@ -74,7 +74,7 @@ class Config(Settings):
     )
     remote: str | None = Field(
         default=None,
-        description="s3://bucket/path that a run pulls first and pushes to, where machines share no disk",
+        description="s3://bucket/path that a run pulls first and pushes to, for machines without a shared disk",
     )
     seed: int = Field(default=42, ge=0)
 
@@ -98,7 +98,9 @@ class Config(Settings):
         if url is not None and (problem := remote.problem(url)):
             raise ValueError(problem)
         if url is not None and info.data.get("ledger", "") is None:
-            raise ValueError("it needs ledger: postgresql://..., whose lease keeps two machines from working at once")
+            raise ValueError(
+                "it needs ledger: postgresql://..., its lease prevents two machines from running the channel at once"
+            )
         return url
 
     @field_validator("base", mode="before")
@@ -114,13 +116,13 @@ class Config(Settings):
         return registry.build(kind, spec.use, spec.options)
 
     def exporter(self) -> Exporter:
-        """What writes the tuned model for other programs."""
+        """The plugin that writes the tuned model for other programs."""
         spec = PluginSpec(use=self.export.use, name=self.name, llama_cpp_dir=self.export.llama_cpp_dir)
         exporter: Exporter = self.plugin("exporter", spec)
         return exporter
 
     def engine(self, name: str, **options: Any) -> Engine:
-        """What runs model files of one format."""
+        """The plugin that runs model files of one format."""
         engine: Engine = self.plugin("engine", PluginSpec(use=name, **options))
         return engine
 
@@ -171,7 +173,7 @@ def _plugin_problems(plugins: Iterable[tuple[str, str, PluginSpec]]) -> list[str
 
 
 def _readable_plugins(raw: Mapping[str, Any]) -> Iterator[tuple[str, str, PluginSpec]]:
-    """The plugins of a preset that is wrong elsewhere, as far as they can be made out."""
+    """The plugins of a preset with other errors, as far as they can be recognized."""
     for section in ("source", "teacher", "base", "trainer"):
         value = raw.get(section)
         if isinstance(value, Mapping) and isinstance(value.get("use"), str):

@@ -6,13 +6,13 @@ Every error this project raises on purpose.
   x Busy                 another run holds this channel
   x Transient            worth retrying: timeout, rate limit, dropped connection
   x SourceError          the source as a whole could not be read
-    + Refused            one document cannot be used, and why; the others go on
+    + Refused            one document cannot be used, and why; the run continues with the others
     + Blocked            the source refuses this machine for now; the other documents wait
   x TeacherError         the teacher refused, timed out or failed, for one talk
-    + MalformedReply     text came back, but not in the shape that was asked for
-  x TeacherStopped       the teacher cannot go on for any talk: wrong key, quota, budget; what is paid for is kept
+    + MalformedReply     a reply came back, but not in the requested format
+  x TeacherStopped       no further calls are possible: wrong key, quota, budget; paid replies are kept
   x DatasetError         the pairs do not make a dataset that can be trained on
-  x AssetError           a file on disk is missing, cut short or not what its manifest says
+  x AssetError           a file on disk is missing, truncated or differs from its manifest
   x WorkerFailed         a subprocess that trains, exports or scores ended badly
     + Diverged           the loss became NaN: other settings, not another try
   x ExportError          the exported file is not the model it should be
@@ -22,11 +22,11 @@ from collections.abc import Sequence
 
 
 class UnderstudyError(Exception):
-    """Base class; catch this to tell our failures from bugs."""
+    """Base class; catch this to distinguish expected failures from bugs."""
 
 
 class ConfigError(UnderstudyError):
-    """Something asked for cannot be done. Lists every problem at once, so one look fixes them all."""
+    """The request is invalid. Lists every problem at once, so that all can be fixed together."""
 
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__("\n".join(f"- {problem}" for problem in problems))
@@ -46,10 +46,10 @@ class SourceError(UnderstudyError):
 
 
 class Refused(SourceError):
-    """One document cannot be used, now or ever. The message is the reason the ledger keeps."""
+    """One document cannot be used, now or ever. The message is the reason that the ledger stores."""
 
     def __init__(self, reason: str, status: str = "refused", retry_seconds: float | None = None) -> None:
-        """`status` is the ledger's word for it; `retry_seconds` says when to ask again, None never."""
+        """`status` is its state in the ledger; `retry_seconds` is the wait before the next attempt, None: never."""
         super().__init__(reason)
         self.status, self.retry_seconds = status, retry_seconds
 
@@ -63,13 +63,13 @@ class TeacherError(UnderstudyError):
 
 
 class MalformedReply(TeacherError):
-    """The teacher answered, but not in the shape that was asked for."""
+    """The teacher answered, but not in the requested format."""
 
 
 class TeacherStopped(UnderstudyError):
-    """No call is made any more in this run: a wrong key, an exhausted quota, the budget, too many bad replies.
+    """No further call is made in this run: a wrong key, an exhausted quota, the budget, too many bad replies.
 
-    The message says what to do; every reply so far is kept, and the next run goes on from there.
+    The message says what to do; every reply so far is kept, and the next run continues from there.
     """
 
 

@@ -2,7 +2,7 @@
 The graph of a run, derived from the catalog: what each asset is made of, whether it is fresh, what comes before it.
 
 A `Graph` resolves assets by name and has each made once, inputs first, by the `make` it is given: flows hand it one
-that runs Prefect tasks, `require` only looks whether everything is on disk. So one order serves runs and `--only`.
+that runs Prefect tasks, `require` only checks that everything is on disk. So one order serves runs and `--only`.
 """
 
 import re
@@ -79,7 +79,7 @@ class Node:
         return [ref for key, ref in self.known.items() if key.startswith(f"{name}/")]
 
     def ref(self, name: str) -> AssetRef:
-        """An input, or what else is known by that name."""
+        """An input, or another known asset of that name."""
         return self.inputs[name] if name in self.inputs else self.known[name]
 
     def file(self, name: str) -> Path:
@@ -142,7 +142,7 @@ def require(nodes: Sequence[Node]) -> list[AssetRef]:
     for node, ref in zip(nodes, refs, strict=True):
         if ref is None:
             name = node.workspace.config.name
-            raise ConfigError([f"{node.name} of {name!r} is not there for these settings; run without --only"])
+            raise ConfigError([f"{node.name} of {name!r} is not on disk for these settings; run without --only"])
     return [ref for ref in refs if ref]
 
 
@@ -341,7 +341,7 @@ def _placeholders(name: str) -> list[str]:
 
 @lru_cache(maxsize=16)
 def _prompt_of(teacher: str, kind: str) -> str | None:
-    """Digest of a pass's prompt, read once: a run works by the files as it found them."""
+    """Digest of a pass's prompt, read once: a run uses the prompt files as they are when it starts."""
     digest: str | None = registry.resolve("teacher", teacher).prompt_sha256(kind)
     return digest
 

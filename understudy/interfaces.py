@@ -3,7 +3,7 @@ The extension points. Read this page before adding a plugin.
 
 To add one: write a class in the matching folder with a nested `Options` model and a `VERSION`,
 then add its line to `understudy.registry.PLUGINS`. Nothing else changes. Raise `VERSION` when
-the same input gives another output: assets made by the older one are then made again.
+the same input gives a different output: assets of the older version are then made again.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -69,11 +69,11 @@ class Source(Protocol):
 
 
 class TeacherRequest(Record):
-    """One pass over one talk. The talk is whole, or one of the parts it was cut into to fit the teacher's window."""
+    """One pass over one talk. The talk is whole, or one of its parts that fit the teacher's window."""
 
     kind: Literal["questions", "answers"]
     document: Document
-    round: int = Field(default=0, ge=0, description="how often this pass was asked before without full success")
+    round: int = Field(default=0, ge=0, description="number of earlier rounds of this pass without full success")
     count: int = Field(default=0, ge=0, description="questions wanted, when kind is 'questions'")
     questions: list[Question] = Field(default=[], description="the numbers to answer, when kind is 'answers'")
 
@@ -89,24 +89,24 @@ class ReplyItem(Record):
 
 
 class TeacherReply(Record):
-    """What came back, as it came: numbers may be missing, doubled or unasked. The stages check."""
+    """The unchecked reply: numbers may be missing, duplicated or not requested. The stages check."""
 
     items: list[ReplyItem]
-    refused: dict[int, str] = Field(default={}, description="question number > the teacher's words of refusal")
+    refused: dict[int, str] = Field(default={}, description="question number > the teacher's refusal")
     usd: float = Field(default=0.0, ge=0)
 
 
 class Teacher(Protocol):
-    """What writes the questions and the answers."""
+    """The model or program that writes the questions and the answers."""
 
     label: str
     """Who wrote it, for the records, e.g. 'openai/gpt-5-mini'."""
 
     deterministic: bool
-    """True when the same request always brings the same reply, so that asking again is of no use."""
+    """True when the same request always gives the same reply, so that a repetition is useless."""
 
     batches: bool
-    """True when one pass over all talks is asked at once with `submit_batch`, because that is cheaper."""
+    """True when one pass over all talks is requested at once with `submit_batch`, because that is cheaper."""
 
     def problems(self) -> list[str]:
         """What makes this teacher unusable, one sentence each; makes no paid call."""
@@ -116,13 +116,13 @@ class Teacher(Protocol):
         """Digest of the prompt texts of pass 'questions' or 'answers'; None when there is no prompt."""
 
     def begin(self, folder: Path) -> None:
-        """Keep replies and what they cost in `folder` (the channel's) from now on. Raises TeacherStopped."""
+        """Store replies and their cost in `folder` (the channel's) from now on. Raises TeacherStopped."""
 
     def submit_batch(self, requests: Iterable[TeacherRequest], progress: Progress) -> int:
         """Have the replies to `requests` ready, where it `batches`; returns how many are. May take a day."""
 
     def window(self) -> int | None:
-        """How many tokens of a talk it takes at once; None when any talk will do."""
+        """The most tokens of a talk that fit one call; None for no limit."""
 
     def tokens(self, text: str) -> int:
         """Tokens of `text`, by its own tokenizer where that is known, else estimated."""
@@ -131,7 +131,7 @@ class Teacher(Protocol):
         """One reply. Called from several threads. Raises TeacherError, TeacherStopped, Transient."""
 
     def close(self) -> None:
-        """Let calls in flight finish, keep what they bring, and make no other."""
+        """Let calls in flight finish, store their replies, and make no more calls."""
 
 
 class Gate(Protocol):
@@ -148,7 +148,7 @@ class Gate(Protocol):
 
 
 class Base(Protocol):
-    """Start weights: made on the spot, or loaded from a hub or a folder."""
+    """Start weights: trained on the spot, or loaded from a hub or a folder."""
 
     needs_talks: bool
     """True when `prepare` reads the talks, so that new talks make it stale."""
@@ -169,7 +169,7 @@ class Trainer(Protocol):
     def train(self, base: Path, train: Path, valid: Path, out: Path, seed: int, progress: Progress) -> AdapterCard:
         """Tune `base` on chat rows and fill folder `out` with the adapter and metrics.jsonl.
 
-        `out` may hold what a killed run left: go on from it where possible.
+        `out` may contain the checkpoint of a killed run: resume from it where possible.
         """
 
     def fuse(self, base: Path, adapter: Path, out: Path, progress: Progress) -> FusedCard:
@@ -205,7 +205,7 @@ class Exporter(Protocol):
 
 
 class Engine(Protocol):
-    """What runs a model file to score it and to let it answer."""
+    """A program that runs a model file, to score it and to generate answers."""
 
     def run(
         self,
@@ -226,7 +226,7 @@ class Engine(Protocol):
         max_tokens: int,
         progress: Progress,
     ) -> list[Completion]:
-        """What follows each conversation, greedily, thinking off; what was said before is not generated again."""
+        """The next message of each conversation, greedily, thinking off."""
 
     def likelihoods(
         self,
@@ -272,29 +272,29 @@ class Compared(NamedTuple):
 
 
 Compare = Callable[[Candidate, Candidate, Sequence[tuple[Pair, ChatExample]], Progress], Compared]
-"""(reference, candidate, rows, report). Raises ExportError when they cannot be compared, and says why."""
+"""(reference, candidate, rows, progress). Raises ExportError, with the reason, when they cannot be compared."""
 
 
 class References(NamedTuple):
-    """What the answers of a candidate are measured against. Train and held-out pairs share no talk."""
+    """The reference texts for the answers of a candidate. Train and held-out pairs share no talk."""
 
     train: Sequence[Pair] = ()
     held_out: Sequence[Pair] = ()
     talks: Mapping[str, str] = {}
-    """Document id > the talk's own words, of both sides, as far as they are there."""
+    """Document id > the talk's own words, of train and held-out pairs, as far as known."""
 
 
 class Metric(Protocol):
     """A number over the samples of one candidate, and its difference between two."""
 
     better: dict[str, Literal["lower", "higher"]]
-    """The names that get a verdict word; the others are shown without one."""
+    """The names that get a verdict; the others are shown without one."""
 
     def study(self, references: References) -> None:
-        """Look at the teacher's own answers and talks, once, before anything is measured."""
+        """Read the teacher's own answers and talks, once, before anything is measured."""
 
     def problems(self) -> list[str]:
-        """What makes the metric impossible here, one sentence each."""
+        """What prevents this metric on this machine, one sentence each."""
 
     def measure(self, samples: Sequence[Sample], seed: int) -> dict[str, Interval]:
         """Name > value with its interval. Only samples the metric can use count; none gives {}."""

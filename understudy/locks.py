@@ -17,7 +17,7 @@ from typing import IO
 from understudy.errors import Busy
 
 MACHINE = Path(tempfile.gettempdir())
-"""Where the locks lie that hold for all channels of this machine and user."""
+"""The folder of the locks that are shared by all channels of this machine and user."""
 _own: set[Path] = set()
 log = logging.getLogger("understudy.locks")
 
@@ -26,9 +26,9 @@ log = logging.getLogger("understudy.locks")
 def held(
     file: Path, what: str, wait_seconds: float = 0.0, waiting: Callable[[str], None] | None = None
 ) -> Iterator[None]:
-    """Hold the lock `file` inside the block. Raises Busy, naming the holder, when it stays taken.
+    """Hold the lock `file` inside the block. Raises Busy, naming the holder, when it remains locked.
 
-    `waiting` is called once with a message that names the holder. A process that holds the lock already passes: a
+    `waiting` is called once with a message that names the holder. A process may take a lock that it already holds: a
     flow may call another one of the same channel.
     """
     if file in _own:
@@ -71,7 +71,7 @@ def holder(file: Path) -> str | None:
 
 @contextmanager
 def only_training() -> Iterator[None]:
-    """One training per machine and user: a second one waits, and says so, since both would only swap."""
+    """Hold the training slot of this machine and user; a second training logs that it waits: both would only swap."""
     lock = MACHINE / f"understudy-training-{os.getuid()}.lock"
     with held(lock, "training on this machine", wait_seconds=24 * 3600, waiting=log.warning):
         yield
@@ -79,7 +79,7 @@ def only_training() -> Iterator[None]:
 
 @contextmanager
 def slot(name: str, count: int, wait_seconds: float, waiting: Callable[[str], None] | None = None) -> Iterator[None]:
-    """One of `count` slots that all processes of this user have on this machine. Raises Busy when none gets free."""
+    """Hold one of `count` slots shared by this user's processes on this machine. Raises Busy when none becomes free."""
     files = [MACHINE / f"understudy-{name}-{os.getuid()}-{number}.lock" for number in range(count)]
     until, notified = time.monotonic() + wait_seconds, False
     with ExitStack() as stack:

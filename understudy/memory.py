@@ -3,7 +3,7 @@ How much memory a LoRA run takes at its peak, before it starts, and what to chan
 
 The formula is closed: weights, activations of the adapted blocks, logits, adapter. Its constants were fitted to
 mlx 0.32.4 on a CPU, float32 and bfloat16, with hidden sizes of 256 and 512; `make bench ONLY=memory` checks them.
-mlx is only asked what a GPU gives; `understudy.trainers.mlx_measure` measures.
+From mlx only a GPU's limit is read; `understudy.trainers.mlx_measure` measures.
 """
 
 import os
@@ -146,7 +146,7 @@ def fits(shape: Shape, limit: Limit) -> bool:
 
 
 def plan(shape: Shape, limit: Limit, fixed: Collection[str] = ()) -> Plan:
-    """The first fallback that fits, with the remedies it took and what they cost.
+    """The first fallback that fits, with the remedies it applied and what they cost.
 
     Fallbacks that would change a field of the shape named in `fixed` are left out.
     """

@@ -18,9 +18,7 @@ from understudy.stages import augment
 from understudy.workspace import Workspace
 
 FREE_BYTES = 500 * 1000 * 1000
-PERMISSION = (
-    "permission: say what right you have to these talks: owned, permitted or own_risk (--set permission=owned). "
-)
+PERMISSION = "permission: state your right to these talks: owned, permitted or own_risk (--set permission=owned). "
 Only = Literal["dataset", "model", "score"]
 
 
@@ -40,7 +38,7 @@ def check(workspace: Workspace, only: Only | None = None) -> None:
 
 
 def busy(workspace: Workspace) -> str | None:
-    """Who works on this channel now, in words; None when nobody does."""
+    """The process or machine that is running this channel, for a message; None when the channel is free."""
     return locks.holder(workspace.lock)
 
 
@@ -73,7 +71,9 @@ def _plugins(workspace: Workspace, only: Only | None) -> list[str]:
     if workspace.config.augment.on and only in (None, "dataset"):
         problems += augment.problems(workspace.config.augment, workspace.config.plugin("teacher"))
         if workspace.config.augment.replay and workspace.config.plugin("base").needs_talks:
-            problems.append("augment.replay: a base made of these talks has no general answers to keep; set it to 0")
+            problems.append(
+                "augment.replay: a base made from these talks has no general answers to preserve; set it to 0"
+            )
     if (items := workspace.config.evaluate.retrieval) and only in (None, "score"):
         problems += _unreadable(items)
     judge = workspace.config.evaluate.judge
@@ -133,7 +133,7 @@ def _other_talks(workspace: Workspace) -> list[str]:
     name = workspace.config.name
     return [
         f"name: data/{name} holds talks of another folder ({here[0].locator} and others are not in {path}); give this "
-        f"one a name of its own: --set name={name}-2, or be rid of the other: understudy forget --channel {name}"
+        f"one another name: --set name={name}-2, or delete the other: understudy forget --channel {name}"
     ]
 
 

@@ -1,7 +1,7 @@
 """
-How long work shows how far it is, whoever watches.
+Progress of long work, for any display.
 
-Stages and tasks call `track`; what becomes of it depends on the sinks the entry point added:
+Stages and tasks call `track`; the sinks that the entry point added show it:
 a live display in a terminal, log lines elsewhere, a progress artifact in the Prefect UI.
 """
 
@@ -18,7 +18,7 @@ log = logging.getLogger("understudy")
 
 
 class Sink:
-    """One place that shows progress. Called from several threads."""
+    """A display of progress. Called from several threads."""
 
     def watch(self, stage: str, out: Path) -> None:
         """`stage` is about to fill the folder or file `out`."""
@@ -27,7 +27,7 @@ class Sink:
         """`stage` has finished `done` of `total` units."""
 
     def close(self, stage: str, seconds: float, failed: bool) -> None:
-        """`stage` is over; `failed` also where it was stopped."""
+        """`stage` has ended; `failed` also when it was stopped."""
 
 
 class LogSink(Sink):

@@ -1,8 +1,8 @@
 """
-The menu: every plugin, by kind and by the name a preset uses.
+All plugins, by kind and by the name that a preset uses.
 
 Targets are strings, so that importing this file imports no backend: a plugin is loaded when a
-preset names it, and mlx or llama_cpp only when it works.
+preset names it, and mlx or llama_cpp only when it runs.
 """
 
 import difflib
@@ -72,7 +72,7 @@ RENAMED = {
     "min_updates": "min_steps",
     "same_top": "top1_agreement",
 }
-"""Options of trainer, base, tune and export.limits in 0.1.0 > what they are called since 0.2.0."""
+"""Options of trainer, base, tune and export.limits in 0.1.0 -> their names since 0.2.0."""
 
 
 def resolve(kind: str, name: str) -> type[Any]:
@@ -124,7 +124,7 @@ def nearest(word: str, known: list[str]) -> str:
 
 
 def identity(kind: str, name: str, options: dict[str, Any]) -> dict[str, Any]:
-    """What of a plugin decides what it makes: its name, VERSION and options, defaults filled in.
+    """What decides the output of a plugin: its name, VERSION and options, defaults filled in.
 
     A plugin lists in INDIFFERENT the options that only say where or how fast, such as a folder's
     path or a number of threads.
@@ -137,5 +137,5 @@ def identity(kind: str, name: str, options: dict[str, Any]) -> dict[str, Any]:
 
 
 def compare() -> Any:
-    """What holds two forms of a model against each other, an `interfaces.Compare`."""
+    """The function that compares two forms of a model, an `interfaces.Compare`."""
     return import_module("understudy.engines.comparison").compare

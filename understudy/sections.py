@@ -39,12 +39,12 @@ class VerifySpec(PluginSpec):
 
     use: str = "none"
     fraction: float = Field(default=1.0, gt=0, le=1, description="share of each talk's pairs that is verified")
-    only_approved: bool = Field(default=False, description="refuse also what was not verified")
-    max_repairs: int = Field(default=1, ge=0, description="rounds of asking again for missing verdicts")
+    only_approved: bool = Field(default=False, description="also refuse pairs that were not verified")
+    max_repairs: int = Field(default=1, ge=0, description="further rounds for missing verdicts")
 
 
 class QuestionSettings(Settings):
-    """How many questions a talk is asked for."""
+    """How many questions are requested per talk."""
 
     seconds_per_question: float = Field(default=90, gt=0, description="one question per this much talk")
     words_per_minute: float = Field(default=150, gt=0, description="to estimate the length of a text without times")
@@ -54,18 +54,18 @@ class QuestionSettings(Settings):
 class AnswerSettings(Settings):
     """How the numbered questions of a talk are answered."""
 
-    max_repairs: int = Field(default=5, ge=0, description="rounds of asking again for missing numbers")
+    max_repairs: int = Field(default=5, ge=0, description="further rounds for missing numbers")
 
 
 class SplitSettings(Settings):
-    """How kept pairs become train, valid and test. Whole talks go to one side."""
+    """How kept pairs become train, valid and test. Whole talks go to one split."""
 
     valid: float = Field(default=0.1, ge=0, lt=1, description="share of the pairs")
     test: float = Field(default=0.1, ge=0, lt=1, description="share of the pairs")
     min_documents: int = Field(
-        default=1, ge=1, description="talks that valid and test hold at least, each, while train keeps half"
+        default=1, ge=1, description="least number of talks in valid and in test, while train keeps half"
     )
-    near_duplicate: float = Field(default=0.7, gt=0, le=1, description="questions this alike stay on one side")
+    near_duplicate: float = Field(default=0.7, gt=0, le=1, description="questions this similar stay in one split")
 
     @field_validator("test")
     @classmethod
@@ -78,11 +78,11 @@ class SplitSettings(Settings):
 class AugmentSettings(Settings):
     """What is added to the train split; all 0: nothing. Valid and test never change."""
 
-    paraphrases: int = Field(default=0, ge=0, le=3, description="new questions per pair, with the answer as it is")
+    paraphrases: int = Field(default=0, ge=0, le=3, description="new questions per pair, with the same answer")
     short: float = Field(default=0, ge=0, le=1, description="share of the pairs that also get a short answer")
     long: float = Field(default=0, ge=0, le=1, description="share of the pairs that also get a long answer")
     out_of_scope: float = Field(
-        default=0, ge=0, le=0.3, description="questions no talk answers, with an honest refusal, per pair"
+        default=0, ge=0, le=0.3, description="questions that no talk answers, with a refusal, per pair"
     )
     replay: float = Field(
         default=0, ge=0, le=0.2, description="general chats answered by the base itself, per pair; 0.05 to 0.1 is usual"
@@ -100,7 +100,7 @@ class AugmentSettings(Settings):
 
 
 class ParityLimit(Settings):
-    """How far a file may be from the one it was made of, on held-out answers."""
+    """How much a file may differ from the one it was made from, on held-out answers."""
 
     nll_change: float = Field(gt=0, description="nats per answer token, either way")
     kl: float = Field(gt=0, description="mean KL divergence per answer token, in nats")
@@ -119,7 +119,10 @@ class LimitSettings(Settings):
     q3: ParityLimit = ParityLimit(nll_change=0.1, kl=0.3, top1_agreement=0.75)
     q2: ParityLimit = ParityLimit(nll_change=0.2, kl=0.5, top1_agreement=0.6)
     ended_drop: float = Field(
-        default=0.1, ge=0, le=1, description="by how much fewer answers may end by themselves than the adapter's"
+        default=0.1,
+        ge=0,
+        le=1,
+        description="how many fewer answers may end on their own than with the adapter, as a share",
     )
     leaks: float = Field(default=0.0, ge=0, le=1, description="share of answers with think tags, roles, control tokens")
 
@@ -141,18 +144,18 @@ Switch = Annotated[Literal["off", "auto"], BeforeValidator(_off)]
 class TuneSettings(Settings):
     """Short trainings at several learning rates before the real one, to choose by their valid loss."""
 
-    trials: Literal[0, 3] = Field(default=0, description="at 1, 3 and 9 times the learning rate; 0: none")
+    trials: Literal[0, 3] = Field(default=0, description="3: at 1, 3 and 9 times the learning rate; 0: none")
     epochs: float = Field(default=0.25, gt=0, le=1, description="of each trial")
-    min_steps: int = Field(default=30, ge=1, description="of each trial, where the training itself has as many")
+    min_steps: int = Field(default=30, ge=1, description="of each trial, if the training itself has that many")
 
 
 class ExportSettings(Settings):
-    """Which files are made of the tuned model."""
+    """Which files are made from the tuned model."""
 
     use: str = Field(default="gguf", description="export format")
     types: list[str] = Field(default=["Q8_0", "Q4_K_M"], description="quantizations, beside the first file")
     first: Literal["F16", "BF16", "Q8_0"] = Field(
-        default="F16", validate_default=True, description="the file the quantizations are made of"
+        default="F16", validate_default=True, description="the file the quantizations are made from"
     )
     limits: LimitSettings = Field(default=LimitSettings(), description="when a file is refused")
     importance: bool = Field(default=False, description="quantize with an importance matrix, measured on train rows")
@@ -187,29 +190,29 @@ class EvaluateSettings(Settings):
         description="JSONL of questions with texts to answer from; see understudy.scoring.suites.retrieval",
     )
     suites: Literal["quick"] | bool = Field(
-        default=True, description="ask instructions, multiple choice, off-topic prompts too; quick: every fourth"
+        default=True, description="also instructions, multiple choice, off-topic prompts; quick: every fourth"
     )
-    prompted_base: bool = Field(default=True, description="also compare with the base, told the style by examples")
+    prompted_base: bool = Field(default=True, description="also compare with the base shown the style by examples")
     quantized_base: bool = Field(
         default=True, description="also compare the smallest file that is offered with the base at the same type"
     )
 
 
 class SyncSettings(Settings):
-    """What the scheduled run does with what is new, and with what is gone."""
+    """What the scheduled run does with new and with removed talks."""
 
     min_new_pairs: int = Field(
-        default=50, ge=1, description="new rows in train since the last training that make another one worth it"
+        default=50, ge=1, description="train again at this many new rows in train since the last training"
     )
     forget_removed: bool = Field(
-        default=False, description="delete a talk, with all that was made of it, once its source no longer has it"
+        default=False, description="delete a talk and everything made from it once its source no longer has it"
     )
 
 
 class PublishSettings(Settings):
     """What the model card says that cannot be known from the run. Publishing itself is confirmed each time."""
 
-    base_licence: str | None = Field(default=None, description="of the base, in the Hub's words, e.g. apache-2.0")
+    base_licence: str | None = Field(default=None, description="of the base, as the Hub names it, e.g. apache-2.0")
     dataset: str | None = Field(default=None, description="'owner/name' of the dataset on the Hub, where it is there")
 
 
@@ -224,5 +227,5 @@ class RunnerSettings(Settings):
     address: str | None = Field(
         default=None,
         pattern=r"^(tcp|tls|ucx|ws|wss)://[^\s/]+:[0-9]+$",
-        description="dask: a scheduler that runs already, and needs `ledger` in PostgreSQL; None: one is started",
+        description="dask: a running scheduler, which requires `ledger` in PostgreSQL; None: one is started",
     )

@@ -1,9 +1,9 @@
 """
-Reading and writing assets, and knowing whether one is fresh.
+Read and write assets, and find out whether one is fresh.
 
-Writes are atomic: a temporary file, fsync, rename. The manifest goes first when an asset is
-replaced and comes last when it is complete, so its presence is the proof. A kill at any instant
-leaves the old asset, the new one, or none; never half of one.
+Writes are atomic: a temporary file, fsync, rename. The old manifest is deleted first when an asset is
+replaced, and the new one is written last, so its presence proves that the asset is complete. A kill at any instant
+leaves the old asset, the new one, or none; never part of one.
 """
 
 import errno
@@ -79,8 +79,8 @@ def build_folder(
 ) -> AssetRef:
     """Let `make` fill a folder and return its card; put the folder in place, manifest inside.
 
-    What a killed `make` left for the same fingerprint is handed to it again, so that long work
-    can go on; leftovers of another fingerprint are removed first.
+    A partial folder that a killed `make` left for the same fingerprint is passed to it again, so that long work
+    can resume; leftovers of another fingerprint are removed first.
     """
     target = home / path
     partial = target.with_name(f".{target.name}.partial")
@@ -144,7 +144,7 @@ def read_rows(home: Path, ref: AssetRef, record: type[Record]) -> Iterator[Any]:
         return
     data = file.read_bytes() if file.exists() else b""
     if hashlib.sha256(data).hexdigest() != ref.sha256:
-        raise AssetError(f"{file} changed or vanished since it was written; delete it to have it made again")
+        raise AssetError(f"{file} changed or vanished since it was written; delete it, and it is made again")
     if file.suffix == ".parquet":
         yield from _parquet_rows(data, record)
     elif file.suffix == ".jsonl":
@@ -203,7 +203,7 @@ def _seal(folder: Path, name: str, path: str, fingerprint: str, disk: FileSystem
 
 
 def swap(partial: Path, target: Path, disk: FileSystem = DISK) -> None:
-    """Put a finished folder in the place of the one that is there."""
+    """Replace the folder that is there by the finished one."""
     old = target.with_name(f".{target.name}.old")
     disk.rmtree(old)
     if target.exists():
@@ -221,7 +221,9 @@ def _out_of_space(target: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        raise AssetError(f"no space left for {target}; free some, then run again: all finished work is kept") from error
+        raise AssetError(
+            f"no space left for {target}; free some space, then run again: all finished work is kept"
+        ) from error
 
 
 def _parquet_bytes(rows: list[Record]) -> bytes:

@@ -1,5 +1,5 @@
 """
-Heavy work in a process of its own: an out-of-memory kills the worker, not the flow.
+Heavy work in a process of its own: running out of memory kills the worker, not the flow.
 
 The parent writes one JSON job to the worker's stdin and keeps it open: when the parent dies,
 however it dies, the worker reads the end of its input and ends too. The worker answers with
@@ -117,7 +117,7 @@ def blas_to_preload() -> str | None:
 
 
 def environment() -> dict[str, str]:
-    """What a worker sees: ours without Prefect's variables, with a fast BLAS put in front where one is found."""
+    """The environment of a worker: ours without Prefect's variables, with a fast BLAS preloaded where there is one."""
     preload = blas_to_preload()
     variables = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     path = os.pathsep.join(p for p in (str(Path(__file__).parents[1]), variables.get("PYTHONPATH")) if p)
@@ -126,7 +126,7 @@ def environment() -> dict[str, str]:
 
 
 def _converse(process: subprocess.Popen[str], job: str, progress: Progress) -> dict[str, Any] | None:
-    """The worker's last message; None when it ended without one, or badly."""
+    """The worker's last message; None when it crashed or ended without one."""
     last = None
     assert process.stdin and process.stdout
     try:

@@ -1,7 +1,7 @@
 """
 One preset in one home folder: where its assets are, and whether they are fresh.
 
-A workspace is plain data, so it travels as a task argument. What assets are made of is the matter of `graph`.
+A workspace is plain data, so it can be a task argument. `graph` knows what assets are made from.
 """
 
 from collections.abc import Callable, Iterable
@@ -42,17 +42,17 @@ class Workspace(BaseModel):
 
     @property
     def lock(self) -> Path:
-        """Held by the run that works on this channel."""
+        """The lock that a run of this channel holds."""
         return self.folder / ".lock"
 
     @property
     def verifier_folder(self) -> Path:
-        """Where the verifier's calls are: it is another model with another bill."""
+        """The folder of the verifier's calls: it is another model with its own bill."""
         return self.folder / "verify"
 
     @property
     def judge_folder(self) -> Path:
-        """Where the judge's calls are."""
+        """The folder of the judge's calls."""
         return self.folder / "judge"
 
     @property

@@ -30,7 +30,7 @@ def run(*flags: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
         (["--set", "seed"], "section.key=value"),
         (["--set", "export.types=[Q9_9]"], "Q9_9"),
         (["--documents", "no/such/folder"], "there is no folder"),
-        (["--channel", "@someone"], "permission: say what right"),
+        (["--channel", "@someone"], "permission: state your right"),
         (["--channel", "no channel!", "--set", "permission=owned"], "is no channel"),
     ],
 )

@@ -155,7 +155,7 @@ def test_importance_makes_the_quantizations_again_and_nothing_before_them(first:
     assert card.rows <= outcome.dataset.train.rows and card.tensors == 7
     assert made == finished(other, outcome.dataset).model()
     assert made.files["F16"] == outcome.model.files["F16"] and made.fused == outcome.model.fused
-    with pytest.raises(ConfigError, match="gguf of 'sample' is not there for these settings"):
+    with pytest.raises(ConfigError, match="gguf of 'sample' is not on disk for these settings"):
         finished(workspace, outcome.dataset).model()
 
 

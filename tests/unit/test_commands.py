@@ -41,7 +41,7 @@ def test_retry_lets_the_next_run_ask_again(home: Path, capsys: pytest.CaptureFix
     assert run(home, "retry", "b", "a", "--channel", "talks") == 0
     row = Ledger(home / "data/talks/ledger.sqlite").get("b")
     assert row and (row.status, row.attempts) == ("pending", 0)
-    assert "is here already" in capsys.readouterr().out
+    assert "already fetched" in capsys.readouterr().out
 
 
 def test_forget_deletes_the_talk_its_dataset_and_names_the_models(

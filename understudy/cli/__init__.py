@@ -3,7 +3,7 @@ The command `understudy`: `main` runs one verb, and each verb is a module of its
 
 Such a module has EXAMPLE, `main`, which does the work, and `options`, which adds the options of the verb to a parser,
 if it has any. Its docstring is the help. Only the module of the verb at hand is imported, so that `understudy --help`
-answers at once.
+is fast.
 """
 
 import argparse
@@ -21,15 +21,15 @@ from understudy.errors import UnderstudyError
 VERBS = {
     "run": ("run", "turn talks into a dataset, a tuned model and its scorecard"),
     "status": ("status", "how many talks are in which state and why, and the disk in use"),
-    "retry": ("retry", "ask for talks again in the next run"),
-    "forget": ("forget", "delete talks with everything made of them, for good"),
+    "retry": ("retry", "request talks again in the next run"),
+    "forget": ("forget", "delete talks and everything made from them, permanently"),
     "import": ("import_captions", "copy caption files into a YouTube channel"),
     "review": ("review", "look through the pairs in a browser: reject, restore, edit"),
     "compare": ("compare", "choose between base and tuned model, blind, in a browser"),
     "compare-runs": ("compare_runs", "two scorecards side by side"),
     "chat": ("chat", "talk to a tuned model in the terminal"),
     "serve": ("serve", "serve a tuned model over OpenAI's API"),
-    "publish": ("publish", "upload a model to the Hugging Face Hub, after asking"),
+    "publish": ("publish", "upload a model to the Hugging Face Hub, after confirmation"),
     "doctor": ("doctor", "what this machine trains on, how fast, and which bases fit"),
     "rerun": ("rerun", "train a run again from its record, and compare the losses"),
     "record": ("record", "write a teacher's replies to a file, for the teacher `replay`"),
@@ -40,8 +40,8 @@ VERBS = {
     "rollback": ("rollback", "go back to the champion before this one"),
     "clean": ("clean", "delete the heavy files of old runs"),
 }
-"""Verb > its module, here or by its full name, and what it does."""
-EXIT_STATUS = "Exit status: 0 done; 1 it failed, run it again to resume; 2 it cannot be done as asked; 130 stopped."
+"""Verb -> its module (in this package, or by its full name) and its help line."""
+EXIT_STATUS = "Exit status: 0 done; 1 it failed, run it again to resume; 2 the request is invalid; 130 stopped."
 
 
 class Result(NamedTuple):
@@ -103,14 +103,14 @@ def main(arguments: Sequence[str] | None = None, home: Path | None = None) -> in
 
 
 def nearest(word: str, known: list[str]) -> str:
-    """'; did you mean X?', or what there is."""
+    """'; did you mean X?' or the list of choices."""
     from understudy.registry import nearest
 
     return nearest(word, known)
 
 
 def confirmed(question: str, ask: Callable[[str], str] = input) -> bool:
-    """Whether the answer is yes; without anyone to ask it is no."""
+    """Whether the answer is yes; no when there is no terminal."""
     try:
         return ask(f"{question} [y/N] ").strip().lower() in ("y", "yes")
     except (EOFError, OSError):

@@ -1,4 +1,4 @@
-"""The channel and the talks that a verb names."""
+"""Find the channel and the talks that a verb names."""
 
 from argparse import ArgumentParser
 from collections.abc import Sequence
@@ -11,16 +11,16 @@ from understudy.database import URL_FILE
 from understudy.errors import UnderstudyError
 from understudy.text import words
 
-NO_NAME = "is no channel name: lower-case letters, digits and hyphens"
+NO_NAME = "is not a channel name: use lower-case letters, digits and hyphens"
 
 
 def option(p: ArgumentParser, about: str = "a folder under data/") -> None:
-    """Add --channel, which must be given."""
+    """Add the required option --channel."""
     p.add_argument("--channel", required=True, metavar="NAME", help=about)
 
 
 def checked(channel: str) -> str:
-    """The name as it is. Raises UnderstudyError when no channel can have it."""
+    """The unchanged name. Raises UnderstudyError when it is not valid for a channel."""
     if words.slug(channel) != channel:
         raise UnderstudyError(f"{channel!r} {NO_NAME}")
     return channel
@@ -41,12 +41,12 @@ def folder(home: Path, channel: str) -> Path:
 
 
 def ledger(folder: Path) -> Ledger:
-    """The ledger of a channel's folder."""
+    """Open the ledger of a channel's folder."""
     return Ledger(folder / "ledger.sqlite")
 
 
 def locked(folder: Path) -> AbstractContextManager[object]:
-    """Nothing else writes to the channel inside the block. Raises Busy."""
+    """Hold the channel's lock inside the block, so that no one else writes to it. Raises Busy."""
     return lease.alone(folder)
 
 

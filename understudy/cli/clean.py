@@ -17,13 +17,15 @@ EXAMPLE = "understudy clean --keep 3 --dry-run"
 
 def options(p: ArgumentParser) -> None:
     p.add_argument("channel", nargs="?", metavar="NAME", help="a folder under models/ (default: all)")
-    p.add_argument("--keep", type=int, default=3, metavar="N", help="newest runs that stay whole (default: 3)")
+    p.add_argument(
+        "--keep", type=int, default=3, metavar="N", help="number of newest runs to keep complete (default: 3)"
+    )
     p.add_argument("--dry-run", action="store_true", help="only show what would be deleted")
     p.add_argument("--yes", action="store_true", help="do not ask")
 
 
 def main(args: Namespace) -> Result:
-    """Show what can be deleted, and delete it when that is confirmed."""
+    """Show what can be deleted, and delete it after confirmation."""
     if args.keep < 0:
         raise UnderstudyError(f"--keep is {args.keep}; keep 0 runs or more")
     names = [args.channel] if args.channel else _channels(args.home)
@@ -35,11 +37,11 @@ def main(args: Namespace) -> Result:
     if args.dry_run:
         return Result("\n".join([*lines, f"{total} would be deleted"]), _data(heavy, args))
     if not args.yes and not confirmed("\n".join([*lines, f"Delete {total}?"])):
-        raise UnderstudyError("nothing was deleted; to delete without being asked: --yes")
+        raise UnderstudyError("nothing was deleted; use --yes to delete without confirmation")
     for name in names:
         data = args.home / "data" / name
         with channels.locked(data) if data.is_dir() else nullcontext():
-            # Once more inside the lock: a run that ended while the question stood may have changed the champion.
+            # Once more inside the lock: a run that ended during the confirmation may have changed the champion.
             chosen = {item.run for item in heavy}
             clean.delete(item for item in clean.old_files(_folder(args.home, name), args.keep) if item.run in chosen)
     return Result("\n".join([*lines, f"{total} deleted"]), _data(heavy, args))

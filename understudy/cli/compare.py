@@ -1,7 +1,7 @@
 """Choose between base and tuned model, blind, in a browser: a question, two answers in random order, no names.
 
 Answers of a scored run are read from its samples, and no model is loaded. Others are generated first: by base and
-adapter of a run, or by two GGUF files. Choices are kept in comparison.jsonl of the run, and shown in its report.
+adapter of a run, or by two GGUF files. Choices are stored in the run's comparison.jsonl and shown in its report.
 """
 
 import sys
@@ -30,7 +30,7 @@ MAX_TOKENS = 400
 
 
 class Contest(NamedTuple):
-    """Two candidates, their answers, and where choices between them are kept."""
+    """Two candidates, their answers, and where choices between them are stored."""
 
     folder: Path
     duels: list[Duel]
@@ -46,16 +46,18 @@ def options(p: ArgumentParser) -> None:
     p.add_argument("model", nargs="+", metavar="MODEL", help="NAME of a channel or NAME/RUN; or two GGUF files")
     p.add_argument("--pairs", type=int, default=PAIRS, metavar="N", help=f"to decide (default: {PAIRS})")
     p.add_argument("--port", type=int, default=0, help="on 127.0.0.1 (default: any free one)")
-    p.add_argument("--channel", metavar="NAME", help="whose held-out questions are used for files that are of no run")
+    p.add_argument(
+        "--channel", metavar="NAME", help="whose held-out questions are used for files that belong to no run"
+    )
 
 
 def main(args: Namespace) -> int:
     """Serve the comparison until Ctrl-C."""
     if len(args.model) > 2:
-        raise UnderstudyError(f"{len(args.model)} models are named; name one run, or two GGUF files")
+        raise UnderstudyError(f"{len(args.model)} models are given; name one run, or two GGUF files")
     server = serve(args.home, args.model, args.pairs, args.port, args.channel)
     print(f"Compare at {server.url}", flush=True)
-    print("Keys: 1, 2, 0 or t for no difference, Backspace to go back. Every choice is kept at once.", flush=True)
+    print("Keys: 1, 2, 0 or t for no difference, Backspace to go back. Every choice is saved immediately.", flush=True)
     server.until_interrupted()
     return 0
 
@@ -77,7 +79,7 @@ def serve(
 
 
 def refresh(home: Path, channel: str, run: str) -> None:
-    """Write the run's report again, with people's choices on it; a run without a report gets none."""
+    """Write the run's report again, with people's choices in it; a run without a report gets none."""
     path = CATALOG["report"].path.format(channel=channel, run=run)
     manifest = (home / path).with_name(f".{Path(path).name}{store.MANIFEST}")
     if not manifest.is_file():
@@ -88,7 +90,7 @@ def refresh(home: Path, channel: str, run: str) -> None:
 
 
 def scorecard(models: Path, name: str) -> Scorecard:
-    """The scorecard that `name` stands for: a file, a run's folder, 'channel/run', 'channel', or a run's own name."""
+    """The scorecard that `name` refers to: a file, a run's folder, 'channel/run', 'channel', or a run's own name."""
     path = Path(name)
     if path.is_file():
         return runs.read_scorecard(path)
@@ -98,7 +100,7 @@ def scorecard(models: Path, name: str) -> Scorecard:
 
 
 def _folder(models: Path, name: str) -> Path:
-    """The folder of a run that was trained; its files need not be there."""
+    """The folder of a trained run; its exported files may be missing."""
     channel, _, run = name.strip("/").partition("/")
     if run and words.slug(channel) == channel and (models / channel / run).is_dir():
         return (models / channel / run).resolve()
@@ -154,14 +156,14 @@ def _files(home: Path, models: Sequence[str], count: int, channel: str | None) -
 
 
 def _held_out(home: Path, channel: str) -> list[Pair]:
-    """The held-out pairs of the present dataset."""
+    """The held-out pairs of the current dataset."""
     refs = {
         name: store.latest(home, CATALOG[name].path.format(channel=channel)) if words.slug(channel) == channel else None
         for name in ("pairs", "split")
     }
     if refs["pairs"] is None or refs["split"] is None:
         raise UnderstudyError(
-            f"there is no dataset of {channel!r} under {home / 'data'}; so there are no questions to compare on"
+            f"there is no dataset of {channel!r} under {home / 'data'}, so there are no questions to compare on"
         )
     plan: SplitPlan = store.read_record(home, refs["split"], SplitPlan)
     names = plan.splits["test"] or plan.splits["valid"]
@@ -170,7 +172,7 @@ def _held_out(home: Path, channel: str) -> list[Pair]:
 
 
 def _drawn(pairs: Sequence[Pair], count: int, seed: str) -> list[Pair]:
-    """Twice as many as are wanted, spread over the talks: some answers may turn out equal."""
+    """Twice as many as requested, spread over the talks: some answers may turn out equal."""
     known = {pair.pair_id: pair for pair in pairs}
     return [known[duel.pair_id] for duel in draw([_duel(p, "1", "2") for p in pairs], 2 * count, seed)]
 
@@ -187,7 +189,7 @@ def _candidates(home: Path, folder: Path) -> list[Candidate]:
 
 
 def _answered(pairs: Sequence[Pair], candidates: Sequence[Candidate]) -> list[Duel]:
-    """The answers of both candidates to the questions, generated now."""
+    """Generate the answers of both candidates to the questions."""
     texts = []
     for candidate in candidates:
         print(f"{candidate.name} answers {len(pairs)} questions", file=sys.stderr, flush=True)

@@ -35,7 +35,7 @@ State = Literal["ok", "note", "problem"]
 
 @dataclass(frozen=True)
 class Check:
-    """One line: what was checked, and what to do where the state is not 'ok'."""
+    """One line of output: what was checked, and what to do if the state is not 'ok'."""
 
     name: str
     state: State
@@ -44,7 +44,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Fit:
-    """How one base trains here. `row_tokens` is None when it does not fit at all."""
+    """How one base trains on this machine. `row_tokens` is None when it does not fit at all."""
 
     base: str
     parameters: int
@@ -70,7 +70,7 @@ def main(args: Namespace) -> Result:
 
 
 def examine(home: Path, environment: Mapping[str, str] = os.environ, seconds: float = PROBE_SECONDS) -> Health:
-    """Check everything; what cannot be checked is one more line. Takes about `seconds` and five more."""
+    """Check everything; a failed check is one more line. Takes about `seconds` plus five."""
     speed, checks = None, [_check("python", _python), _check("packages", _packages)]
     try:
         speed = measured(seconds)
@@ -103,7 +103,7 @@ def as_text(health: Health) -> str:
 
 
 def fit(base: KnownBase, speed: Speed) -> Fit:
-    """Whether rank-8 LoRA on all blocks of `base` fits, with which remedies, and the largest row and batch then."""
+    """Whether rank-8 LoRA on all blocks of `base` fits, with which fallbacks, and the largest row and batch then."""
     cpu = speed.device == "cpu"
     model, limit = memory.model_of(base.config), memory.Limit(speed.limit_bytes, speed.limit_why)
     size = 4 if cpu else 2
@@ -134,7 +134,7 @@ def _check(name: str, look: Callable[[], tuple[State, str]]) -> Check:
 
 
 def _reason(error: Exception) -> str:
-    """The one line of an error that says why."""
+    """The line of an error that gives the reason."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     return lines[-1] if isinstance(error, WorkerFailed) else lines[0]
 
@@ -191,7 +191,7 @@ def _disk(home: Path) -> tuple[State, str]:
 def _prefect(environment: Mapping[str, str]) -> tuple[State, str]:
     address = environment.get("PREFECT_API_URL")
     if not address:
-        return "note", "PREFECT_API_URL is not set: a run starts a temporary server; `make ui` starts one with a page"
+        return "note", "PREFECT_API_URL is not set: a run starts a temporary server; `make ui` starts one with a UI"
     answer = _ask(f"{address.rstrip('/')}/health")
     if answer is not None:
         return (

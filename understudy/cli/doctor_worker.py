@@ -73,7 +73,7 @@ def _tokens_per_second(seconds: float) -> float:
 
 
 def _rate(work: Callable[[], None], seconds: float) -> float:
-    """How often a second `work` is done, after one warm-up."""
+    """How many times per second `work` completes, after one warm-up."""
     work()
     start, count = time.perf_counter(), 0
     while count == 0 or time.perf_counter() - start < seconds:

@@ -1,4 +1,4 @@
-"""Delete talks with everything made of them, for good; without an ID the whole channel."""
+"""Delete talks and everything made from them, permanently; without an ID the whole channel."""
 
 import shutil
 from argparse import ArgumentParser, Namespace
@@ -12,9 +12,9 @@ EXAMPLE = "understudy forget dQw4w9WgXcQ --channel my-channel"
 
 
 def options(p: ArgumentParser) -> None:
-    p.add_argument("ids", nargs="*", metavar="ID", help="a talk (none: every talk of the channel)")
-    channels.option(p, "a folder under data/; without an ID all of it is deleted")
-    p.add_argument("--yes", action="store_true", help="do not ask before a whole channel is deleted")
+    p.add_argument("ids", nargs="*", metavar="ID", help="a talk (default: every talk of the channel)")
+    channels.option(p, "a folder under data/; without an ID the whole channel is deleted")
+    p.add_argument("--yes", action="store_true", help="do not ask before deleting a whole channel")
 
 
 def main(args: Namespace) -> Result:
@@ -34,7 +34,7 @@ def _forget(args: Namespace) -> Result:
         forgetting.forget(folder, rows)
     else:
         shutil.rmtree(folder)
-    after = "its dataset too, which the next run builds without them" if args.ids else "nothing of it is left"
+    after = "so is its dataset, which the next run builds without them" if args.ids else "nothing of it is left"
     lines = [f"forgotten: {len(rows)} talk{'s' * (len(rows) != 1)} of {folder.name}; {after}"]
     runs = champion.runs(args.home / "models" / args.channel)
     lines += [f"  may have been trained on them, delete it or train again: {run}" for run in runs]

@@ -21,7 +21,7 @@ def options(p: ArgumentParser) -> None:
 
 
 def main(args: Namespace) -> Result:
-    """Copy the files; says of each one left out why."""
+    """Copy the files, and give the reason for each one left out."""
     folder: Path = args.home / "data" / channels.checked(args.channel)
     if not args.path.exists():
         raise UnderstudyError(f"there is no file or folder {str(args.path)!r}")

@@ -1,7 +1,7 @@
-"""Show what of a run would go to the Hugging Face Hub, ask, and upload it.
+"""Show what of a run would be uploaded to the Hugging Face Hub, ask for confirmation, and upload it.
 
-That is weights, GGUF files, card, scorecard and report; never talks or dataset. The token is HF_TOKEN or that of
-`hf auth login`. A second call uploads only what changed.
+Weights, GGUF files, card, scorecard and report are uploaded, never talks or the dataset. The token is HF_TOKEN or
+that of `hf auth login`. A second call uploads only what changed.
 """
 
 import os
@@ -27,13 +27,13 @@ def options(p: ArgumentParser) -> None:
     p.add_argument("--run", metavar="RUN", help="another run, a folder under models/NAME")
     visibility = p.add_mutually_exclusive_group()
     visibility.add_argument("--private", action="store_true", help="only you can see it (the default)")
-    visibility.add_argument("--public", action="store_true", help="everybody can see it")
+    visibility.add_argument("--public", action="store_true", help="everyone can see it")
     p.add_argument("--yes", action="store_true", help="do not ask")
-    p.add_argument("--force", action="store_true", help="also when the scorecard says 'worse'")
+    p.add_argument("--force", action="store_true", help="even if the scorecard says 'worse'")
 
 
 def main(args: Namespace) -> Result:
-    """Upload after asking."""
+    """Upload after confirmation."""
     return publish(
         args.home / "models",
         args.channel,
@@ -56,7 +56,7 @@ def publish(
     force: bool = False,
     ask: Callable[[str], str] = input,
 ) -> Result:
-    """Upload a run of `channel` after asking. Raises ConfigError, Transient."""
+    """Upload a run of `channel` after confirmation. Raises ConfigError, Transient."""
     folder = find.run_folder(models, channel, run)
     reasons = refused(folder)
     files = hub.chosen(folder, _left_out(folder, reasons))
@@ -68,7 +68,7 @@ def publish(
     outcome = hub.publish(files, repository, private)
     clean.mark_published(folder, outcome.address)
     lines = [plan] if yes else []
-    lines.append(f"{outcome.address}: {len(outcome.sent)} of {len(files)} files sent, the others were there already")
+    lines.append(f"{outcome.address}: {len(outcome.sent)} of {len(files)} files sent, the others were already there")
     if outcome.removed:
         lines.append(f"removed there, no longer part of the model: {', '.join(outcome.removed)}")
     return Result("\n".join(lines), {"address": outcome.address, "sent": outcome.sent, "removed": outcome.removed})

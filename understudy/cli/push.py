@@ -1,4 +1,4 @@
-"""Upload a channel's talks and models to s3://, gs:// or file://; what is there already is left alone."""
+"""Upload a channel's talks and models to s3://, gs:// or file://; files that are already there are skipped."""
 
 from argparse import ArgumentParser, Namespace
 
@@ -8,12 +8,14 @@ from understudy.cli.channels import checked
 from understudy.runs import champion
 
 EXAMPLE = "understudy push my-channel s3://bucket/understudy"
-NOT_APART = "Nothing keeps two machines from pushing at once: the channel's ledger is not in PostgreSQL."
+NOT_APART = "Nothing prevents two machines from pushing at once: the channel's ledger is not in PostgreSQL."
 
 
 def options(p: ArgumentParser) -> None:
     p.add_argument("channel", metavar="NAME", help="a folder under data/")
-    p.add_argument("url", metavar="URL", help="e.g. s3://bucket/understudy; keys are found as s3fs and gcsfs do it")
+    p.add_argument(
+        "url", metavar="URL", help="e.g. s3://bucket/understudy; credentials are found as s3fs and gcsfs do it"
+    )
 
 
 def main(args: Namespace) -> Result:

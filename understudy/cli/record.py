@@ -1,4 +1,4 @@
-"""Write the replies of a channel's teacher to a file, which the teacher `replay` reads."""
+"""Write the replies of a channel's teacher to a file for the teacher `replay`."""
 
 import json
 from argparse import ArgumentParser, Namespace

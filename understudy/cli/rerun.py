@@ -1,6 +1,6 @@
-"""Train again what models/NAME/RUN/run.json says, from the same dataset and base, and compare the losses.
+"""Repeat the training that models/NAME/RUN/run.json describes, from the same dataset and base, and compare the losses.
 
-Nothing of the first run is touched.
+The first run is not changed.
 """
 
 import json
@@ -47,7 +47,7 @@ class Comparison(NamedTuple):
 
 def options(p: ArgumentParser) -> None:
     p.add_argument("run", metavar="RUN", help="a folder under models/NAME")
-    p.add_argument("--channel", metavar="NAME", help="needed where two channels have a run of this name")
+    p.add_argument("--channel", metavar="NAME", help="required when two channels have a run of this name")
     p.add_argument("--out", type=Path, metavar="DIR", help="for the adapter (default: RUN-rerun-N beside RUN)")
 
 
@@ -73,7 +73,7 @@ def rerun(
         raise AssetError(f"{record.channel}/{run} cannot be repeated: {'; '.join(wrong)}")
     with display.shown(home / "logs" / f"{record.channel}-{run}-{NAME}.log", log_level):
         for note in differences(record):
-            log.warning("not as it was then: %s", note)
+            log.warning("differs from the first run: %s", note)
         folder = _train(home, record, out)
     compared = compare(_losses(home, record), lines(folder / "metrics.jsonl"))
     weights = (
@@ -91,7 +91,7 @@ def find(models: Path, run: str, channel: str | None = None) -> Path:
     files = _records(models, f"{channel or '*'}/{run}")
     if len(files) > 1:
         names = ", ".join(file.parents[1].name for file in files)
-        raise AssetError(f"{run!r} is a run of several channels; say which with --channel: {names}")
+        raise AssetError(f"{run!r} is a run of several channels; choose one with --channel: {names}")
     if not files:
         names = ", ".join(f"{file.parents[1].name}/{file.parent.name}" for file in _records(models, "*/*"))
         raise AssetError(f"no record of a run {run!r} under {models}; there are: {names or 'none yet'}")
@@ -116,12 +116,12 @@ def read(file: Path) -> RunRecord:
     except (OSError, ValueError) as error:
         why = error.errors()[0]["loc"] if isinstance(error, ValidationError) else error
         raise AssetError(
-            f"{file} is not a record of a run ({one_line(str(why), 120)}); train once more to write it"
+            f"{file} is not a record of a run ({one_line(str(why), 120)}); train again to write it"
         ) from None
 
 
 def changed(home: Path, record: RunRecord) -> list[str]:
-    """What is not on disk as it was when the run was made: train, valid and the base."""
+    """What differs on disk from the time of the run: train, valid and the base."""
     digests: list[tuple[str, AssetRef, str | None]] = []
     for split, ref in (("train", record.dataset.train), ("valid", record.dataset.valid)):
         file = home / ref.path
@@ -130,7 +130,7 @@ def changed(home: Path, record: RunRecord) -> list[str]:
     digest = store.folder_digest(base)[0] if base.is_dir() else None
     digests.append((f"the base {record.base_name}", record.base, digest))
     return [
-        f"{what} is not what it was ({ref.path}: {ref.sha256[:8]} then, {now[:8]} now)"
+        f"{what} has changed ({ref.path}: {ref.sha256[:8]} then, {now[:8]} now)"
         if now
         else f"{what} is gone ({ref.path})"
         for what, ref, now in digests
@@ -139,7 +139,7 @@ def changed(home: Path, record: RunRecord) -> list[str]:
 
 
 def differences(record: RunRecord) -> list[str]:
-    """What else may move a loss by a little: another version of a package, of the trainer, another machine."""
+    """What else may change a loss slightly: another version of a package, of the trainer, another machine."""
     trainer = registry.resolve("trainer", record.settings["trainer"]["use"])
     chip = run_record.surroundings([NAME]).host.chip
     now = run_record.packages() | {"version of the trainer": trainer.VERSION, "chip": chip}
@@ -185,10 +185,10 @@ def _train(home: Path, record: RunRecord, out: Path | None) -> Path:
 
 
 def _place(home: Path, record: RunRecord, out: Path | None) -> tuple[Path, str]:
-    """Where the adapter goes: the first rerun that is not finished, or `out`."""
+    """The folder for the adapter: that of the first unfinished rerun, or `out`."""
     if out is not None:
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise AssetError(f"{out} is there already and not an empty folder; choose another --out")
+            raise AssetError(f"{out} already exists and is not an empty folder; choose another --out")
         return out.resolve().parent, f"{out.resolve().name}/"
     number = 1
     while store.latest(home, path := f"models/{record.channel}/{record.run}-{NAME}-{number}/adapter/"):
@@ -197,7 +197,7 @@ def _place(home: Path, record: RunRecord, out: Path | None) -> tuple[Path, str]:
 
 
 def _losses(home: Path, record: RunRecord) -> list[dict[str, Any]]:
-    """Those of the first run; the two its record holds where its folder is gone."""
+    """The losses of the first run; only the two in its record if its folder is gone."""
     first, result = home / "models" / record.channel / record.run / "adapter" / "metrics.jsonl", record.result
     best = {"iteration": result.best_iteration, "valid_loss": result.best_valid_loss}
     return lines(first) or [{"iteration": 0, "valid_loss": result.base_valid_loss}, best]

@@ -1,4 +1,4 @@
-"""Ask for talks again in the next run, whatever kept them out so far."""
+"""Request talks again in the next run, whatever their state."""
 
 from argparse import ArgumentParser, Namespace
 from datetime import UTC, datetime
@@ -24,7 +24,7 @@ def main(args: Namespace) -> Result:
         for row in pending:
             ledger.record(row)
     lines = [
-        f"{row.document_id}: {'is here already' if row.status == 'ok' else 'tried again in the next run'}"
+        f"{row.document_id}: {'already fetched' if row.status == 'ok' else 'tried again in the next run'}"
         for row in rows
     ]
     return Result("\n".join(lines), {"retried": [row.document_id for row in pending]})

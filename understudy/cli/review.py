@@ -1,6 +1,6 @@
 """Serve one local page with every pair of a channel, to reject, restore and edit them.
 
-Decisions are kept in decisions.jsonl, survive every run, win over the gates, and are applied by the next run.
+Decisions are stored in decisions.jsonl, survive every run, override the gates, and are applied by the next run.
 """
 
 from argparse import ArgumentParser, Namespace

@@ -16,5 +16,5 @@ def options(p: ArgumentParser) -> None:
 def main(args: Namespace) -> Result:
     """Change the champion."""
     change = champion.rollback(args.home / "models" / channels.checked(args.channel), args.to)
-    text = f"{args.channel} uses {change.run} from now on, no longer {change.before or 'the newest run'}"
+    text = f"{args.channel} uses {change.run} from now on instead of {change.before or 'the newest run'}"
     return Result(text, {"champion": change.run, "before": change.before})

@@ -1,6 +1,6 @@
 """Turn talks into a dataset, a tuned model and its scorecard.
 
-Without options: the demo on the sample channel, which needs no key, no GPU and no download. What is finished is kept:
+Without options: the demo on the sample channel, which needs no key, no GPU and no download. Finished work is kept:
 the same command resumes after a failure, and makes only what has changed.
 """
 
@@ -47,13 +47,17 @@ def options(p: ArgumentParser) -> None:
     p.add_argument(
         "--channel", metavar="URL_OR_HANDLE", help="use the talks of a YouTube channel, a playlist or a video"
     )
-    p.add_argument("--only", choices=["dataset", "model", "score"], help="run one part; the parts before must be done")
+    p.add_argument(
+        "--only", choices=["dataset", "model", "score"], help="run one part; the parts before it must be complete"
+    )
     p.add_argument(
         "--tune",
         action="store_true",
-        help="before training, try 1, 3 and 9 times the learning rate for a while and take what does best on valid",
+        help="before training, try 1, 3 and 9 times the learning rate briefly and take the best on valid",
     )
-    p.add_argument("--estimate", action="store_true", help="print what the teacher's calls would cost, and do nothing")
+    p.add_argument(
+        "--estimate", action="store_true", help="print what the teacher's calls would cost, and do nothing else"
+    )
 
 
 def main(args: Namespace) -> Result | int:
@@ -154,7 +158,7 @@ def _workspace(args: Namespace) -> Workspace:
 
 
 def _read_keys(home: Path) -> None:
-    """Take API keys from .env of the home folder; a teacher reads that of the current folder itself."""
+    """Load API keys from .env in the home folder; a teacher reads the one in the current folder itself."""
     if (home / ".env").is_file() and home != Path.cwd():
         from dotenv import load_dotenv
 
@@ -162,7 +166,7 @@ def _read_keys(home: Path) -> None:
 
 
 def _result(workspace: Workspace, outcome: Any) -> Result:
-    """What the run left behind, for people and for programs."""
+    """The result of the run, as text and as JSON."""
     data: dict[str, Any] = {"channel": workspace.config.name, "home": str(workspace.home), "run": None}
     data["counts"] = {"talks": workspace.ledger.counts()} | {
         name: getattr(outcome.dataset, name).rows for name in ("pairs", "train", "valid", "test")
@@ -193,7 +197,7 @@ def _failed(what: str, log_file: Path) -> int:
 
 
 def _quiet_prefect() -> None:
-    """Prefect's own lines and tracebacks go to the log file and the UI; the terminal gets our sentence instead."""
+    """Prefect's own lines and tracebacks go to the log file and the UI; the terminal shows our message instead."""
     for name in (None, "uvicorn", "fastapi"):
         for handler in logging.getLogger(name).handlers:
             if not os.environ.get("PREFECT_LOGGING_LEVEL"):

@@ -1,4 +1,4 @@
-"""How many talks are in which state, why, when they are tried next, and how much disk each channel uses."""
+"""Show how many talks are in each state and why, when they are tried next, and how much disk each channel uses."""
 
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
@@ -36,10 +36,12 @@ def main(args: Namespace) -> Result:
         disk = {part: clean.size(home / part / folder.name) for part in ("data", "models")}
         data[folder.name] = {"talks": {name: state._asdict() for name, state in states.items()}, "disk_bytes": disk}
         lines.append(
-            folder.name + (f": the source blocks this machine; tried again after {blocked}" if blocked else "")
+            folder.name + (f": the source blocks this machine; next attempt after {blocked}" if blocked else "")
         )
         for name, state in states.items():
-            lines.append(f"  {name:<16} {state.talks:>6}" + (f"  next try {state.next_try}" if state.next_try else ""))
+            lines.append(
+                f"  {name:<16} {state.talks:>6}" + (f"  next attempt {state.next_try}" if state.next_try else "")
+            )
             lines += [f"      {talks:>6}  {words.one_line(why, 100)}" for why, talks in state.reasons.items()]
         sizes = ", ".join(f"{part} {clean.megabytes(size)}" for part, size in disk.items())
         lines.append(f"  {'disk':<16} {sizes}")

@@ -1,4 +1,4 @@
-"""How a run ends on Ctrl-C or SIGTERM: soon, and with nothing left half done."""
+"""End a run on Ctrl-C or SIGTERM: quickly, and with nothing left incomplete."""
 
 import os
 import signal
@@ -15,7 +15,7 @@ STOP_SECONDS = 4.0
 
 
 def stop_on_signals() -> None:
-    """The first Ctrl-C ends workers and unwinds; whatever still runs after STOP_SECONDS is left behind."""
+    """The first Ctrl-C ends workers and unwinds; what still runs after STOP_SECONDS is abandoned."""
 
     def stop(number: int, frame: FrameType | None) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -33,7 +33,7 @@ def stop_on_signals() -> None:
 
 
 def leave() -> NoReturn:
-    """End at once, with the temporary Prefect server; every write is atomic, so nothing is left half done."""
+    """End at once, with the temporary Prefect server; every write is atomic, so nothing is left incomplete."""
     print("\nStopped. Finished work is kept; the same command resumes from there.", file=sys.stderr)
     if "prefect.server.api.server" in sys.modules:
         for server in list(sys.modules["prefect.server.api.server"].SubprocessASGIServer._instances.values()):

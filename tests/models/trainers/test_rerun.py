@@ -115,7 +115,7 @@ def test_the_first_runs_folder_is_not_needed_and_a_folder_can_be_named(
     shutil.rmtree(home / f"models/talks/{record.run}/adapter")
     assert "equal: 2 losses" in rerun.rerun(home, record.run, "talks", tmp_path / "again")
     assert (tmp_path / "again" / "adapters.safetensors").is_file()
-    with pytest.raises(AssetError, match="again is there already and not an empty folder; choose another --out"):
+    with pytest.raises(AssetError, match="again already exists and is not an empty folder; choose another --out"):
         rerun.rerun(home, record.run, "talks", tmp_path / "again")
 
 
@@ -210,7 +210,7 @@ def changed(home: Path, record: RunRecord, place: str) -> None:
 @pytest.mark.parametrize(
     ("place", "message"),
     [
-        ("train", "the train split is not what it was"),
+        ("train", "the train split has changed"),
         ("valid", "the valid split is gone"),
         ("base", "the base scratch is"),
     ],

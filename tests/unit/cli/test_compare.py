@@ -72,7 +72,7 @@ def test_what_cannot_be_compared_is_told_in_one_sentence(tmp_path: Path, capsys:
     assert "no model of 'nope'" in said(tmp_path, capsys, "compare", "nope")
     assert "at least 1 pair" in said(tmp_path, capsys, "compare", "r1", "--pairs", "0")
     assert "name two GGUF files" in said(tmp_path, capsys, "compare", "a.gguf")
-    assert "3 models are named" in said(tmp_path, capsys, "compare", "a", "b", "c")
+    assert "3 models are given" in said(tmp_path, capsys, "compare", "a", "b", "c")
     store.write_file(tmp_path, "test", "data/candles/dataset/test.jsonl", b"other", 1, "2")
     assert "is not the one r1 was scored on" in said(tmp_path, capsys, "compare", "r1")
 

@@ -128,7 +128,7 @@ def test_one_who_rolled_back_is_not_overruled_until_they_choose_again(models: Pa
     ("arguments", "told"),
     [
         (["nowhere"], "no channel 'nowhere'"),
-        (["../tea"], "is no channel name"),
+        (["../tea"], "is not a channel name"),
         (["tea"], "no champion before any"),
         (["tea", "--to", "dddddddd"], "no run 'dddddddd' of tea; there are: aaaaaaaa, bbbbbbbb, cccccccc"),
         (["tea", "--to", "champion"], "no run 'champion' of tea"),
@@ -146,4 +146,4 @@ def test_the_command_says_what_is_used_from_now_on(models: Path, capsys: pytest.
     champion.promote(models, "aaaaaaaa", [])
     champion.promote(models, "bbbbbbbb", [])
     assert main(["--home", str(models.parents[1]), "rollback", "tea"]) == 0
-    assert capsys.readouterr().out == "tea uses aaaaaaaa from now on, no longer bbbbbbbb\n"
+    assert capsys.readouterr().out == "tea uses aaaaaaaa from now on instead of bbbbbbbb\n"
