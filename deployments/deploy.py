@@ -1,6 +1,6 @@
 """Start a Prefect server, a worker and the deployments of a channel on this machine.
 
-Run again, it changes what has changed and starts what has stopped; `understudy undeploy` takes it away.
+A second call applies changes and restarts what has stopped; `understudy undeploy` removes all of it.
 """
 
 import os
@@ -23,14 +23,14 @@ from understudy.errors import ConfigError
 
 EXAMPLE = "understudy deploy --preset my.yaml --timezone Europe/Berlin"
 TEMPLATE = "sample"
-"""The channel that prefect.yaml is written for; another one's name stands in its place."""
+"""The channel that prefect.yaml is written for; its name is replaced by that of another one."""
 WORKER_SECONDS = 150.0
 
 
 def options(p: ArgumentParser) -> None:
     p.add_argument("--preset", default="demo", metavar="NAME|FILE", help="the channel's settings (default: demo)")
-    p.add_argument("--port", type=int, default=4200, help="of the server's page, on 127.0.0.1 (default: 4200)")
-    p.add_argument("--cron", default="0 3 * * *", help="when new talks are looked for (default: '0 3 * * *')")
+    p.add_argument("--port", type=int, default=4200, help="port of the server on 127.0.0.1 (default: 4200)")
+    p.add_argument("--cron", default="0 3 * * *", help="when to look for new talks (default: '0 3 * * *')")
     p.add_argument("--timezone", default="UTC", metavar="ZONE", help="of --cron, e.g. Europe/Berlin (default: UTC)")
     p.add_argument("--notify", metavar="URL", help="a webhook to call when a run fails")
     p.add_argument("--pool", default="understudy", help="name of the work pool (default: understudy)")
@@ -74,14 +74,16 @@ def _problems(args: Namespace) -> list[str]:
     try:
         CronSchedule(cron=args.cron)
     except ValueError:
-        problems.append(f"--cron {args.cron!r} is no cron line; write minute hour day month weekday, e.g. '0 3 * * *'")
+        problems.append(
+            f"--cron {args.cron!r} is not a cron line; write minute hour day month weekday, e.g. '0 3 * * *'"
+        )
     if args.notify and not args.notify.startswith(("http://", "https://")):
         problems.append(f"--notify {args.notify!r}: write it as https://...")
     return problems
 
 
 def _environment(state: Path) -> dict[str, str]:
-    """What our processes get: no telemetry, and a database of their own unless another server is used."""
+    """The environment of our processes: no telemetry, and a database of their own unless another server is used."""
     environment = {**os.environ, "PROJECT_DIR": os.getcwd(), "PYTHONUNBUFFERED": "1"}
     if not server.chosen():
         environment["PREFECT_HOME"] = str(state)
@@ -104,7 +106,7 @@ def _deployments(args: Namespace, preset: Path, channel: str) -> dict[str, Any]:
 
 
 def _deploy(state: Path, file: Mapping[str, Any], environment: Mapping[str, str]) -> None:
-    """Pass the deployments to Prefect's own command, which asks no questions."""
+    """Pass the deployments to Prefect's own command, without prompts."""
     written = state / "prefect.yaml"
     written.write_text(yaml.safe_dump(dict(file), sort_keys=False, allow_unicode=True), encoding="utf-8")
     process = subprocess.run(
@@ -123,13 +125,13 @@ def _deploy(state: Path, file: Mapping[str, Any], environment: Mapping[str, str]
 
 
 def _renamed(client: Any, running: processes.Running, preset: Path, channel: str) -> list[str]:
-    """Remove the deployments of the same preset under another name, whose schedule would go on; a line for each."""
+    """Remove the deployments of the same preset under another name, and their schedules; a line for each."""
     lines = []
     for old in [name for name, file in running.channels.items() if file == str(preset) and name != channel]:
         server.remove_deployments(client, old)
         del running.channels[old]
         lines.append(
-            f"{preset.name} is {channel!r} now and was {old!r}: the deployments of {old!r} are removed. To keep its "
+            f"{preset.name} is now {channel!r} instead of {old!r}: the deployments of {old!r} are removed. To keep its "
             f"talks and models, rename data/{old} and models/{old}; else all of it is fetched and paid for again."
         )
     return lines
@@ -138,7 +140,7 @@ def _renamed(client: Any, running: processes.Running, preset: Path, channel: str
 def _worker(
     state: Path, running: processes.Running, pool: str, environment: Mapping[str, str], client: Any
 ) -> Callable[[], None]:
-    """Start the worker unless it runs; the result waits until the server knows it."""
+    """Start the worker unless it runs; the returned function waits until the server knows it."""
     if processes.alive(running.worker):
         return lambda: None
     name = f"understudy-{socket.gethostname()}"

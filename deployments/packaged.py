@@ -1,4 +1,4 @@
-"""What is shipped with the package: the presets, and the settings of Prefect."""
+"""Files shipped with the package: the presets, and the settings of Prefect."""
 
 import os
 import tomllib
@@ -20,7 +20,7 @@ def presets() -> list[str]:
 
 
 def preset(name: str) -> Path:
-    """The file of a preset: a YAML file, or one of `presets`. Raises ConfigError with the nearest."""
+    """The file of a preset: a YAML file, or one of `presets`. Raises ConfigError with the nearest name."""
     file = Path(name)
     if file.suffix not in (".yaml", ".yml") and not file.is_file():
         file = PRESETS / f"{name}.yaml"
@@ -35,7 +35,7 @@ def configuration(name: str) -> dict[str, Any]:
 
 
 def configure_prefect(environment: MutableMapping[str, str] = os.environ) -> None:
-    """Set what prefect.toml says wherever `environment` does not say otherwise; call it before Prefect is imported.
+    """Apply prefect.toml to `environment`, without overriding it; call it before Prefect is imported.
 
     Prefect reads that file in a checkout only, since it looks for it in the current folder.
     """

@@ -1,7 +1,7 @@
 """
-What `understudy deploy` started on this machine, recorded so that `understudy undeploy` stops that and nothing else.
+Processes that `understudy deploy` started on this machine, recorded so that `understudy undeploy` stops only them.
 
-A process is known by its number and its start time: the number alone may belong to another one later.
+A process is known by its number and its start time: the number alone may be reused.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ STOP_SECONDS = 20.0
 
 @dataclass
 class Process:
-    """One process that was started here; `born` is its start time in the system's own terms."""
+    """One process that was started here; `born` is its start time in the system's own unit."""
 
     pid: int
     born: str
@@ -28,7 +28,7 @@ class Process:
 
 @dataclass
 class Running:
-    """Everything that `deploy` left behind; `channels` maps a channel to the preset file it was deployed from."""
+    """Everything that `deploy` started or created; `channels` maps a channel to the file of its preset."""
 
     api: str = ""
     server: Process | None = None
@@ -38,12 +38,12 @@ class Running:
 
 
 def folder(home: Path) -> Path:
-    """Where the record, the logs and Prefect's database are."""
+    """The folder of the record, the logs and Prefect's database."""
     return home / "data" / ".prefect"
 
 
 def load(state: Path) -> Running:
-    """What is recorded in the folder `state`; nothing when there is no file, or none that can be read."""
+    """What is recorded in the folder `state`; empty when there is no readable file."""
     try:
         fields = json.loads((state / FILE).read_text(encoding="utf-8"))
         for name in ("server", "worker"):
@@ -54,7 +54,7 @@ def load(state: Path) -> Running:
 
 
 def save(state: Path, running: Running) -> None:
-    """Record it, completely or not at all."""
+    """Write the record atomically."""
     temporary = state / f".{FILE}.tmp"
     temporary.write_text(json.dumps(asdict(running), indent=1) + "\n", encoding="utf-8")
     os.replace(temporary, state / FILE)
@@ -75,7 +75,7 @@ def alive(process: Process | None) -> bool:
 
 
 def stop(process: Process | None) -> bool:
-    """Terminate it, and kill it when that takes too long; False when it was gone already."""
+    """Terminate it, and kill it when that takes too long; False when it had already ended."""
     if process is None or not alive(process):
         return False
     os.kill(process.pid, signal.SIGTERM)
@@ -90,7 +90,7 @@ def stop(process: Process | None) -> bool:
 
 def _born(pid: int) -> str | None:
     """When a process started, as the system counts it; None when there is none, or it is a zombie."""
-    with contextlib.suppress(OSError):  # Linux; `ps` there gives times that move by a second now and then
+    with contextlib.suppress(OSError):  # Linux; `ps` there sometimes gives times that are off by a second
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
         return None if fields[0] in "ZX" else f"tick {fields[19]}"
     command, environment = ["ps", "-o", "stat=,lstart=", "-p", str(pid)], {**os.environ, "TZ": "UTC", "LC_ALL": "C"}

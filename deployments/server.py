@@ -1,4 +1,4 @@
-"""The Prefect server that `understudy deploy` uses: a running one, or one started here, and what is made on it."""
+"""The Prefect server of `understudy deploy`: a running one, or one started here, and the objects created on it."""
 
 import contextlib
 import socket
@@ -24,7 +24,7 @@ class NotDeployed(UnderstudyError):
 
 
 def chosen() -> str | None:
-    """The server that PREFECT_API_URL or a profile names; None when one is to be started here."""
+    """The server that PREFECT_API_URL or a profile names; None when one must be started here."""
     from prefect.settings import PREFECT_API_URL
 
     return PREFECT_API_URL.value() or None
@@ -44,7 +44,7 @@ def ready(state: Path, running: processes.Running, port: int, environment: Mappi
         _wait(state, running)
         return running.api
     if not 0 < port < 65536:
-        raise NotDeployed(f"--port {port} is no port; choose one from 1024 to 65535")
+        raise NotDeployed(f"--port {port} is not a port; choose one from 1024 to 65535")
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -53,7 +53,7 @@ def ready(state: Path, running: processes.Running, port: int, environment: Mappi
             raise NotDeployed(_taken(port)) from None
     running.api = f"http://127.0.0.1:{port}/api"
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
-    # Without it the page calls the server of port 4200, whatever --port is.
+    # Without it the UI calls the server at port 4200, whatever --port is.
     environment = {**environment, "PREFECT_SERVER_UI_API_URL": running.api}
     running.server = processes.start(command, state / "server.log", environment)
     processes.save(state, running)
@@ -122,7 +122,7 @@ def remove_automations(client: Any, file: Path) -> None:
 
 
 def remove_deployments(client: Any, channel: str) -> None:
-    """Remove the deployments of a channel; what they made stays."""
+    """Remove the deployments of a channel; their results stay."""
     from prefect.client.schemas.filters import DeploymentFilter
 
     for deployment in client.read_deployments(deployment_filter=DeploymentFilter(tags={"all_": [TAG, channel]})):

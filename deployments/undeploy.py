@@ -1,4 +1,4 @@
-"""Stop what `understudy deploy` started, and remove what it made on the server.
+"""Stop what `understudy deploy` started, and remove what it created on the server.
 
 Talks, models and the history of runs stay.
 """
@@ -29,7 +29,7 @@ def main(args: Namespace) -> Result:
     server_stopped = processes.stop(running.server)
     (state / processes.FILE).unlink()
     stopped = [*["worker"] * worker, *["server"] * server_stopped]
-    lines.append(f"Stopped: {', '.join(stopped) or 'nothing, it had stopped already'}.")
+    lines.append(f"Stopped: {', '.join(stopped) or 'nothing, it had already stopped'}.")
     lines.append("Talks and models stay where they are.")
     if running.server:
         lines.append(f"The history of runs and the logs stay in {state}; delete that folder to remove them.")

@@ -100,7 +100,7 @@ def test_what_one_rolled_back_from_or_what_has_no_good_file_is_refused(workspace
     assert decided(workspace, rows, (model, score)).promoted
     champion.rollback(models)
     found = decided(workspace, rows, (model, score))
-    assert not found.promoted and found.reasons[0].startswith("somebody rolled back from it")
+    assert not found.promoted and found.reasons[0].startswith("it was rolled back manually")
 
 
 def test_training_again_is_worth_it_only_with_enough_new_rows(workspace: Workspace) -> None:

@@ -55,13 +55,13 @@ def test_every_deployment_says_what_happens_when_runs_collide() -> None:
     [
         (["--preset", "nowhere"], "no preset 'nowhere'; choose from channel, demo"),
         (["--preset", "gone.yaml"], "no preset 'gone.yaml'"),
-        (["--cron", "nightly"], "--cron 'nightly' is no cron line"),
-        (["--cron", "99 3 * * *"], "'99 3 * * *' is no cron line"),
+        (["--cron", "nightly"], "--cron 'nightly' is not a cron line"),
+        (["--cron", "99 3 * * *"], "'99 3 * * *' is not a cron line"),
         (["--timezone", "Berlin"], "no time zone 'Berlin'; did you mean 'Europe/Berlin'?"),
         (["--timezone", "Mars/Olympus"], "no time zone 'Mars/Olympus'; write it as Europe/Berlin"),
         (["--notify", "me@example.com"], "--notify 'me@example.com': write it as https://"),
         (["--home", str(ROOT / "LICENSE")], "is a file, where a folder is needed"),
-        (["--port", "0"], "--port 0 is no port"),
+        (["--port", "0"], "--port 0 is not a port"),
     ],
 )
 def test_what_cannot_be_deployed_is_one_sentence(

@@ -1,7 +1,7 @@
 """
 The model of a channel that is in use: the link models/<channel>/champion, and champion.jsonl, which says why.
 
-The link moves in one rename. A line is added to the file before the link moves, and none is ever taken away.
+The link moves in one rename. A line is added to the file before the link moves, and none is ever removed.
 """
 
 import logging
@@ -22,7 +22,7 @@ log = logging.getLogger("understudy.runs.champion")
 LINK = "champion"
 HISTORY = "champion.jsonl"
 AGAIN = "-rerun-"
-"""In the name of a training that was only repeated: it has no exported files, so nobody can use it."""
+"""Part of the name of a repeated training: it has no exported files, so it cannot be used."""
 WAIT_SECONDS = 10.0
 
 
@@ -41,14 +41,14 @@ def runs(models: Path) -> list[Path]:
 
 
 def history(models: Path) -> list[ChampionEvent]:
-    """What became of each run, oldest first. Raises AssetError for a damaged line.
+    """The outcome of each run, oldest first. Raises AssetError for a damaged line.
 
-    A last line that a crash cut off is left out: the link had not moved yet.
+    An incomplete last line, from a crash, is ignored: the link had not moved yet.
     """
     file = models / HISTORY
     lines = file.read_bytes().split(b"\n") if file.exists() else [b""]
     if lines.pop().strip():
-        log.warning("%s ends in half a line, which is left out", file)
+        log.warning("%s ends in an incomplete line, which is ignored", file)
     return [_parsed(file, at, line) for at, line in enumerate(lines, 1) if line.strip()]
 
 
@@ -69,7 +69,7 @@ def considered(models: Path) -> str | None:
 
 
 def rolled_back(models: Path, run: str) -> str | None:
-    """When somebody rolled back from `run`, unless it was chosen again since."""
+    """When a person rolled back from `run`, unless it was chosen again since."""
     for event in reversed(history(models)):
         if event.run == run and event.action == "chosen":
             return None
@@ -113,7 +113,7 @@ def rollback(models: Path, to: str | None = None) -> ChampionEvent:
         earlier = [run for run in stack[:-1] if (models / run).is_dir() and not (now and now.name == run)]
         if not earlier:
             raise UnderstudyError(
-                f"{models.name} has no champion before {now.name if now else 'any'} that is still there; "
+                f"{models.name} has no champion before {now.name if now else 'any'} that still exists; "
                 "choose a run yourself: --to RUN"
             )
         return _set_champion(models, "rolled back", earlier[-1], [])

@@ -1,9 +1,9 @@
 """
 The heavy files of old runs: which can be deleted, and how much disk they take.
 
-The adapter, the record, the scorecard and the report of a run always stay; what was made of the adapter (the fused
-model, the GGUF files) and what only a resumed training reads goes. The newest runs, the champion and the one before
-it, which a rollback needs, and every published run keep everything.
+The adapter, the record, the scorecard and the report of a run always stay; what was made from the adapter
+(the fused model, the GGUF files) and what only a resumed training reads is deleted. The newest runs, the champion and
+the one before it, which a rollback needs, and every published run are kept complete.
 """
 
 import json
@@ -33,7 +33,7 @@ class Heavy(NamedTuple):
 
 
 def old_files(models: Path, keep: int) -> list[Heavy]:
-    """What can be deleted in models/<channel> when the newest `keep` runs stay whole, the newest run first."""
+    """What can be deleted in models/<channel> when the newest `keep` runs stay complete, the newest run first."""
     runs = [run for run in champion.runs(models) if champion.AGAIN not in run.name]
     newest = sorted(runs, key=_trained_at, reverse=True)
     champions = champion.succession(champion.history(models))[-2:]
@@ -69,7 +69,7 @@ def size(path: Path) -> int:
 
 
 def megabytes(count: int) -> str:
-    """`count` bytes as people read them."""
+    """`count` bytes in megabytes, for display."""
     return f"{count / 1e6:,.1f} MB"
 
 

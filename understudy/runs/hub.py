@@ -2,7 +2,7 @@
 Publishing a model on the Hugging Face hub: only on request, private by default.
 
 The files are chosen from a list of what a model consists of. Everything else in the folder stays:
-talks, questions and answers, ledgers, logs, the remains of a killed training.
+talks, questions and answers, ledgers, logs, partial files of a killed training.
 """
 
 import os
@@ -46,7 +46,7 @@ MAY_BE_PUBLISHED = ("owned", "permitted")
 OPEN = ("apache-2.0", "mit", "bsd-2-clause", "bsd-3-clause", "cc0-1.0", "cc-by-4.0", "cc-by-sa-4.0", "unlicense")
 LLAMA = ("llama3", "llama3.1", "llama3.2", "llama3.3")
 WITH_TERMS = (*LLAMA, "gemma")
-"""Changed models may be passed on, with the licence's own text beside them."""
+"""Licences that allow changed models to be distributed, with the text of the licence."""
 SCRATCH = "scratch"
 """No licence at all: the base was made on the spot."""
 _REPOSITORY = re.compile(r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")
@@ -73,11 +73,11 @@ def token() -> str:
 
 
 def chosen(folder: Path, without: Collection[str] = ()) -> dict[str, Path]:
-    """Place in the repository > file, of all that would go from a run's folder but the file names in `without`."""
+    """Path in the repository -> file, for every file of a run to upload except the names in `without`."""
     files = {}
     for inside, place, wanted in LAYOUT:
         for file in sorted((folder / inside).glob("[!.]*")):
-            # A link may lead out of the folder, to what was not meant to be published.
+            # A link may point outside the folder, to files that must not be published.
             if not file.is_file() or not file.resolve().is_relative_to(folder.resolve()) or file.name in without:
                 continue
             if any(fnmatch(file.name, pattern) for pattern in wanted):
@@ -95,19 +95,19 @@ def problems(
     if permission not in MAY_BE_PUBLISHED:
         wrong.append(
             f"permission is {permission!r}: only a model of owned or permitted talks may be published; where that "
-            "is so, state it in the preset and run it again, which trains nothing again"
+            "is so, state it in the preset and run it again, which does not train again"
         )
     if licence not in (*OPEN, *WITH_TERMS, SCRATCH):
         known = ", ".join((*OPEN, *WITH_TERMS))
-        status = f"is {base_licence!r}, which is not known to allow it" if base_licence else "is not stated"
+        status = f"is {base_licence!r}, which is not known to allow this" if base_licence else "is not stated"
         wrong.append(
             f"the base's licence {status}: read it on the base's page, set publish.base_licence in the preset to one "
-            f"of {known}, and run it again, which trains nothing again"
+            f"of {known}, and run it again, which does not train again"
         )
     if licence in WITH_TERMS and not any(fnmatch(name, "LICENSE*") for name in files):
         wrong.append(f"{folder} holds no LICENSE*; the base's licence {licence} must go with the model: copy it there")
     if licence in LLAMA and not repository.rpartition("/")[2].lower().startswith("llama"):
-        wrong.append(f"{repository!r}: the licence {licence} wants a name that begins with 'Llama'")
+        wrong.append(f"{repository!r}: the licence {licence} requires a name that begins with 'Llama'")
     for name in ("README.md", "scorecard.json"):
         if name not in files:
             wrong.append(f"{folder} holds no {name}; both are published with a model: score it first")
@@ -117,13 +117,13 @@ def problems(
 
 
 def publish(files: Mapping[str, Path], repository: str, private: bool = True, endpoint: str | None = None) -> Published:
-    """Make `files` the model in `repository`, in one commit: all of it is there afterwards, or nothing new is.
+    """Make `files` the model in `repository`, in one commit: either everything is uploaded, or nothing.
 
     Only what is new or changed is sent; an upload that broke off resumes. `endpoint` None is
     HF_ENDPOINT, else the public hub. Raises ConfigError, Transient, UnderstudyError; no message holds the token.
     """
     secret = token()
-    import httpx2  # what huggingface_hub speaks through: its transport errors are no OSError
+    import httpx2  # the HTTP client of huggingface_hub: its transport errors are not OSError
     from huggingface_hub import HfApi, errors
 
     try:
@@ -147,7 +147,7 @@ def _failure(error: Exception, repository: str, secret: str) -> UnderstudyError:
     status = error.response.status_code
     answer = f"{repository}: the hub answered {status}: {_hidden(error.server_message or str(error), secret)}"
     if status in (401, 403):
-        return ConfigError([f"{answer}; the token needs write access there: `hf auth whoami` tells whose it is"])
+        return ConfigError([f"{answer}; the token needs write access there: `hf auth whoami` shows whose it is"])
     return Transient(f"{answer}; {again}") if status == 429 or status >= 500 else UnderstudyError(answer)
 
 
@@ -156,7 +156,7 @@ def _commit(hub: "HfApi", files: Mapping[str, Path], repository: str, private: b
 
     address = str(hub.create_repo(repository, private=private, exist_ok=True))
     if private and hub.repo_info(repository).private is False:
-        raise ConfigError([f"{repository} is there already and public; say --public, or take another name"])
+        raise ConfigError([f"{repository} already exists and is public; add --public, or choose another name"])
     add = [CommitOperationAdd(place, str(file)) for place, file in files.items()]
     gone = [name for name in hub.list_repo_files(repository) if _ours(name) and name not in files]
     operations: list[Any] = [*add, *(CommitOperationDelete(name) for name in gone)]

@@ -10,8 +10,8 @@ from understudy.records import AdapterCard, RunRecord
 HEADER = """\
 # What this run trained with, for mlx-lm's own program. From the home folder, the one that holds models/:
 #   mlx_lm.lora --config models/{channel}/{run}/lora.yaml
-# It comes near, not equal: mlx-lm limits no gradient (max_grad_norm was {max_grad_norm}), counts a padding token per
-# row in its loss, keeps the last weights instead of the best, and drops the rows that fill no batch.
+# The result is close, not equal: mlx-lm clips no gradient (max_grad_norm was {max_grad_norm}), counts a padding token
+# per row in its loss, keeps the last weights instead of the best, and drops the rows that fill no batch.
 """
 SCHEDULES = {"cosine": "cosine_decay", "linear": "linear_schedule"}
 

@@ -1,8 +1,8 @@
 """
-What a training was made from, so that it can be made again: code, data, base, settings, versions, machine.
+What a training was made from, so that it can be repeated: code, data, base, settings, versions, machine.
 
-Nothing in it reveals whose machine it was: no name, no folder, and no key (a preset holds names of environment
-variables only; a value of one of them that turns up all the same is hidden).
+Nothing in it identifies the machine or its user: no name, no folder, and no key (a preset has only names of environment
+variables; should a value of one of them occur, it is hidden).
 """
 
 import hashlib
@@ -36,7 +36,7 @@ _LOGIN = re.compile(r"(?<=://)[^/@\s'\"]+@")
 
 
 class Surroundings(NamedTuple):
-    """What a training begins in."""
+    """The surroundings of a training."""
 
     began: str
     command: str
@@ -48,7 +48,7 @@ class Surroundings(NamedTuple):
 
 
 def surroundings(arguments: Sequence[str] | None = None, root: Path = ROOT) -> Surroundings:
-    """What a training that begins now begins in; `arguments` are those of this process."""
+    """The surroundings of a training that starts now; `arguments` are those of this process."""
     commit, dirty = _git(root)
     return Surroundings(
         began=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -100,7 +100,7 @@ def written(
 
 
 def dataset_fingerprint(dataset: DatasetRefs) -> str:
-    """One digest for the three sides."""
+    """One digest for train, valid and test."""
     return store.fingerprint([ref.sha256 for ref in (dataset.train, dataset.valid, dataset.test)])
 
 
@@ -113,7 +113,7 @@ def weights_digest(folder: Path) -> str:
 
 
 def packages() -> dict[str, str]:
-    """The versions of what decides a result; what is not installed is left out."""
+    """The versions of what decides a result; packages that are not installed are left out."""
     versions = {}
     for name in PACKAGES:
         with suppress(metadata.PackageNotFoundError):
@@ -123,7 +123,7 @@ def packages() -> dict[str, str]:
 
 def _filled(workspace: Workspace, section: str) -> dict[str, Any]:
     spec = getattr(workspace.config, section)
-    if section == "trainer":  # hosts and the like reveal whose machines these are, and decide nothing
+    if section == "trainer":  # hosts and similar options identify machines, and do not affect the result
         return {"use": spec.use, **registry.identity(section, spec.use, spec.options)["options"]}
     options = registry.resolve(section, spec.use).Options.model_validate(spec.options)
     return {"use": spec.use, **options.model_dump(mode="json")}
@@ -146,7 +146,7 @@ def _git(root: Path) -> tuple[str | None, bool | None]:
 
 
 def _chip() -> str | None:
-    """The processor in its maker's words."""
+    """The processor's name as its manufacturer gives it."""
     if platform.system() == "Darwin":
         command = ["sysctl", "-n", "machdep.cpu.brand_string"]
         return subprocess.run(command, capture_output=True, text=True).stdout.strip() or None

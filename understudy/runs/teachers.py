@@ -14,7 +14,7 @@ _starting = threading.Lock()
 
 
 def shared(workspace: Workspace, role: Role, spec: PluginSpec | None = None) -> Teacher:
-    """The teacher or verifier of a channel, begun on first use; `spec` where it is not the preset's own."""
+    """The teacher or verifier of a channel, started on first use; `spec` if it is not the preset's own."""
     key = (role, workspace.model_dump_json())
     with _starting:
         if key not in _teachers:
@@ -26,14 +26,14 @@ def shared(workspace: Workspace, role: Role, spec: PluginSpec | None = None) -> 
 
 
 def shared_model(workspace: Workspace, role: Role) -> ModelTeacher:
-    """The same where only a language model will do: preflight has refused the others."""
+    """The same where a language model is required: preflight has refused the others."""
     teacher = shared(workspace, role)
-    assert isinstance(teacher, ModelTeacher), f"{teacher.label} is no language model"
+    assert isinstance(teacher, ModelTeacher), f"{teacher.label} is not a language model"
     return teacher
 
 
 def dismiss(workspace: Workspace) -> None:
-    """Let teacher and verifier finish what they were asked, and forget them."""
+    """Let the calls of teacher and verifier finish, and close both."""
     with _starting:
         begun = [_teachers.pop((role, workspace.model_dump_json()), None) for role in ("teacher", "verify")]
     for teacher in filter(None, begun):

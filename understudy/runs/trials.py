@@ -1,11 +1,11 @@
 """
 Which settings the trials of a training try, and which of them is taken.
 
-What moves the weights is the strength: learning rate x alpha. Published settings differ far more in it than in
-anything else, so one of the two is varied, the learning rate, and alpha stays what the preset says.
+The size of weight changes depends on the strength: learning rate x alpha. Published settings differ far more in it than
+in anything else, so the learning rate is varied, and alpha keeps its value in the preset.
 
-The valid loss alone decides; how far a trial moves away from the base in general chat is not measured. What keeps that
-small is that of equal losses the lower rate wins. What was forgotten is in the scorecard of the run that follows.
+The valid loss alone decides; how far a trial moves away from the base in general chat is not measured. That is
+kept small by choosing the lower rate of equal losses. Forgetting is measured in the scorecard of the run that follows.
 """
 
 import math
@@ -20,13 +20,13 @@ from understudy.workspace import Workspace
 
 FACTORS = (1.0, 3.0, 9.0)
 BELOW = 1 / 3
-"""One trial more, when the lowest learning rate was the best or all were too high."""
+"""Factor of one more trial, when the lowest learning rate was the best or all were too high."""
 
 BETTER_BY = 1e-3
-"""Nats a higher learning rate must gain to be worth it: what is as good at less strength forgets less."""
+"""Nats that a higher learning rate must gain to be chosen: equal quality at less strength forgets less."""
 
 EVALUATIONS = 4
-"""Times the valid set is evaluated in a trial."""
+"""Number of evaluations of the valid set in a trial."""
 
 
 def tuned(graph: Graph) -> tuple[Graph, list[TrialCard]]:
@@ -53,7 +53,7 @@ def tuned(graph: Graph) -> tuple[Graph, list[TrialCard]]:
 
 
 def finished(workspace: Workspace, dataset: DatasetRefs) -> Graph:
-    """The graph of the model that is on disk. Raises ConfigError when its trials are not there."""
+    """The graph of the model that is on disk. Raises ConfigError when its trials are not on disk."""
     return tuned(Graph(workspace, known=dict(dataset)))[0]
 
 

@@ -1,4 +1,4 @@
-"""A conversation with a GGUF file in the terminal: streamed, stopped by Ctrl-C, nothing kept."""
+"""A conversation with a GGUF file in the terminal: streamed, stopped by Ctrl-C, nothing stored."""
 
 import asyncio
 import os
@@ -28,7 +28,7 @@ def chat(gguf: Path, sampling: Sampling | None = None, max_tokens: int = 2048, c
                     messages = []
                     print("(a new conversation)", flush=True)
                 elif line.startswith("/"):
-                    print(f"{line.split()[0]} is no command. {HELP}", flush=True)
+                    print(f"{line.split()[0]} is not a command. {HELP}", flush=True)
                 elif line:
                     messages = [*messages, Message(role="user", content=line)]
                     messages = _turn(runner, model, messages, sampling, max_tokens)
@@ -42,7 +42,7 @@ def chat(gguf: Path, sampling: Sampling | None = None, max_tokens: int = 2048, c
 
 
 def _line() -> str | None:
-    """What is typed; None at the end of the input."""
+    """The next line of input; None at its end."""
     try:
         return input("> ").strip()
     except EOFError:
@@ -53,7 +53,7 @@ def _line() -> str | None:
 def _turn(
     runner: asyncio.Runner, model: Model, messages: list[Message], sampling: Sampling, max_tokens: int
 ) -> list[Message]:
-    """The conversation after one more answer; its oldest turns are forgotten when it no longer fits."""
+    """The conversation after one more answer; its oldest turns are dropped when it no longer fits."""
     pieces: list[str] = []
     while True:
         request = Generate(prompt=messages, sampling=sampling, max_tokens=max_tokens)
@@ -61,10 +61,10 @@ def _turn(
             finish = runner.run(_write(model, request, pieces))
         except RequestRefused as reason:
             if len(messages) == 1:
-                print(f"({reason}; this conversation is over, begin a new one)", flush=True)
+                print(f"({reason}; this conversation has ended, start a new one with /new)", flush=True)
                 return []
             messages = messages[2:]
-            print("(the oldest question and its answer are forgotten: the conversation no longer fits)", flush=True)
+            print("(the oldest question and its answer were dropped: the conversation no longer fits)", flush=True)
             continue
         except KeyboardInterrupt:
             print("\n(stopped)", flush=True)

@@ -17,7 +17,7 @@ from understudy.text.thinking import TEMPLATE_ARGUMENTS
 LARGEST_CONTEXT = 32_768
 """Tokens of context taken by default: the memory of a long one is reserved even when no prompt needs it."""
 TOKENS_AT_ONCE = 256
-"""Prompt tokens per call of llama.cpp, with a sign of life after each."""
+"""Prompt tokens per call of llama.cpp, with a heartbeat after each."""
 MOST_REPETITIONS = 500
 """Of a rule in a grammar; llama.cpp dies of 2,000."""
 TINY_BYTES = 32 << 20
@@ -46,7 +46,7 @@ class Gguf:
         if not file.is_file():
             raise Unusable(f"no such file: {file}")
         try:
-            # Verbose: otherwise the binding throws away all that llama.cpp says while it loads. It prints the whole
+            # Verbose: otherwise the binding discards all of llama.cpp's messages while it loads. It prints the whole
             # metadata too, which would fill the end of the log.
             with contextlib.redirect_stderr(io.StringIO()):
                 self.llama = llama_cpp.Llama(str(file), n_gpu_layers=gpu_layers, verbose=True, **settings)
@@ -65,7 +65,7 @@ class Gguf:
         return min(int(trained), LARGEST_CONTEXT)
 
     def tokens(self, text: str, add_bos: bool = False) -> list[int]:
-        """Tokens of `text`, marks of the template among them; for any thread."""
+        """Tokens of `text`, template tokens included; for any thread."""
         return list(self.llama.tokenize(text.encode(), add_bos=add_bos, special=True))
 
     def piece(self, token: int) -> bytes:
@@ -104,7 +104,7 @@ class Gguf:
 
         template = self.llama.metadata.get("tokenizer.chat_template")
         if template is None:
-            raise Unusable("it holds no chat template, so it would be prompted unlike it was trained; convert it again")
+            raise Unusable("it holds no chat template, so its prompts would differ from training; convert it again")
         eos, bos = (
             self.piece(token).decode(errors="replace") for token in (self.llama.token_eos(), self.llama.token_bos())
         )
@@ -121,9 +121,9 @@ class Gguf:
         return self.tokens(text)
 
     def read(self, prompt: list[int], progress: Callable[[int], None] = lambda tokens: None) -> int:
-        """Evaluate all of `prompt` but its last token; returns how many tokens were still there from the prompt before.
+        """Evaluate all of `prompt` but its last token; returns how many tokens were reused from the previous prompt.
 
-        `progress` hears how many are evaluated; it may raise to stop.
+        `progress` gets the number of evaluated tokens; it may raise to stop.
         """
         import llama_cpp
 
@@ -160,7 +160,7 @@ class Gguf:
         return grammar
 
     def generate(self, prompt: list[int], sampling: Sampling, grammar: Any = None) -> Iterator[int]:
-        """What follows `prompt`, token by token, end tokens among them; endless if the model is."""
+        """The continuation of `prompt`, token by token, end tokens included; endless if the model does not stop."""
         seed = secrets.randbelow(2**31) if sampling.seed is None else sampling.seed
         self.llama.set_seed(seed % (2**32 - 1))  # the largest one stands for any
         settings = sampling.model_dump(exclude={"temperature", "seed"})
@@ -172,7 +172,7 @@ class Gguf:
 def usual_threads(file: Path) -> int:
     """One for a tiny file, whose threads would mostly wait for each other, else one per core this process may use.
 
-    Two threads of one core are counted once where Linux tells: more make llama.cpp slower.
+    Hyperthreads of one core are counted once on Linux: more threads make llama.cpp slower.
     """
     if file.is_file() and file.stat().st_size < TINY_BYTES:
         return 1
@@ -181,7 +181,7 @@ def usual_threads(file: Path) -> int:
     return min(cores, len(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else cores
 
 
-@functools.cache  # llama.cpp goes on calling what it was given: it must never be freed
+@functools.cache  # llama.cpp keeps calling this callback: it must never be freed
 def log_warnings() -> Any:
     """Send llama.cpp's warnings and errors to stderr, without its pages of information."""
     import llama_cpp

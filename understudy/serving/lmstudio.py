@@ -11,7 +11,7 @@ _PART = re.compile(r"^[A-Za-z0-9][\w.-]*$")
 
 
 def models_folder() -> Path:
-    """Where LM Studio keeps its models unless its settings say otherwise."""
+    """The default folder of LM Studio's models."""
     return Path.home() / ".lmstudio" / "models"
 
 
@@ -23,7 +23,7 @@ def place(gguf: Path, publisher: str, model: str, models: Path) -> Path:
     wrong = [name for name in (publisher, model) if not _PART.match(name)]
     problems = [f"{name!r} cannot be the name of a folder: letters, digits, '.', '_', '-'" for name in wrong]
     if not gguf.is_file():
-        problems.append(f"{gguf} is no file; export the model first")
+        problems.append(f"{gguf} is not a file; export the model first")
     if problems:
         raise ConfigError(problems)
     out = models / publisher / model / gguf.name

@@ -23,7 +23,7 @@ from understudy.serving import Done, Event, Generate, Opening, Request
 
 WORKER = "understudy.serving.worker"
 CRASHES = 2
-"""In a row, after which the file or the machine is at fault and not the request."""
+"""Crashes in a row after which the file or the machine is at fault, not the request."""
 
 
 class RequestRefused(UnderstudyError):
@@ -44,7 +44,7 @@ def problem_of(file: Path) -> str | None:
 
 @dataclass(eq=False)
 class _Pending:
-    """A request that is not over, and what has come of it."""
+    """A request in progress, and its events so far."""
 
     request: Request
     process: "subprocess.Popen[str]"
@@ -63,11 +63,11 @@ class Model:
         idle_seconds: float = 900.0,
         log: Path | None = None,
     ) -> None:
-        """Raises ConfigError for what is no GGUF file.
+        """Raises ConfigError for a file that is not GGUF.
 
         `context` None takes what the model was trained for, 32,768 tokens at most. `gpu_layers` -1 takes all where
         llama.cpp was built for a GPU. A process that sends nothing for `idle_seconds` is ended: the loaded weights,
-        256 tokens of a prompt and a token of the answer are signs of life. `log` keeps what llama.cpp writes.
+        256 tokens of a prompt and a token of the answer count as activity. `log` keeps what llama.cpp writes.
         """
         if problem := problem_of(file):
             raise ConfigError([problem])
@@ -127,7 +127,7 @@ class Model:
             return (await anext(events)).number
 
     async def _events(self, request: Request) -> AsyncGenerator[Event, None]:
-        """What comes of a request up to its last event. Raises WorkerFailed."""
+        """The events of a request up to its last one. Raises WorkerFailed."""
         try:
             pending = self._pending[request.id] = _Pending(request, self._running())
         except BaseException:
@@ -145,14 +145,14 @@ class Model:
                     return
         except TimeoutError:
             await asyncio.to_thread(worker.stop, pending.process)
-            why = f"no sign of life for {self.idle_seconds:g} s; take a smaller file, or raise idle_seconds"
+            why = f"no activity for {self.idle_seconds:g} s; take a smaller file, or raise idle_seconds"
             raise WorkerFailed(f"{self.file} does not answer: {why}") from None
         finally:
             if self._over(pending) and pending.process is self.process:
                 self._lines.put(Request(id=request.id, kind="cancel").model_dump_json())
 
     def _over(self, pending: _Pending) -> bool:
-        """Give the turn to the next request; False when that was done before."""
+        """Give the turn to the next request; False when that had already happened."""
         if self._pending.pop(pending.request.id, None) is None:
             return False
         if pending.request.generate:
@@ -175,7 +175,7 @@ class Model:
     def _listen(self, process: "subprocess.Popen[str]", loop: asyncio.AbstractEventLoop) -> None:
         assert process.stdout
         lines = self._lines
-        with contextlib.suppress(RuntimeError):  # the loop is closed, so no request waits any more
+        with contextlib.suppress(RuntimeError):  # the loop is closed, so no request is waiting
             for line in process.stdout:
                 loop.call_soon_threadsafe(self._take, Event.model_validate_json(line))
             process.wait()
@@ -198,10 +198,10 @@ class Model:
             self._over(pending)
 
     def _failure(self, process: "subprocess.Popen[str]") -> WorkerFailed:
-        """Why the process is over, with the end of llama.cpp's own log; notes when no other try is worth it."""
+        """The reason why the process ended, with the end of its log; records when a restart would be useless."""
         code = process.returncode
         if process is not self.process or code == -signal.SIGTERM:
-            return WorkerFailed(f"{self.file.name} was stopped before its answer was whole")
+            return WorkerFailed(f"{self.file.name} was stopped before its answer was complete")
         self._crashes += 1
         how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         why = f"its process ended ({how}); take another file, a smaller context, or no GPU layers"

@@ -36,7 +36,7 @@ def modelfile(
     texts = {"the template": template, "the system message": system, "a stop": "\n".join(stops)}
     quoted = [what for what, text in texts.items() if QUOTES in (text or "")]
     problems = [f"{what} holds {QUOTES}, which ends a text in a Modelfile; take it out" for what in quoted]
-    problems += [f"{name!r} is no name of a parameter" for name in sampling if not _PARAMETER.match(name)]
+    problems += [f"{name!r} is not the name of a parameter" for name in sampling if not _PARAMETER.match(name)]
     if not gguf_name or re.search(r"[\s/\\]", gguf_name):
         problems.append(f"{gguf_name!r} must be the name of a file beside the Modelfile, without spaces")
     if not stops or not all(stops):
@@ -56,16 +56,16 @@ def modelfile(
 
 
 def lines(file: Path, name: str) -> list[str]:
-    """What to type to create the model `name` from the Modelfile `file`, and to run it. Raises ConfigError."""
+    """The commands to create the model `name` from the Modelfile `file`, and to run it. Raises ConfigError."""
     if not _NAME.match(name):
-        raise ConfigError([f"{name!r} is no name for Ollama: lower-case letters and digits, such as my-talks"])
+        raise ConfigError([f"{name!r} is not a name for Ollama: use lower-case letters and digits, such as my-talks"])
     if not file.is_file():
         raise ConfigError([f"there is no {file}; export the model again"])
     return [f"ollama create {name} -f {shlex.quote(str(file))}", f"ollama run {name}"]
 
 
 def create(file: Path, name: str) -> list[str]:
-    """Create the model `name` from the Modelfile `file`; returns the lines left to type.
+    """Create the model `name` from the Modelfile `file`; returns the commands left to run.
 
     One is left to run it, and before it the one that creates it where Ollama is not installed. Raises ConfigError,
     ExportError.

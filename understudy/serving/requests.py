@@ -1,7 +1,7 @@
 """
-What the server understands of OpenAI's requests.
+The parts of OpenAI's requests that the server supports.
 
-A field that would change the answer and is not understood is refused; null stands for the default everywhere.
+An unsupported field that would change the answer is refused; null means the default everywhere.
 """
 
 from typing import Annotated, Any, Literal
@@ -17,11 +17,11 @@ IGNORED = {
 }  # fmt: skip
 """Fields that do not change the words of an answer."""
 NOTHING: tuple[Any, ...] = (False, 0, "", [], {}, "none", "auto", "text", ["text"], {"type": "text"})
-"""Values that say of a feature that it is not wanted, or leave it to the server."""
+"""Values that turn a feature off, or leave it to the server."""
 
 
 class _Fields(BaseModel):
-    """Fields that are null are as if they were left out."""
+    """Drop fields that are null."""
 
     model_config = ConfigDict(strict=True, allow_inf_nan=False)
 
@@ -37,7 +37,7 @@ class _Part(_Fields):
 
 
 def _plain(content: Any) -> Any:
-    """Content in parts as one text; any other value stays as it is."""
+    """Content in parts as one text; any other value unchanged."""
     return "".join(_Part.model_validate(part).text for part in content) if isinstance(content, list) else content
 
 
@@ -52,7 +52,7 @@ class _StreamOptions(_Fields):
 
 
 class _Schema(_Fields):
-    # Called `schema` on the wire, a name pydantic keeps for itself.
+    # Called `schema` in the request, a name that pydantic reserves.
     content: dict[str, Any] = Field(default={"type": "object"}, alias="schema")
 
 
@@ -80,7 +80,7 @@ class CompletionRequest(Sampling, _Fields):
         return self
 
     def generate(self) -> Generate:
-        """What the model is asked for."""
+        """The generation that this request asks for."""
         raise NotImplementedError
 
     def _generate(self, prompt: list[Message] | str, max_tokens: int, schema: dict[str, Any] | None = None) -> Generate:
@@ -111,5 +111,5 @@ class TextRequest(CompletionRequest):
     best_of: Literal[1] = 1
 
     def generate(self) -> Generate:
-        """What follows a text, without any template."""
+        """The continuation of a text, without any template."""
         return self._generate(self.prompt if isinstance(self.prompt, str) else self.prompt[0], self.max_tokens)

@@ -55,7 +55,7 @@ class Server:
     def __init__(self, model: Model, port: int = PORT, token: str | None = None, name: str | None = None) -> None:
         """Answer on `port` or, for 0, on any free one. Raises ConfigError.
 
-        With a `token` only requests that bear it are answered. `name` is the model's id, by default its file's name.
+        With a `token` only requests that carry it are answered. `name` is the model's id, by default its file's name.
         """
         self.model, self.name, self.token = model, name or model.file.stem, token
         try:
@@ -73,7 +73,7 @@ class Server:
 
     @property
     def url(self) -> str:
-        """What a client calls its base URL."""
+        """The base URL for clients."""
         return f"http://{ADDRESS}:{self.port}/v1"
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
@@ -81,14 +81,14 @@ class Server:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
     def close(self) -> None:
-        """Answer no more; an answer that is being written is cut off."""
+        """Stop serving; an answer in progress is cut off."""
         self._http.should_exit = True
         self.model.close()
         self._thread.join()
         self.model.close()  # a request that waited may have started the process again
 
     def knows(self, name: str) -> bool:
-        """Whether a request for the model `name` is meant for this one; a channel's name is enough."""
+        """Whether a request for the model `name` means this one; a channel's name is enough."""
         return name in ("", self.name) or self.name.startswith(f"{name}-")
 
     def _serve(self) -> None:
@@ -107,7 +107,7 @@ class Server:
         if self.token and path != "/health" and not hmac.compare_digest(bearer.encode(), self.token.encode()):
             return _error(401, "only the program that started this server may use it", "invalid_api_key")
         if method == "POST":
-            # A web page may post to any address, but not as JSON without asking first, and we never consent.
+            # A web page may post to any address, but not as JSON without a preflight request, which is refused.
             if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
                 return _error(415, "the body must be application/json")
             size = headers.get("content-length", "")
@@ -132,7 +132,7 @@ def serve(gguf: Path, port: int = PORT, context: int | None = None) -> int:
 
 
 def _app(server: Server) -> ASGIApp:
-    """The routes, and the answers to what goes wrong."""
+    """The routes, and the error responses."""
 
     async def health(request: Request) -> Response:
         return _error(503, server.model.broken) if server.model.broken else JSONResponse({"status": "ok"})
@@ -161,7 +161,7 @@ def _app(server: Server) -> ASGIApp:
 
 
 class Endpoint:
-    """Answers one kind of request. The work ends when the client has gone, whether it waits, reads or writes."""
+    """Answers one kind of request. The work ends when the client disconnects, whether it waits, reads or writes."""
 
     def __init__(self, server: Server, kind: type[CompletionRequest]) -> None:
         self.server, self.kind = server, kind

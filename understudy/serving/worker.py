@@ -14,7 +14,7 @@ from understudy.serving.gguf import Gguf, Unusable
 
 
 class Cancelled(Exception):
-    """No client waits for the answer any more."""
+    """The client of this answer has disconnected."""
 
 
 class Worker:
@@ -83,7 +83,7 @@ class Worker:
 
 
 class Stops:
-    """Passes text on as soon as no stop text can begin in it, up to the first stop text."""
+    """Passes text on as soon as it cannot be the start of a stop text, up to the first stop text."""
 
     def __init__(self, stops: list[str], send: Callable[[str], None]) -> None:
         self.stops, self.send = [stop for stop in stops if stop], send
@@ -130,7 +130,7 @@ def main() -> None:
 
 
 def _listen(worker: Worker, requests: "queue.SimpleQueue[Request]") -> None:
-    """Read on while the model works; the end of stdin means that no request is waiting any more."""
+    """Keep reading while the model works; the end of stdin means that there are no more requests."""
     try:
         for line in sys.stdin:
             request = Request.model_validate_json(line)

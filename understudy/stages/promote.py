@@ -76,7 +76,7 @@ def decide(graph: Graph, model: ModelRefs, scores: ScoreRefs) -> Challenge:
     if set(scores.refused) >= set(model.files):
         challenge = refused(challenge, "none of its exported files is like the model it was made of")
     if challenge.promoted and (since := champion.rolled_back(workspace.models, run)):
-        challenge = refused(challenge, f"somebody rolled back from it ({since}); to use it again, choose it yourself")
+        challenge = refused(challenge, f"it was rolled back manually ({since}); to use it again, choose it yourself")
     (champion.promote if challenge.promoted else champion.refuse)(workspace.models, run, challenge.reasons)
     return challenge
 

@@ -50,7 +50,7 @@ def until(talk: "subprocess.Popen[str]", mark: str) -> None:
 def test_a_chat_says_once_that_ai_answers_and_ends_at_the_end_of_the_input(gguf: Path) -> None:
     out, errors = begin(gguf, 8).communicate("Why?\n/new\n/what\n\nWhy?\n", timeout=120)
     assert errors == "" and out.count(NOTICE) == 1
-    assert "(a new conversation)" in out and "/what is no command" in out
+    assert "(a new conversation)" in out and "/what is not a command" in out
     answers = [part.partition("\n(cut off at the limit)")[0] for part in out.split("> ") if "(cut off" in part]
     assert len(answers) == 2 and answers[0] == answers[1] != ""
 
@@ -83,6 +83,6 @@ def test_ctrl_c_at_the_prompt_ends_the_chat(gguf: Path) -> None:
 def test_a_long_chat_forgets_its_oldest_turn_and_goes_on(gguf: Path) -> None:
     long = "candle " * 220
     out, _ = begin(gguf, 8).communicate(f"{long}\n{long}\n{long}\n{'candle ' * 2000}\nWhy?\n", timeout=120)
-    assert "the oldest question and its answer are forgotten" in out
-    assert "begin a new one" in out
+    assert "the oldest question and its answer were dropped" in out
+    assert "start a new one with /new" in out
     assert out.count("(cut off at the limit)") == 4

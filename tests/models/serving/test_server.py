@@ -387,7 +387,7 @@ def test_a_model_that_falls_silent_is_ended_and_started_again(gguf: Path) -> Non
                 assert server.model.process
                 os.kill(server.model.process.pid, signal.SIGSTOP)
                 server.model.idle_seconds = 0.3
-                with pytest.raises(openai.InternalServerError, match=r"no sign of life for 0\.3 s"):
+                with pytest.raises(openai.InternalServerError, match=r"no activity for 0\.3 s"):
                     ask(client, messages=[{"role": "user", "content": content}])
                 server.model.idle_seconds = 60
                 assert text_of(ask(client)) == expected

@@ -92,7 +92,7 @@ def test_a_port_in_use_is_told(home: Path) -> None:
 
 def test_a_chat_answers_what_is_typed(home: Path) -> None:
     process = run(home, "chat", "candles", typed="/what\n/quit\n")
-    assert process.returncode == 0 and NOTICE in process.stdout and "/what is no command" in process.stdout
+    assert process.returncode == 0 and NOTICE in process.stdout and "/what is not a command" in process.stdout
 
 
 def test_a_reader_of_the_chat_who_leaves_ends_it_quietly(home: Path) -> None:

@@ -112,7 +112,7 @@ def test_a_model_is_private_unless_told_otherwise(hub: Hub, model: Path) -> None
 
 def test_nothing_private_goes_into_a_repository_everybody_sees(hub: Hub, model: Path) -> None:
     hub.private = False
-    with pytest.raises(ConfigError, match="already and public; say --public"):
+    with pytest.raises(ConfigError, match="already exists and is public; add --public"):
         publish(chosen(model), REPOSITORY)
     assert not hub.files and not hub.puts
 

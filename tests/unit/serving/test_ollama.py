@@ -95,7 +95,7 @@ def test_what_the_program_complains_of_is_reported(run: Path, program: Path) -> 
 
 @pytest.mark.parametrize("name", ["", "Candles", "-f", "a b", "../x", "a;b"])
 def test_a_name_ollama_would_refuse_reaches_no_program(run: Path, program: Path, name: str) -> None:
-    with pytest.raises(ConfigError, match="no name for Ollama"):
+    with pytest.raises(ConfigError, match="is not a name for Ollama"):
         create(run / "Modelfile", name)
     assert not program.with_name("arguments.txt").exists()
 
