@@ -142,7 +142,10 @@ def alone(workspace: Workspace) -> Iterator[None]:
         lease.alone(workspace.folder, lost=_stop) as held,
         transfer.synchronised(workspace.home, config.name, config.remote, held),
     ):
-        yield
+        try:
+            yield
+        finally:
+            workspace.ledger.close()  # all is in the file, so that a run with nothing to do leaves it as it is
 
 
 def _stop() -> None:
