@@ -31,7 +31,7 @@ def run(*flags: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
         (["--set", "export.types=[Q9_9]"], "Q9_9"),
         (["--documents", "no/such/folder"], "there is no folder"),
         (["--channel", "@someone"], "permission: state your right"),
-        (["--channel", "no channel!", "--set", "permission=owned"], "is no channel"),
+        (["--channel", "no channel!", "--set", "permission=owned"], "is not a channel"),
     ],
 )
 def test_what_cannot_be_done_is_said_at_once_and_nothing_is_written(

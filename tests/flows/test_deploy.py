@@ -191,7 +191,7 @@ def test_the_form_explains_what_it_asks_for(deployed: Deployed) -> None:
     schema = deployed.call("GET", "deployments/name/pipeline/pipeline-tea")["parameter_openapi_schema"]
     assert schema["properties"]["home"]["description"].startswith("The folder of data/")
     split = schema["definitions"]["SplitSettings"]["properties"]["min_documents"]
-    assert split["description"].startswith("talks that valid and test hold")
+    assert split["description"].startswith("least number of talks in valid and in test")
     sync = deployed.call("GET", "deployments/name/sync-channel/sync-channel-tea")["parameter_openapi_schema"]
     assert sync["properties"]["retrain"]["type"] == "boolean"
 

@@ -174,7 +174,7 @@ def test_bad_addresses_and_a_channel_at_work_are_reported(tmp_path: Path) -> Non
         done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
         assert done.returncode and "in use by process" in done.stderr
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True)
-    assert "7 files" in done.stdout and "Nothing keeps two machines from pushing at once" in done.stdout
+    assert "7 files" in done.stdout and "Nothing prevents two machines from pushing at once" in done.stdout
 
 
 def test_the_champion_comes_along(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Refuses greetings, advertising and sign-offs: text that comes back in talk after talk and teaches nothing."""
+"""Refuses greetings, advertising and sign-offs: text that is repeated in many talks and teaches nothing."""
 
 from collections.abc import Callable, Sequence
 from itertools import groupby
@@ -24,7 +24,7 @@ PHRASES = (
     "link in der beschreibung",
     "gutscheincode", "rabattcode", "danke fürs zuschauen", "bis zum nächsten video",
 )  # fmt: skip
-_BINS = 26  # bits of a gram that count it: 64 MB, and two grams in one bin are too rare to make up a share
+_BINS = 26  # bits of a gram that are its bin: 64 MB, and collisions are too rare to affect a share
 
 
 class BoilerplateGate:
@@ -34,9 +34,9 @@ class BoilerplateGate:
         """Options under `gates:` in a preset."""
 
         model_config = ConfigDict(extra="forbid")
-        min_talks: int = Field(default=5, ge=2, le=200, description="so many talks share a run of 8 words")
+        min_talks: int = Field(default=5, ge=2, le=200, description="number of talks that share a run of 8 words")
         max_share: float = Field(
-            default=0.2, ge=0, le=1, description="share of an answer's words that may be shared so"
+            default=0.2, ge=0, le=1, description="share of an answer's words that may be in such runs"
         )
         phrases: list[str] = Field(
             default=list(PHRASES), description="whole words, case ignored; any one refuses the pair"
@@ -60,10 +60,10 @@ class BoilerplateGate:
             own = list(group)
             texts = [(self.text_of(document_id), own[0]), *((pair.answer, pair) for pair in own)]
             bins = _bins(np.concatenate([grams(reading(*text).words) for text in texts]))
-            self._talks[bins] = np.minimum(self._talks[bins], 254) + 1  # a bin that comes twice counts once
+            self._talks[bins] = np.minimum(self._talks[bins], 254) + 1  # a bin that occurs twice counts once
 
     def judge(self, pair: Pair) -> str | None:
-        """The plug, or the share found elsewhere."""
+        """The plug, or the share that is in other talks."""
         if self._phrase and (plug := self._phrase.search(pair.answer)):
             return f"advertising or housekeeping: {plug.group()!r}"
         if self._talks is None:
@@ -71,7 +71,7 @@ class BoilerplateGate:
         share = covered_share(self._talks[_bins(grams(reading(pair.answer, pair).words))] >= self.options.min_talks)
         if share <= self.options.max_share:
             return None
-        return f"{share:.0%} stands word for word in {self.options.min_talks} talks or more"
+        return f"{share:.0%} is word for word in {self.options.min_talks} talks or more"
 
 
 def _bins(digests: Any) -> Any:

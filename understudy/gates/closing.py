@@ -1,4 +1,4 @@
-"""How an answer ends when a teacher of any script, or one fond of emoji, ends it well."""
+"""Proper endings of answers in any script, and before emoji."""
 
 import re
 
@@ -10,6 +10,6 @@ _OTHER_STOP = re.compile(r"[؟۔।](?=[\s*_)\"'”’»]*\Z)")
 def settled(answer: str) -> str:
     """`answer` without the emoji after its last sentence, and with a full stop for one of another script.
 
-    For `understudy.text.markdown`, which knows neither and would take the answer for one that breaks off.
+    For `understudy.text.markdown`, which knows neither and would report an answer that breaks off.
     """
     return answer if answer.isascii() else _OTHER_STOP.sub(".", _FLOURISH.sub("", answer))

@@ -1,4 +1,4 @@
-"""Refuses a question that was asked before, in the same or nearly the same words."""
+"""Refuses a question that occurs earlier in the same or nearly the same words."""
 
 import math
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ class DuplicatesGate:
     Keeps, of near-duplicate questions, the one with the best answer.
 
     Better is a well-formatted answer, then one nearer to the channel's median length; of equals the
-    earlier. A pair is refused only for one that is kept and is itself near to it, never over a chain.
+    earlier one. A pair is refused only for a kept pair that is near to it directly, never through a chain.
     """
 
     class Options(BaseModel):

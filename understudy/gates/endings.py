@@ -1,4 +1,4 @@
-"""Refuses answers that break off, that are refusals, or that left a blank to fill in."""
+"""Refuses answers that break off, are refusals, or contain a placeholder."""
 
 import re
 from collections.abc import Sequence
@@ -42,7 +42,7 @@ _PLACEHOLDER = Guarded(
 _ELLIPSIS = re.compile(r"(?:\.\.\.|…)[\s*_`\"'”’)\]]*\Z")
 _DANGLING = re.compile(r"\b(?:and|or|but|because|the|und|oder|weil)\.?[\s*_]*\Z", re.IGNORECASE)
 _CODE = re.compile(r"```.*?```|`[^`\n]*`", re.DOTALL)
-_TAIL_CHARACTERS = 80  # more than a last word with its marks: the whole answer need not be read for it
+_TAIL_CHARACTERS = 80  # longer than a last word with its punctuation, so that only the end is read
 
 
 class EndingsGate:
@@ -61,10 +61,10 @@ class EndingsGate:
         self._more = listed(options.phrases)
 
     def study(self, pairs: Sequence[Pair]) -> None:
-        """Each answer is judged by itself."""
+        """Each answer is judged on its own."""
 
     def judge(self, pair: Pair) -> str | None:
-        """How it breaks off, or the words of refusal."""
+        """How the answer breaks off, or its refusal."""
         answer = pair.answer.rstrip()
         prose = _CODE.sub(" ", answer) if "`" in answer else answer
         refusal = _REFUSAL.search(prose) or (self._more.search(prose) if self._more else None)

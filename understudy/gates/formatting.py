@@ -36,14 +36,14 @@ class FormattingGate:
         self.options = options
 
     def study(self, pairs: Sequence[Pair]) -> None:
-        """Each answer is judged by itself."""
+        """Each answer is judged on its own."""
 
     def judge(self, pair: Pair) -> str | None:
         """The first thing wrong with the markdown."""
         return next(iter(markdown.problems(settled(pair.answer))), None) or next(self._problems(pair.answer), None)
 
     def _problems(self, answer: str) -> Iterator[str]:
-        # The shape is read only where it can matter: it costs as much as all the rest together.
+        # The shape is computed only where it can matter: it costs as much as all other checks together.
         if max(len(block.split()) for block in answer.split("\n\n")) > self.options.max_paragraph_words:
             longest = markdown.profile(answer).longest_paragraph_words
             if longest > self.options.max_paragraph_words:

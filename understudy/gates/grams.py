@@ -10,7 +10,7 @@ _FACTOR = 0x9E3779B97F4A7C15
 
 
 def grams(words: "numpy.ndarray") -> "numpy.ndarray":
-    """One 64-bit digest for each run of 8 of the word digests `said`, in order, doubles included."""
+    """One 64-bit digest for each run of 8 of the word digests `words`, in order, duplicates included."""
     import numpy as np
 
     if len(words) < WORDS_A_GRAM:
@@ -23,7 +23,7 @@ def grams(words: "numpy.ndarray") -> "numpy.ndarray":
 
 
 def covered_share(marks: "numpy.ndarray") -> float:
-    """The share of a text's words that stand in one of its grams marked true in `found`."""
+    """The share of a text's words that are in one of its grams marked true in `marks`."""
     import numpy as np
 
     if not marks.any():

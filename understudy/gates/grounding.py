@@ -1,4 +1,4 @@
-"""Refuses answers whose words the talk does not have: what was not said there was made up."""
+"""Refuses answers whose words do not occur in the talk: those are made up."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -16,23 +16,23 @@ from understudy.text.similarity import stem
 if TYPE_CHECKING:
     import numpy
 
-_FIRST_CHARACTERS = 20_000  # enough of a talk to tell its language
+_FIRST_CHARACTERS = 20_000  # enough of a talk to recognize its language
 _DIGIT = re.compile(r"\d")
 
 
 class GroundingGate:
-    """Keeps a pair when enough of what its answer says, rare words weighing more, is said in its talk too."""
+    """Keeps a pair when enough of its answer's words, rare words weighing more, occur in its talk."""
 
     class Options(BaseModel):
         """Options under `gates:` in a preset."""
 
         model_config = ConfigDict(extra="forbid")
         min_share: float = Field(
-            default=0.45, ge=0, le=1, description="share of the weight of the answer's words that the talk must have"
+            default=0.45, ge=0, le=1, description="share of the answer's words, by weight, that must occur in the talk"
         )
         numbers: bool = Field(
             default=True,
-            description="refuse a number with a unit that the talk never says, in digits or words; English only",
+            description="refuse a number with a unit that does not occur in the talk, in digits or words; English only",
         )
 
     VERSION = 2
@@ -55,7 +55,7 @@ class GroundingGate:
             self._frequencies = np.unique(stems, return_counts=True)
 
     def judge(self, pair: Pair) -> str | None:
-        """The share the talk has, or the number it does not say. A talk without text judges nothing."""
+        """The share that is in the talk, or the number that is not. A talk without text refuses nothing."""
         if self._talk is None or self._talk.document_id != pair.document_id:
             self._talk = _Talk(self.text_of(pair.document_id), pair)
         talk = self._talk
@@ -85,7 +85,7 @@ class GroundingGate:
 
 
 class _Talk:
-    """What is asked of one talk, for all pairs of it in a row."""
+    """The words and numbers of one talk, for all its pairs in a row."""
 
     def __init__(self, text: str, owner: Pair) -> None:
         code = language(text[:_FIRST_CHARACTERS])
@@ -95,7 +95,7 @@ class _Talk:
 
     @cached_property
     def numbers(self) -> set[float]:
-        """The talk's numbers, read when the first answer needs them."""
+        """The talk's numbers, computed when the first answer needs them."""
         return numbers(self._text)
 
 

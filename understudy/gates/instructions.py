@@ -1,4 +1,4 @@
-"""Refuses pairs that carry orders to a model, or pieces of the prompt that wrote them."""
+"""Refuses pairs that contain instructions to a model, or pieces of the prompt."""
 
 import re
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from understudy.gates.guarded import Guarded, listed
 from understudy.records import Pair
 
-# Where a line begins with a role, a number or a field: only a colon gives these away, so they are looked for apart.
+# Where a line begins with a role, a number or a field: only a colon identifies these, so they are a separate pattern.
 _LABEL = (
     r"^[#* ]{0,6}(?:instruction|response|system|assistant|user|human)s?\*{0,2} ?:\s|^\s*(?:tags|paragraphs):\s"
     r"|\A\W{0,3}(?:answer|antwort|a|q|question|frage)(?: ?\d{1,3})?\*{0,2} ?: ?"
@@ -45,7 +45,7 @@ class InstructionsGate:
         """Options under `gates:` in a preset."""
 
         model_config = ConfigDict(extra="forbid")
-        phrases: list[str] = Field(default=[], description="more phrases that give a leak away; case is ignored")
+        phrases: list[str] = Field(default=[], description="more phrases that show a leak; case is ignored")
 
     VERSION = 1
 
@@ -54,17 +54,17 @@ class InstructionsGate:
         self._more = listed(options.phrases, whole_words=False)
 
     def study(self, pairs: Sequence[Pair]) -> None:
-        """Each pair is judged by itself."""
+        """Each pair is judged on its own."""
 
     def judge(self, pair: Pair) -> str | None:
-        """The words that were meant for a model, and on which side."""
+        """The words that are addressed to a model, and whether they are in question or answer."""
         for side, text in (("question", pair.question), ("answer", pair.answer)):
             if _may_be_json(text) and _ENVELOPE.search(text):
                 return f"the {side} is wrapped in JSON"
             prose = _CODE.sub(" ", text) if "`" in text else text
             match = _leak(prose) or (self._more.search(prose) if self._more else None)
             if match:
-                return f"the {side} carries instructions or a piece of the prompt: {match.group().strip()!r}"
+                return f"the {side} contains instructions or a piece of the prompt: {match.group().strip()!r}"
         return None
 
 

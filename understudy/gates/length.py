@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from understudy.records import Pair
 
-FEWEST_PAIRS = 50  # with fewer the spread of the lengths says little
+FEWEST_PAIRS = 50  # with fewer the spread of the lengths means little
 LEAST_SPREAD = 0.15  # of the logarithm: a channel whose answers are all alike does not forbid one of half the length
 
 
@@ -44,7 +44,7 @@ class LengthGate:
             self._usual = middle, max(spread, LEAST_SPREAD)
 
     def judge(self, pair: Pair) -> str | None:
-        """Too short, too long or far from the others, with the number of words."""
+        """Too short, too long or far from the other answers, with the number of words."""
         count = len(pair.answer.split())
         if count < self.options.min_words:
             return f"{count} words, fewer than {self.options.min_words}"

@@ -39,7 +39,7 @@ _PIECES = (
 
 
 class MentionsGate:
-    """Keeps a pair when neither side names where the words come from."""
+    """Keeps a pair when neither question nor answer names its source."""
 
     class Options(BaseModel):
         """Options under `gates:` in a preset."""
@@ -56,10 +56,10 @@ class MentionsGate:
         self._phrase = Guarded(rf"(?<!\w)(?:{every})(?!\w)", pieces)
 
     def study(self, pairs: Sequence[Pair]) -> None:
-        """Each pair is judged by itself."""
+        """Each pair is judged on its own."""
 
     def judge(self, pair: Pair) -> str | None:
-        """The phrase found, and on which side."""
+        """The phrase, and whether it is in question or answer."""
         for side, text in (("question", pair.question), ("answer", pair.answer)):
             match = self._phrase.search(text)
             if match:

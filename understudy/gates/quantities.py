@@ -1,4 +1,4 @@
-"""Numbers with their units, as they are written and as they are said."""
+"""Numbers with their units, written and spoken."""
 
 import re
 
@@ -37,7 +37,7 @@ _TOKEN = re.compile(r"\d[\d,]*(?:\.\d+)?|[a-z]+", re.IGNORECASE)
 
 
 def quantities(text: str) -> dict[tuple[float, str], str]:
-    """Value and unit of each number that has a unit > how it is written."""
+    """Value and unit of each number that has a unit -> its text."""
     measures = {(_number(m[1]), _UNITS[m[2].lower()]): m.group() for m in _QUANTITY.finditer(text)}
     return measures | {(_number(m[2]), m[1]): m.group() for m in _MONEY.finditer(text)}
 

@@ -1,4 +1,4 @@
-"""Texts as arrays of numbers, each read once and shared by the gates that count words."""
+"""Texts as arrays of numbers, each computed once and shared by the gates that count words."""
 
 import weakref
 from functools import lru_cache

@@ -1,4 +1,4 @@
-"""Refuses answers that copy the talk: the student is to learn to answer, not to recite."""
+"""Refuses answers that copy the talk: the student must learn to answer, not to recite."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,14 +11,14 @@ from understudy.records import Pair
 
 
 class VerbatimGate:
-    """Keeps a pair when not too much of its answer stands in the talk word for word."""
+    """Keeps a pair when not too much of its answer is in the talk word for word."""
 
     class Options(BaseModel):
         """Options under `gates:` in a preset."""
 
         model_config = ConfigDict(extra="forbid")
         max_share: float = Field(
-            default=0.6, ge=0, le=1, description="share of the words that may stand in runs of 8 words of the talk"
+            default=0.6, ge=0, le=1, description="share of the words that may be in runs of 8 words of the talk"
         )
 
     VERSION = 1

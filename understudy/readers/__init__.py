@@ -1,4 +1,4 @@
-"""What turns one file into one document, by the ending of its name."""
+"""The readers, which turn one file into one document, by the extension of its name."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +10,7 @@ from understudy.records import Document, Entry
 LIMIT_BYTES = 25 * 1024 * 1024
 
 Reader = Callable[[bytes, Entry, str], Document]
-"""The bytes of a file, its entry and its ending in lower case. Raises Refused with the reason."""
+"""The bytes of a file, its entry and its extension in lower case. Raises Refused with the reason."""
 
 READERS: dict[str, Reader] = {
     ".txt": plain.read,

@@ -1,4 +1,4 @@
-"""A zip archive in memory, read only after its table of contents was found harmless."""
+"""A zip archive in memory, read only after its table of contents was checked."""
 
 import io
 import zipfile
@@ -19,7 +19,7 @@ class Archive:
     """The members of a zip by name. Nothing in it is ever written to disk."""
 
     def __init__(self, raw: bytes) -> None:
-        """Raises Refused for a broken archive, one behind a password, and one that unpacks to far too much."""
+        """Raises Refused for a broken archive, one with a password, and one that unpacks to far too much."""
         try:
             self._zip = zipfile.ZipFile(io.BytesIO(raw))
         except BROKEN as error:

@@ -1,4 +1,4 @@
-"""Captions that were saved to a file: WebVTT, SubRip, YouTube's timed text and json3."""
+"""Caption files: WebVTT, SubRip, YouTube's timed text and json3."""
 
 import re
 
@@ -9,7 +9,7 @@ from understudy.records import Document, Entry
 
 
 def read(raw: bytes, entry: Entry, suffix: str) -> Document:
-    """What was said, once each, with its times."""
+    """The spoken words, once each, with their times."""
     text = decode(raw)
     try:
         cues = captions.parse(text, suffix)
@@ -17,7 +17,7 @@ def read(raw: bytes, entry: Entry, suffix: str) -> Document:
     except ValueError as error:
         raise Refused(f"a time in this {suffix} file makes no sense: {str(error).splitlines()[0]}") from None
     if not talk.paragraphs:
-        raise Refused("the captions hold no words")
+        raise Refused("the captions contain no words")
     note = captions.note(text) if suffix == ".vtt" else {}
     language = re.search(r"^Language:\s*([A-Za-z-]+)", text, re.MULTILINE)
     return Document(

@@ -3,7 +3,7 @@ Captions as they come (WebVTT, SubRip, YouTube's timed text and json3), and clea
 
 Automatic captions repeat: a cue shows the line before it again ("roll-up"), and a 10 ms cue
 holds each full line. Only lines that stood at the end of the cue just before are dropped, so
-that what a speaker really says twice stays twice.
+that a phrase that a speaker repeats is kept twice.
 """
 
 import html
@@ -19,7 +19,7 @@ from understudy.records import Paragraph
 
 WORDS_PER_SECOND = 2.6
 PARAGRAPH_WORDS, PARAGRAPH_WORDS_AT_MOST = 110, 200
-ROLL_UP_SILENCE = 60.0  # the last line stays on the screen over a pause of the speaker
+ROLL_UP_SILENCE = 60.0  # the last line stays on the screen during a pause of the speaker
 PAUSE_SECONDS, PAUSE_AFTER_WORDS = 2.0, 25
 
 _TIMES = re.compile(r"(?:(\d+):)?(\d{1,2}):(\d{2})[.,](\d{3})\s*-->\s*(?:(\d+):)?(\d{1,2}):(\d{2})[.,](\d{3})")
@@ -45,7 +45,7 @@ class Cue(NamedTuple):
 
 
 class SpokenWord(NamedTuple):
-    """One word, and what the captions say about the moment before it."""
+    """One word, and what the captions mark just before it."""
 
     word: str
     start: float
@@ -68,7 +68,7 @@ class Segment(BaseModel):
 
 
 class Event(BaseModel):
-    """One event of json3: a caption when it has segments, else only a place on the screen."""
+    """One event of json3: a caption when it has segments, else only a position on the screen."""
 
     tStartMs: FiniteFloat = Field(default=0, ge=0)
     dDurationMs: FiniteFloat = Field(default=0, ge=0)
@@ -86,7 +86,7 @@ def parse(text: str, suffix: str) -> list[Cue]:
     parsers = {".xml": _timed_text, ".json3": _events}
     cues = list(parsers.get(suffix, _blocks)(text))
     if not cues:
-        raise Refused(f"no caption with a time found in this {suffix} file")
+        raise Refused(f"this {suffix} file has no caption with a time")
     return sorted(cues, key=lambda cue: cue.start)
 
 
@@ -112,7 +112,7 @@ def clean(cues: list[Cue]) -> Cleaned:
 
 
 def _blocks(text: str) -> Iterator[Cue]:
-    """Cues of WebVTT and SubRip. A body ends at a truly empty line: one space is a line of the cue."""
+    """Cues of WebVTT and SubRip. A body ends at an empty line; a line with one space is part of the cue."""
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     for at, line in enumerate(lines):
         times = _TIMES.match(line.strip())
@@ -144,7 +144,7 @@ def _timed_text(text: str) -> Iterator[Cue]:
 
 
 def _events(text: str) -> Iterator[Cue]:
-    """Cues of json3. It has no roll-up: a line is said in one event only."""
+    """Cues of json3. It has no roll-up: a line is in one event only."""
     try:
         events = Json3.model_validate_json(text).events
     except ValidationError as error:
@@ -186,7 +186,7 @@ def _shared_lines(before: Cue, cue: Cue, within_seconds: float = 0.5) -> int:
 
 
 def _shared_words(before: Cue, cue: Cue) -> int:
-    """As `_shared_lines`, for cues flattened to words; under three words is chance."""
+    """As `_shared_lines`, for cues flattened to words; fewer than three words are chance."""
     shared = _shared_lines(before, cue)
     return shared if shared >= 3 else 0
 
@@ -228,6 +228,6 @@ def _paragraph(speech: list[SpokenWord]) -> Paragraph:
 
 
 def _ends_sentence(word: str) -> bool:
-    if word[-1] not in _LAST_OF_SENTENCE:  # nearly every word: no need to search it
+    if word[-1] not in _LAST_OF_SENTENCE:  # true of nearly every word: skip the search
         return False
     return bool(_SENTENCE_END.search(word)) and not _ABBREVIATION.match(word)

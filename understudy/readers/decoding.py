@@ -11,7 +11,7 @@ _FIRST_BYTES = 2048
 def decode(raw: bytes, declared: bool = False) -> str:
     """UTF-8, UTF-16 with its mark, else what the text declares (HTML, XML), else Windows-1252.
 
-    Raises Refused for anything that is no text.
+    Raises Refused for anything that is not text.
     """
     if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return raw.decode("utf-16", errors="replace")
@@ -29,7 +29,7 @@ def decode(raw: bytes, declared: bool = False) -> str:
 def _decode_declared(raw: bytes) -> str:
     match = _DECLARED.search(raw[:_FIRST_BYTES])
     name = match.group(1).decode().lower() if match else "cp1252"
-    # Pages that say Latin-1 mean Windows-1252 (WHATWG encoding standard), and what says UTF-8 here is not.
+    # Pages that declare Latin-1 are Windows-1252 (WHATWG encoding standard); declared UTF-8 failed above.
     if name in ("iso-8859-1", "latin-1", "latin1", "us-ascii", "ascii") or name.startswith("utf"):
         name = "cp1252"
     try:

@@ -15,7 +15,7 @@ CHARACTERS = {"tab": " ", "br": "\n", "cr": "\n", "noBreakHyphen": "-", "ptab": 
 
 
 def read(raw: bytes, entry: Entry, suffix: str) -> Document:
-    """The text as it stands after all tracked changes; no comments, notes, headers, footers or contents."""
+    """The text after all tracked changes; no comments, notes, headers, footers or contents."""
     with Archive(raw) as archive:
         blocks = list(_blocks(archive, _main_part(archive)))
         properties = _properties(archive)
@@ -23,7 +23,7 @@ def read(raw: bytes, entry: Entry, suffix: str) -> Document:
 
 
 def _main_part(archive: Archive) -> str:
-    """Where the text is; almost always 'word/document.xml', but only the relationships say so."""
+    """The member with the text; almost always 'word/document.xml', but only the relationships say so."""
     if "_rels/.rels" in archive.names:
         for relationship in archive.xml("_rels/.rels"):
             if relationship.get("Type", "").endswith("/officeDocument"):
@@ -45,7 +45,7 @@ class _Paragraph:
 
 
 def _blocks(archive: Archive, part: str) -> Iterator[str]:
-    # A text box holds paragraphs inside a paragraph: a stack keeps their words apart.
+    # A text box has paragraphs inside a paragraph: a stack separates their words.
     stack: list[_Paragraph] = []
     skipping = 0
     for event, node in archive.xml_events(part, ("start", "end")):

@@ -57,12 +57,12 @@ def _chapters(package: Element, folder: str) -> list[str]:
 
 
 def _member(folder: str, node: Element) -> str:
-    """The name inside the archive of what `node` points to; only ever looked up, never opened on disk."""
+    """The name inside the archive of what `node` points to; only looked up, never opened on disk."""
     return posixpath.normpath(posixpath.join(folder, unquote(node.get("href", "").partition("#")[0])))
 
 
 def _encrypted(archive: Archive) -> set[str]:
-    """Members that cannot be read; an honest book lists its scrambled fonts here and nothing else."""
+    """Members that cannot be read; a book without DRM lists only its obfuscated fonts here."""
     if ENCRYPTION not in archive.names:
         return set()
     nodes = archive.xml(ENCRYPTION).iter()

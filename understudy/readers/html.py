@@ -1,4 +1,4 @@
-"""The words of an HTML page, without what is there for browsers."""
+"""The words of an HTML page, without scripts, styles and navigation."""
 
 import re
 from html.parser import HTMLParser
@@ -24,10 +24,10 @@ _INVISIBLE = re.compile("[\xad\u200b\u2060\ufeff]")
 
 
 def read(raw: bytes, entry: Entry, suffix: str) -> Document:
-    """A saved page. Its title is <title>, or the <h1> when that is what <title> says among other things."""
+    """A saved page. Its title is <title>, or the <h1> when <title> contains it among other things."""
     page = parse(decode(raw, declared=True))
     if not page.tags:
-        raise Refused(f"named {suffix} but is not an HTML page: it holds no tag")
+        raise Refused(f"named {suffix} but is not an HTML page: it has no tag")
     title, h1 = page.title, page.first_h1
     if h1 and (not title or h1.casefold() in title.casefold()):
         title = h1
@@ -75,7 +75,7 @@ class Page(HTMLParser):
 
     def handle_endtag(self, tag: str) -> None:
         if tag in self._skipping:
-            while self._skipping.pop() != tag:  # what was left open inside ends with it
+            while self._skipping.pop() != tag:  # elements left open inside end with it
                 pass
             if tag == "title" and self.title is None and "svg" not in self._skipping:
                 self.title = " ".join("".join(self._titles).split())
@@ -89,7 +89,7 @@ class Page(HTMLParser):
             self._h1_from = None
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        # In XHTML <title/> and <script/> are whole; an HTML parser would wait for their end forever.
+        # In XHTML <title/> and <script/> are whole; an HTML parser would wait for their end indefinitely.
         self.handle_starttag(tag, attrs)
         if tag in SKIPPED:
             self.handle_endtag(tag)
@@ -130,12 +130,12 @@ def parse(text: str) -> Page:
     page = Page()
     try:
         page.feed(text)
-        # What feed leaves is a tag or comment without its end; close would try each of its letters as a new one.
+        # The rest after feed is a tag or comment without its end; close would retry it from each of its letters.
         if page.rawdata.startswith("<") and len(page.rawdata) > UNFINISHED_CHARACTERS and page.cdata_elem is None:
             raise Refused("broken HTML: a tag or comment is never closed")
         page.close()
-    except AssertionError as error:  # html.parser's word for markup it cannot follow
+    except AssertionError as error:  # html.parser's exception for markup it cannot parse
         raise Refused(f"broken HTML: {one_line(str(error), 80)}") from None
-    if page.never_closed:  # it has swallowed the rest of the page
+    if page.never_closed:  # it contains the rest of the page
         raise Refused(f"broken HTML: <{page.never_closed[0]}> is never closed")
     return page

@@ -1,10 +1,10 @@
-"""Printed lines become text again: no running heads, no page numbers, no hyphens at line ends."""
+"""Text from printed lines: without running heads, page numbers and hyphens at line ends."""
 
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-EDGE_LINES = 3  # how far from the edge of a page a head or foot may stand
+EDGE_LINES = 3  # how far from the edge of a page a head or foot may be
 FULL_LINE, SHORT_LINE = 0.8, 0.6  # of a usual line
 
 _NUMBER = re.compile(r"\d+")
@@ -18,10 +18,10 @@ _WORD = re.compile(r"(?<!\w-)\b\w+(?:-\w+)*\b(?!-$)")
 
 
 def without_running_lines(pages: Sequence[Sequence[str]]) -> list[str]:
-    """The lines of all pages, less heads and feet that most pages share, and page numbers.
+    """The lines of all pages, without page numbers and the heads and feet that most pages share.
 
     Left and right pages often carry different heads, so what most odd or most even pages share
-    counts too. A number counts as a page's when it runs with the pages.
+    counts too. A number counts as a page number when it increases with the pages.
     """
     pages = [[line for line in page if line] for page in pages]
     running = _running(pages, range(len(pages)), 2)
@@ -63,7 +63,7 @@ def joined(lines: Sequence[str]) -> list[str]:
 
 
 def _glued(text: str, line: str, vocabulary: set[str]) -> str:
-    """`text` with `line` behind it; a hyphen between them stays only where it is part of the word."""
+    """`text` followed by `line`; a hyphen between them stays only where it is part of the word."""
     broken = _HYPHEN_END.search(text)
     rest = re.match(r"\w+", line)
     if not broken or not rest:
@@ -79,7 +79,7 @@ def _glued(text: str, line: str, vocabulary: set[str]) -> str:
 
 
 def _running(pages: Sequence[Sequence[str]], among: Sequence[int], at_least: int) -> set[str]:
-    """What stands at an edge of more than half of the pages `among`."""
+    """The lines at an edge of more than half of the pages `among`."""
     counts = Counter(key for at in among for key in {k for i in _edges(pages[at]) for k in _keys(pages[at][i], at)})
     return {key for key, times in counts.items() if times >= at_least and times * 2 > len(among)}
 
@@ -90,7 +90,7 @@ def _edges(page: Sequence[str]) -> set[int]:
 
 
 def _keys(line: str, at: int) -> Iterator[str]:
-    """The line as it is, and with its first or last number counted from the page it stands on."""
+    """The line as it is, and with its first or last number counted from its page."""
     yield line
     numbers = list(_NUMBER.finditer(line))
     for match in {n.span(): n for n in numbers[:1] + numbers[-1:] if len(n.group()) < 5}.values():
@@ -98,6 +98,6 @@ def _keys(line: str, at: int) -> Iterator[str]:
 
 
 def _offset(line: str, at: int) -> int | None:
-    """A bare page number less the page's place in the file."""
+    """A bare page number minus the page's index in the file."""
     match = _BARE_NUMBER.fullmatch(line)
     return int(match.group(1)) - at if match else None

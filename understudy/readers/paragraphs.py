@@ -1,4 +1,4 @@
-"""Blocks of text become a document: its title, and paragraphs of about 110 words."""
+"""A document from blocks of text: its title, and paragraphs of about 110 words."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -22,10 +22,10 @@ def document(
     properties: Mapping[str, str | None],
     guess_title: bool = False,
 ) -> Document:
-    """The document made of `blocks`; a first block that only says its title is not text.
+    """The document made of `blocks`; a first block that only repeats its title is not text.
 
     `properties` may have 'title', 'language' and 'date', as the file gives them. `guess_title`: in this format a title
-    may stand in the text and nothing marks it as one.
+    may be in the text without being marked as one.
     """
     blocks = [block.strip() for block in blocks if block.strip()]
     title = " ".join((properties.get("title") or "").split())
@@ -34,7 +34,7 @@ def document(
     title = title or (heading(blocks) if guess_title else None) or entry.title
     paragraphs = [Paragraph(text=piece) for piece in pieces(blocks)]
     if not paragraphs:
-        raise Refused("the file holds no text besides its title")
+        raise Refused("the file has no text besides its title")
     return Document(
         document_id=entry.document_id,
         title=title,
@@ -47,7 +47,7 @@ def document(
 
 
 def heading(blocks: list[str]) -> str | None:
-    """The title, taken off the first block: a markdown heading, or a short first line without a full stop."""
+    """The title, removed from the first block: a markdown heading, or a short first line without a full stop."""
     if not blocks:
         return None
     first, *rest = blocks[0].split("\n")
@@ -78,12 +78,12 @@ def pieces(blocks: list[str]) -> Iterator[str]:
 
 
 def same_words(one: str, other: str) -> bool:
-    """True when both say the same, whatever their case, spaces and marks."""
+    """True when both are the same apart from case, spaces and punctuation."""
     return bool(_bare(one)) and _bare(one) == _bare(other)
 
 
 def language_code(code: str | None) -> str | None:
-    """A language as 'en' or 'en-GB'; None when `code` is none."""
+    """A language as 'en' or 'en-GB'; None when `code` is not a language."""
     code = (code or "").strip().replace("_", "-")
     return code if _LANGUAGE.fullmatch(code) and code.lower() != "und" else None
 

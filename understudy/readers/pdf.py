@@ -1,4 +1,4 @@
-"""The words of a PDF that holds text, read by pypdf."""
+"""The words of a PDF with text, read by pypdf."""
 
 import io
 import logging
@@ -30,16 +30,16 @@ def read(raw: bytes, entry: Entry, suffix: str) -> Document:
     pages, properties = _pages(raw)
     empty = sum(not page.strip() for page in pages)
     if empty > len(pages) * PAGES_WITHOUT_TEXT:
-        raise Refused(f"scanned, needs OCR: {empty} of {len(pages)} pages hold no text")
+        raise Refused(f"scanned, needs OCR: {empty} of {len(pages)} pages have no text")
     text = "".join(pages)
     if len(_LOST.findall(text)) > len(text) * LETTERS_LOST:
-        raise Refused("its fonts do not tell which letters they show, needs OCR")
+        raise Refused("its fonts do not map to letters, needs OCR")
     lines = without_running_lines([list(_lines(page)) for page in pages])
     return document(joined(lines), entry, f"pdf {suffix}", properties, guess_title=True)
 
 
 def _pages(raw: bytes) -> tuple[list[str], dict[str, str]]:
-    """The text of each page as it comes, and the file's own properties."""
+    """The raw text of each page, and the file's own properties."""
     import pypdf
     from pypdf.errors import DependencyError, FileNotDecryptedError, LimitReachedError
 
@@ -65,7 +65,7 @@ def _pages(raw: bytes) -> tuple[list[str], dict[str, str]]:
 
 
 def _properties(reader: "pypdf.PdfReader") -> dict[str, str]:
-    """Title and language; a title that is only a file's or a program's name is none."""
+    """Title and language; the name of a file or a program does not count as a title."""
     title = str(reader.metadata.get("/Title", "") if reader.metadata else "")
     language = str(reader.root_object.get("/Lang", ""))
     return {"title": "" if _NO_TITLE.match(title.strip()) else title, "language": language}

@@ -11,7 +11,7 @@ from understudy.records import Document, Entry
 
 
 def read(raw: bytes, entry: Entry, suffix: str) -> Document:
-    """A text whose blocks stand between empty lines."""
+    """A text whose blocks are separated by empty lines."""
     text = decode(raw)
     fields, text = _front_matter(text) if suffix == ".md" else ({}, text)
     blocks = re.split(r"\n\s*\n", text.replace("\r\n", "\n"))

@@ -1,4 +1,4 @@
-"""What a file is by its first bytes, whatever its name says."""
+"""The format of a file by its first bytes, whatever its name."""
 
 import re
 
@@ -20,7 +20,7 @@ _STARTS = [
     (re.compile(rb"\xff\xd8\xff"), "a JPEG image"),
     (re.compile(rb"GIF8[79]a"), "a GIF image"),
     (re.compile(rb"\x1f\x8b\x08|7z\xbc\xaf\x27\x1c|Rar!\x1a\x07"), "a packed archive"),
-    (re.compile(rb"....ftyp|OggS\0|ID3[\x02-\x04]|\x1aE\xdf\xa3|RIFF....(?:WAVE|AVI )", re.DOTALL), "sound or video"),
+    (re.compile(rb"....ftyp|OggS\0|ID3[\x02-\x04]|\x1aE\xdf\xa3|RIFF....(?:WAVE|AVI )", re.DOTALL), "audio or video"),
     (re.compile(rb"(?:\xef\xbb\xbf)?WEBVTT\b"), WEBVTT),
     (
         re.compile(
@@ -32,12 +32,12 @@ _STARTS = [
 
 
 def check(raw: bytes, suffix: str) -> None:
-    """Nothing, when the first bytes go with the name. Raises Refused naming what the file is instead."""
+    """Accept a file whose first bytes fit its name. Raises Refused with its actual format."""
     expected, actual = EXPECTED.get(suffix, CAPTIONS), kind(raw)
     if actual is None:
         fits = expected in (TEXT, CAPTIONS, PAGE) or (expected == PDF and b"%PDF-" in raw[:1024])
     else:
-        # SubRip and WebVTT are distinguished by no reader, so one under the name of the other still reads right.
+        # The readers treat SubRip and WebVTT alike, so one under the name of the other is still read correctly.
         fits = actual == expected or (actual, expected) == (WEBVTT, CAPTIONS)
     if fits:
         return
@@ -47,7 +47,7 @@ def check(raw: bytes, suffix: str) -> None:
 
 
 def kind(raw: bytes) -> str | None:
-    """What the first bytes say the file is; None when they say nothing. Raises Refused for a broken archive."""
+    """The format by the first bytes; None when they do not show one. Raises Refused for a broken archive."""
     name = next((name for pattern, name in _STARTS if pattern.match(raw[:4096])), None)
     return _kind_of_archive(raw) if name == ZIP else name
 

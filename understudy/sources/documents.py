@@ -1,4 +1,4 @@
-"""A folder of talks: texts, pages, books and captions, everything that `understudy.readers` can read."""
+"""A folder of talks: text, pages, books and captions, every format that `understudy.readers` reads."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -17,7 +17,7 @@ PACKAGE = "package:"
 
 
 class DocumentsSource:
-    """Every readable file under `path`; one file is one talk, and the same content twice is one talk."""
+    """Every readable file under `path`; one file is one talk, and duplicate files are one talk."""
 
     class Options(BaseModel):
         """Options under `source:` in a preset."""
@@ -39,7 +39,7 @@ class DocumentsSource:
         self.path = _resolved(options.path)
 
     def problems(self) -> list[str]:
-        """What makes the folder unusable."""
+        """Problems that make the folder unusable."""
         if not self.path.exists():
             return [f"source.path: there is no folder {str(self.options.path)!r}"]
         if not self._files():
@@ -47,7 +47,7 @@ class DocumentsSource:
         return []
 
     def list_talks(self) -> Iterator[tuple[Entry, Refused | None]]:
-        """Every file, by name; what cannot be read is only known when it is fetched."""
+        """Every file, by name; a file that cannot be read shows only when it is fetched."""
         return ((entry, None) for entry in self.entries())
 
     def entries(self) -> Iterator[Entry]:
@@ -81,7 +81,7 @@ class DocumentsSource:
 
 
 def _identifier(name: str) -> str:
-    """A folder name for the file `name`: what is lost by the plain letters comes back as a digest."""
+    """A folder name for the file `name`: plain letters, and a digest where that loses anything."""
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._")
     if plain == name and len(plain) <= 100:
         return plain

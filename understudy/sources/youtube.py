@@ -2,8 +2,8 @@
 A YouTube channel, a playlist or one video, by its captions.
 
 Listings come from yt-dlp, captions from youtube-transcript-api, with yt-dlp's other client as the
-second way where a video's captions come empty or behind a token. No account, no cookie, no
-download of sound or picture.
+fallback for captions that are empty or need a token. No account, no cookie, no
+download of audio or video.
 """
 
 import os
@@ -42,7 +42,7 @@ class ListedTalk(NamedTuple):
 
 
 class Proxy(BaseModel):
-    """A way round blocked addresses that you bring. Secrets stay in the environment."""
+    """Your own proxy, for blocked addresses. Secrets stay in the environment."""
 
     model_config = ConfigDict(extra="forbid")
     use: Literal["none", "generic", "webshare"] = Field(default="none", description="which kind of proxy")
@@ -54,7 +54,7 @@ class Proxy(BaseModel):
     password_env: str = Field(default="WEBSHARE_PASSWORD", description="environment variable of its password")
 
     def missing(self) -> list[str]:
-        """The environment variables that are named and not set."""
+        """The environment variables that the options name and that are not set."""
         names: list[str | None] = []
         if self.use != "none":
             names = [self.url_env] if self.use == "generic" else [self.user_env, self.password_env]
@@ -62,7 +62,7 @@ class Proxy(BaseModel):
 
 
 class YoutubeSource:
-    """Talks of a channel, newest first, in the words of their captions."""
+    """Talks of a channel, newest first, from their captions."""
 
     class Options(BaseModel):
         """Options under `source:` in a preset."""
@@ -72,16 +72,16 @@ class YoutubeSource:
         tabs: list[Tab] = Field(
             default=["videos", "streams"], min_length=1, description="parts of a channel: videos, streams, shorts"
         )
-        languages: list[str] = Field(default=["en"], min_length=1, description="of captions, the preferred one first")
-        second_way: bool = Field(default=True, description="try yt-dlp where captions come empty or want a token")
-        seconds_between_videos: float = Field(default=8, ge=0, description="on average; each wait is 50 % off at most")
+        languages: list[str] = Field(default=["en"], min_length=1, description="of captions, in order of preference")
+        second_way: bool = Field(default=True, description="try yt-dlp where captions are empty or need a token")
+        seconds_between_videos: float = Field(default=8, ge=0, description="on average; each wait varies by up to 50 %")
         seconds_between_pages: float = Field(default=1, ge=0, description="pause between yt-dlp's own requests")
-        videos_per_run: int = Field(default=60, ge=1, description="videos asked for before the run ends")
+        videos_per_run: int = Field(default=60, ge=1, description="videos requested before the run ends")
         stop_after_known: int = Field(default=20, ge=1, description="known talks in a row that end a tab's listing")
         seed: int = Field(default=0, ge=0, description="of the waits between videos")
         proxy: Proxy = Field(default=Proxy(), description="a proxy for every request")
         base_url: str | None = Field(
-            default=None, pattern=r"^https?://[^/]+$", description="a server to ask in YouTube's place, for tests"
+            default=None, pattern=r"^https?://[^/]+$", description="a server to use instead of YouTube, for tests"
         )
 
     VERSION = 1
@@ -110,11 +110,11 @@ class YoutubeSource:
         self._blocked: str | None = None
 
     def problems(self) -> list[str]:
-        """What makes the channel unreadable, as far as can be seen without a request to YouTube."""
+        """Problems that make the channel unusable, as far as they show without a request to YouTube."""
         options, problems = self.options, []
         if place_of(options.channel) is None:
             problems.append(
-                f"source.channel: {options.channel!r} is no channel, playlist or video; "
+                f"source.channel: {options.channel!r} is not a channel, playlist or video; "
                 "write '@handle', an address on youtube.com, or a video's id of 11 characters"
             )
         proxy = options.proxy
@@ -160,10 +160,10 @@ class YoutubeSource:
             raise SourceError(f"{self.options.channel} lists no talks{where}")
 
     def fetch(self, entry: Entry) -> Document:
-        """The whole talk, when its turn has come. After a block nothing is asked again.
+        """The whole talk, after its turn. After a block nothing is requested again.
 
         Raises Refused (with status and retry_seconds), Blocked, Transient, and Enough (a SourceError)
-        once the run has had its videos. One at a time, from any thread.
+        once the run has fetched its number of videos. One at a time, from any thread.
         """
         with self._lock:
             if self._blocked:
@@ -182,7 +182,7 @@ class YoutubeSource:
         words, how = self._words(entry.locator, facts)
         talk = captions.clean(words.cues)
         if not talk.paragraphs:
-            raise Refused("the captions hold no words", "empty_body", 3600)
+            raise Refused("the captions contain no words", "empty_body", 3600)
         return Document(
             document_id=entry.document_id,
             title=facts.title or entry.title,
@@ -197,7 +197,7 @@ class YoutubeSource:
         )
 
     def _words(self, video_id: str, facts: "Facts") -> "tuple[Words, str]":
-        """The captions and which library gave them; the second is asked where it may know better."""
+        """The captions and the library they come from; the second library is the fallback."""
         from understudy.sources.youtube_transcripts import WAYS_ROUND, Library
 
         self._library = self._library or Library(self.options.base_url, self._proxy())
@@ -237,5 +237,5 @@ class YoutubeSource:
 
 
 def _entry(video_id: str, title: str) -> Entry:
-    """An id may begin with '-' or '_', which a folder's name must not: hence the prefix, for all alike."""
+    """An id may begin with '-' or '_', which a folder's name must not: hence the prefix, for all ids."""
     return Entry(document_id=f"{PREFIX}{video_id}", title=title, locator=video_id, revision=f"{video_id}.1")

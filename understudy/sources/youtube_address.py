@@ -1,4 +1,4 @@
-"""What the option `channel` may say, and the addresses that come of it."""
+"""The forms of the option `channel`, and the addresses derived from it."""
 
 import re
 from collections.abc import Sequence
@@ -23,9 +23,9 @@ class Place(NamedTuple):
 
 
 def place_of(text: str) -> Place | None:
-    """The channel, playlist or video `text` means; None when it means none.
+    """The channel, playlist or video that `text` names; None when it names none.
 
-    An address that holds a video and a playlist means the video.
+    An address with a video and a playlist means the video.
     """
     text = text.strip()
     if re.fullmatch(_ID, text):

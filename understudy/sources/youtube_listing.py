@@ -1,5 +1,5 @@
 """
-What yt-dlp gives: the listing of a channel, and captions as the second way.
+The use of yt-dlp: the listing of a channel, and captions as the fallback.
 
 Listings are read tab by tab and lazily: one request per 30 videos. Names of options and the text of
 errors are those of yt-dlp 2026.10.26.
@@ -31,7 +31,7 @@ _UNREACHABLE = re.compile(r"incomplete data|incomplete yt initial data", re.IGNO
 
 
 class Item(NamedTuple):
-    """One video of a listing, and the reason not to ask for it where the listing shows one."""
+    """One video of a listing, and the reason not to request it where the listing shows one."""
 
     video_id: str
     title: str
@@ -39,11 +39,11 @@ class Item(NamedTuple):
 
 
 class NotThisWay(Exception):
-    """yt-dlp does not get the captions either; in its words."""
+    """yt-dlp does not get the captions either; the message is its own."""
 
 
 class Client(YoutubeDL):  # type: ignore[misc]  # yt-dlp has no types
-    """yt-dlp without a cache, a terminal or a JavaScript program; with `base_url` it sends requests nowhere else."""
+    """yt-dlp without a cache, a terminal or a JavaScript program; with `base_url` all requests go there."""
 
     def __init__(self, base_url: str | None, proxy: str | None, seconds_between_pages: float) -> None:
         self.base_url = base_url
@@ -66,9 +66,9 @@ class Client(YoutubeDL):  # type: ignore[misc]  # yt-dlp has no types
                 "writesubtitles": True,
                 "writeautomaticsub": True,
                 "ignore_no_formats_error": True,
-                # A playlist would be asked for a second time to show what is hidden in it, and the answer taken as cut.
+                # yt-dlp would request a playlist again to show its hidden videos, and take that answer for incomplete.
                 "compat_opts": ["no-youtube-unavailable-videos"],
-                # Without it a page that got lost ends the listing with a warning, and older videos seem not to exist.
+                # Without it a lost page ends the listing with a warning, and older videos seem not to exist.
                 "extractor_args": {
                     "youtube": {
                         "raise_incomplete_data": ["1"],
@@ -80,17 +80,17 @@ class Client(YoutubeDL):  # type: ignore[misc]  # yt-dlp has no types
         )
 
     def urlopen(self, req: Request | str) -> Any:
-        """The answer of YouTube, or of `base_url` in its place."""
+        """The answer of YouTube, or of `base_url` instead."""
         request = Request(req) if isinstance(req, str) else req
         if self.base_url:
             request.url = HOSTS.sub(self.base_url, request.url)
             if not request.url.startswith(self.base_url):
-                raise SourceError(f"source.base_url is set, so nothing is asked of {urlsplit(request.url).hostname}")
+                raise SourceError(f"source.base_url is set, so no request is sent to {urlsplit(request.url).hostname}")
         return super().urlopen(request)
 
 
 class _Quiet:
-    """yt-dlp's words go to our log, at the level of details; its warnings are kept, and its errors raised anyway."""
+    """yt-dlp's messages go to our log, at DEBUG; its warnings are stored, and its errors are raised anyway."""
 
     def __init__(self, messages: list[str]) -> None:
         self.messages = messages
@@ -100,7 +100,7 @@ class _Quiet:
         log.debug("%s", message)
 
     def warning(self, message: str) -> None:
-        """Where a video cannot be played, this is all that yt-dlp says of it."""
+        """For a video that cannot be played this is yt-dlp's only message."""
         self.messages.append(plain(message))
         log.debug("%s", message)
 
@@ -124,7 +124,7 @@ def listing(client: Client, url: str) -> Iterator[Item]:
 
 def _flat(client: Client, url: str) -> Iterator[dict[str, Any]]:
     fields = client.extract_info(url, download=False, process=False)
-    # Moved to a channel of the region.
+    # Redirected to a regional channel.
     if fields and fields.get("_type") == "url" and fields.get("ie_key") != "Youtube":
         fields = client.extract_info(fields["url"], download=False, process=False)
     yield from (entry for entry in (fields or {}).get("entries") or [] if entry)
@@ -133,7 +133,7 @@ def _flat(client: Client, url: str) -> Iterator[dict[str, Any]]:
 def _early(fields: dict[str, Any]) -> Refused | None:
     if fields.get("live_status") in ("is_live", "is_upcoming"):
         words = "is live now" if fields["live_status"] == "is_live" else "has not begun"
-        return Refused(f"the listing says it {words}", "not_yet", DAY)
+        return Refused(f"the listing says that it {words}", "not_yet", DAY)
     if fields.get("availability") in ("subscriber_only", "premium_only"):
         return Refused("the listing says it is for members only", "members_only", 30 * DAY)
     return None
@@ -146,9 +146,9 @@ def failure(error: YoutubeDLError, where: str) -> SourceError | Transient:
     if status in (403, 429) or BLOCK.search(words):
         return Blocked(f"YouTube refuses this machine for now: {words}")
     if status == 404:
-        return SourceError(f"YouTube knows nothing at {where} (404); check source.channel")
+        return SourceError(f"YouTube has nothing at {where} (404); check source.channel")
     if isinstance(cause, HTTPError | TransportError) or _UNREACHABLE.search(words):
-        way_out = "; check source.proxy: it does not answer, or does not let us in" if "proxy" in words.lower() else ""
+        way_out = "; check source.proxy: it does not answer, or refuses the login" if "proxy" in words.lower() else ""
         return Transient(f"{where} could not be listed: {words}{way_out}")
     return SourceError(f"{where} cannot be listed: {words}; check source.channel")
 
@@ -162,7 +162,7 @@ def _cause(error: BaseException) -> BaseException:
 
 
 def plain(message: str) -> str:
-    """yt-dlp's words without its prefix and its plea to report a bug."""
+    """yt-dlp's message without its prefix and its request to report a bug."""
     message = re.sub(r"^(?:ERROR: )?(?:\[[\w:+-]+\] (?:\S+: )?)?", "", " ".join(message.split()))
     return re.split(r"; please report this issue|\. Use --cookies| \(caused by | with url| for url", message)[0].rstrip(
         "."
@@ -172,7 +172,7 @@ def plain(message: str) -> str:
 def words(client: Client, video_id: str, languages: Sequence[str], facts: Facts) -> Words:
     """The captions another YouTube client gives for a video, never a translation.
 
-    Raises Blocked, Refused and, for everything yt-dlp says, NotThisWay.
+    Raises Blocked, Refused and, for every error of yt-dlp, NotThisWay.
     """
     try:
         with client:

@@ -1,8 +1,8 @@
 """
-How fast videos are asked for.
+The pace at which videos are requested.
 
-People report blocks after 35 to 260 videos fetched in one go from a home line; a video every
-8 seconds, give or take half, and 60 videos a run have kept clear of them.
+Blocks are reported after 35 to 260 videos fetched in one go from a home connection; a video every
+8 seconds, plus or minus half, and 60 videos per run have avoided them.
 """
 
 import random
@@ -16,7 +16,7 @@ JITTER = 0.5
 
 
 class Enough(SourceError):
-    """This run has asked for as many videos as it may; the others wait for the next run."""
+    """This run has requested as many videos as it may; the others wait for the next run."""
 
 
 class Pace:
@@ -29,7 +29,7 @@ class Pace:
         self._clock, self._next = clock, clock.monotonic()
 
     def ready(self) -> bool:
-        """True while this run may ask for another video."""
+        """True while this run may request another video."""
         return self.taken < self.at_most
 
     @contextmanager
@@ -37,7 +37,7 @@ class Pace:
         """Sleep until it is time, then count one video. Raises Enough."""
         if not self.ready():
             raise Enough(
-                f"{self.at_most} videos were asked for in this run (source.videos_per_run); run again for the others"
+                f"{self.at_most} videos were requested in this run (source.videos_per_run); run again for the others"
             )
         if (wait := self._next - self._clock.monotonic()) > 0:
             self._clock.sleep(wait)

@@ -1,4 +1,4 @@
-"""What is known of a video, and which of its caption tracks to take, whichever library offers them."""
+"""Facts about a video, and the choice of one of its caption tracks, for both libraries."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
@@ -11,7 +11,7 @@ DAY = 86_400.0
 
 
 class Facts:
-    """What the replies for one video say about it, at no extra request."""
+    """What the replies for one video say about it, without an extra request."""
 
     def __init__(self) -> None:
         self.published: str | None = None
@@ -38,7 +38,7 @@ class Words(NamedTuple):
 
 
 class Empty(Exception):
-    """A caption file came that holds no captions."""
+    """The caption file contains no captions."""
 
 
 def best(
@@ -46,8 +46,8 @@ def best(
 ) -> Words:
     """The words of the best track in one of `languages`. Raises Refused, Empty.
 
-    What a person uploaded may be a chat or a few signs: when it is no plausible amount of speech for
-    the length of the video, the generated track is fetched as well, and the more plausible one taken.
+    A manual track may be a chat or a few signs: when its words are not a plausible amount of speech for
+    the length of the video, the generated track is fetched as well, and the more plausible one is used.
     """
     offered = list(tracks)
     order = ranked(offered, languages)
@@ -62,7 +62,7 @@ def best(
         if _oddness(others, seconds) < _oddness(cues, seconds):
             track, cues = other, others
     if not cues:
-        raise Empty("it holds no captions")
+        raise Empty("it contains no captions")
     return Words(track.code, track.generated, cues)
 
 
@@ -89,7 +89,7 @@ def clipped(cues: list[Cue], seconds: float | None) -> list[Cue]:
 
 
 def running() -> Refused:
-    """The refusal of a stream that goes on: its captions would be half a talk."""
+    """The refusal of a running stream: its captions would be incomplete."""
     return Refused("it is live now or has not begun", "not_yet", DAY)
 
 

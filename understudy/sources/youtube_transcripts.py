@@ -1,9 +1,9 @@
 """
-The words of one video, and what every way of not getting them means.
+The words of one video, and the meaning of every failure to get them.
 
-youtube-transcript-api asks three times: the watch page, the player, the caption file. It sets no
-timeout, says nothing of dates and durations, and knows languages by their exact code only; the
-session, the recorder and the choice of a track below see to that.
+youtube-transcript-api sends three requests: the watch page, the player, the caption file. It sets no
+timeout, gives no dates or durations, and knows languages by their exact code only; the session, the
+recorder and the choice of a track below add these.
 """
 
 import re
@@ -26,12 +26,12 @@ from understudy.sources.youtube_tracks import DAY, Empty, Facts, Track, Words, b
 HOUR = 3_600.0
 TIMEOUT_SECONDS = (5.0, 20.0)
 YOUNG = timedelta(hours=72)
-WAYS_ROUND = {"po_token", "empty_body", "layout_changed"}  # where another client may still get the words
+WAYS_ROUND = {"po_token", "empty_body", "layout_changed"}  # another client may still get the words
 _YOUTUBE = re.compile(r"^https://www\.youtube\.com(?=[/?]|$)")
 _PUBLISHED = re.compile(r'"publishDate":\s*"(\d{4}-\d{2}-\d{2}[^"]*)"')
-# What the library raises when YouTube's pages have another shape than it knows.
+# What the library raises when the format of YouTube's pages has changed.
 CHANGED = (KeyError, AttributeError, TypeError, IndexError, ValueError)
-# (words of YouTube, status, when to ask again); the first that matches counts.
+# (YouTube's message, status, seconds until the next attempt); the first match counts.
 UNPLAYABLE: list[tuple[str, str, float | None]] = [
     (r"not a bot|unusual traffic|rate.?limit|try again later", "blocked", None),
     (r"confirm your age|inappropriate for some users|age.restricted", "age_restricted", None),
@@ -44,7 +44,7 @@ UNPLAYABLE: list[tuple[str, str, float | None]] = [
 
 
 class Unreachable(Transient):
-    """YouTube did not answer, or with a server error; carries what the ledger says when retries do not help."""
+    """YouTube did not answer, or with a server error; carries the ledger's reason in case retries do not help."""
 
     def __init__(self, reason: str, status: str, retry_seconds: float) -> None:
         super().__init__(reason)
@@ -67,7 +67,7 @@ class Recorder:
             try:
                 details = response.json().get("videoDetails") or {}
             except (ValueError, AttributeError):
-                return  # the library meets the same reply and says what is wrong with it
+                return  # the library gets the same reply and reports what is wrong with it
             self.facts.title = details.get("title") or None
             self.facts.seconds = float(details.get("lengthSeconds") or 0) or None
             self.facts.channel_id = details.get("channelId")
@@ -75,11 +75,11 @@ class Recorder:
 
 
 class Adapter(HTTPAdapter):
-    """Never waits forever; with `base_url` all requests go to that server in YouTube's place."""
+    """Never waits forever; with `base_url` all requests go to that server instead of YouTube."""
 
     def __init__(self, base_url: str | None, retries: int = 0, timeout: tuple[float, float] = TIMEOUT_SECONDS) -> None:
         self.base_url, self.timeout = base_url, timeout
-        # A rotating proxy has another address for each try, so there a 429 is worth asking again.
+        # A rotating proxy has another address for each attempt, so a 429 is worth a retry.
         super().__init__(max_retries=Retry(total=retries, status_forcelist=[429]) if retries else 0)
 
     def send(self, request: requests.PreparedRequest, *args: Any, **options: Any) -> requests.Response:
@@ -87,7 +87,7 @@ class Adapter(HTTPAdapter):
         if self.base_url:
             request.url = _YOUTUBE.sub(self.base_url, request.url or "")
             if not request.url.startswith(self.base_url):
-                raise SourceError(f"source.base_url is set, so nothing is asked of {request.url.split('?')[0]}")
+                raise SourceError(f"source.base_url is set, so no request is sent to {request.url.split('?')[0]}")
         if options.get("timeout") is None:
             options["timeout"] = self.timeout
         return super().send(request, *args, **options)
@@ -105,9 +105,9 @@ class Library:
         self.session.mount("http://", adapter)
 
     def words(self, video_id: str, languages: Sequence[str], facts: Facts) -> Words:
-        """The captions of a video; an empty file is asked for once more, under a new address.
+        """The captions of a video; an empty file is requested once more, under a new address.
 
-        Raises Refused, Blocked, Unreachable. `facts` fills up on the way.
+        Raises Refused, Blocked, Unreachable. Also fills `facts`.
         """
         self.session.hooks["response"] = [Recorder(facts)]
         try:
@@ -133,7 +133,7 @@ def _cues(track: Track) -> list[Cue]:
 def outcome(error: Exception, facts: Facts, now: datetime) -> Refused | Blocked | Unreachable:
     """What an error of the libraries means for the ledger. The order of the tests matters.
 
-    RetryError and JSONDecodeError are RequestExceptions too, so they are asked for before those.
+    RetryError and JSONDecodeError are RequestExceptions too, so they are tested first.
     """
     name, words = type(error).__name__, reason(error)
     match error:
@@ -165,7 +165,7 @@ def outcome(error: Exception, facts: Facts, now: datetime) -> Refused | Blocked 
 
 
 def reason(error: Exception) -> str:
-    """The library's or YouTube's own words on one line, without the address asked, which holds a key."""
+    """The library's or YouTube's message on one line, without the requested address, which contains a key."""
     match error:
         case they.VideoUnplayable():
             words = ". ".join(str(part).rstrip(".") for part in (error.reason or "no reason given", *error.sub_reasons))
@@ -198,7 +198,7 @@ def _changed(name: str, words: str) -> Refused:
 
 
 def _captions_wait(published: str | None, now: datetime) -> float:
-    """Seconds until captions may have come: YouTube makes them within days of the upload."""
+    """Seconds until captions may exist: YouTube makes them within days of the upload."""
     try:
         uploaded = datetime.fromisoformat(published or "")
     except ValueError:

@@ -1,9 +1,9 @@
 """
 The language and the scripts of a text, without a model.
 
-A text in another script than the Latin one shows its language, or a few of them, by its letters. Latin ones differ
-in their commonest words. Of 155,000 interface messages of 6 to 60 words in the seven languages the right one is
-named for 32 %, a wrong one for 0.03 %, and none for the others, which are mostly too short.
+A text in a script other than Latin shows its language, or a few candidates, by its letters. Languages in Latin script
+differ in their most common words. Of 155,000 interface messages of 6 to 60 words in the seven languages the right one
+is named for 32 %, a wrong one for 0.03 %, and none for the others, which are mostly too short.
 """
 
 import re
@@ -76,7 +76,7 @@ def language(text: str) -> str | None:
 
 
 def scripts(text: str) -> Mapping[str, float]:
-    """Share of the letters in each script, e.g. {'LATIN': 0.98, 'CYRILLIC': 0.02}; {} with too few letters to tell."""
+    """Share of the letters in each script, e.g. {'LATIN': 0.98, 'CYRILLIC': 0.02}; {} with too few letters."""
     return _shares(text, LETTERS_TO_TELL)
 
 

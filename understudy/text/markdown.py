@@ -1,7 +1,7 @@
 """
 What a well-formatted answer is: one definition for the gate that refuses pairs and the metric that counts answers.
 
-A reading of the markdown that teachers write (paragraphs, bold, lists, headers, code fences), not
+A parser for the markdown that teachers write (paragraphs, bold, lists, headers, code fences), not
 a CommonMark parser: deterministic, one pass, no dependency.
 """
 
@@ -41,7 +41,7 @@ class Profile:
     headers: int
     words: int
     ends_with_punctuation: bool
-    """True as well where an answer may end without: a code block, a table, a list of bare items."""
+    """True also where an answer may end without punctuation: a code block, a table, a list of bare items."""
     unbalanced_bold: bool
     literal_breaks: int
     """Line breaks spelled as backslash and n."""
@@ -71,7 +71,7 @@ def profile(answer: str) -> Profile:
 
 
 def problems(answer: str) -> list[str]:
-    """What is wrong with the form of `answer`, one phrase each; [] when nothing is."""
+    """The problems with the format of `answer`, one phrase each; [] when there are none."""
     if not answer.strip():
         return ["is empty"]
     shape = profile(answer)
@@ -112,7 +112,7 @@ def _paragraphs(lines: list[str]) -> list[str]:
             open_block = "other"
         elif open_block == "text":
             paragraphs[-1].append(line)
-        elif open_block is None and not line.startswith(("  ", "\t")):  # an indented one goes on with its item
+        elif open_block is None and not line.startswith(("  ", "\t")):  # an indented line continues its item
             paragraphs.append([line])
             open_block = "text"
     return [" ".join(block) for block in paragraphs]

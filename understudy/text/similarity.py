@@ -6,8 +6,8 @@ more (IDF-weighted Jaccard). Words that decide the meaning are never blurred: wi
 name or kind of question, a negation or an opposite on one side, or with words of substance that
 only the one and only the other has ("tea", "bread"), they are two questions.
 
-Candidates come from an inverted index over pairs of each question's rarest words: of as many as it
-takes for the others to weigh less than the threshold, so that no pair above it is missed (the prefix
+Candidates come from an inverted index over pairs of each question's rarest words: of as many as are
+needed for the others to weigh less than the threshold, so that no pair above it is missed (the prefix
 filter of Bayardo, Ma and Srikant 2007, with two words for one).
 """
 
@@ -24,7 +24,7 @@ from understudy.text.words import words
 
 MOST_CANDIDATES = 100  # per pair of words: the latest ones, where a channel asks with hardly any rare word
 TYPO_RATIO = 84
-TYPO_FREQUENCY = 500  # a word that occurs more than once is still a slip of one that occurs so many times as often
+TYPO_FREQUENCY = 500  # a word that occurs more than once is still a typo of one that occurs this many times as often
 CAPITALS_ARE_NAMES_BELOW = 0.2  # share of capitals inside sentences; German and Title Case have far more
 
 # Of every language at once: a word taken for a negation by mistake only keeps two questions apart.
@@ -72,7 +72,7 @@ class _Question(NamedTuple):
     order: tuple[str, ...]
     words: frozenset[str]
     substance: frozenset[str]
-    """The words that do not only carry the grammar."""
+    """The words that are not only grammatical."""
     names: frozenset[str]
     kind: str
     denials: frozenset[str]
@@ -127,7 +127,7 @@ def near_duplicates(questions: Sequence[str], threshold: float) -> Iterator[tupl
 
 @lru_cache(maxsize=200_000)
 def stem(word: str) -> str:
-    """`word` without the endings of a plural or a verb: 'rises', 'rising' and 'rise' are one. Not a linguist's stem."""
+    """`word` without the endings of a plural or a verb: 'rises', 'rising' and 'rise' are one. Not a linguistic stem."""
     word = word.replace("’", "'").removesuffix("'s")
     if len(word) > 4 and word.endswith("ies"):
         return word[:-3] + "y"
@@ -190,7 +190,7 @@ def _parse(questions: Sequence[str]) -> list[_Question]:
 
 
 def _typos(frequency: Counter[str]) -> dict[str, str]:
-    """Words that occur once, or far less often than another > the word they are a slip of."""
+    """Words that occur once, or far less often than another -> the word they are a typo of."""
     from rapidfuzz import fuzz, process
 
     shelves: dict[tuple[str, int], list[str]] = defaultdict(list)
@@ -226,7 +226,7 @@ def _opposite(a: str, b: str) -> bool:
 
 
 def _keys(mine: frozenset[str], weight: dict[str, float], threshold: float, total: float) -> list[tuple[str, ...]]:
-    """What near-duplicates have at least one of in common: the two heaviest words that are in both.
+    """Keys of which near-duplicates share at least one: the two heaviest words that are in both.
 
     Two words are worth a key only if they, and all that is lighter, weigh enough; one word if it alone does.
     """

@@ -1,9 +1,9 @@
 """
-Whose manner a text has, by numbers that hardly depend on its topic.
+The manner of a text, as numbers that hardly depend on its topic.
 
-Burrows' Delta compares how often the commonest words come (Burrows, Literary and Linguistic Computing 17, 2002):
+Burrows' Delta compares how often the most common words occur (Burrows, Literary and Linguistic Computing 17, 2002):
 each frequency in standard deviations of a background, then the mean absolute difference. Profiles of 3 to 5
-characters see endings, punctuation and layout as well. Both need some thousand words a side to be steady.
+characters also capture endings, punctuation and layout. Both need a few thousand words per side to be stable.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from understudy.text.words import words
 
 COMMON_WORDS, COMMON_GRAMS = 150, 3_000
 CHUNK_WORDS = 400
-"""The spread of a word's frequency is taken over pieces of this size."""
+"""The spread of a word's frequency is computed over pieces of this size."""
 
 Matrix = np.ndarray
 
@@ -26,7 +26,7 @@ Matrix = np.ndarray
 class Ruler:
     """Features of a text, and how far two texts are apart on them; made once from the author's own texts.
 
-    Every candidate is held to the same ruler, so that its distances compare with the others'.
+    Every candidate is measured with the same features, so that their distances are comparable.
     """
 
     def __init__(self, author: Sequence[str], background: Sequence[str]) -> None:
@@ -38,7 +38,7 @@ class Ruler:
         self._grams = {gram: i for i, (gram, _) in enumerate(grams.most_common(COMMON_GRAMS))}
         pieces = np.array([self._word_row(piece) for text in every for piece in _pieces(text)])
         self._spread = _frequencies(pieces).std(axis=0)
-        # A word that no piece has more than another says nothing; it must not be divided by nothing.
+        # A word that is equally frequent in all pieces carries no information, and must not cause a division by zero.
         self._spread[self._spread < 1e-6] = np.inf
 
     def counts(self, texts: Sequence[str]) -> Matrix:
@@ -51,14 +51,14 @@ class Ruler:
         apart = (_frequencies(counts[:, :border]) - _frequencies(author[None, :border])) / self._spread
         columns = max(1, int(np.isfinite(self._spread).sum()))
         delta = np.abs(apart).sum(axis=1) / columns
-        # Roots, so that the few commonest grams do not decide alone (the Hellinger way).
+        # Roots, so that the few most common grams do not dominate (the Hellinger way).
         mine, other = np.sqrt(counts[:, border:]), np.sqrt(author[border:])
         norms = np.linalg.norm(mine, axis=1) * np.linalg.norm(other)
         cosine = (mine @ other) / np.where(norms > 0, norms, 1.0)
         return np.stack([delta, 1 - cosine], axis=1)
 
     def _row(self, text: str) -> Matrix:
-        # The same answers are counted for their own number and for every comparison they are in.
+        # The same answers are counted for their own value and for every comparison they are in.
         digest = hashlib.sha256(text.encode(errors="replace")).digest()
         if digest not in self._rows:
             self._rows[digest] = np.array([*self._word_row(text), *self._gram_row(text)], dtype=np.float32)
@@ -77,10 +77,10 @@ class Ruler:
 def phrases(
     teacher: Sequence[tuple[str, str]], base: Sequence[str], tuned: Sequence[str], most: int = 15
 ) -> list[Phrase]:
-    """The runs of 2 to 4 words that mark the teacher's answers most, with how often base and tuned say them.
+    """The runs of 2 to 4 words that mark the teacher's answers most, with how often base and tuned use them.
 
     `teacher` are (document id, answer). Ranked by the z-score of the log-odds ratio with a prior (Monroe,
-    Colaresi and Quinn 2008); only what stands in three talks or more, since a topic is no manner.
+    Colaresi and Quinn 2008); only phrases of three talks or more, since a topic is not a manner.
     """
     talks: dict[str, set[str]] = {}
     for talk, text in teacher:
@@ -110,7 +110,7 @@ def _frequencies(counts: Matrix) -> Matrix:
 
 
 def _grams(text: str) -> Iterator[str]:
-    # A line break is a habit of form, so it stays; other white space is one space.
+    # A line break is part of the format, so it stays; other white space is one space.
     line = "\n".join(" ".join(part.split()) for part in text.lower().splitlines())
     for size in (3, 4, 5):
         yield from (line[i : i + size] for i in range(len(line) - size + 1))
@@ -130,7 +130,7 @@ def _runs(text: str) -> Iterator[str]:
 
 
 def _log_odds(mine: int, other: int, mine_words: int, other_words: int, prior: float = 0.5) -> float:
-    """How surely the rate in `mine` exceeds that in `other`, in standard errors."""
+    """By how many standard errors the rate in `mine` exceeds that in `other`."""
     a, b = mine + prior, other + prior
     odds = math.log(a / max(prior, mine_words + 2 * prior - a)) - math.log(b / max(prior, other_words + 2 * prior - b))
     return odds / math.sqrt(1 / a + 1 / b)

@@ -1,4 +1,4 @@
-"""Tables in markdown, with cells that hold text from outside."""
+"""Tables in markdown, with cells of external text."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -6,7 +6,7 @@ from html import escape
 
 
 def table(head: Sequence[object], rows: Iterable[Sequence[object]]) -> str:
-    """A GitHub-flavoured markdown table, '' without rows; text from outside goes through `plain` before."""
+    """A GitHub-flavoured markdown table, '' without rows; external text must go through `plain` first."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines) if len(lines) > 2 else ""
 

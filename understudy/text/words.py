@@ -13,7 +13,7 @@ def words(text: str) -> list[str]:
     """The words of `text`, lower case, inner apostrophes and hyphens kept."""
     if not text.isascii():
         return _matches(text)
-    # The same, five times as fast.
+    # The same pattern, five times as fast.
     pieces = text.translate(_SPACED).split()
     if all(map(str.isalnum, pieces)):
         return pieces

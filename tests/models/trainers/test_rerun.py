@@ -212,7 +212,7 @@ def changed(home: Path, record: RunRecord, place: str) -> None:
     [
         ("train", "the train split has changed"),
         ("valid", "the valid split is gone"),
-        ("base", "the base scratch is"),
+        ("base", "the base scratch has changed"),
     ],
 )
 def test_what_changed_since_is_named_and_nothing_is_trained(

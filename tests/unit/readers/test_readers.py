@@ -94,7 +94,7 @@ def test_every_ending_is_read_in_capitals_too(read: Read) -> None:
         ("a.docx", b"{\\rtf1 hello}", "it is an RTF file"),
         ("a.epub", SAME[".docx"], "not an e-book .EPUB.: it is a Word document"),
         ("a.html", SAME[".pdf"], "not an HTML page: it is a PDF"),
-        ("a.html", b"words without a tag", "not an HTML page: it holds no tag"),
+        ("a.html", b"words without a tag", "not an HTML page: it has no tag"),
         ("a.xml", SAME[".html"], "not captions: it is an HTML page"),
         ("a.json3", SAME[".pdf"], "not captions: it is a PDF"),
     ],

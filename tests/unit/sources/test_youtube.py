@@ -100,7 +100,7 @@ def test_a_lost_page_is_never_the_end_of_the_list(youtube: YouTube) -> None:
 
 @pytest.mark.parametrize("place", ["@nobody", f"https://www.youtube.com/channel/{UC}"])
 def test_an_unknown_channel_is_said_in_a_sentence(youtube: YouTube, place: str) -> None:
-    with pytest.raises(SourceError, match=r"YouTube knows nothing at .*/videos \(404\); check source.channel"):
+    with pytest.raises(SourceError, match=r"YouTube has nothing at .*/videos \(404\); check source.channel"):
         list(source(youtube.url, place).entries())
 
 
@@ -304,7 +304,7 @@ def test_a_proxy_keeps_its_secrets_in_the_environment(monkeypatch: pytest.Monkey
 
 def test_what_is_no_channel_is_a_problem_before_anything_is_asked() -> None:
     (problem,) = source("http://127.0.0.1:1", "tea lab").problems()
-    assert "'tea lab' is no channel, playlist or video; write '@handle'" in problem
+    assert "'tea lab' is not a channel, playlist or video; write '@handle'" in problem
 
 
 def test_importing_the_source_loads_neither_library() -> None:

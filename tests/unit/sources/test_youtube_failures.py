@@ -182,8 +182,8 @@ def test_nobody_but_the_base_url_is_ever_asked(youtube: YouTube) -> None:
     from understudy.sources.youtube_listing import Client
     from understudy.sources.youtube_transcripts import Library
 
-    with pytest.raises(SourceError, match="nothing is asked of https://consent.youtube.com"):
+    with pytest.raises(SourceError, match="no request is sent to https://consent.youtube.com"):
         Library(youtube.url, None).session.get("https://consent.youtube.com/s")
-    with Client(youtube.url, None, 0) as client, pytest.raises(SourceError, match="nothing is asked of example.org"):
+    with Client(youtube.url, None, 0) as client, pytest.raises(SourceError, match="no request is sent to example.org"):
         client.urlopen("https://example.org/")
     assert not youtube.log
