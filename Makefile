@@ -6,7 +6,7 @@ BIN := .venv/bin
 export DO_NOT_TRACK = 1
 export PREFECT_SERVER_ANALYTICS_ENABLED = false
 
-.PHONY: help setup demo test unit lint bench ui deploy undeploy screenshots scale release lock clean
+.PHONY: help setup demo test unit coverage lint bench ui deploy undeploy screenshots scale release lock clean
 
 help:            ## this list
 	@grep -hE '^[a-z]+: .*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /\1\t/' | expand -t 13
@@ -21,6 +21,9 @@ test: .venv/.ready  ## all tests
 
 unit: .venv/.ready  ## the tests that need no Prefect server
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit tests/architecture
+
+coverage: .venv/.ready ## the lines that the unit tests run
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit --cov=understudy --cov-report=term:skip-covered
 
 lint: .venv/.ready  ## formatting, ruff and mypy
 	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/python tests/typecheck.py
