@@ -19,14 +19,14 @@ def main(only: list[str]) -> int:
     if unknown:
         print(f"no group {unknown[0]!r}; choose from {', '.join(groups)}", file=sys.stderr)
         return 2
-    found: list[Figure] = []
+    figures: list[Figure] = []
     for group in only or groups:
         for figure in importlib.import_module(f"benchmarks.{group}").figures():
             print(f"{group}.{figure.line()}", flush=True)
-            found.append(figure)
-    verdicts = [figure.verdict for figure in found]
+            figures.append(figure)
+    verdicts = [figure.verdict for figure in figures]
     print(
-        f"{len(found)} figures: {verdicts.count('ok')} ok, {verdicts.count('missed')} missed, "
+        f"{len(figures)} figures: {verdicts.count('ok')} ok, {verdicts.count('missed')} missed, "
         f"{verdicts.count('info')} info"
     )
     return 0

@@ -41,15 +41,15 @@ def _first(api: str, end: float) -> dict[str, Any]:
     """The first run that its schedule began and that ended well."""
     wanted = {"flow_runs": {"state": {"type": {"any_": ["COMPLETED", "FAILED", "CRASHED"]}}}, "sort": "START_TIME_ASC"}
     while time.perf_counter() < end:
-        asked = urllib.request.Request(
+        request = urllib.request.Request(
             f"{api}/flow_runs/filter", json.dumps(wanted).encode(), {"content-type": "application/json"}
         )
-        with urllib.request.urlopen(asked, timeout=60) as reply:
-            found = [run for run in json.load(reply) if run["auto_scheduled"]]
-        if found:
-            if found[0]["state_type"] != "COMPLETED":
-                raise SystemExit(f"the first scheduled run {found[0]['state']}")
-            return dict(found[0])
+        with urllib.request.urlopen(request, timeout=60) as reply:
+            runs = [run for run in json.load(reply) if run["auto_scheduled"]]
+        if runs:
+            if runs[0]["state_type"] != "COMPLETED":
+                raise SystemExit(f"the first scheduled run {runs[0]['state']}")
+            return dict(runs[0])
         time.sleep(1)
     raise SystemExit(f"no scheduled run ended within {MOST_SECONDS:.0f} s")
 

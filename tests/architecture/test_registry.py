@@ -67,5 +67,5 @@ def test_importing_understudy_loads_no_backend() -> None:
         "import sys, understudy, understudy.config, understudy.workspace, understudy.preflight\n"
         "print([m for m in ('prefect', 'mlx', 'llama_cpp', 'pandas', 'transformers') if m in sys.modules])"
     )
-    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
-    assert found.stdout.strip() == "[]"
+    process = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert process.stdout.strip() == "[]"

@@ -31,11 +31,11 @@ class Browser(Tab):
         if event.get("method") in COMPLAINTS:
             self.complaints.append(event["params"])
 
-    def press(self, key: str, **told: Any) -> None:
+    def press(self, key: str, **params: Any) -> None:
         text = {"text": "\r" if key == "Enter" else key} if len(key) == 1 or key == "Enter" else {}
         code = {"windowsVirtualKeyCode": KEY_CODES[key]} if len(key) > 1 else {}
-        self.ask("Input.dispatchKeyEvent", type="keyDown", key=key, **text, **code, **told)
-        self.ask("Input.dispatchKeyEvent", type="keyUp", key=key, **code, **told)
+        self.ask("Input.dispatchKeyEvent", type="keyDown", key=key, **text, **code, **params)
+        self.ask("Input.dispatchKeyEvent", type="keyUp", key=key, **code, **params)
 
     def write(self, selector: str, text: str) -> None:
         self.value(f"document.querySelector({selector!r}).select()")
@@ -59,5 +59,5 @@ class Browser(Tab):
 
 @pytest.fixture
 def browser() -> Iterator[Browser]:
-    with tab(1200, Browser) as found:
-        yield found
+    with tab(1200, Browser) as page:
+        yield page

@@ -50,9 +50,9 @@ def test_a_person_gets_to_the_result_by_keys_alone(page: Browser, tmp_path: Path
         heat = page.value("document.querySelector('#first').textContent.includes('Heat')")
         page.press("t" if number == 7 else "0" if number == 8 else "1" if heat else "2")
     page.until("!document.querySelector('#result').hidden")
-    said = page.value("document.querySelector('#result').textContent")
-    assert "tuned was chosen in 18 of 18 decided pairs" in said and "you prefer tuned" in said
-    assert "The judge agrees with you on 90 % of 20 questions" in said
+    result_text = page.value("document.querySelector('#result').textContent")
+    assert "tuned was chosen in 18 of 18 decided pairs" in result_text and "you prefer tuned" in result_text
+    assert "The judge agrees with you on 90 % of 20 questions" in result_text
     page.shoot("compare-result")
     assert len(preferences.load(tmp_path)) == 20
     page.press("Backspace")

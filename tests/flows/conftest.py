@@ -61,9 +61,9 @@ def files_under(folder: Path) -> dict[str, tuple[int, bytes]]:
 
 def holding(folder: Path, words: bytes) -> list[Path]:
     """The files under `folder` that hold `words`; what goes away while we look, as a database's own do, does not."""
-    found = []
+    files = []
     for file in folder.rglob("*"):
         with suppress(FileNotFoundError, IsADirectoryError):
             if words in file.read_bytes():
-                found.append(file)
-    return found
+                files.append(file)
+    return files

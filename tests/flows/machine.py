@@ -43,7 +43,7 @@ def started(home: Path, *flags: str, environment: Mapping[str, str], folder: Pat
         )  # fmt: skip
 
 
-def said(home: Path) -> str:
+def output_of(home: Path) -> str:
     """What the runs of `started` wrote to the terminal."""
     return home.with_name(f"{home.name}.out").read_text()
 
@@ -60,12 +60,12 @@ def descendants(pid: int) -> Iterator[tuple[int, str]]:
     parents = {}
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
-            told = (folder / "stat").read_text(errors="replace").rpartition(")")[2].split()
-            parents[int(folder.name)] = int(told[1])
-    found = {pid}
+            fields = (folder / "stat").read_text(errors="replace").rpartition(")")[2].split()
+            parents[int(folder.name)] = int(fields[1])
+    family = {pid}
     for child in sorted(parents):
-        if parents[child] in found:
-            found.add(child)
+        if parents[child] in family:
+            family.add(child)
             with suppress(OSError):
                 yield child, Path(f"/proc/{child}/cmdline").read_text(errors="replace").replace("\0", " ")
 
@@ -81,7 +81,7 @@ def beyond_loopback(pids: set[int]) -> set[str]:
     for pid in pids:
         with suppress(OSError):
             mine |= {os.readlink(f) for f in Path(f"/proc/{pid}/fd").iterdir() if f.is_symlink()}
-    found = set()
+    sockets = set()
     for table in ("tcp", "tcp6", "udp", "udp6"):
         for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
             _, local, remote, state, *_, inode = line.split()[:10]
@@ -89,8 +89,8 @@ def beyond_loopback(pids: set[int]) -> set[str]:
                 continue
             side = local if state == LISTENING or not remote.strip("0:") else remote
             if side.split(":")[0] not in LOOPBACK:
-                found.add(f"{table} {local} > {remote} ({state})")
-    return found
+                sockets.add(f"{table} {local} > {remote} ({state})")
+    return sockets
 
 
 class PrefectServer:
@@ -112,12 +112,12 @@ class PrefectServer:
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
-        told = clean(PREFECT_HOME=str(self.home))
+        environment = clean(PREFECT_HOME=str(self.home))
         command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(self.port)]
         self.home.mkdir(parents=True, exist_ok=True)
         with (self.home / "server.log").open("a") as log:
             self.process = subprocess.Popen(
-                command, cwd=ROOT, env=told, stdout=log, stderr=log, text=True, start_new_session=True
+                command, cwd=ROOT, env=environment, stdout=log, stderr=log, text=True, start_new_session=True
             )
         until(self.answers)
 

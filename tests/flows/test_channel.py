@@ -41,7 +41,7 @@ def talks() -> list[Video]:
     ]
 
 
-def workspace(youtube: YouTube, home: Path, **source: Any) -> Workspace:
+def make_workspace(youtube: YouTube, home: Path, **source: Any) -> Workspace:
     changes = {f"source.{key}": value for key, value in source.items()} | {
         "source.base_url": youtube.url, "source.channel": "@bench", "source.seconds_between_videos": 0,
         "source.seconds_between_pages": 0, "source.tabs": ["videos"], "permission": "owned", "name": "bench",
@@ -49,15 +49,15 @@ def workspace(youtube: YouTube, home: Path, **source: Any) -> Workspace:
     return Workspace(home=home, config=load(ROOT / "deployments/presets/channel.yaml", changes))
 
 
-def run(found: Workspace) -> dict[str, int]:
+def run(workspace: Workspace) -> dict[str, int]:
     """Build the dataset; returns talks per status."""
     from understudy.flows.pipeline import pipeline
 
-    pipeline(config=found.config, home=found.home, only="dataset")
-    return found.ledger.counts()
+    pipeline(config=workspace.config, home=workspace.home, only="dataset")
+    return workspace.ledger.counts()
 
 
-def asked(youtube: YouTube) -> tuple[int, int]:
+def requests_of(youtube: YouTube) -> tuple[int, int]:
     """Listing and other requests since the last call."""
     listings = sum("/@" in path or "/browse" in path for _, path in youtube.log)
     others = len(youtube.log) - listings
@@ -71,52 +71,54 @@ def test_a_channel_is_fetched_once_and_then_only_what_is_new(youtube: YouTube, t
     videos[4].badge = "upcoming"
     channel = youtube.channel("@bench", videos=videos)
     youtube.add(*videos)
-    found = workspace(youtube, tmp_path)
-    assert run(found) == {"not_yet": 1, "ok": 4, "private": 1}
-    assert asked(youtube) == (1, 4 * 3 + 2)
-    assert run(found) == {"not_yet": 1, "ok": 4, "private": 1}
-    assert asked(youtube) == (1, 0)
+    workspace = make_workspace(youtube, tmp_path)
+    assert run(workspace) == {"not_yet": 1, "ok": 4, "private": 1}
+    assert requests_of(youtube) == (1, 4 * 3 + 2)
+    assert run(workspace) == {"not_yet": 1, "ok": 4, "private": 1}
+    assert requests_of(youtube) == (1, 0)
     new = talks()[6]
     youtube.add(new)
     channel.tabs["videos"].insert(0, new)
-    assert run(found) == {"not_yet": 1, "ok": 5, "private": 1}
-    assert asked(youtube) == (1, 3)
-    row = found.ledger.get("yt-talk0000002")
+    assert run(workspace) == {"not_yet": 1, "ok": 5, "private": 1}
+    assert requests_of(youtube) == (1, 3)
+    row = workspace.ledger.get("yt-talk0000002")
     assert row and "rivate" in (row.reason or "") and row.next_try
     entry = Entry(document_id=f"yt-{new.video_id}", title="", locator=new.video_id, revision=f"{new.video_id}.1")
-    assert set(found.chain(entry)) == {"document", "questions", "answers"}
+    assert set(workspace.chain(entry)) == {"document", "questions", "answers"}
 
 
 def test_a_block_rests_the_channel_and_loses_nothing(youtube: YouTube, tmp_path: Path) -> None:
     videos = talks()[:6]
     youtube.channel("@bench", videos=videos)
     youtube.add(*videos)
-    found = workspace(youtube, tmp_path)
-    found = found.model_copy(
+    workspace = make_workspace(youtube, tmp_path)
+    workspace = workspace.model_copy(
         update={
-            "config": found.config.model_copy(update={"runner": found.config.runner.model_copy(update={"workers": 1})})
+            "config": workspace.config.model_copy(
+                update={"runner": workspace.config.runner.model_copy(update={"workers": 1})}
+            )
         }
     )
     videos[4].fault = "429_watch"
-    assert run(found) == {"ok": 4, "pending": 2}
-    assert found.ledger.note("blocked_until") and found.ledger.note("blocked_hours") == "6"
-    asked(youtube)
-    assert run(found) == {"ok": 4, "pending": 2}
-    assert asked(youtube) == (0, 0)
+    assert run(workspace) == {"ok": 4, "pending": 2}
+    assert workspace.ledger.note("blocked_until") and workspace.ledger.note("blocked_hours") == "6"
+    requests_of(youtube)
+    assert run(workspace) == {"ok": 4, "pending": 2}
+    assert requests_of(youtube) == (0, 0)
     videos[4].fault = ""
-    found.ledger.set_note("blocked_until", "2020-01-01T00:00:00+00:00")
-    assert run(found) == {"ok": 6}
-    assert found.ledger.note("blocked_until") is None
-    assert asked(youtube)[1] == 2 * 3
+    workspace.ledger.set_note("blocked_until", "2020-01-01T00:00:00+00:00")
+    assert run(workspace) == {"ok": 6}
+    assert workspace.ledger.note("blocked_until") is None
+    assert requests_of(youtube)[1] == 2 * 3
 
 
 def test_no_more_videos_than_allowed_are_asked_for_in_one_run(youtube: YouTube, tmp_path: Path) -> None:
     videos = talks()[:7]
     youtube.channel("@bench", videos=videos)
     youtube.add(*videos)
-    found = workspace(youtube, tmp_path, videos_per_run=4)
-    assert run(found) == {"ok": 4, "pending": 3}
-    assert run(found) == {"ok": 7}
+    workspace = make_workspace(youtube, tmp_path, videos_per_run=4)
+    assert run(workspace) == {"ok": 4, "pending": 3}
+    assert run(workspace) == {"ok": 7}
 
 
 def test_imported_captions_are_read_and_never_asked_for(youtube: YouTube, tmp_path: Path) -> None:
@@ -125,20 +127,20 @@ def test_imported_captions_are_read_and_never_asked_for(youtube: YouTube, tmp_pa
     videos[2].badge = "upcoming"
     youtube.channel("@bench", videos=videos)
     youtube.add(*videos)
-    found = workspace(youtube, tmp_path)
-    assert run(found) == {"not_yet": 1, "ok": 4, "private": 1}
-    asked(youtube)
+    workspace = make_workspace(youtube, tmp_path)
+    assert run(workspace) == {"not_yet": 1, "ok": 4, "private": 1}
+    requests_of(youtube)
     captions = tmp_path / "captions"
     captions.mkdir()
     for video in (videos[0], videos[1], videos[2]):
-        said = [f"Kettle {video.video_id}.", *LINES]
-        blocks = [f"00:00:{at:02}.000 --> 00:00:{at + 1:02}.000\n{line}" for at, line in enumerate(said)]
+        lines = [f"Kettle {video.video_id}.", *LINES]
+        blocks = [f"00:00:{at:02}.000 --> 00:00:{at + 1:02}.000\n{line}" for at, line in enumerate(lines)]
         (captions / f"{video.video_id}.en.vtt").write_text("\n\n".join(["WEBVTT", *blocks]))
     assert main(["--home", str(tmp_path), "import", str(captions), "--channel", "bench"]) == 0
-    assert found.ledger.counts() == {"ok": 3, "pending": 3}
-    assert run(found) == {"ok": 6}
-    assert asked(youtube) == (1, 0)
-    row = found.ledger.get(f"yt-{videos[1].video_id}")
+    assert workspace.ledger.counts() == {"ok": 3, "pending": 3}
+    assert run(workspace) == {"ok": 6}
+    assert requests_of(youtube) == (1, 0)
+    row = workspace.ledger.get(f"yt-{videos[1].video_id}")
     assert row and row.how == "imported captions .vtt" and row.language == "en"
-    assert run(found) == {"ok": 6}
-    assert asked(youtube) == (1, 0)
+    assert run(workspace) == {"ok": 6}
+    assert requests_of(youtube) == (1, 0)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.flows.conftest import ROOT, TINY_FLAGS, files_under
-from tests.flows.machine import clean, said, started
+from tests.flows.machine import clean, output_of, started
 
 MAIN = [sys.executable, str(ROOT / "flows" / "main.py")]
 
@@ -22,7 +22,7 @@ def run(*flags: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize(
-    ("flags", "told"),
+    ("flags", "message"),
     [
         (["--preset", "dmo"], "did you mean 'demo'"),
         (["--set", "trainer.rnk=3"], "did you mean 'rank'"),
@@ -35,12 +35,12 @@ def run(*flags: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
     ],
 )
 def test_what_cannot_be_done_is_said_at_once_and_nothing_is_written(
-    flags: list[str], told: str, tmp_path: Path
+    flags: list[str], message: str, tmp_path: Path
 ) -> None:
     home = tmp_path / "home"
     result = run(*flags, "--home", str(home))
     assert result.returncode == 2, result.stderr
-    assert told in result.stderr and "Traceback" not in result.stderr
+    assert message in result.stderr and "Traceback" not in result.stderr
     assert not home.exists()
 
 
@@ -71,8 +71,8 @@ def test_a_kill_loses_nothing_and_the_next_run_ends_as_if_undisturbed(tmp_path: 
     process.wait()
     results = [run(*flags, "--home", str(home), "--json") for home in (killed, straight)]
     assert [r.returncode for r in results] == [0, 0], results[0].stderr[-2000:] + results[1].stderr[-2000:]
-    found = json.loads(results[0].stdout.splitlines()[-1])
-    assert found["counts"]["talks"] == {"ok": 5, "refused": 2} and set(found["files"]) == {"F16", "Q8_0"}
+    result = json.loads(results[0].stdout.splitlines()[-1])
+    assert result["counts"]["talks"] == {"ok": 5, "refused": 2} and set(result["files"]) == {"F16", "Q8_0"}
     for name in ("pairs.parquet", "train.jsonl", "valid.jsonl", "test.jsonl", "split.json"):
         part = Path("data/talks/dataset") / name
         assert (killed / part).read_bytes() == (straight / part).read_bytes()
@@ -108,8 +108,8 @@ def test_a_chosen_server_that_is_silent_is_said_with_the_way_without_it(tmp_path
         api = f"http://127.0.0.1:{deaf.getsockname()[1]}/api"
         process = started(tmp_path / "home", environment=clean(PREFECT_API_URL=api))
         assert process.wait() == 2
-    told = said(tmp_path / "home")
-    assert api in told and "nothing answers there (timed out)" in told and "unset PREFECT_API_URL" in told
+    output = output_of(tmp_path / "home")
+    assert api in output and "nothing answers there (timed out)" in output and "unset PREFECT_API_URL" in output
     assert not list((tmp_path / "home").glob("data/*/documents"))
 
 
@@ -118,12 +118,12 @@ def test_a_whole_group_that_is_told_to_end_ends_soon_though_its_server_is_gone(t
     home = tmp_path / "home"
     process = started(home, *TINY_FLAGS, environment=clean())
     end = time.monotonic() + 240
-    while "prepare base" not in said(home) and not list(home.glob("models/bases/.*.partial")):
-        assert process.poll() is None and time.monotonic() < end, said(home)
+    while "prepare base" not in output_of(home) and not list(home.glob("models/bases/.*.partial")):
+        assert process.poll() is None and time.monotonic() < end, output_of(home)
         time.sleep(0.1)
     os.killpg(process.pid, signal.SIGTERM)
     assert process.wait(60) == 130
-    assert "Stopped. Finished work is kept" in said(home)
+    assert "Stopped. Finished work is kept" in output_of(home)
 
 
 def test_a_value_that_is_no_yaml_is_one_sentence(tmp_path: Path) -> None:

@@ -71,9 +71,9 @@ class Deployed:
 
     def start(self, deployment: str, config: dict[str, Any] | None = None, **more: Any) -> str:
         """A run of `deployment` with changes to its parameters, as the form of the UI asks for it."""
-        found = self.call("GET", f"deployments/name/{deployment}")
-        parameters = {"config": found["parameters"]["config"] | (config or {})} | more
-        return str(self.call("POST", f"deployments/{found['id']}/create_flow_run", {"parameters": parameters})["id"])
+        target = self.call("GET", f"deployments/name/{deployment}")
+        parameters = {"config": target["parameters"]["config"] | (config or {})} | more
+        return str(self.call("POST", f"deployments/{target['id']}/create_flow_run", {"parameters": parameters})["id"])
 
     def state(self, run: str) -> dict[str, Any]:
         return dict(self.call("GET", f"flow_runs/{run}")["state"])
@@ -154,14 +154,14 @@ def state(preset: Path) -> Path:
 @pytest.fixture(scope="module")
 def deployed(preset: Path, webhook: tuple[str, list[str]]) -> Iterator[Deployed]:
     """Everything `understudy deploy` starts, with a schedule in another time zone than the machine's."""
-    found = Deployed(preset.parent, free_port())
-    options = ["--port", str(found.port), "--timezone", ZONE.key, "--notify", webhook[0]]
+    deployment = Deployed(preset.parent, free_port())
+    options = ["--port", str(deployment.port), "--timezone", ZONE.key, "--notify", webhook[0]]
     options += ["--cron", f"{AT.minute} {AT.hour} * * *"]
     try:
         done = deploy(preset, *options, TZ="America/New_York")
         assert done.returncode == 0, done.stderr
-        found.output = done.stdout.splitlines()
-        yield found
+        deployment.output = done.stdout.splitlines()
+        yield deployment
     finally:
         running = processes.load(state(preset))
         processes.stop(running.worker)
@@ -176,12 +176,14 @@ def test_it_says_where_the_page_is_and_how_to_stop(deployed: Deployed) -> None:
 
 
 def test_every_flow_can_be_started_and_one_run_of_each_at_a_time(deployed: Deployed) -> None:
-    found = {item["name"]: item for item in deployed.call("POST", "deployments/filter", {}) if not item["schedules"]}
-    assert set(found) == {f"{flow}-tea" for flow in FLOWS[:-1]}
+    deployments = {
+        item["name"]: item for item in deployed.call("POST", "deployments/filter", {}) if not item["schedules"]
+    }
+    assert set(deployments) == {f"{flow}-tea" for flow in FLOWS[:-1]}
     nightly = deployed.call("GET", "deployments/name/sync-channel/sync-channel-tea")
-    for item in (*found.values(), nightly):
+    for item in (*deployments.values(), nightly):
         assert item["global_concurrency_limit"]["limit"] == 1 and set(item["tags"]) == {"understudy", "tea"}
-    assert {item["concurrency_options"]["collision_strategy"] for item in found.values()} == {"ENQUEUE"}
+    assert {item["concurrency_options"]["collision_strategy"] for item in deployments.values()} == {"ENQUEUE"}
     assert nightly["concurrency_options"]["collision_strategy"] == "CANCEL_NEW"
     limits = deployed.call("POST", "v2/concurrency_limits/filter", {})
     assert {"teacher", "youtube"} <= {limit["name"] for limit in limits}
@@ -235,16 +237,16 @@ def test_the_form_of_the_page_starts_a_run_with_what_was_changed_in_it_and_the_r
     deployed: Deployed,
 ) -> None:
     """As a person does it: open the form, write another seed, press Submit."""
-    found = deployed.call("GET", "deployments/name/pipeline/build-dataset-tea")
+    target = deployed.call("GET", "deployments/name/pipeline/build-dataset-tea")
     seed = "[...document.querySelectorAll('.schema-form-property')].findLast(e => e.innerText.startsWith('Seed'))"
 
     def mine() -> list[dict[str, Any]]:
-        runs = deployed.call("POST", "flow_runs/filter", {"deployments": {"id": {"any_": [found["id"]]}}})
+        runs = deployed.call("POST", "flow_runs/filter", {"deployments": {"id": {"any_": [target["id"]]}}})
         return [run for run in runs if run["parameters"]["config"].get("seed") == 7]
 
     submit = "[...document.querySelectorAll('button')].find(e => e.innerText.trim() == 'Submit')"
     with devtools.tab(1200, devtools.Tab) as tab:
-        tab.open(f"http://127.0.0.1:{deployed.port}/deployments/deployment/{found['id']}/run", "Parameters")
+        tab.open(f"http://127.0.0.1:{deployed.port}/deployments/deployment/{target['id']}/run", "Parameters")
         field = f"{seed}?.querySelector('input')"
         tab.until(f"{field}?.value == '42'")
 
@@ -264,7 +266,7 @@ def test_the_form_of_the_page_starts_a_run_with_what_was_changed_in_it_and_the_r
         until(submitted)
     run = mine()[0]
     config = run["parameters"]["config"]
-    assert config["source"] == found["parameters"]["config"]["source"] and config["trainer"]["rank"] == 4
+    assert config["source"] == target["parameters"]["config"]["source"] and config["trainer"]["rank"] == 4
     assert deployed.ended(run["id"])["type"] == "COMPLETED", deployed.state(run["id"])["message"]
 
 
@@ -286,9 +288,9 @@ def test_a_night_that_comes_while_the_last_one_works_is_dropped_and_what_was_ask
 
 def _held(deployed: Deployed, name: str) -> str:
     """A run of a deployment that holds its slot, as one does that never ends."""
-    found = deployed.call("GET", f"deployments/name/{name}")["global_concurrency_limit"]
-    deployed.call("PATCH", f"v2/concurrency_limits/{found['id']}", {"active_slots": 1})
-    return str(found["id"])
+    limit = deployed.call("GET", f"deployments/name/{name}")["global_concurrency_limit"]
+    deployed.call("PATCH", f"v2/concurrency_limits/{limit['id']}", {"active_slots": 1})
+    return str(limit["id"])
 
 
 def _let_go(deployed: Deployed, limit: str) -> None:
@@ -303,8 +305,8 @@ def test_a_run_whose_process_is_killed_is_crashed_and_its_slot_comes_back(deploy
 
     def mine() -> list[int]:
         variable = f"PREFECT__FLOW_RUN_ID={run}".encode()
-        found = [pid for pid, _ in descendants(worker.pid) if variable in Path(f"/proc/{pid}/environ").read_bytes()]
-        return found if deployed.state(run)["type"] == "RUNNING" else []
+        pids = [pid for pid, _ in descendants(worker.pid) if variable in Path(f"/proc/{pid}/environ").read_bytes()]
+        return pids if deployed.state(run)["type"] == "RUNNING" else []
 
     until(mine)
     for pid in mine():
@@ -318,10 +320,10 @@ def test_a_run_that_was_silent_is_marked_crashed_and_calls_the_webhook(
     deployed: Deployed, webhook: tuple[str, list[str]]
 ) -> None:
     """The automation as it stands in the file, with seconds for minutes, on a run whose process is gone."""
-    [found] = [a for a in deployed.call("POST", "automations/filter", {}) if a["name"].endswith("run-crashed")]
-    trigger = found["trigger"] | {"within": 10}
-    changed = {key: found[key] for key in ("name", "description", "enabled", "actions")} | {"trigger": trigger}
-    deployed.call("PUT", f"automations/{found['id']}", changed)
+    [automation] = [a for a in deployed.call("POST", "automations/filter", {}) if a["name"].endswith("run-crashed")]
+    trigger = automation["trigger"] | {"within": 10}
+    changed = {key: automation[key] for key in ("name", "description", "enabled", "actions")} | {"trigger": trigger}
+    deployed.call("PUT", f"automations/{automation['id']}", changed)
     flow = deployed.call("POST", "flows/filter", {"flows": {"name": {"any_": ["sync-channel"]}}})[0]
     run = deployed.call("POST", "flow_runs/", {"flow_id": flow["id"], "name": "lost", "state": {"type": "RUNNING"}})
     now = datetime.now(ZoneInfo("UTC")).isoformat()
@@ -355,7 +357,7 @@ def test_a_second_time_nothing_is_started_twice_and_another_name_takes_the_olds_
     after = processes.load(state(preset))
     assert (after.server, after.worker) == (before.server, before.worker)
     assert set(after.channels) == {"coffee"} and "rename data/tea" in done.stdout
-    names = {found["name"] for found in deployed.call("POST", "deployments/filter", {})}
+    names = {item["name"] for item in deployed.call("POST", "deployments/filter", {})}
     assert names == {f"{flow}-coffee" for flow in FLOWS}
 
 

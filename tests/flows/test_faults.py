@@ -16,7 +16,7 @@ import pytest
 
 from tests.fixtures.teacher_server import Plan, TeacherServer
 from tests.flows.conftest import ROOT, TINY_FLAGS
-from tests.flows.machine import PrefectServer, kill, said, started, until, worker_of
+from tests.flows.machine import PrefectServer, kill, output_of, started, until, worker_of
 from understudy import store
 from understudy.records import Manifest
 
@@ -71,17 +71,17 @@ def there(home: Path, pattern: str) -> bool:
 
 def unsound(home: Path) -> list[str]:
     """Assets whose manifest does not hold, and leftovers of writing."""
-    found = [str(f) for f in home.rglob("*") if f.name.endswith((".tmp", ".partial", ".old"))]
+    problems = [str(f) for f in home.rglob("*") if f.name.endswith((".tmp", ".partial", ".old"))]
     manifests = list(home.rglob(f"*{store.MANIFEST}"))
     assert len(manifests) > 3 * len(TALKS)
     for file in manifests:
-        told = Manifest.model_validate_json(file.read_bytes())
-        if store.fresh(home, told.asset.path, told.fingerprint) is None:
-            found.append(told.asset.path)
-        target = home / told.asset.path
-        if target.is_file() and hashlib.sha256(target.read_bytes()).hexdigest() != told.asset.sha256:
-            found.append(told.asset.path)
-    return found
+        manifest = Manifest.model_validate_json(file.read_bytes())
+        if store.fresh(home, manifest.asset.path, manifest.fingerprint) is None:
+            problems.append(manifest.asset.path)
+        target = home / manifest.asset.path
+        if target.is_file() and hashlib.sha256(target.read_bytes()).hexdigest() != manifest.asset.sha256:
+            problems.append(manifest.asset.path)
+    return problems
 
 
 def test_whatever_is_killed_the_next_run_goes_on_and_nothing_is_paid_twice(
@@ -93,11 +93,11 @@ def test_whatever_is_killed_the_next_run_goes_on_and_nothing_is_paid_twice(
         @contextmanager
         def run(point: Callable[[Process], Any]) -> Iterator[tuple[Process, Any]]:
             """A run that has come to `point`, with what that gives; whatever is left of it then is killed."""
-            process, found = started(home, *flags(talks, teacher), environment=prefect.environment), []
+            process, outcomes = started(home, *flags(talks, teacher), environment=prefect.environment), []
             try:
-                until(lambda: found.append(point(process)) or found[-1] or process.poll() is not None)
-                assert found[-1] or point(process), said(home)
-                yield process, found[-1]
+                until(lambda: outcomes.append(point(process)) or outcomes[-1] or process.poll() is not None)
+                assert outcomes[-1] or point(process), output_of(home)
+                yield process, outcomes[-1]
             finally:
                 kill(process)
 
@@ -107,12 +107,12 @@ def test_whatever_is_killed_the_next_run_goes_on_and_nothing_is_paid_twice(
         prefect.start()
         with run(lambda process: worker_of(process, TRAINING)) as (process, worker):
             os.kill(worker, signal.SIGKILL)
-            assert process.wait() == 1 and "killed, most likely out of memory" in said(home), said(home)
+            assert process.wait() == 1 and "killed, most likely out of memory" in output_of(home), output_of(home)
         once = teacher.account.paid_calls
         with run(lambda _: there(home, "*/*/fused")) as (converting, _):
             assert converting.poll() is None
         with run(lambda process: process.poll() is not None) as (process, _):
-            assert process.returncode == 0, said(home)
+            assert process.returncode == 0, output_of(home)
         assert teacher.account.paid_again <= CONCURRENCY
         assert teacher.account.paid_calls == once <= 2 * len(TALKS) + CONCURRENCY
     assert not unsound(home)
@@ -125,17 +125,17 @@ def test_a_network_that_goes_away_is_waited_for_and_a_second_run_is_told_who_wor
 ) -> None:
     home, plan = tmp_path / "home", Plan(latency=0.3, words=30)
     with TeacherServer(plan) as teacher:
-        told, port = flags(talks, teacher, "--only", "dataset"), int(teacher.url.split(":")[2].split("/")[0])
-        process = started(home, *told, environment=prefect.environment)
+        options, port = flags(talks, teacher, "--only", "dataset"), int(teacher.url.split(":")[2].split("/")[0])
+        process = started(home, *options, environment=prefect.environment)
         until(lambda: teacher.account.paid_calls >= 5 or process.poll() is not None)
     paid = teacher.account.paid_calls
     try:
         until(lambda: any("wait until there is one" in f.read_text() for f in home.glob("logs/*.log")))
-        second = started(home, *told, environment=prefect.environment)
-        assert second.wait() == 2 and f"in use by process {process.pid}" in said(home)
+        second = started(home, *options, environment=prefect.environment)
+        assert second.wait() == 2 and f"in use by process {process.pid}" in output_of(home)
         assert process.poll() is None
         with TeacherServer(plan, port) as teacher:
-            assert process.wait() == 0, said(home)
+            assert process.wait() == 0, output_of(home)
             assert paid + teacher.account.paid_calls <= 2 * len(TALKS) + CONCURRENCY
     finally:
         kill(process)
@@ -151,7 +151,7 @@ def test_three_channels_at_once_do_not_meet(prefect: PrefectServer, talks: Path,
             for name in ("ada", "bell", "curie")
         ]  # fmt: skip
         try:
-            assert [run.wait() for run in runs] == [0, 0, 0], said(home)
+            assert [run.wait() for run in runs] == [0, 0, 0], output_of(home)
         finally:
             for run in runs:
                 kill(run)

@@ -38,8 +38,8 @@ def states(name: str, expected: int) -> list[str]:
         )
         until = time.monotonic() + 30
         while True:
-            found = client.read_task_runs(flow_run_filter=FlowRunFilter(id={"any_": [run.id]}))
-            named = [run.state_name for run in found if not run.name.startswith("list-talks")]
+            task_runs = client.read_task_runs(flow_run_filter=FlowRunFilter(id={"any_": [run.id]}))
+            named = [run.state_name for run in task_runs if not run.name.startswith("list-talks")]
             if (len(named) == expected and "Running" not in named) or time.monotonic() > until:
                 return named
             time.sleep(0.5)
@@ -126,8 +126,8 @@ def test_artifacts_keep_their_keys_from_run_to_run(first: tuple[Workspace, Any])
     from prefect.client.orchestration import get_client
 
     with get_client(sync_client=True) as client:
-        found = client.request("POST", "/artifacts/filter", json={}).json()
-    keys = {artifact["key"] for artifact in found if artifact["key"]}
+        artifacts = client.request("POST", "/artifacts/filter", json={}).json()
+    keys = {artifact["key"] for artifact in artifacts if artifact["key"]}
     named = ("dataset", "loss", "parity", "scorecard", "report", "file-q8-0", "file-adapter")
     assert {f"sample-{name}" for name in named} <= keys
 
@@ -187,6 +187,6 @@ def test_only_what_a_retry_can_fix_is_retried(error: str, attempts: int) -> None
 def test_no_more_than_a_hundred_task_runs_per_stage(due: int, most: int) -> None:
     from understudy.tasks.policies import batches
 
-    found = list(batches(list(range(due))))
-    assert [item for batch in found for item in batch] == list(range(due))
-    assert len(found) <= 100 and max(map(len, found), default=1) == most
+    parts = list(batches(list(range(due))))
+    assert [item for batch in parts for item in batch] == list(range(due))
+    assert len(parts) <= 100 and max(map(len, parts), default=1) == most

@@ -56,8 +56,8 @@ class Made(NamedTuple):
 def made(home: Path, talks: tuple[str, ...] = TALKS, changes: dict[str, Any] | None = None, base: str = PLAIN) -> Made:
     """A run whose adapter speaks like the teacher and whose base says `base`."""
     wanted = {"name": "tea", "split.test": 0.5, "runner.workers": 2} | (changes or {})
-    found = Workspace(home=home, config=load(ROOT / "deployments/presets/demo.yaml", wanted))
-    rows = _dataset(found, talks)
+    workspace = Workspace(home=home, config=load(ROOT / "deployments/presets/demo.yaml", wanted))
+    rows = _dataset(workspace, talks)
     card = AdapterCard(
         trainable_parameters=1, steps=3, iterations=3, epochs=1, stopped_early=False, best_iteration=2,
         base_valid_loss=3.0, best_valid_loss=2.0, longest_row=9, padding_share=0.0, tokens_per_second=1.0,
@@ -65,44 +65,46 @@ def made(home: Path, talks: tuple[str, ...] = TALKS, changes: dict[str, Any] | N
     )  # fmt: skip
     model = ModelRefs(
         run="aaaaaaaa",
-        base=_folder(found, "base", BaseCard(name="b", architecture="llama", parameters=1), base="b-1"),
-        adapter=_folder(found, "adapter", card, run="aaaaaaaa"),
-        fused=_folder(found, "fused", FusedCard(architecture="llama", parameters=1, changed_share=1.0), run="aaaaaaaa"),
+        base=_folder(workspace, "base", BaseCard(name="b", architecture="llama", parameters=1), base="b-1"),
+        adapter=_folder(workspace, "adapter", card, run="aaaaaaaa"),
+        fused=_folder(
+            workspace, "fused", FusedCard(architecture="llama", parameters=1, changed_share=1.0), run="aaaaaaaa"
+        ),
         files={},
     )
-    samples = {name: _samples(found, rows, name, base) for name in ("base", "adapter")}
-    checked = found.save(
+    samples = {name: _samples(workspace, rows, name, base) for name in ("base", "adapter")}
+    checked = workspace.save(
         "parity", [ParityReport(channel="tea", run="aaaaaaaa", checks=[], recommended=None)], "h", run="aaaaaaaa"
     )
-    return Made(found, rows, model, samples, checked)
+    return Made(workspace, rows, model, samples, checked)
 
 
-def _dataset(found: Workspace, talks: tuple[str, ...]) -> DatasetRefs:
+def _dataset(workspace: Workspace, talks: tuple[str, ...]) -> DatasetRefs:
     pairs = [
         pair(talk, at, f"What does the {talk} teach about {topic}?", TEACHER.format(n=topic, talk=talk))
         for talk in talks
         for at, topic in enumerate(("heat", "force", "patience", "colour"), 1)
     ]
     kept: dict[str, Pair] = {one.pair_id: one for one in pairs}
-    plan = splitting.split(pairs, found.config.split.model_copy(update={"near_duplicate": 1.0}), 0)
-    found.save("pairs", pairs, "hand")
+    plan = splitting.split(pairs, workspace.config.split.model_copy(update={"near_duplicate": 1.0}), 0)
+    workspace.save("pairs", pairs, "hand")
     for side in splitting.SPLITS:
-        found.save(side, [splitting.example(kept[name]) for name in plan.splits[side]], "hand")
-    found.save("split", [plan], "hand")
-    return Graph(found).on_disk()
+        workspace.save(side, [splitting.example(kept[name]) for name in plan.splits[side]], "hand")
+    workspace.save("split", [plan], "hand")
+    return Graph(workspace).on_disk()
 
 
-def _folder(found: Workspace, name: str, card: Record, **keys: str) -> AssetRef:
+def _folder(workspace: Workspace, name: str, card: Record, **keys: str) -> AssetRef:
     def fill(out: Path) -> Record:
         (out / "weights").write_text(name)
         (out / "metrics.jsonl").write_text("")
         return card
 
-    return found.build(name, fill, "hand", **keys)
+    return workspace.build(name, fill, "hand", **keys)
 
 
-def _samples(found: Workspace, rows: DatasetRefs, name: str, base: str) -> AssetRef:
-    told = [
+def _samples(workspace: Workspace, rows: DatasetRefs, name: str, base: str) -> AssetRef:
+    samples = [
         Sample(
             pair_id=one.pair_id,
             document_id=one.document_id,
@@ -113,9 +115,9 @@ def _samples(found: Workspace, rows: DatasetRefs, name: str, base: str) -> Asset
             stopped=True,
             seconds=1.0,
         )
-        for at, (one, _) in enumerate(Graph(found, known=dict(rows)).held_out())
+        for at, (one, _) in enumerate(Graph(workspace, known=dict(rows)).held_out())
     ]
-    return found.save("samples", told, name, run="aaaaaaaa", candidate=name)
+    return workspace.save("samples", samples, name, run="aaaaaaaa", candidate=name)
 
 
 def graph_of(what: Made, make: Make = require) -> Graph:
@@ -126,7 +128,7 @@ def graph_of(what: Made, make: Make = require) -> Graph:
     return Graph(what.workspace, make, known)
 
 
-def scored(what: Made, asked: dict[str, AssetRef] | None = None) -> Scorecard:
+def scored(what: Made, suites: dict[str, AssetRef] | None = None) -> Scorecard:
     """What the flow does after everybody was asked."""
     from prefect import flow
     from understudy.tasks import policies
@@ -134,7 +136,7 @@ def scored(what: Made, asked: dict[str, AssetRef] | None = None) -> Scorecard:
     @flow
     def finish() -> AssetRef:
         graph = graph_of(what, policies.materialize)
-        graph.known |= {"drift" if name == "drift" else f"suites/{name}": ref for name, ref in (asked or {}).items()}
+        graph.known |= {"drift" if name == "drift" else f"suites/{name}": ref for name, ref in (suites or {}).items()}
         return graph.get("scorecard")
 
     card: Scorecard = what.workspace.read(finish())
@@ -255,9 +257,9 @@ def test_answers_from_given_texts_are_in_the_scorecard(tmp_path: Path) -> None:
     file = tmp_path / "items.jsonl"
     file.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     what = made(tmp_path, changes={"evaluate.retrieval": str(file)})
-    said = {"base": "By On Tea, tannin comes out.", "adapter": "Tea is old."}
-    told = {name: {str(n): words for n in range(12)} for name, words in said.items()}
-    card = scored(what, _asked(what, drift=True, retrieved=told))
+    replies = {"base": "By On Tea, tannin comes out.", "adapter": "Tea is old."}
+    retrieved = {name: {str(n): words for n in range(12)} for name, words in replies.items()}
+    card = scored(what, _asked(what, drift=True, retrieved=retrieved))
     assert card.verdicts["keyword_coverage"] == card.verdicts["cites"] == "worse"
     assert card.candidates[0].metrics["keyword_coverage"].value == 1
 
@@ -301,15 +303,15 @@ def test_a_file_that_never_stops_is_refused_and_shown(tmp_path: Path) -> None:
     good: list[Sample] = what.workspace.rows(what.samples["adapter"])
     endless = [sample.model_copy(update={"stopped": False}) for sample in good]
     names = ("adapter", "fused", "Q8_0")
-    found = parity.check(
+    outcome = parity.check(
         "tea", "aaaaaaaa", [Candidate(name, "mlx", tmp_path) for name in names], dict.fromkeys(names, 1), rows,
         {"adapter": good, "fused": good, "Q8_0": endless}, LimitSettings(), 400,
         lambda *_: Compared([RowCompared(10, 1.0, 1.0, 0.0, 10) for _ in rows], True), 0,
         lambda done, total, note="": None,
     )  # fmt: skip
-    assert "never stops" in (found.checks[-1].refused or "") and found.recommended is None
-    checked = what.workspace.save("parity", [found], "other", run="aaaaaaaa")
-    assert not list(answer.quantized_base(graph_of(what), found))
+    assert "never stops" in (outcome.checks[-1].refused or "") and outcome.recommended is None
+    checked = what.workspace.save("parity", [outcome], "other", run="aaaaaaaa")
+    assert not list(answer.quantized_base(graph_of(what), outcome))
     refused = what.workspace.save("samples", endless, "Q8_0", run="aaaaaaaa", candidate="Q8_0")
     samples = what.samples | {"Q8_0": refused}
     card = scored(what._replace(samples=samples, checked=checked))
@@ -321,8 +323,8 @@ def test_the_base_is_shown_examples_of_no_held_out_talk(tmp_path: Path) -> None:
 
     graph = graph_of(made(tmp_path))
     rows, shown = graph.held_out(), answer.prompted(graph)
-    told = " ".join(message.content for message in shown[0][1].messages[:-2])
-    assert len(shown) == len(rows) and not any(f"the {pair.document_id} " in told for pair, _ in rows)
+    text = " ".join(message.content for message in shown[0][1].messages[:-2])
+    assert len(shown) == len(rows) and not any(f"the {pair.document_id} " in text for pair, _ in rows)
     assert [row.messages[-1] for _, row in shown] == [row.messages[-1] for _, row in rows]
 
 
@@ -330,7 +332,7 @@ def _asked(what: Made, drift: bool, retrieved: dict[str, dict[str, str]] | None 
     """A base that follows and knows everything, an adapter that does nothing of it."""
     prompts = [*suites.instructions()[::4], *suites.off_topic()[::4]]
     choices = suites.choices()[::4]
-    said = {
+    answers_of = {
         name: SuiteAnswers(
             answers={prompt.id: "" if name == "adapter" else "yes" for prompt in prompts},
             log_p={choice.id: [worst, -20.0, -20.0, -20.0] for choice in choices},
@@ -338,7 +340,10 @@ def _asked(what: Made, drift: bool, retrieved: dict[str, dict[str, str]] | None 
         )
         for name, worst in (("base", -1.0), ("adapter", -90.0))
     }
-    refs = {name: what.workspace.save("suites", [told], name, place=f"tea/{name}") for name, told in said.items()}
+    refs = {
+        name: what.workspace.save("suites", [answers], name, place=f"tea/{name}")
+        for name, answers in answers_of.items()
+    }
     far = [
         Drift(kind="general", name=p.id, divergence=Divergence(nats=50.0 + at, tokens=50))
         for at, p in enumerate(prompts)

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from tests.fixtures.teacher_server import Plan, TeacherServer
 from tests.flows.conftest import ROOT, TINY_FLAGS
-from tests.flows.machine import PrefectServer, beyond_loopback, descendants, kill, said, started, until
+from tests.flows.machine import PrefectServer, beyond_loopback, descendants, kill, output_of, started, until
 from understudy.config import load
 from understudy.errors import ConfigError
 from understudy.records import Entry
@@ -78,12 +78,12 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     (checkout / ".env").write_text(f"TEACHER_KEY={KEY_IN_FILE}\n")
     talks = hostile_talks(folder / "talks")
     with server, TeacherServer(Plan(key=KEY_IN_FILE, words=30)) as teacher:
-        told = "{{use: openai, model: gpt-5-mini, concurrency: 8, base_url: '{}', api_key_env: {}}}"
+        option = "{{use: openai, model: gpt-5-mini, concurrency: 8, base_url: '{}', api_key_env: {}}}"
         flags = ["--preset", "documents", "--documents", str(talks), *TINY_FLAGS, *SMALL]
         environment = server.environment | {"PLANTED": KEY, "HF_TOKEN": KEY}
         # The key in the environment is the wrong one, and this server's answer holds it, as careless gateways' do.
         for name, status in (("PLANTED", 1), ("TEACHER_KEY", 0)):
-            which = ["--set", f"teacher={told.format(teacher.url, name)}"]
+            which = ["--set", f"teacher={option.format(teacher.url, name)}"]
             process = started(folder / "home", *flags, *which, environment=environment, folder=checkout)
             try:
                 while process.poll() is None:
@@ -93,16 +93,16 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
                     time.sleep(0.3)
             finally:
                 kill(process)
-            assert process.returncode == status, said(folder / "home")
+            assert process.returncode == status, output_of(folder / "home")
         yield Watched(folder, server, outside, teacher.account.paid_calls)
 
 
 def files(run: Watched) -> list[Path]:
     """Every file the run or the server wrote."""
     tops = (run.folder / "home", run.folder / "prefect", run.folder / "home.out")
-    found = [f for top in tops for f in ([top] if top.is_file() else top.rglob("*")) if f.is_file()]
-    assert len(found) > 50
-    return found
+    paths = [f for top in tops for f in ([top] if top.is_file() else top.rglob("*")) if f.is_file()]
+    assert len(paths) > 50
+    return paths
 
 
 def stored(run: Watched, question: str) -> list[Any]:
@@ -113,7 +113,7 @@ def stored(run: Watched, question: str) -> list[Any]:
 
 def test_a_planted_key_is_in_no_file_log_result_artifact_or_database(run: Watched) -> None:
     assert run.paid > 6, "the key in .env was not used"
-    assert "401" in said(run.folder / "home"), "the key in the environment was not used"
+    assert "401" in output_of(run.folder / "home"), "the key in the environment was not used"
     assert stored(run, "SELECT count(*) FROM log") > [10] and stored(run, "SELECT count(*) FROM artifact") > [3]
     secrets = [key.encode() for key in (KEY, KEY_IN_FILE)]
     assert not [f for f in files(run) if any(key in f.read_bytes() for key in secrets)]
@@ -180,8 +180,8 @@ def test_what_is_read_again_is_no_pickle(run: Watched) -> None:
 
 
 def test_telemetry_is_off(run: Watched) -> None:
-    told = [f.read_text(errors="replace") for f in (run.folder / "prefect/server.log", run.folder / "home.out")]
-    assert not [text for text in told if "amplitude" in text or "sens-o-matic" in text]
+    logs = [f.read_text(errors="replace") for f in (run.folder / "prefect/server.log", run.folder / "home.out")]
+    assert not [text for text in logs if "amplitude" in text or "sens-o-matic" in text]
     assert not (run.folder / "prefect/.sdk_telemetry").exists()
 
 
@@ -214,15 +214,15 @@ def visited(browser: Any, addresses: list[str]) -> set[str | None]:
         number = next(numbers)
         about = {"sessionId": session} if session else {}
         browser.send(json.dumps({"id": number, "method": method, "params": params} | about))
-        while (heard := json.loads(browser.recv(30))).get("id") != number:
-            note(heard)
-        return dict(heard["result"])
+        while (message := json.loads(browser.recv(30))).get("id") != number:
+            note(message)
+        return dict(message["result"])
 
-    def note(heard: dict[str, Any]) -> None:
-        if heard.get("method") in ("Network.requestWillBeSent", "Network.webSocketCreated"):
-            asked = heard["params"].get("request", heard["params"])["url"]
-            if not asked.startswith(("data:", "blob:")):
-                hosts.add(urlsplit(asked).hostname)
+    def note(event: dict[str, Any]) -> None:
+        if event.get("method") in ("Network.requestWillBeSent", "Network.webSocketCreated"):
+            url = event["params"].get("request", event["params"])["url"]
+            if not url.startswith(("data:", "blob:")):
+                hosts.add(urlsplit(url).hostname)
 
     target = ask("Target.createTarget", url="about:blank")["targetId"]
     tab = ask("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]

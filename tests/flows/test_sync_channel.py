@@ -37,8 +37,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def workspace(server: TeacherServer, home: Path, **changes: Any) -> Workspace:
-    told = TINY | {
+def make_workspace(server: TeacherServer, home: Path, **changes: Any) -> Workspace:
+    settings = TINY | {
         "name": "tea",
         "source": {"use": "documents", "path": str(home / "talks")},
         "teacher": {"use": "openai", "model": "gpt-5-mini", "base_url": server.url},
@@ -46,13 +46,13 @@ def workspace(server: TeacherServer, home: Path, **changes: Any) -> Workspace:
         "split.test": 0.3,
         "sync": {"min_new_pairs": 1, "forget_removed": True},
     }
-    return Workspace(home=home, config=load(ROOT / "deployments/presets/documents.yaml", told | changes))
+    return Workspace(home=home, config=load(ROOT / "deployments/presets/documents.yaml", settings | changes))
 
 
-def sync(found: Workspace, **more: Any) -> Any:
+def sync(workspace: Workspace, **more: Any) -> Any:
     from understudy.flows.sync_channel import sync_channel
 
-    return sync_channel(config=found.config, home=found.home, **more)
+    return sync_channel(config=workspace.config, home=workspace.home, **more)
 
 
 def paid(server: TeacherServer) -> int:
@@ -67,13 +67,13 @@ def page(key: str) -> str:
     from prefect.client.orchestration import get_client
 
     with get_client(sync_client=True) as client:
-        asked = {"artifacts": {"key": {"any_": [key]}}, "sort": "UPDATED_DESC", "limit": 1}
-        return str(client.request("POST", "/artifacts/filter", json=asked).json()[0]["data"])
+        query = {"artifacts": {"key": {"any_": [key]}}, "sort": "UPDATED_DESC", "limit": 1}
+        return str(client.request("POST", "/artifacts/filter", json=query).json()[0]["data"])
 
 
 def test_the_first_model_becomes_the_champion(server: TeacherServer, home: Path) -> None:
-    found = workspace(server, home)
-    done = sync(found)
+    workspace = make_workspace(server, home)
+    done = sync(workspace)
     assert paid(server) == 2 * 7
     assert done.challenge.promoted and done.challenge.champion is None
     folder = champion.current(home / "models/tea")
@@ -83,7 +83,7 @@ def test_the_first_model_becomes_the_champion(server: TeacherServer, home: Path)
 
 def test_with_nothing_new_no_call_is_made_and_nothing_is_trained(server: TeacherServer, home: Path) -> None:
     before = champion.history(home / "models/tea")
-    done = sync(workspace(server, home))
+    done = sync(make_workspace(server, home))
     assert server.account.requests == 0
     assert done.challenge is None and champion.history(home / "models/tea") == before
     assert "Too little is new" in page("tea-champion")
@@ -91,31 +91,31 @@ def test_with_nothing_new_no_call_is_made_and_nothing_is_trained(server: Teacher
 
 def test_too_little_that_is_new_is_read_but_not_trained_on(server: TeacherServer, home: Path) -> None:
     shutil.copy(TALKS[7], home / "talks")
-    done = sync(workspace(server, home, **{"sync.min_new_pairs": 1000}))
+    done = sync(make_workspace(server, home, **{"sync.min_new_pairs": 1000}))
     assert paid(server) == 2
     assert done.challenge is None and len(list((home / "models/tea").glob("*/adapter"))) == 2  # one, and the link
 
 
 def test_a_champion_answers_the_rows_of_today_beside_its_challenger(server: TeacherServer, home: Path) -> None:
     """A held-out talk says something else by now, so what the champion was scored on is out of date."""
-    found = workspace(server, home)
-    first, plan = champion.current(home / "models/tea"), found.read(found.latest("split"))
+    workspace = make_workspace(server, home)
+    first, plan = champion.current(home / "models/tea"), workspace.read(workspace.latest("split"))
     assert first
     talk = home / "talks" / plan.documents["test"][0]
     talk.write_text(talk.read_text() + LATER)
-    done = sync(found)
+    done = sync(workspace)
     assert paid(server) == 2
     challenge = done.challenge
     assert challenge.champion == first.name != challenge.challenger
-    assert challenge.test_sha256 == done.dataset.test.sha256 != scored_on(found, first.name)
-    said = {
+    assert challenge.test_sha256 == done.dataset.test.sha256 != scored_on(workspace, first.name)
+    answers = {
         run: [json.loads(line)["pair_id"] for line in file.read_text().splitlines()]
         for run, file in {
-            "theirs": home / found.path("samples", run=challenge.challenger, candidate="champion"),
-            "ours": home / found.path("samples", run=challenge.challenger, candidate="fused"),
+            "theirs": home / workspace.path("samples", run=challenge.challenger, candidate="champion"),
+            "ours": home / workspace.path("samples", run=challenge.challenger, candidate="fused"),
         }.items()
     }
-    assert len(said["theirs"]) == done.dataset.test.rows and said["theirs"] == said["ours"]
+    assert len(answers["theirs"]) == done.dataset.test.rows and answers["theirs"] == answers["ours"]
     assert set(challenge.verdicts) >= {"nll_per_token", "well_formatted"}
     assert challenge.promoted == (
         set(challenge.verdicts.values()) <= {"better", "no worse"} and "better" in challenge.verdicts.values()
@@ -123,12 +123,12 @@ def test_a_champion_answers_the_rows_of_today_beside_its_challenger(server: Teac
     last = champion.history(home / "models/tea")[-1]
     assert (last.action, last.run) == ("promoted" if challenge.promoted else "refused", challenge.challenger)
     assert challenge.reasons[0] in page("tea-champion")
-    assert sync(found).challenge is None, "what was refused once is not trained again every night"
+    assert sync(workspace).challenge is None, "what was refused once is not trained again every night"
 
 
-def scored_on(found: Workspace, run: str) -> str:
+def scored_on(workspace: Workspace, run: str) -> str:
     """The digest of the held-out rows that a run was scored on when it was made."""
-    return str(json.loads((found.home / found.path("scorecard", run=run)).read_text())["test_sha256"])
+    return str(json.loads((workspace.home / workspace.path("scorecard", run=run)).read_text())["test_sha256"])
 
 
 def test_a_run_somebody_rolled_back_from_is_not_promoted_again(server: TeacherServer, home: Path) -> None:
@@ -138,7 +138,7 @@ def test_a_run_somebody_rolled_back_from_is_not_promoted_again(server: TeacherSe
     assert main(["--home", str(home), "rollback", "tea"]) == 0
     back = champion.current(models)
     assert back and back.name == first != last
-    done = sync(workspace(server, home), retrain=True)
+    done = sync(make_workspace(server, home), retrain=True)
     assert paid(server) == 0
     assert not done.challenge.promoted and champion.current(models) == back
 
@@ -148,10 +148,10 @@ def test_a_talk_its_source_no_longer_has_is_forgotten_where_the_preset_says_so(
 ) -> None:
     gone = home / "talks" / TALKS[0].name
     gone.unlink()
-    kept = sync(workspace(server, home, sync={"min_new_pairs": 1000}))
+    kept = sync(make_workspace(server, home, sync={"min_new_pairs": 1000}))
     folder = home / "data/tea/documents" / TALKS[0].name
     assert kept.forgotten == [] and folder.is_dir()
-    done = sync(workspace(server, home, sync={"min_new_pairs": 1000, "forget_removed": True}))
+    done = sync(make_workspace(server, home, sync={"min_new_pairs": 1000, "forget_removed": True}))
     assert done.forgotten == [TALKS[0].name] and not folder.exists()
     assert TALKS[0].name in page("tea-champion") and "trained before that" in page("tea-champion")
     assert paid(server) == 0
@@ -162,7 +162,7 @@ def test_a_source_that_lists_almost_nothing_makes_nobody_forget(server: TeacherS
     away.mkdir()
     for file in sorted((home / "talks").iterdir())[:-3]:
         file.rename(away / file.name)
-    done = sync(workspace(server, home, sync={"min_new_pairs": 1000, "forget_removed": True}))
+    done = sync(make_workspace(server, home, sync={"min_new_pairs": 1000, "forget_removed": True}))
     assert done.forgotten == [] and len(list((home / "data/tea/documents").iterdir())) == 7
     for file in away.iterdir():
         file.rename(home / "talks" / file.name)
@@ -171,10 +171,10 @@ def test_a_source_that_lists_almost_nothing_makes_nobody_forget(server: TeacherS
 def test_a_failed_run_begins_with_what_to_do(server: TeacherServer, home: Path) -> None:
     from understudy.flows.sync_channel import sync_channel
 
-    found = workspace(server, home, source={"use": "documents", "path": str(home / "nowhere")})
-    state = sync_channel(config=found.config, home=home, return_state=True)
+    workspace = make_workspace(server, home, source={"use": "documents", "path": str(home / "nowhere")})
+    state = sync_channel(config=workspace.config, home=home, return_state=True)
     assert state.is_failed()
     first = state.message.splitlines()[0]
     assert first.startswith("Correct the parameters and run it again: source.path: there is no folder")
     with pytest.raises(ConfigError):
-        sync(found)
+        sync(workspace)

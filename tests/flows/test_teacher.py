@@ -45,7 +45,7 @@ def talks(tmp_path: Path) -> Path:
     return folder
 
 
-def workspace(server: TeacherServer, talks: Path, **teacher: Any) -> Workspace:
+def make_workspace(server: TeacherServer, talks: Path, **teacher: Any) -> Workspace:
     changes = {
         "name": "tea", "source": {"use": "documents", "path": str(talks)},
         "teacher": {"use": "openai", "model": "gpt-5-mini", "base_url": server.url} | teacher,
@@ -54,11 +54,11 @@ def workspace(server: TeacherServer, talks: Path, **teacher: Any) -> Workspace:
     return Workspace(home=talks.parent / "home", config=load(ROOT / "deployments/presets/documents.yaml", changes))
 
 
-def run(found: Workspace) -> None:
+def run(workspace: Workspace) -> None:
     from understudy.flows.pipeline import pipeline
 
     _prompt_of.cache_clear()
-    pipeline(config=found.config, home=found.home, only="dataset")
+    pipeline(config=workspace.config, home=workspace.home, only="dataset")
 
 
 def paid(server: TeacherServer) -> int:
@@ -72,37 +72,37 @@ def paid(server: TeacherServer) -> int:
 def test_only_what_is_new_is_paid_for(
     server: TeacherServer, talks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = workspace(server, talks)
-    run(found)
+    workspace = make_workspace(server, talks)
+    run(workspace)
     assert paid(server) == 2 * 6
-    run(found)
+    run(workspace)
     assert paid(server) == 0
     shutil.copy(ROOT / "deployments/sample_channel" / sorted(os.listdir(ROOT / "deployments/sample_channel"))[7], talks)
-    run(found)
+    run(workspace)
     assert paid(server) == 2
     prompts = tmp_path / "prompts"
     shutil.copytree(prompting.FOLDER, prompts)
     with (prompts / "answers.md").open("a") as file:
         file.write("\nBe brief.\n")
     monkeypatch.setattr(prompting, "FOLDER", prompts)
-    run(found)
+    run(workspace)
     assert paid(server) == 7
 
 
 @pytest.mark.usefixtures("prefect_server")
 def test_a_budget_stops_before_it_is_passed_and_the_rest_costs_no_more(server: TeacherServer, talks: Path) -> None:
     with pytest.raises(TeacherStopped, match=r"--set teacher\.max_usd="):
-        run(workspace(server, talks, max_usd=0.03, price=PRICE, concurrency=2))
+        run(make_workspace(server, talks, max_usd=0.03, price=PRICE, concurrency=2))
     first = server.account.usd
     assert 0 < first <= 0.03
-    run(workspace(server, talks, max_usd=5, price=PRICE))
+    run(make_workspace(server, talks, max_usd=5, price=PRICE))
     assert server.account.good_paid_twice == 0
     assert server.account.paid_calls == 12
 
 
 @pytest.mark.usefixtures("prefect_server")
 @pytest.mark.parametrize(
-    ("plan", "told", "requests"),
+    ("plan", "message", "requests"),
     [
         ({"key": "right"}, "TEACHER_KEY", 1),
         ({"models": ("gpt-5",)}, "gpt-5-mini", 4),
@@ -111,12 +111,12 @@ def test_a_budget_stops_before_it_is_passed_and_the_rest_costs_no_more(server: T
     ],
 )
 def test_a_teacher_that_cannot_go_on_stops_the_run_at_once(
-    talks: Path, plan: dict[str, Any], told: str, requests: int, monkeypatch: pytest.MonkeyPatch
+    talks: Path, plan: dict[str, Any], message: str, requests: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TEACHER_KEY", KEY)
     with TeacherServer(Plan(**plan)) as running:
-        with pytest.raises(TeacherStopped, match=told) as stopped:
-            run(workspace(running, talks, api_key_env="TEACHER_KEY"))
+        with pytest.raises(TeacherStopped, match=message) as stopped:
+            run(make_workspace(running, talks, api_key_env="TEACHER_KEY"))
         assert running.account.requests <= requests
         assert KEY not in str(stopped.value)
 
@@ -124,7 +124,7 @@ def test_a_teacher_that_cannot_go_on_stops_the_run_at_once(
 @pytest.mark.usefixtures("prefect_server")
 def test_nobody_at_the_address_is_said_at_once(server: TeacherServer, talks: Path) -> None:
     with pytest.raises(TeacherStopped, match=r"No connection can be made to http://127\.0\.0\.1:9/v1"):
-        run(workspace(server, talks, base_url="http://127.0.0.1:9/v1"))
+        run(make_workspace(server, talks, base_url="http://127.0.0.1:9/v1"))
 
 
 @pytest.mark.usefixtures("prefect_server")
@@ -134,10 +134,10 @@ def test_a_batch_brings_the_same_answers_for_half_the_price(talks: Path, monkeyp
     for mode in ("direct", "batch"):
         home = talks.parent / mode
         with TeacherServer(Plan()) as running:
-            found = workspace(running, talks, mode=mode, price=PRICE).model_copy(update={"home": home})
-            run(found)
-            run(found)
-            usd[mode] = sum(total.usd for total in CallLedger(found.folder / CALLS).summary())
+            workspace = make_workspace(running, talks, mode=mode, price=PRICE).model_copy(update={"home": home})
+            run(workspace)
+            run(workspace)
+            usd[mode] = sum(total.usd for total in CallLedger(workspace.folder / CALLS).summary())
         files = sorted(home.rglob("documents/*/answers.json"))
         answers[mode] = {f.parent.name: [a["answer"] for a in json.loads(f.read_text())["answers"]] for f in files}
     assert answers["direct"] == answers["batch"]
@@ -147,33 +147,33 @@ def test_a_batch_brings_the_same_answers_for_half_the_price(talks: Path, monkeyp
 
 @pytest.mark.usefixtures("prefect_server")
 def test_a_recording_gives_the_same_dataset_offline(server: TeacherServer, talks: Path, tmp_path: Path) -> None:
-    found = workspace(server, talks)
-    run(found)
+    workspace = make_workspace(server, talks)
+    run(workspace)
     file = tmp_path / "replies.jsonl"
-    assert main(["--home", str(found.home), "record", str(file), "--channel", "tea"]) == 0
-    asked = server.account.requests
+    assert main(["--home", str(workspace.home), "record", str(file), "--channel", "tea"]) == 0
+    requests = server.account.requests
     changes = {"teacher": {"use": "replay", "file": str(file)}, "name": "tea", "gates": [{"use": "length"}],
                "source": {"use": "documents", "path": str(talks)}}  # fmt: skip
     again = Workspace(home=tmp_path / "again", config=load(ROOT / "deployments/presets/documents.yaml", changes))
     run(again)
-    assert server.account.requests == asked
+    assert server.account.requests == requests
     for name in ("train.jsonl", "valid.jsonl", "test.jsonl"):
-        assert (again.folder / "dataset" / name).read_bytes() == (found.folder / "dataset" / name).read_bytes()
+        assert (again.folder / "dataset" / name).read_bytes() == (workspace.folder / "dataset" / name).read_bytes()
 
 
 @pytest.mark.usefixtures("prefect_server")
 def test_what_is_forgotten_leaves_no_reply_behind(server: TeacherServer, talks: Path) -> None:
-    found = workspace(server, talks)
-    run(found)
-    row = found.ledger.rows()[0]
-    before = sum(total.calls for total in CallLedger(found.folder / CALLS).summary())
-    assert main(["--home", str(found.home), "forget", row.document_id, "--channel", "tea"]) == 0
-    assert sum(total.calls for total in CallLedger(found.folder / CALLS).summary()) == before - 2
-    left = holding(found.folder, row.document_id.encode())
+    workspace = make_workspace(server, talks)
+    run(workspace)
+    row = workspace.ledger.rows()[0]
+    before = sum(total.calls for total in CallLedger(workspace.folder / CALLS).summary())
+    assert main(["--home", str(workspace.home), "forget", row.document_id, "--channel", "tea"]) == 0
+    assert sum(total.calls for total in CallLedger(workspace.folder / CALLS).summary()) == before - 2
+    left = holding(workspace.folder, row.document_id.encode())
     assert not [file for file in left if not file.name.startswith("ledger.sqlite")]
-    before_plan = found.read(found.latest("split"))
-    run(found)
-    after = found.read(found.latest("split"))
+    before_plan = workspace.read(workspace.latest("split"))
+    run(workspace)
+    after = workspace.read(workspace.latest("split"))
     assert set(before_plan.splits["test"]) <= set(after.splits["test"])
 
 
@@ -182,9 +182,9 @@ def test_what_a_bad_reply_cost_is_told_as_wasted(talks: Path) -> None:
     for plan, wasted in ((Plan(), False), (Plan(missing=0.4, seed=1), True)):
         with TeacherServer(plan) as running:
             name = "clean" if not wasted else "missing"
-            found = workspace(running, talks, price=PRICE).model_copy(update={"home": talks.parent / name})
-            run(found)
-        totals = CallLedger(found.folder / CALLS).summary()
+            workspace = make_workspace(running, talks, price=PRICE).model_copy(update={"home": talks.parent / name})
+            run(workspace)
+        totals = CallLedger(workspace.folder / CALLS).summary()
         assert (sum(total.wasted_usd for total in totals) > 0) == wasted
 
 

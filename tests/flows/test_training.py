@@ -45,8 +45,8 @@ def artifacts(key: str) -> list[dict[str, Any]]:
     from prefect.client.orchestration import get_client
 
     with get_client(sync_client=True) as client:
-        asked = {"artifacts": {"key": {"any_": [key]}}, "sort": "CREATED_DESC"}
-        return client.request("POST", "/artifacts/filter", json=asked).json()
+        query = {"artifacts": {"key": {"any_": [key]}}, "sort": "CREATED_DESC"}
+        return client.request("POST", "/artifacts/filter", json=query).json()
 
 
 @pytest.fixture(scope="module")
@@ -155,8 +155,8 @@ def test_an_api_that_fails_is_asked_again_later_and_never_ends_the_work(
             bars.update("train", 1, 2, "")
             now[0] += REST_SECONDS / 2
         bars.close("train", 1.0, False)
-    told = [record.message for record in caplog.records if "the work goes on" in record.message]
-    assert len(told) == 2 and "the bar of train" in told[0] and "the loss table" in told[1]
+    messages = [record.message for record in caplog.records if "the work goes on" in record.message]
+    assert len(messages) == 2 and "the bar of train" in messages[0] and "the loss table" in messages[1]
 
 
 def test_a_slow_api_gets_a_hundredth_of_the_time(tmp_path: Path) -> None:

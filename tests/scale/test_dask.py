@@ -9,7 +9,7 @@ import pytest
 
 from tests.fixtures.teacher_server import Plan, TeacherServer
 from tests.flows.conftest import ROOT
-from tests.flows.machine import PrefectServer, kill, said, started
+from tests.flows.machine import PrefectServer, kill, output_of, started
 from tests.scale import services
 from understudy.calls.ledger import CallLedger
 from understudy.calls.model_teacher import CALLS
@@ -54,7 +54,7 @@ def test_two_processes_make_the_same_dataset_and_pay_once(prefect: PrefectServer
             teacher = {"use": "openai", "model": "gpt-5-mini", "base_url": server.url}
             for _ in range(1 if name == "threads" else 2):
                 status, workspace = run(prefect, tmp_path / name, talks, teacher, runner)
-                assert status == 0, said(tmp_path / name)
+                assert status == 0, output_of(tmp_path / name)
             assert server.account.paid_calls == 2 * len(TALKS)
         rows[name] = [(workspace.folder / "dataset" / side).read_bytes() for side in ROWS]
         assert {row.status for row in workspace.ledger.rows()} == {"ok"}
@@ -73,7 +73,7 @@ def test_several_processes_together_stay_within_one_budget(prefect: PrefectServe
         teacher = {"use": "openai", "model": "gpt-5-mini", "base_url": server.url, "price": price, "max_usd": 0.02}
         home = tmp_path / "home"
         status, workspace = run(prefect, home, talks, teacher, "{use: dask, processes: 2, workers: 2}")
-        assert status == 1 and "teacher.max_usd=" in said(home), said(home)
+        assert status == 1 and "teacher.max_usd=" in output_of(home), output_of(home)
         assert 0 < server.account.usd <= 0.02
         assert CallLedger(workspace.folder / CALLS).spent() <= 0.02
 
@@ -111,7 +111,7 @@ def test_workers_that_see_no_folder_of_the_flow_return_what_they_made(
         runner = f"{{use: dask, address: {running.scheduler_address!r}}}"
         for _ in range(2):
             status, workspace = run(prefect, home, talks, teacher, runner, "--set", f"ledger={url}")
-            assert status == 0, said(home)
+            assert status == 0, output_of(home)
         assert server.account.paid_calls == 2 * len(TALKS)
         assert {row.status for row in workspace.ledger.rows()} == {"ok"}
         assert sum(total.calls for total in CallLedger(workspace.folder / CALLS).summary()) == 2 * len(TALKS)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.fixtures.teacher_server import Plan, TeacherServer
-from tests.flows.machine import PrefectServer, said
+from tests.flows.machine import PrefectServer, output_of
 from tests.scale import services
 from tests.scale.test_dask import ROWS, TALKS, run
 
@@ -32,7 +32,7 @@ def test_a_machine_continues_from_what_another_one_made(bucket: str, prefect: Pr
             if calls == 6:
                 shutil.copy(TALKS[-1], talks)
             status, workspace = run(prefect, tmp_path / name, talks, teacher, "{use: threads}", *shared)
-            assert status == 0, said(tmp_path / name)
+            assert status == 0, output_of(tmp_path / name)
             assert server.account.paid_calls == 2 * calls
             rows.append([(workspace.folder / "dataset" / side).read_bytes() for side in ROWS])
         assert rows[0] == rows[1] != rows[2] == rows[3]

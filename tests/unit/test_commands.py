@@ -30,9 +30,9 @@ def run(home: Path, *words: str) -> int:
 
 def test_status_tells_counts_reasons_and_the_next_try(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(home, "status") == 0
-    told = capsys.readouterr().out
+    output = capsys.readouterr().out
     for part in ("talks", "private", "2026-02-01", "Private video", "empty"):
-        assert part in told
+        assert part in output
     assert run(home, "status", "talks", "--json") == 0
     assert json.loads(capsys.readouterr().out)["talks"]["talks"]["private"]["talks"] == 1
 

@@ -61,11 +61,11 @@ def test_every_renamed_option_has_the_new_name_somewhere() -> None:
 
 
 def test_all_problems_come_at_once(tmp_path: Path) -> None:
-    found = problems(
+    messages = problems(
         tmp_path, name="Not A Name", seed=-1, **{"trainer.rank": 0, "teacher.use": "gtp", "split.test": 1.5}
     )
-    text = "\n".join(found)
-    assert len(found) == 5
+    text = "\n".join(messages)
+    assert len(messages) == 5
     for part in ("name", "seed", "trainer.rank", "unknown teacher 'gtp'; choose from extractive", "split.test"):
         assert part in text
 

@@ -56,8 +56,8 @@ def test_who_waits_to_train_says_so_once_and_for_whom(
                 pass
         finally:
             locks.log.removeHandler(handler)
-    [told] = caplog.messages
-    assert told.startswith("training on this machine is in use by process") and told.endswith("; waiting")
+    [message] = caplog.messages
+    assert message.startswith("training on this machine is in use by process") and message.endswith("; waiting")
 
 
 def test_a_free_lock_is_held_by_nobody(tmp_path: Path) -> None:
@@ -81,8 +81,8 @@ def test_slots_are_shared_by_processes_and_a_kill_gives_one_back(
         for holder in holders:
             assert holder.stdout and holder.stdout.readline() == b"held\n"
         waits: list[str] = []
-        told = "2 other runs on this machine hold all slots of 'teacher'"
-        with pytest.raises(Busy, match=told), locks.slot("teacher", 2, 0.5, waits.append):
+        message = "2 other runs on this machine hold all slots of 'teacher'"
+        with pytest.raises(Busy, match=message), locks.slot("teacher", 2, 0.5, waits.append):
             pass
         assert len(waits) == 1
         holders[0].kill()

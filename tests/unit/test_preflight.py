@@ -29,8 +29,8 @@ def test_a_good_preset_passes_and_leaves_no_trace(tmp_path: Path) -> None:
 
 
 def test_all_problems_come_at_once(tmp_path: Path) -> None:
-    found = problems(tmp_path, **{"source.path": str(tmp_path / "no"), "export.types": ["Q9_9", "Q8_0"]})
-    assert len(found) == 2 and "there is no folder" in found[0] and "Q9_9" in found[1]
+    messages = problems(tmp_path, **{"source.path": str(tmp_path / "no"), "export.types": ["Q9_9", "Q8_0"]})
+    assert len(messages) == 2 and "there is no folder" in messages[0] and "Q9_9" in messages[1]
 
 
 def test_a_file_where_a_folder_belongs_is_named(tmp_path: Path) -> None:

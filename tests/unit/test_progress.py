@@ -34,17 +34,17 @@ def test_a_short_stage_says_nothing(lines: pytest.LogCaptureFixture) -> None:
 
 
 def test_every_sink_hears_of_the_end_also_of_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
-    heard: list[tuple[str, bool]] = []
+    events: list[tuple[str, bool]] = []
 
     class Ear:
         def update(self, stage: str, done: int, total: int, note: str) -> None:
-            heard.append((f"{stage} {done}/{total} {note}", False))
+            events.append((f"{stage} {done}/{total} {note}", False))
 
         def close(self, stage: str, seconds: float, failed: bool) -> None:
-            heard.append((stage, failed))
+            events.append((stage, failed))
 
     monkeypatch.setattr(progress, "SINKS", [Ear()])
     with pytest.raises(ValueError), progress.track("x") as move:
         move(1, 2, "n")
         raise ValueError
-    assert heard == [("x 1/2 n", False), ("x", True)]
+    assert events == [("x 1/2 n", False), ("x", True)]

@@ -421,8 +421,8 @@ def test_a_web_page_cannot_use_the_server(server: Server, path: str, headers: di
 
 def test_no_consent_is_given_to_a_page_that_asks_first(server: Server) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
-    asked = {"Origin": "http://localhost:3000", "Access-Control-Request-Method": "POST"}
-    connection.request("OPTIONS", "/v1/chat/completions", headers=asked)
+    headers = {"Origin": "http://localhost:3000", "Access-Control-Request-Method": "POST"}
+    connection.request("OPTIONS", "/v1/chat/completions", headers=headers)
     response = connection.getresponse()
     assert response.status == 405 and json.loads(response.read())["error"]["message"]
     assert not [name for name in response.headers if name.lower().startswith("access-control")]

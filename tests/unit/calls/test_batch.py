@@ -95,14 +95,14 @@ def batches_on(server: TeacherServer) -> list[Any]:
 
 
 def test_replies_come_at_half_price_under_the_keys_of_direct_calls(server: TeacherServer, ledger: CallLedger) -> None:
-    told: list[tuple[int, int, str]] = []
-    counts = batch(server, ledger).run(CALLS, lambda done, total, note="": told.append((done, total, note)))
+    updates: list[tuple[int, int, str]] = []
+    counts = batch(server, ledger).run(CALLS, lambda done, total, note="": updates.append((done, total, note)))
     assert counts == {"done": 30, "failed": 0, "already": 0}
-    assert told[-1][:2] == (30, 30)
-    for asked in CALLS:
-        reply = ledger.reply(asked.key, 0)
+    assert updates[-1][:2] == (30, 30)
+    for call in CALLS:
+        reply = ledger.reply(call.key, 0)
         assert reply and reply.tier == "batch" and len(parse(reply, "questions", ()).items) == 4
-    full = sum(USD(ledger.reply(asked.key, 0).usage, None) for asked in CALLS)
+    full = sum(USD(ledger.reply(call.key, 0).usage, None) for call in CALLS)
     assert ledger.spent() == pytest.approx(full / 2)
     assert ledger.spent() == pytest.approx(server.account.usd, rel=0.05)
 
@@ -122,7 +122,7 @@ def test_failing_lines_are_left_to_direct_calls(server: TeacherServer, ledger: C
     counts = batch(server, ledger).run(CALLS, quiet)
     failed = server.account.replies["error_500"]
     assert failed and counts == {"done": 30 - failed, "failed": failed, "already": 0}
-    assert sum(ledger.reply(asked.key, 0) is None for asked in CALLS) == failed
+    assert sum(ledger.reply(call.key, 0) is None for call in CALLS) == failed
     assert ledger.note(batch(server, ledger).note_name) is None
 
 
@@ -144,11 +144,11 @@ def test_a_run_killed_while_fetching_keeps_the_rest_too(server: TeacherServer, l
     class Dying(CallLedger):
         kept = 0
 
-        def keep(self, *told: Any) -> None:
+        def keep(self, *values: Any) -> None:
             self.kept += 1
             if self.kept > 10:
                 raise KeyboardInterrupt
-            super().keep(*told)
+            super().keep(*values)
 
     dying = Dying(ledger.file)
     with pytest.raises(KeyboardInterrupt):

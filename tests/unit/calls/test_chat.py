@@ -91,8 +91,8 @@ def text(words: str, **more: Any) -> dict[str, Any]:
     return {"id": "c-1", "choices": [{"index": 0, "delta": {"content": words}, "finish_reason": None}], **more}
 
 
-def delta(finish: str | None = None, **said: Any) -> dict[str, Any]:
-    return {"id": "c-1", "choices": [{"index": 0, "delta": said, "finish_reason": finish}]}
+def delta(finish: str | None = None, **fields: Any) -> dict[str, Any]:
+    return {"id": "c-1", "choices": [{"index": 0, "delta": fields, "finish_reason": finish}]}
 
 
 END = delta("stop")
@@ -262,19 +262,24 @@ def test_every_ending_has_its_name(server: Server, last: Any, finish: Finish, re
 
 def test_the_request_holds_the_schema_the_cap_and_no_setting_without_a_value(server: Server) -> None:
     send(server, call(temperature=0.2, seed=None, top_k=4), extra_body={"thinking": False})
-    asked = server.asked[0]
-    assert asked["response_format"]["json_schema"] == {"name": "reply", "strict": True, "schema": SCHEMA}
-    assert (asked["temperature"], asked["top_k"], asked["thinking"], asked["max_tokens"]) == (0.2, 4, False, 500)
-    assert asked["stream_options"] == {"include_usage": True}
-    assert not {"seed", "max_completion_tokens", "prompt_cache_key", "service_tier"} & set(asked)
+    request = server.asked[0]
+    assert request["response_format"]["json_schema"] == {"name": "reply", "strict": True, "schema": SCHEMA}
+    assert (request["temperature"], request["top_k"], request["thinking"], request["max_tokens"]) == (
+        0.2,
+        4,
+        False,
+        500,
+    )
+    assert request["stream_options"] == {"include_usage": True}
+    assert not {"seed", "max_completion_tokens", "prompt_cache_key", "service_tier"} & set(request)
 
 
 def test_only_openai_is_told_of_caches_and_tiers(server: Server) -> None:
     send(server, openai=True)
-    asked = server.asked[0]
-    assert (asked["prompt_cache_key"], asked["service_tier"]) == (call().prefix, "default")
-    assert asked["max_completion_tokens"] == 500
-    assert "max_tokens" not in asked
+    request = server.asked[0]
+    assert (request["prompt_cache_key"], request["service_tier"]) == (call().prefix, "default")
+    assert request["max_completion_tokens"] == 500
+    assert "max_tokens" not in request
 
 
 def test_what_a_server_refuses_is_left_out_at_once_and_remembered(
@@ -282,8 +287,8 @@ def test_what_a_server_refuses_is_left_out_at_once_and_remembered(
 ) -> None:
     def picky(handler: Handler, body: dict[str, Any]) -> None:
         if "max_tokens" in body:
-            said = "'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
-            refusal(400, said, param="max_tokens", code="unsupported_parameter")(handler, body)
+            message = "'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
+            refusal(400, message, param="max_tokens", code="unsupported_parameter")(handler, body)
         elif "temperature" in body:
             refusal(400, "Unsupported value: 'temperature' does not support 0.2.", param="temperature")(handler, body)
         elif "response_format" in body:
@@ -343,9 +348,9 @@ def test_a_cap_both_names_of_which_are_refused_stops_with_the_servers_words(serv
     ],
 )
 def test_a_rate_limit_says_how_long_to_wait(server: Server, headers: dict[str, str], wait: float | None) -> None:
-    told = headers | {"x-ratelimit-remaining-requests": "0"}
+    reply_headers = headers | {"x-ratelimit-remaining-requests": "0"}
     # The text of an ordinary rate limit may point at the billing page.
-    server.script = [refusal(429, "Slow down, see /account/billing", told, code="rate_limit_exceeded")]
+    server.script = [refusal(429, "Slow down, see /account/billing", reply_headers, code="rate_limit_exceeded")]
     result = send(server, clock=FakeClock(datetime.fromtimestamp(1_000_000, UTC)))
     assert isinstance(result, RateLimited)
     assert (result.retry_seconds, result.limits.requests_left) == (wait, 0)
@@ -382,7 +387,7 @@ def test_a_flex_call_without_room_goes_at_the_standard_price_the_third_time(serv
     server.asked.clear()
     reply = send(server, *[call()] * 3, tier="flex", openai=True)
     assert (reply.text, reply.tier) == ("dear", "default")
-    assert [asked["service_tier"] for asked in server.asked] == ["flex", "flex", "flex", "default"]
+    assert [request["service_tier"] for request in server.asked] == ["flex", "flex", "flex", "default"]
 
 
 @pytest.mark.parametrize("status", [408, 409, 500, 502, 503, 504])
@@ -524,18 +529,18 @@ def test_the_probe_is_free_and_finds_what_no_call_can_pass(server: Server) -> No
 def test_no_secret_is_in_any_error_log_or_repr(server: Server, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     echo = f"Incorrect API key provided: {KEY}. Bearer {KEY}; {KEY[:10]}*******cdef"
-    told: list[str] = [repr(ChatTransport("toy", server.address, KEY))]
+    texts: list[str] = [repr(ChatTransport("toy", server.address, KEY))]
     for status in (400, 401, 403, 404, 408, 413, 422, 429, 500):
         for answer in (refusal(status, echo, code=KEY), error(status, echo.encode()), error(status, {"detail": echo})):
             server.script, server.models = [answer], answer
             result = send(server)
-            told += ["".join(traceback.format_exception(result)), repr(result), str(result.__context__)]
+            texts += ["".join(traceback.format_exception(result)), repr(result), str(result.__context__)]
     server.script = [streamed({"error": {"message": echo}})]
-    told += [repr(send(server)), *(record.getMessage() for record in caplog.records)]
+    texts += [repr(send(server)), *(record.getMessage() for record in caplog.records)]
     server.script = [refusal(400, f"temperature {echo}"), streamed(text("x"), END)]
     send(server, call(temperature=1))
-    told.append(caplog.text)
-    assert not [line for line in told if KEY[3:] in line or KEY[:12] in line]
+    texts.append(caplog.text)
+    assert not [line for line in texts if KEY[3:] in line or KEY[:12] in line]
 
 
 def test_a_key_or_address_that_cannot_work_is_a_problem_of_the_preset() -> None:

@@ -28,8 +28,8 @@ KEY = "sk-planted-0123456789abcdef"
 
 
 def talk(number: int) -> Document:
-    said = [" ".join(f"{word}{chr(97 + number)}{chr(97 + at)}" for word in 3 * WORDS) for at in range(26)]
-    paragraphs = [Paragraph(text=words, start_seconds=30.0 * at) for at, words in enumerate(said)]
+    sentences = [" ".join(f"{word}{chr(97 + number)}{chr(97 + at)}" for word in 3 * WORDS) for at in range(26)]
+    paragraphs = [Paragraph(text=words, start_seconds=30.0 * at) for at, words in enumerate(sentences)]
     return Document(
         document_id=f"talk-{number}", title=f"Talk {number}", locator="x", how="test", paragraphs=paragraphs
     )
@@ -160,7 +160,7 @@ def changed_prompts(file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "said"),
+    ("spoil", "message"),
     [
         (lambda file: file.unlink(), "cannot be read"),
         (lambda file: file.write_text("hello"), "is not a recording"),
@@ -169,13 +169,13 @@ def changed_prompts(file: Path) -> None:
     ],
 )
 def test_what_cannot_be_replayed_is_a_problem_in_words(
-    recorded: Any, tmp_path: Path, spoil: Callable[[Path], object], said: str
+    recorded: Any, tmp_path: Path, spoil: Callable[[Path], object], message: str
 ) -> None:
     file = tmp_path / "calls.jsonl"
     file.write_bytes(recorded[1].read_bytes())
     spoil(file)
     problems = replay(file).problems()
-    assert len(problems) == 1 and said in problems[0]
+    assert len(problems) == 1 and message in problems[0]
 
 
 def test_a_broken_line_is_named(recorded: Any, tmp_path: Path) -> None:
@@ -190,8 +190,8 @@ def test_only_one_teacher_is_recorded_at_a_time(tmp_path: Path) -> None:
     with pytest.raises(AssetError, match="nothing to record"):
         record(ledger, tmp_path / "calls.jsonl")
     for model in ("one", "two"):
-        asked = call(1, model)
-        ledger.keep(asked, ledger.intend(asked, 0.0), Reply(model, "stop"), 0.0)
+        first_call = call(1, model)
+        ledger.keep(first_call, ledger.intend(first_call, 0.0), Reply(model, "stop"), 0.0)
     with pytest.raises(ConfigError, match="openai/one, openai/two"):
         record(ledger, tmp_path / "calls.jsonl")
     assert record(ledger, tmp_path / "calls.jsonl", label="openai/two") == 1

@@ -335,16 +335,16 @@ def test_a_talk_is_read_to_its_end_before_another_where_one_is_kept_in_mind(tmp_
             self.order.append((call.document_id, call.kind))
             return Reply("fine", "stop", None, USAGE)
 
-    def asked(talk: str, kind: str) -> Call:
+    def call_of(talk: str, kind: str) -> Call:
         return Call(kind, talk, "l", "m", ({"role": "user", "content": talk + kind},), None, {}, 100)
 
     transport = Transport()
     scheduler = Scheduler(transport, CallLedger(tmp_path / "calls.sqlite"), price, concurrency=1, linger_seconds=2.0)
     try:
-        first = [scheduler.submit(asked(talk, "questions")) for talk in "ABC"]
+        first = [scheduler.submit(call_of(talk, "questions")) for talk in "ABC"]
         for talk, future in zip("ABC", first, strict=True):
             future.result(30)
-            scheduler.submit(asked(talk, "answers")).result(30)
+            scheduler.submit(call_of(talk, "answers")).result(30)
     finally:
         scheduler.close()
     assert transport.order == [(talk, kind) for talk in "ABC" for kind in ("questions", "answers")]

@@ -15,11 +15,11 @@ from understudy.records import Pair
 REFUSED = {"kept": False, "gate": "length", "reason": "too short"}
 
 
-def decision(about: Pair, action: str, **told: Any) -> Decision:
+def decision(about: Pair, action: str, **fields: Any) -> Decision:
     key = key_of(about.document_id, about.question)
-    told = {"reason": "wrong"} | told if action == "reject" else told
+    fields = {"reason": "wrong"} | fields if action == "reject" else fields
     return Decision(
-        **key._asdict(), about=about.question, action=action, decided_at="2026-01-01T00:00:00+00:00", **told
+        **key._asdict(), about=about.question, action=action, decided_at="2026-01-01T00:00:00+00:00", **fields
     )
 
 
@@ -114,7 +114,7 @@ def test_a_damaged_line_is_named_and_never_passed_over(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("action", "told"),
+    ("action", "fields"),
     [
         ("reject", {"reason": " "}),
         ("edit", {"question": "Q?"}),
@@ -124,9 +124,9 @@ def test_a_damaged_line_is_named_and_never_passed_over(tmp_path: Path) -> None:
         ("keep", {}),
     ],
 )
-def test_a_decision_is_whole_or_is_none(action: str, told: dict[str, str]) -> None:
+def test_a_decision_is_whole_or_is_none(action: str, fields: dict[str, str]) -> None:
     with pytest.raises(ValidationError):
-        decision(pair(), action, **told)
+        decision(pair(), action, **fields)
 
 
 def _append_many(folder: Path, name: str) -> None:

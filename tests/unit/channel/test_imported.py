@@ -29,11 +29,11 @@ def test_files_are_brought_in_by_video_id_and_the_others_named(
     captions: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["--home", str(tmp_path), "import", str(captions), "--channel", "tea"]) == 0
-    told = capsys.readouterr().out
-    assert "2 of 5 files imported" in told
-    assert "notes.vtt: no video id in its name" in told
-    assert "readme.txt: no caption file" in told
-    assert "abcdefghij3.srt: this .srt file has no caption with a time" in told
+    output = capsys.readouterr().out
+    assert "2 of 5 files imported" in output
+    assert "notes.vtt: no video id in its name" in output
+    assert "readme.txt: no caption file" in output
+    assert "abcdefghij3.srt: this .srt file has no caption with a time" in output
     result = imported.files(tmp_path / "data" / "tea")
     assert {name: file.name for name, file in result.items()} == {
         "yt-abc-_fghij2": "yt-abc-_fghij2.en.vtt",
@@ -79,5 +79,5 @@ def test_an_import_that_cannot_be_says_why(
     words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["--home", str(tmp_path), "import", *words]) == 2
-    assert "nowhere" in (told := capsys.readouterr().err) or "not a channel name" in told
+    assert "nowhere" in (output := capsys.readouterr().err) or "not a channel name" in output
     assert not (tmp_path / "data").exists()

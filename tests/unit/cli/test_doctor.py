@@ -42,9 +42,9 @@ def server() -> Iterator[str]:
 @pytest.fixture(scope="module")
 def health(tmp_path_factory: pytest.TempPathFactory) -> Health:
     home = tmp_path_factory.mktemp("doctor") / "not" / "there"
-    found = doctor.examine(home, {"PREFECT_API_URL": f"{NOWHERE}/api", "OLLAMA_HOST": NOWHERE}, seconds=0.01)
+    checks = doctor.examine(home, {"PREFECT_API_URL": f"{NOWHERE}/api", "OLLAMA_HOST": NOWHERE}, seconds=0.01)
     assert not home.exists()
-    return found
+    return checks
 
 
 def check(health: Health, name: str) -> Check:
@@ -68,8 +68,8 @@ def test_every_finding_is_one_line(health: Health) -> None:
 
 
 def test_a_server_that_does_not_answer_is_told_with_its_address(health: Health) -> None:
-    found = check(health, "Prefect")
-    assert found.state == "problem" and f"{NOWHERE}/api" in found.text and "make ui" in found.text
+    line = check(health, "Prefect")
+    assert line.state == "problem" and f"{NOWHERE}/api" in line.text and "make ui" in line.text
 
 
 def test_servers_that_answer_are_found(server: str) -> None:
@@ -80,8 +80,8 @@ def test_servers_that_answer_are_found(server: str) -> None:
 
 @pytest.mark.parametrize("address", ["no address", "ftp://127.0.0.1/x", "http://[", "http://127.0.0.1:99999/api"])
 def test_a_broken_address_is_one_line(address: str) -> None:
-    found = doctor._check("Prefect", lambda: doctor._prefect({"PREFECT_API_URL": address}))
-    assert found.state == "problem" and "\n" not in found.text
+    line = doctor._check("Prefect", lambda: doctor._prefect({"PREFECT_API_URL": address}))
+    assert line.state == "problem" and "\n" not in line.text
 
 
 def test_no_server_is_no_problem() -> None:
@@ -90,9 +90,9 @@ def test_no_server_is_no_problem() -> None:
 
 def test_a_worker_that_dies_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker.sys, "executable", "/bin/false")
-    found = doctor.examine(tmp_path, {"OLLAMA_HOST": NOWHERE}, seconds=0.01)
-    assert check(found, "trains on").state == "problem" and "\n" not in check(found, "trains on").text
-    assert found.bases == [] and doctor.as_text(found)
+    checks = doctor.examine(tmp_path, {"OLLAMA_HOST": NOWHERE}, seconds=0.01)
+    assert check(checks, "trains on").state == "problem" and "\n" not in check(checks, "trains on").text
+    assert checks.bases == [] and doctor.as_text(checks)
 
 
 def test_a_small_machine_is_told_what_does_not_fit(health: Health) -> None:

@@ -53,19 +53,19 @@ def test_yes_uploads_the_model_and_nothing_of_the_data(
     hub: Hub, home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(home, "--yes") == 0
-    told = capsys.readouterr().out
+    output = capsys.readouterr().out
     for words in (f"{hub.url}/{REPOSITORY}, private:", "candles-Q8_0.gguf", "permission: owned", "8 of 8 files sent"):
-        assert words in told
+        assert words in output
     assert {"README.md", "scorecard.json", "report.html", "model.safetensors"} < set(hub.files)
     assert not any(word in name for name in hub.files for word in ("train", "document", "ledger"))
     assert hub.created[0]["visibility"] == "private"
     assert run(home, "--yes") == 0 and "0 of 8 files sent" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("said", ["", "n", "what"])
-def test_nothing_is_sent_without_a_yes(hub: Hub, home: Path, said: str) -> None:
+@pytest.mark.parametrize("reply", ["", "n", "what"])
+def test_nothing_is_sent_without_a_yes(hub: Hub, home: Path, reply: str) -> None:
     questions = []
-    result = publish(home / "models", "candles", REPOSITORY, ask=lambda question: questions.append(question) or said)
+    result = publish(home / "models", "candles", REPOSITORY, ask=lambda question: questions.append(question) or reply)
     assert result.status == 1 and "Nothing was sent" in result.text and not hub.tokens
     assert "candles-Q8_0.gguf" in questions[0], "the question names what would be sent"
 
@@ -108,9 +108,9 @@ def test_every_reason_against_it_is_told_at_once(
     score(home, About(**{**vars(about), "base": base, "config": settings}))
     (home / "models/candles/0a1b2c3d/scorecard.json").unlink()
     assert run(home, "--yes", "--force") == 2
-    told = capsys.readouterr().err
+    output = capsys.readouterr().err
     for words in ("own_risk", "licence is not stated", "publish.base_licence", "no scorecard.json"):
-        assert words in told
+        assert words in output
     assert not hub.tokens
 
 
@@ -139,5 +139,5 @@ def test_a_channel_or_run_that_is_not_there_is_named(hub: Hub, home: Path, capsy
 def test_a_hub_that_fails_is_told_without_a_traceback(hub: Hub, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     hub.status = 401
     assert run(home, "--yes") == 2
-    told = capsys.readouterr().err
-    assert "401" in told and "hf_secret" not in told and len(told.splitlines()) == 1
+    output = capsys.readouterr().err
+    assert "401" in output and "hf_secret" not in output and len(output.splitlines()) == 1

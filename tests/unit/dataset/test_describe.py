@@ -56,15 +56,15 @@ ASKED = Questions(
 
 
 def test_two_talks_are_described_by_their_kept_pairs() -> None:
-    found = describe(PAIRS, PLAN, iter(DOCUMENTS), iter([ASKED]), tokens=len, usd=0.02)
-    assert (found.pairs, found.kept, found.splits) == (7, 4, {"train": 3, "valid": 0, "test": 1})
-    assert found.usd_per_kept == pytest.approx(0.005)
-    assert (found.tags, found.distinct_tags, found.untagged) == ({"tea": 2, "heat": 1}, 2, 2)
-    assert found.answer_words and found.answer_words.highest == len(ANSWER.split())
-    assert found.answer_tokens and found.answer_tokens.highest == len(ANSWER)
-    assert found.formatting and (found.formatting.n, found.formatting.bold, found.formatting.lists) == (4, 1.0, 0.25)
-    assert (found.formatting.headings, found.formatting.paragraphs, found.formatting.broken) == (0.25, 0.75, 0)
-    folder, video = found.talks
+    card = describe(PAIRS, PLAN, iter(DOCUMENTS), iter([ASKED]), tokens=len, usd=0.02)
+    assert (card.pairs, card.kept, card.splits) == (7, 4, {"train": 3, "valid": 0, "test": 1})
+    assert card.usd_per_kept == pytest.approx(0.005)
+    assert (card.tags, card.distinct_tags, card.untagged) == ({"tea": 2, "heat": 1}, 2, 2)
+    assert card.answer_words and card.answer_words.highest == len(ANSWER.split())
+    assert card.answer_tokens and card.answer_tokens.highest == len(ANSWER)
+    assert card.formatting and (card.formatting.n, card.formatting.bold, card.formatting.lists) == (4, 1.0, 0.25)
+    assert (card.formatting.headings, card.formatting.paragraphs, card.formatting.broken) == (0.25, 0.75, 0)
+    folder, video = card.talks
     assert (video.kept, video.pairs, video.splits) == (3, 4, ["train"])
     assert video.coverage == Coverage(unit="seconds", total=300, covered=150, spans=[(0, 90), (240, 300)])
     assert folder.coverage == Coverage(unit="paragraphs", total=4, covered=2, spans=[(1, 3)])
@@ -78,24 +78,24 @@ def test_every_gate_is_named_with_one_example_per_reason() -> None:
 
 
 def test_coverage_is_not_known_without_times_and_questions() -> None:
-    found = describe(PAIRS, PLAN, DOCUMENTS[1:])
-    assert [t.coverage for t in found.talks] == [None, None]
-    assert list(drawings(found)) == ["lengths"]
-    assert "not known" in markdown(found)
+    card = describe(PAIRS, PLAN, DOCUMENTS[1:])
+    assert [t.coverage for t in card.talks] == [None, None]
+    assert list(drawings(card)) == ["lengths"]
+    assert "not known" in markdown(card)
 
 
 def test_a_talk_that_taught_nothing_is_listed_first() -> None:
     silent = talk("yt-zzzzzzzzzzz", 0, 60, duration=120)
-    found = describe(PAIRS, PLAN, [*DOCUMENTS, silent], [ASKED]).talks[0]
-    assert (found.document_id, found.kept, found.splits) == ("yt-zzzzzzzzzzz", 0, [])
-    assert found.coverage and found.coverage.share == 0
+    card = describe(PAIRS, PLAN, [*DOCUMENTS, silent], [ASKED]).talks[0]
+    assert (card.document_id, card.kept, card.splits) == ("yt-zzzzzzzzzzz", 0, [])
+    assert card.coverage and card.coverage.share == 0
 
 
 @pytest.mark.parametrize("spans", [[(10, 20), (15, 18), (20, 30)], [(25, 30), (10, 25)], [(10, 99), (-5, 5)]])
 def test_no_second_counts_twice_and_none_outside_the_talk(spans: list[tuple[float, float]]) -> None:
-    found = coverage(talk("t", 0, 20, duration=30), [part("t", i, *span) for i, span in enumerate(spans, 1)], {})
-    assert found and found.covered == sum(any(a <= s < b for a, b in spans) for s in range(30))
-    assert all(0 <= a < b <= 30 for a, b in found.spans)
+    card = coverage(talk("t", 0, 20, duration=30), [part("t", i, *span) for i, span in enumerate(spans, 1)], {})
+    assert card and card.covered == sum(any(a <= s < b for a, b in spans) for s in range(30))
+    assert all(0 <= a < b <= 30 for a, b in card.spans)
 
 
 def test_every_value_is_in_one_bar_and_an_endless_answer_does_not_squeeze_them() -> None:
@@ -109,10 +109,10 @@ def test_every_value_is_in_one_bar_and_an_endless_answer_does_not_squeeze_them()
 
 def test_nothing_kept_is_described_and_drawn_as_nothing() -> None:
     refused = [p.model_copy(update={"kept": False, "gate": "length"}) for p in PAIRS]
-    found = describe(refused, planned([], []), usd=1.0)
-    assert (found.kept, found.answer_words, found.formatting, found.usd_per_kept) == (0, None, None, None)
-    assert "**0 kept**" in markdown(found)
-    assert drawings(found)["lengths"].png()
+    card = describe(refused, planned([], []), usd=1.0)
+    assert (card.kept, card.answer_words, card.formatting, card.usd_per_kept) == (0, None, None, None)
+    assert "**0 kept**" in markdown(card)
+    assert drawings(card)["lengths"].png()
 
 
 def test_pairs_edited_by_hand_are_not_described() -> None:
@@ -131,8 +131,8 @@ def test_the_tables_lead_to_the_second_and_hold_no_stray_bar() -> None:
 
 
 def test_every_picture_is_a_whole_png_and_a_whole_svg() -> None:
-    found = describe(PAIRS, PLAN, DOCUMENTS, [ASKED])
-    for drawing in drawings(found).values():
+    card = describe(PAIRS, PLAN, DOCUMENTS, [ASKED])
+    for drawing in drawings(card).values():
         data = drawing.png()
         assert data == drawing.png()
         width, height = struct.unpack(">II", data[16:24])

@@ -53,15 +53,15 @@ def alpaca(row: dict) -> tuple[str, str]:
 
 
 def sharegpt(row: dict) -> tuple[str, str]:
-    (asked, said) = row["conversations"]
-    assert (asked["from"], said["from"]) == ("human", "gpt")
-    return asked["value"], said["value"]
+    (question_turn, answer_turn) = row["conversations"]
+    assert (question_turn["from"], answer_turn["from"]) == ("human", "gpt")
+    return question_turn["value"], answer_turn["value"]
 
 
 def chat(row: dict) -> tuple[str, str]:
-    (asked, said) = row["messages"]
-    assert (asked["role"], said["role"]) == ("user", "assistant")
-    return asked["content"], said["content"]
+    (question_turn, answer_turn) = row["messages"]
+    assert (question_turn["role"], answer_turn["role"]) == ("user", "assistant")
+    return question_turn["content"], answer_turn["content"]
 
 
 @pytest.mark.parametrize(
@@ -110,11 +110,11 @@ def test_the_card_is_metadata_the_hub_reads_and_names_every_file(tmp_path: Path)
     options = {"documents": [document], "licence": "cc-by-4.0", "licences": licences, "pictures": {"c.png": b"png"}}
     files = write("huggingface", PAIRS, PLAN, "tea", "permitted", out, summary="SUMMARY", **options)
     card = DatasetCard.load(out / "README.md")
-    told = card.data.to_dict()
-    assert {out / entry["path"] for entry in told["configs"][0]["data_files"]} < set(files)
-    assert [entry["split"] for entry in told["configs"][0]["data_files"]] == ["train", "validation", "test"]
-    assert (told["license"], told["language"], told["size_categories"]) == ("cc-by-4.0", ["en"], ["n<1K"])
-    assert told["task_categories"] and "tea" in told["pretty_name"]
+    metadata = card.data.to_dict()
+    assert {out / entry["path"] for entry in metadata["configs"][0]["data_files"]} < set(files)
+    assert [entry["split"] for entry in metadata["configs"][0]["data_files"]] == ["train", "validation", "test"]
+    assert (metadata["license"], metadata["language"], metadata["size_categories"]) == ("cc-by-4.0", ["en"], ["n<1K"])
+    assert metadata["task_categories"] and "tea" in metadata["pretty_name"]
     assert r"[Tea \| \[and\] &lt;b&gt;bread&lt;/b&gt;](https://youtu.be/abcdefghij1)" in card.text
     assert "| CC BY 4.0 | permitted | 3 |" in card.text
     assert "| not stated | permitted | 3 |" in card.text
@@ -152,7 +152,7 @@ def test_the_same_pairs_give_the_same_bytes(kind: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("pairs", "plan", "told"),
+    ("pairs", "plan", "message"),
     [
         (PAIRS[:5], PLAN, rf"{IDS[5]!r} is in the plan, but not among the pairs"),
         ([*PAIRS, PAIRS[0]], PLAN, rf"two pairs are called {IDS[0]!r}"),
@@ -162,8 +162,10 @@ def test_the_same_pairs_give_the_same_bytes(kind: str, tmp_path: Path) -> None:
         (PAIRS, planned(PAIRS, train=IDS, test=IDS[:1]), f"{IDS[0]!r} is 2 times in the plan"),
     ],
 )
-def test_pairs_edited_by_hand_are_told_by_name(pairs: list[Pair], plan: SplitPlan, told: str, tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=f"{told}.*delete it and run again"):
+def test_pairs_edited_by_hand_are_told_by_name(
+    pairs: list[Pair], plan: SplitPlan, message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(DatasetError, match=f"{message}.*delete it and run again"):
         write("alpaca", pairs, plan, "tea", "owned", tmp_path / "out")
     assert not list(tmp_path.iterdir())
 

@@ -60,13 +60,13 @@ def test_digests_count_what_sets_of_words_count(seed: int) -> None:
     held = [dice.random() < 0.3 for _ in pairs]
 
     def grams(p: Pair) -> set[tuple[str, ...]]:
-        told = words(p.answer)
-        return {tuple(told[at : at + GRAM_WORDS]) for at in range(len(told) - GRAM_WORDS + 1)}
+        answer_words = words(p.answer)
+        return {tuple(answer_words[at : at + GRAM_WORDS]) for at in range(len(answer_words) - GRAM_WORDS + 1)}
 
     trained = set().union(*(grams(p) for p, out in zip(pairs, held, strict=True) if not out), set())
     mine = [grams(p) & trained for p, out in zip(pairs, held, strict=True) if out]
     talks = {gram: len({p.document_id for p in pairs if gram in grams(p)}) for gram in set().union(*mine, set())}
-    stock = sum(bool(found) and all(talks[gram] >= 3 for gram in found) for found in mine)
+    stock = sum(bool(result) and all(talks[gram] >= 3 for gram in result) for result in mine)
     rows, only_stock, examples = shared_words(pairs, held)
     assert (rows, only_stock, len(examples)) == (sum(map(bool, mine)), stock, min(5, rows))
 
@@ -82,5 +82,5 @@ def test_all_zero_needs_no_explanation_and_a_leak_has_one() -> None:
     alike = Alike([p.question for p in pairs], [])
     apart: dict[str, Split] = {"a#1": "train", "a#2": "train", "b#1": "test"}
     assert measure(pairs, apart, alike).explained is None
-    found = measure(pairs, apart | {"a#2": "valid"}, alike)
-    assert found.rows_sharing_a_document == 1 and "talks that are trained on" in str(found.explained)
+    result = measure(pairs, apart | {"a#2": "valid"}, alike)
+    assert result.rows_sharing_a_document == 1 and "talks that are trained on" in str(result.explained)

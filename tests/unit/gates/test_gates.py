@@ -134,17 +134,17 @@ def test_a_copy_of_the_talk_is_refused_and_a_retelling_is_not() -> None:
 
 
 def test_what_the_talk_never_said_is_refused() -> None:
-    told = "Your **tea** gives its heat to the kitchen air.\n\nIn 20 minutes it loses 30% of the heat."
-    assert verdict("grounding", pair(answer=told), talk=TALK) == [None]
-    assert verdict("grounding", pair(answer=told.replace("30%", "45%")), talk=TALK) == ["the talk never says '45%'"]
-    assert verdict("grounding", pair(answer=told.replace("30%", "45%")), talk=TALK, numbers=False) == [None]
+    answer = "Your **tea** gives its heat to the kitchen air.\n\nIn 20 minutes it loses 30% of the heat."
+    assert verdict("grounding", pair(answer=answer), talk=TALK) == [None]
+    assert verdict("grounding", pair(answer=answer.replace("30%", "45%")), talk=TALK) == ["the talk never says '45%'"]
+    assert verdict("grounding", pair(answer=answer.replace("30%", "45%")), talk=TALK, numbers=False) == [None]
     made_up = "Mortgage bankers calculate compound interest quarterly, borrowers refinance annually."
     assert "by weight" in str(verdict("grounding", pair(answer=made_up), talk=TALK)[0])
 
 
 def test_numbers_are_read_in_digits_and_in_words() -> None:
-    said = numbers("twenty-five, one hundred and ten, two thousand, half, 3.5 and 1,200")
-    assert {25.0, 110.0, 2000.0, 0.5, 3.5, 1200.0} <= said
+    values = numbers("twenty-five, one hundred and ten, two thousand, half, 3.5 and 1,200")
+    assert {25.0, 110.0, 2000.0, 0.5, 3.5, 1200.0} <= values
     assert set(quantities("$5, 20 percent or 3 kg in 1990")) == {(5.0, "$"), (20.0, "%"), (3.0, "kg")}
 
 
@@ -171,13 +171,13 @@ def test_of_two_twins_the_better_answer_stays() -> None:
 
 
 def test_a_pair_is_refused_only_for_one_that_is_kept() -> None:
-    asked = [
+    questions = [
         "Why does bread dough rise?",
         "Why does bread dough rise?",
         "why does the bread dough rise",
         "What is heat?",
     ]
-    pairs = [pair(f"t{n}", 1, question) for n, question in enumerate(asked)]
+    pairs = [pair(f"t{n}", 1, question) for n, question in enumerate(questions)]
     result = verdict("duplicates", *pairs)
     assert result == [None, "near-duplicate of t0#1", "near-duplicate of t0#1", None]
 

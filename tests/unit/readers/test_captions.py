@@ -31,7 +31,7 @@ you<00:00:09.400><c> know</c><00:00:09.900><c> slowly</c>
 )
 
 
-def said(text: str, suffix: str) -> str:
+def text_of(text: str, suffix: str) -> str:
     return " ".join(p.text for p in captions.clean(captions.parse(text, suffix)).paragraphs)
 
 
@@ -42,16 +42,16 @@ def cue(start: int, text: str) -> str:
 
 
 def test_rolled_up_lines_are_said_once_and_real_repetition_stays() -> None:
-    assert said(ROLLING, ".vtt") == "heat leaves the cup you know you know slowly"
+    assert text_of(ROLLING, ".vtt") == "heat leaves the cup you know you know slowly"
 
 
 def test_repeated_lines_of_plain_captions_stay() -> None:
     text = HEAD + cue(0, "row, row") + cue(2, "row, row") + cue(4, "your boat") + cue(6, "gently") + cue(8, "down")
-    assert said(text, ".vtt") == "row, row row, row your boat gently down"
+    assert text_of(text, ".vtt") == "row, row row, row your boat gently down"
 
 
 def test_a_line_of_one_space_does_not_end_a_cue() -> None:
-    assert said(HEAD + "00:00:00.000 --> 00:00:02.000\n \nkept\n\n", ".vtt") == "kept"
+    assert text_of(HEAD + "00:00:00.000 --> 00:00:02.000\n \nkept\n\n", ".vtt") == "kept"
 
 
 def test_noise_is_dropped_and_counted() -> None:
@@ -62,7 +62,7 @@ def test_noise_is_dropped_and_counted() -> None:
 
 def test_entities_tags_and_invisible_characters_go() -> None:
     assert (
-        said(HEAD + cue(0, "<c.yellow>it&amp;#39;s\u200b &lt;b&gt;hot&lt;/b&gt;</c>\xa0now {\\an8}ok"), ".vtt")
+        text_of(HEAD + cue(0, "<c.yellow>it&amp;#39;s\u200b &lt;b&gt;hot&lt;/b&gt;</c>\xa0now {\\an8}ok"), ".vtt")
         == "it's hot now ok"
     )
 
@@ -91,12 +91,12 @@ def test_subrip_and_timed_text_give_the_same_words() -> None:
         '<?xml version="1.0"?><transcript><text start="0.4" dur="3">Heat isn&amp;#39;t\nlost.</text>'
         '<text start="2" dur="1">It moves.</text></transcript>'
     )
-    assert said(srt, ".srt") == said(xml, ".xml") == "Heat isn't lost. It moves."
+    assert text_of(srt, ".srt") == text_of(xml, ".xml") == "Heat isn't lost. It moves."
 
 
 def test_the_note_of_a_file_gives_its_title() -> None:
-    told = captions.note(HEAD + "NOTE\nTitle: Why Tea Cools\nPublished: 2024-03-05\n\n" + cue(0, "x"))
-    assert told == {"title": "Why Tea Cools", "published": "2024-03-05"}
+    note = captions.note(HEAD + "NOTE\nTitle: Why Tea Cools\nPublished: 2024-03-05\n\n" + cue(0, "x"))
+    assert note == {"title": "Why Tea Cools", "published": "2024-03-05"}
 
 
 @pytest.mark.parametrize(

@@ -19,13 +19,13 @@ def test_every_number_of_either_run_has_a_line() -> None:
             "version": SCORECARD_VERSION,
         }
     )
-    found = compare_runs(first, second)
-    assert {line.name for line in found.lines} == {*first.differences, "copied"}
-    line = next(line for line in found.lines if line.name == "nll_per_token")
+    comparison = compare_runs(first, second)
+    assert {line.name for line in comparison.lines} == {*first.differences, "copied"}
+    line = next(line for line in comparison.lines if line.name == "nll_per_token")
     assert (line.first, line.second) == (first.differences["nll_per_token"], None)
-    assert len(found.tuned) == 3 and any("format 1, r2 2" in note for note in found.notes)
-    told = markdown(found)
-    assert "| tuned minus base | r1 | r2 |" in told and "−1.000 nats per token (−1.200 to −0.800), **better**" in told
+    assert len(comparison.tuned) == 3 and any("format 1, r2 2" in note for note in comparison.notes)
+    text = markdown(comparison)
+    assert "| tuned minus base | r1 | r2 |" in text and "−1.000 nats per token (−1.200 to −0.800), **better**" in text
 
 
 def test_runs_on_other_rows_do_not_compare() -> None:
@@ -34,7 +34,7 @@ def test_runs_on_other_rows_do_not_compare() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         (None, "cannot be read"),
         ("[]", "no scorecard this program can read"),
@@ -42,11 +42,11 @@ def test_runs_on_other_rows_do_not_compare() -> None:
         ('{"channel": "a"}', "no scorecard this program can read"),
     ],
 )
-def test_a_file_that_is_no_scorecard_is_refused_in_one_sentence(tmp_path: Path, text: str | None, said: str) -> None:
+def test_a_file_that_is_no_scorecard_is_refused_in_one_sentence(tmp_path: Path, text: str | None, message: str) -> None:
     file = tmp_path / "scorecard.json"
     if text is not None:
         file.write_text(text)
-    with pytest.raises(AssetError, match=said) as error:
+    with pytest.raises(AssetError, match=message) as error:
         read_scorecard(file)
     assert "\n" not in str(error.value)
 

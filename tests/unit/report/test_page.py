@@ -154,13 +154,13 @@ def choices(evil: str = "") -> list[Comparison]:
 
 
 def evidence(evil: str = "", text: str = "hello") -> Evidence:
-    said = {"base": answers(text + evil), "base-prompted": answers(text), "adapter": answers(text + evil, 0.1)}
+    samples = {"base": answers(text + evil), "base-prompted": answers(text), "adapter": answers(text + evil, 0.1)}
     cards = {
         f"Base{evil}": BaseCard(name=f"n{evil}", architecture="llama", parameters=5),
         "Run": {evil or "k": {"a": [evil, 1.5, None, True]}},
     }
     data = {f"pairs{evil}": 1709}
-    return Evidence(full_card(evil), CURVE, said, pairs(evil), cards, data, parity_report(evil), [], choices(evil))
+    return Evidence(full_card(evil), CURVE, samples, pairs(evil), cards, data, parity_report(evil), [], choices(evil))
 
 
 def whole(evil: str = "", text: str = "hello") -> str:
@@ -228,19 +228,19 @@ def test_the_sections_come_in_one_order() -> None:
 
 
 def test_best_worst_and_drawn_answers_are_shown_and_none_twice() -> None:
-    found = groups(evidence().samples, evidence().pairs, "r1")
-    names = {title: [one.pair_id for one in group] for title, group in found.items()}
+    grouped = groups(evidence().samples, evidence().pairs, "r1")
+    names = {title: [one.pair_id for one in group] for title, group in grouped.items()}
     assert names["Where the loss fell most"] == ["t#39", "t#38", "t#37", "t#36"]
     assert names["Where the loss fell least"][-1] == "t#0"
     every = [name for group in names.values() for name in group]
     assert len(every) == len(set(every)) == 12
-    assert groups(evidence().samples, list(reversed(evidence().pairs)), "r1").keys() == found.keys()
+    assert groups(evidence().samples, list(reversed(evidence().pairs)), "r1").keys() == grouped.keys()
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 7, 12])
 def test_few_answers_are_shown_once_each(count: int) -> None:
-    found = groups(evidence().samples, pairs(count=count), "r1")
-    assert sum(len(group) for group in found.values()) == count
+    grouped = groups(evidence().samples, pairs(count=count), "r1")
+    assert sum(len(group) for group in grouped.values()) == count
 
 
 def test_columns_stand_in_an_order_that_does_not_tell_whose_they_are() -> None:
@@ -256,11 +256,11 @@ def test_a_long_answer_is_cut_behind_a_disclosure_and_nothing_short_is() -> None
 
 def test_what_is_missing_is_said_with_what_to_set() -> None:
     text = html(Evidence(card()))
-    for told in (
+    for phrase in (
         "has format 1", "evaluate.prompted_base", "evaluate.judge", "evaluate.suites", "run understudy compare",
         "parity.json", "metrics.jsonl", "score the run again",
     ):  # fmt: skip
-        assert told in text, told
+        assert phrase in text, phrase
 
 
 def test_a_person_and_a_judge_are_on_the_page_when_they_are_there() -> None:
@@ -279,8 +279,8 @@ def test_metric_names_in_reasons_are_read_as_labels() -> None:
 
 
 def test_an_artifact_has_pictures_and_stays_under_200_kb() -> None:
-    for told in (evidence(), evidence(text="word " * 20_000)):
-        text = artifact(told)
+    for shown in (evidence(), evidence(text="word " * 20_000)):
+        text = artifact(shown)
         assert "data:image/svg+xml;base64," in text and len(text.encode()) < ARTIFACT_BYTES
         assert "**Ship it.**" in text and "Q4_K_M" in text
     assert "<script" not in artifact(evidence(EVIL))
@@ -378,8 +378,8 @@ def test_every_metric_of_the_menu_has_a_label() -> None:
     from understudy.interfaces import References
     from understudy.registry import PLUGINS, build
 
-    said = answers("You see, **heat** moves. Why? " * 60, 0.1)[:5]
-    samples = [s.model_copy(update={"opening_nll": 1.0, "opening_tokens": 1, "end_nll": 1.0}) for s in said]
+    answered = answers("You see, **heat** moves. Why? " * 60, 0.1)[:5]
+    samples = [s.model_copy(update={"opening_nll": 1.0, "opening_tokens": 1, "end_nll": 1.0}) for s in answered]
     about = References(train=pairs(count=5), held_out=pairs(count=5), talks={"x": "word " * 400})
     for name in PLUGINS["metric"]:
         metric = build("metric", name, {})

@@ -19,8 +19,8 @@ def models(tmp_path: Path) -> Path:
 
 
 def name(models: Path) -> str | None:
-    found = champion.current(models)
-    return found.name if found else None
+    current = champion.current(models)
+    return current.name if current else None
 
 
 def test_without_a_promotion_there_is_no_champion(models: Path) -> None:
@@ -125,7 +125,7 @@ def test_one_who_rolled_back_is_not_overruled_until_they_choose_again(models: Pa
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["nowhere"], "no channel 'nowhere'"),
         (["../tea"], "is not a channel name"),
@@ -135,11 +135,11 @@ def test_one_who_rolled_back_is_not_overruled_until_they_choose_again(models: Pa
     ],
 )
 def test_a_rollback_to_nothing_is_one_sentence(
-    models: Path, arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]
+    models: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["--home", str(models.parents[1]), "rollback", *arguments]) == 2
     error = capsys.readouterr().err
-    assert told in error and len(error.splitlines()) == 1
+    assert message in error and len(error.splitlines()) == 1
 
 
 def test_the_command_says_what_is_used_from_now_on(models: Path, capsys: pytest.CaptureFixture[str]) -> None:

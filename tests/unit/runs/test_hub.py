@@ -118,9 +118,9 @@ def test_nothing_private_goes_into_a_repository_everybody_sees(hub: Hub, model: 
 
 
 def test_every_reason_not_to_publish_is_told_at_once(tmp_path: Path) -> None:
-    found = problems({}, tmp_path, "candles", "own_risk", "secret-eula")
+    reasons = problems({}, tmp_path, "candles", "own_risk", "secret-eula")
     for words in ("owner/name", "own_risk", "secret-eula", "README.md", "scorecard.json", "no weights"):
-        assert sum(words in problem for problem in found) >= 1
+        assert sum(words in problem for problem in reasons) >= 1
     assert any("is not stated" in problem for problem in problems({}, tmp_path, REPOSITORY, "owned", None))
 
 
@@ -132,8 +132,8 @@ def test_a_model_goes_only_with_the_right_to_the_talks(model: Path, permission: 
 
 
 def test_a_licence_with_terms_goes_with_the_model(model: Path) -> None:
-    told = " ".join(problems(chosen(model), model, REPOSITORY, "owned", "llama3.2"))
-    assert "LICENSE" in told and "begins with 'Llama'" in told
+    text = " ".join(problems(chosen(model), model, REPOSITORY, "owned", "llama3.2"))
+    assert "LICENSE" in text and "begins with 'Llama'" in text
     (model / "LICENSE.txt").write_text("terms")
     assert problems(chosen(model), model, "somebody/Llama-candles", "owned", "llama3.2") == []
 

@@ -74,9 +74,9 @@ def test_a_number_that_is_none_is_left_out(about: About) -> None:
 
 def test_what_the_card_says_is_read_back(about: About, tmp_path: Path) -> None:
     (tmp_path / "README.md").write_text(model_card.write(about), encoding="utf-8")
-    told = model_card.read(tmp_path / "README.md")
-    assert (told.channel, told.run, told.permission) == ("candles", "0a1b2c3d", "owned")
-    assert (told.base, told.base_licence) == ("Qwen/Qwen3-0.6B", "apache-2.0")
+    card = model_card.read(tmp_path / "README.md")
+    assert (card.channel, card.run, card.permission) == ("candles", "0a1b2c3d", "owned")
+    assert (card.base, card.base_licence) == ("Qwen/Qwen3-0.6B", "apache-2.0")
 
 
 def test_a_page_says_whose_words_these_are_not_and_how_to_run_it(about: About) -> None:
@@ -95,9 +95,9 @@ def test_a_licence_nobody_stated_is_unknown_and_never_a_guess(about: About) -> N
     assert front_matter(unknown)["license"] == "unknown"
     assert front_matter(unknown)["understudy"]["base_licence"] is None
     assert "Licence of the base: **not stated**" in model_card.write(unknown)
-    said = about.config.model_copy(update={"publish": config.PublishSettings(base_licence="mit", dataset="a/b")})
-    assert front_matter(dataclasses.replace(unknown, config=said)) | {"license": "mit", "datasets": ["a/b"]} == (
-        front_matter(dataclasses.replace(unknown, config=said))
+    settings = about.config.model_copy(update={"publish": config.PublishSettings(base_licence="mit", dataset="a/b")})
+    assert front_matter(dataclasses.replace(unknown, config=settings)) | {"license": "mit", "datasets": ["a/b"]} == (
+        front_matter(dataclasses.replace(unknown, config=settings))
     )
 
 

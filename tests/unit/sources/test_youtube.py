@@ -261,10 +261,10 @@ def test_a_run_asks_for_no_more_videos_than_it_may(youtube: YouTube) -> None:
     first, second, third = talks.entries()
     assert talks.fetch(first).words == talks.fetch(second).words == 600
     assert not talks.pace.ready()
-    asked = len(youtube.log)
+    requests = len(youtube.log)
     with pytest.raises(Enough, match="source.videos_per_run"):
         talks.fetch(third)
-    assert len(youtube.log) == asked
+    assert len(youtube.log) == requests
 
 
 def test_talks_fetched_from_several_threads_keep_their_own_facts(youtube: YouTube) -> None:

@@ -94,7 +94,7 @@ class Server(ThreadingHTTPServer):
         return json.dumps({"items": items})
 
     def say(self, command: str, rest: str, title: str) -> str:
-        question, way = ([int(found) for found in re.findall(r"\d+", rest)] * 2)[:2]
+        question, way = ([int(digits) for digits in re.findall(r"\d+", rest)] * 2)[:2]
         if command == "REWORD":
             seen = ("once", "twice")[way - 1]
             return f"By which means, seen {seen}, is the {ASPECTS[question - 1]} kept by {title}?"
@@ -198,9 +198,9 @@ def test_nothing_is_made_from_what_is_held_out(server: Server, tmp_path: Path) -
     assert {variant.document_id for variant in result.variants} <= set(PLAN.documents["train"])
     held_out = [QUESTION[pair_id] for split in ("valid", "test") for pair_id in PLAN.splits[split]]
     left = kept(result).variants
-    asked = [variant.messages[0].content for variant in left]
-    both = near_duplicates([*asked, *held_out], 0.7)
-    assert not [pair for pair in both if pair[0] < len(asked) <= pair[1]]
+    questions = [variant.messages[0].content for variant in left]
+    both = near_duplicates([*questions, *held_out], 0.7)
+    assert not [pair for pair in both if pair[0] < len(questions) <= pair[1]]
 
 
 def test_a_variant_near_a_held_out_question_is_dropped_and_counted(server: Server, tmp_path: Path) -> None:
@@ -215,16 +215,16 @@ def test_a_variant_near_a_held_out_question_is_dropped_and_counted(server: Serve
 
 def test_whatever_else_is_measured_stays_unseen_too(server: Server, tmp_path: Path) -> None:
     result = replayed(40, AugmentSettings(replay=0.2), 1, lambda prompts: ["Fine."] * len(prompts))
-    told = result.variants[0].messages[0].content
-    left = kept(result, unseen=(told,))
+    question = result.variants[0].messages[0].content
+    left = kept(result, unseen=(question,))
     assert left.dropped == {"replay: near a held-out question": 1} and len(left.variants) == len(result.variants) - 1
 
 
 def test_a_question_that_says_nothing_new_is_dropped() -> None:
     def variant(name: str, kind: str, question: str) -> Variant:
-        said = [{"role": "user", "content": question}, {"role": "assistant", "content": "Yes."}]
-        told = {"variant_id": name, "kind": kind, "teacher": "t", "messages": said}
-        return Variant.model_validate(told)
+        messages = [{"role": "user", "content": question}, {"role": "assistant", "content": "Yes."}]
+        fields = {"variant_id": name, "kind": kind, "teacher": "t", "messages": messages}
+        return Variant.model_validate(fields)
 
     known = QUESTION[PLAN.splits["train"][0]]
     given = [
@@ -385,8 +385,8 @@ def test_an_entry_is_what_was_wished_for_or_says_why_not(kind: str, text: str, w
 
 def test_the_prompt_begins_as_both_passes_do_and_lists_each_pair_once() -> None:
     document = talk("kettles")
-    asked = [Wish(number, kind, 1, PAIRS[0]) for number, kind in enumerate(("paraphrase", "short", "long"), 1)]
-    prompt = compose(document, asked, ["On kettles"])
+    wishes = [Wish(number, kind, 1, PAIRS[0]) for number, kind in enumerate(("paraphrase", "short", "long"), 1)]
+    prompt = compose(document, wishes, ["On kettles"])
     other = prompting.compose(TeacherRequest(kind="questions", document=document, count=4))
     assert prompt.messages[0] == other.messages[0]
     front = prompt.messages[1]["content"].split("Do every task")[0]
@@ -414,19 +414,19 @@ def test_a_call_is_capped_by_what_its_entries_may_take(server: Server, tmp_path:
 
 
 def test_replay_keeps_the_bases_own_finished_replies_and_asks_no_teacher() -> None:
-    asked: list[str] = []
+    seen_prompts: list[str] = []
 
     def answer(prompts: list[str]) -> list[str]:
-        asked.extend(prompts)
+        seen_prompts.extend(prompts)
         return ["", "It breaks off in the", "<think>Hm.</think> Yes.", *["I am fine."] * (len(prompts) - 3)]
 
     result = replayed(100, AugmentSettings(replay=0.1), 7, answer)
-    assert len(asked) == 10 and len(result.variants) == 7
+    assert len(seen_prompts) == 10 and len(result.variants) == 7
     assert result.dropped == {"replay: not a finished reply": 3}
-    assert [v.messages[0].content for v in result.variants] == asked[3:]
+    assert [v.messages[0].content for v in result.variants] == seen_prompts[3:]
     assert {(v.kind, v.teacher, v.parent, v.document_id) for v in result.variants} == {("replay", "base", None, None)}
     assert merged([], result.variants, PLAN)[0].messages == result.variants[0].messages
-    assert not replayed(100, AugmentSettings(), 7, answer).variants and len(asked) == 10
+    assert not replayed(100, AugmentSettings(), 7, answer).variants and len(seen_prompts) == 10
 
 
 def test_the_general_prompts_are_different_questions() -> None:

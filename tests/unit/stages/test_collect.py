@@ -79,9 +79,12 @@ def test_what_a_complete_source_no_longer_lists_is_removed_and_what_was_forgotte
 
 
 def test_a_talk_without_punctuation_is_told(tmp_path: Path) -> None:
-    texts, told = {"spoken": "a candle burns and we look at it " * 40, "written": "A candle burns. We look! " * 40}, []
+    texts, warnings = (
+        {"spoken": "a candle burns and we look at it " * 40, "written": "A candle burns. We look! " * 40},
+        [],
+    )
     for name, text in texts.items():
         file = tmp_path / f"{name}.txt"
         file.write_text(text)
-        told.append(collect.here(ENTRY, read(file, ENTRY)).reason)
-    assert told[0] is not None and told[0].startswith("hardly any punctuation") and told[1] is None
+        warnings.append(collect.here(ENTRY, read(file, ENTRY)).reason)
+    assert warnings[0] is not None and warnings[0].startswith("hardly any punctuation") and warnings[1] is None

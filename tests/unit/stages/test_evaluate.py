@@ -29,7 +29,7 @@ GOOD, BAD = "A **flame** is hot gas.\n\nIt glows.", "hot"
 
 
 def rows(talks: int, each: int) -> list[tuple[Pair, ChatExample]]:
-    found = []
+    held = []
     for talk in range(talks):
         for number in range(1, each + 1):
             pair = Pair(
@@ -50,8 +50,8 @@ def rows(talks: int, each: int) -> list[tuple[Pair, ChatExample]]:
                 gate=None,
                 reason=None,
             )
-            found.append((pair, ChatExample(messages=[Message(role="user", content="?")])))
-    return found
+            held.append((pair, ChatExample(messages=[Message(role="user", content="?")])))
+    return held
 
 
 def samples(held: list[tuple[Pair, ChatExample]], nll: np.ndarray, good: np.ndarray) -> list[Sample]:
@@ -157,29 +157,27 @@ def test_every_headline_has_a_margin() -> None:
 @pytest.mark.parametrize("name", EFFECTS)
 def test_what_was_planted_is_what_is_said_and_decided(name: str) -> None:
     effect = EFFECTS[name]
-    found = planted_effect(effect, 3)
-    assert effect.words.items() <= found.verdicts.items()
-    assert found.decision and found.decision.action == effect.action
-    assert found.version == SCORECARD_VERSION and found.p_values["instructions"] <= 1
+    card = planted_effect(effect, 3)
+    assert effect.words.items() <= card.verdicts.items()
+    assert card.decision and card.decision.action == effect.action
+    assert card.version == SCORECARD_VERSION and card.p_values["instructions"] <= 1
 
 
 def test_forgetting_is_told_whatever_the_split_was() -> None:
-    told = {"base": {str(i): True for i in range(60)}, "adapter": {str(i): i % 2 == 0 for i in range(60)}}
+    answers = {"base": {str(i): True for i in range(60)}, "adapter": {str(i): i % 2 == 0 for i in range(60)}}
     extras = Extras(
-        outcomes={"instructions": told},
+        outcomes={"instructions": answers},
         drift={"general": [(str(i), Divergence(nats=30.0, tokens=60)) for i in range(20)]},
         retrieval={
             side: {str(i): Outcome(False, False, share, True) for i in range(9)}
             for side, share in (("base", 0.9), ("adapter", 0.1))
         },
     )
-    found = planted(0, honest=False, extras=extras)
-    assert found.verdicts["nll_per_token"] == "not enough data"
-    assert (
-        found.verdicts["instructions"] == found.verdicts["kl_general"] == found.verdicts["keyword_coverage"] == "worse"
-    )
-    assert found.candidates[0].metrics["instructions"].value == 1 and found.p_values["instructions"] < 1e-6
-    assert found.candidates[1].metrics["keyword_coverage"].value == pytest.approx(0.1)
+    card = planted(0, honest=False, extras=extras)
+    assert card.verdicts["nll_per_token"] == "not enough data"
+    assert card.verdicts["instructions"] == card.verdicts["kl_general"] == card.verdicts["keyword_coverage"] == "worse"
+    assert card.candidates[0].metrics["instructions"].value == 1 and card.p_values["instructions"] < 1e-6
+    assert card.candidates[1].metrics["keyword_coverage"].value == pytest.approx(0.1)
 
 
 @pytest.mark.parametrize(("known", "word"), [(90, "worse"), (30, "not enough data")])
@@ -189,9 +187,9 @@ def test_a_base_that_only_guesses_has_nothing_to_forget(known: int, word: str) -
         outcomes={"choices": {"base": answers, "adapter": answers}},
         drift={"general": [(str(i), Divergence(nats=30.0, tokens=60)) for i in range(20)]},
     )
-    found = planted(0, honest=True, extras=extras)
-    assert found.verdicts["kl_general"] == word
-    assert any("no better than chance" in note for note in found.notes) == (word != "worse")
+    card = planted(0, honest=True, extras=extras)
+    assert card.verdicts["kl_general"] == word
+    assert any("no better than chance" in note for note in card.notes) == (word != "worse")
 
 
 def test_base_and_tuned_are_also_compared_at_one_quantization_and_with_the_prompted_base() -> None:
@@ -199,8 +197,8 @@ def test_base_and_tuned_are_also_compared_at_one_quantization_and_with_the_promp
     assert fair_comparisons(names) == [("adapter", "base-prompted"), ("Q8_0", "base-Q8_0")]
     held, rng = rows(12, 5), np.random.default_rng(0)
     better = {"adapter", "Q8_0"}
-    told = {n: samples(held, rng.normal(1.5 if n in better else 2.5, 0.1, 60), rng.random(60) < 0.5) for n in names}
-    card = score("c", "r", honest_split(held), held, told, {}, {"nll": build("metric", "nll", {})}, 0, "abc")
+    answers = {n: samples(held, rng.normal(1.5 if n in better else 2.5, 0.1, 60), rng.random(60) < 0.5) for n in names}
+    card = score("c", "r", honest_split(held), held, answers, {}, {"nll": build("metric", "nll", {})}, 0, "abc")
     assert [(one.tuned, one.base, one.verdicts["nll_per_token"]) for one in card.baselines] == [
         ("adapter", "base-prompted", "better"),
         ("Q8_0", "base-Q8_0", "better"),
@@ -219,12 +217,12 @@ def test_what_cannot_be_measured_is_named(talks: int, text: str | None, note: st
     held = rows(talks, 5)
     ones = np.ones(len(held))
     base = [sample.model_copy(update={"text": text}) for sample in samples(held, ones, ones > 0)]
-    told = {"base": base, "adapter": samples(held, ones - 0.5, ones > 0)}
+    answers = {"base": base, "adapter": samples(held, ones - 0.5, ones > 0)}
     metrics = {name: build("metric", name, {}) for name in PLUGINS["metric"]}
     references = References(train=[pair for pair, _ in rows(6, 5)], held_out=[pair for pair, _ in held])
-    card = score("c", "r", honest_split(held), held, told, {}, metrics, 0, "abc", Extras(references=references))
-    assert any(said.startswith(note) for said in card.notes), card.notes
-    assert any("instructions, choices, off_topic" in said for said in card.notes)
+    card = score("c", "r", honest_split(held), held, answers, {}, metrics, 0, "abc", Extras(references=references))
+    assert any(line.startswith(note) for line in card.notes), card.notes
+    assert any("instructions, choices, off_topic" in line for line in card.notes)
     if talks == 1:
         assert set(card.verdicts.values()) == {"not enough data"}
 

@@ -40,7 +40,7 @@ def pair(number: int) -> tuple[Pair, ChatExample]:
 ROWS = [pair(number) for number in range(20)]
 
 
-def said(
+def samples_of(
     text: str = "Wax is **fuel**.", stopped: bool = True, tokens: int = TOKENS, odd: str | None = None
 ) -> list[Sample]:
     """Samples that all say `text`, the first one `odd`."""
@@ -78,7 +78,7 @@ def by_table(table: Mapping[str, tuple[float, float, float]], refuse: Mapping[st
 
 
 def check(compare: Compare, samples: Mapping[str, list[Sample]] = {}) -> ParityReport:
-    everyone = {name: said() for name in NAMES} | dict(samples)
+    everyone = {name: samples_of() for name in NAMES} | dict(samples)
     return parity.check(
         "candles", "r1", CANDIDATES, SIZES, ROWS, everyone, LIMITS, MAX_TOKENS, compare, 0, lambda d, t, n="": None
     )
@@ -89,14 +89,14 @@ def refused(report: ParityReport) -> dict[str, str]:
 
 
 def test_what_stays_within_its_limits_is_offered_and_the_smallest_recommended() -> None:
-    found = check(by_table({}))
-    assert refused(found) == {} and found.recommended == "Q4_K_M" and found.notes == []
-    assert [(check.name, check.reference) for check in found.checks] == [
+    report = check(by_table({}))
+    assert refused(report) == {} and report.recommended == "Q4_K_M" and report.notes == []
+    assert [(check.name, check.reference) for check in report.checks] == [
         ("adapter", None), ("fused", "adapter"), ("F16", "fused"), ("Q8_0", "F16"), ("Q4_K_M", "F16"),
     ]  # fmt: skip
-    assert found.checks[2].tokens == len(ROWS) * TOKENS
-    assert (found.checks[0].tokens_per_second, found.checks[0].prompt_tokens_per_second) == (30, 20)
-    assert (found.checks[0].first_token_seconds, found.checks[0].peak_memory_bytes) == (0.5, 1019)
+    assert report.checks[2].tokens == len(ROWS) * TOKENS
+    assert (report.checks[0].tokens_per_second, report.checks[0].prompt_tokens_per_second) == (30, 20)
+    assert (report.checks[0].first_token_seconds, report.checks[0].peak_memory_bytes) == (0.5, 1019)
 
 
 @pytest.mark.parametrize(
@@ -111,31 +111,31 @@ def test_what_stays_within_its_limits_is_offered_and_the_smallest_recommended() 
 def test_a_number_over_its_limit_refuses_that_file_alone(numbers: tuple[float, float, float], words: str) -> None:
     import re
 
-    found = check(by_table({"Q4_K_M": numbers}))
-    assert list(refused(found)) == ["Q4_K_M"] and found.recommended == "Q8_0"
-    assert re.search(words, refused(found)["Q4_K_M"]) and "against F16" in refused(found)["Q4_K_M"]
+    report = check(by_table({"Q4_K_M": numbers}))
+    assert list(refused(report)) == ["Q4_K_M"] and report.recommended == "Q8_0"
+    assert re.search(words, refused(report)["Q4_K_M"]) and "against F16" in refused(report)["Q4_K_M"]
 
 
 def test_a_refused_file_takes_with_it_what_was_made_of_it() -> None:
-    found = check(by_table({"fused": (0.02, 0.001, 0.99)}))
-    assert list(refused(found)) == ["fused", "F16", "Q8_0", "Q4_K_M"] and found.recommended is None
-    assert refused(found)["F16"] == "made of fused, which is refused"
+    report = check(by_table({"fused": (0.02, 0.001, 0.99)}))
+    assert list(refused(report)) == ["fused", "F16", "Q8_0", "Q4_K_M"] and report.recommended is None
+    assert refused(report)["F16"] == "made of fused, which is refused"
 
 
 def test_a_file_that_cannot_be_compared_is_refused_with_that_reason() -> None:
-    found = check(by_table({}, {"Q8_0": "Q8_0: reads other tokens than F16"}))
-    assert refused(found) == {"Q8_0": "Q8_0: reads other tokens than F16"}
-    assert found.checks[3].kl is None and found.checks[3].limits["kl"] == LIMITS.q8.kl
+    report = check(by_table({}, {"Q8_0": "Q8_0: reads other tokens than F16"}))
+    assert refused(report) == {"Q8_0": "Q8_0: reads other tokens than F16"}
+    assert report.checks[3].kl is None and report.checks[3].limits["kl"] == LIMITS.q8.kl
 
 
 def test_a_file_that_never_stops_is_refused() -> None:
-    found = check(by_table({}), {"Q8_0": said(stopped=False)})
-    assert refused(found) == {"Q8_0": "never stops by itself: 0 of 20 answers ended within 100 tokens"}
+    report = check(by_table({}), {"Q8_0": samples_of(stopped=False)})
+    assert refused(report) == {"Q8_0": "never stops by itself: 0 of 20 answers ended within 100 tokens"}
 
 
 def test_fewer_endings_than_the_adapters_refuse_a_file_and_a_few_do_not() -> None:
     def every(n: int) -> list[Sample]:
-        return [s.model_copy(update={"stopped": place % n != 0}) for place, s in enumerate(said())]
+        return [s.model_copy(update={"stopped": place % n != 0}) for place, s in enumerate(samples_of())]
 
     assert "fewer answers end by themselves" in refused(check(by_table({}), {"Q8_0": every(2)}))["Q8_0"]
     assert not refused(check(by_table({}), {"Q8_0": every(20)}))
@@ -143,7 +143,7 @@ def test_fewer_endings_than_the_adapters_refuse_a_file_and_a_few_do_not() -> Non
 
 
 def test_empty_answers_are_no_endings() -> None:
-    assert refused(check(by_table({}), {"Q8_0": said(text="  ")}))["Q8_0"].startswith("never stops")
+    assert refused(check(by_table({}), {"Q8_0": samples_of(text="  ")}))["Q8_0"].startswith("never stops")
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_empty_answers_are_no_endings() -> None:
     ],
 )
 def test_what_only_the_template_may_write_refuses_a_file(text: str, kind: str) -> None:
-    why = refused(check(by_table({}), {"Q8_0": said(odd=text)}))
+    why = refused(check(by_table({}), {"Q8_0": samples_of(odd=text)}))
     assert f"1 of 20 answers hold {kind} (allowed 0%, true share up to 24%)" in why["Q8_0"]
 
 
@@ -165,14 +165,14 @@ def test_what_only_the_template_may_write_refuses_a_file(text: str, kind: str) -
     "text", ["The user asks.", "2 < 3 | 4 > 1", "I think so.", "Assistant professors burn candles."]
 )
 def test_plain_words_are_no_leak(text: str) -> None:
-    assert not refused(check(by_table({}), {"Q8_0": said(odd=text)}))
+    assert not refused(check(by_table({}), {"Q8_0": samples_of(odd=text)}))
 
 
 def test_stopping_is_not_judged_where_no_answer_could_fit_the_limit() -> None:
-    long = {name: said(stopped=False, tokens=MAX_TOKENS + 1) for name in NAMES}
-    found = check(by_table({}), long)
-    assert not refused(found) and "could not be judged" in found.notes[0]
-    assert all(check.stopping and check.stopping.ended is None for check in found.checks)
+    long = {name: samples_of(stopped=False, tokens=MAX_TOKENS + 1) for name in NAMES}
+    report = check(by_table({}), long)
+    assert not refused(report) and "could not be judged" in report.notes[0]
+    assert all(check.stopping and check.stopping.ended is None for check in report.checks)
 
 
 def test_without_held_out_rows_there_is_one_sentence() -> None:
@@ -206,7 +206,7 @@ def test_refusals_are_read_back_and_a_missing_report_refuses_nothing(tmp_path: P
 
 
 def test_the_table_shows_every_hop_and_every_reason() -> None:
-    text = parity_table.markdown(check(by_table({"Q4_K_M": (0.06, 0.2, 0.8)}), {"Q8_0": said(odd="<think>")}))
+    text = parity_table.markdown(check(by_table({"Q4_K_M": (0.06, 0.2, 0.8)}), {"Q8_0": samples_of(odd="<think>")}))
     assert all(f"| {name} |" in text for name in NAMES)
     assert "**Q4_K_M** is refused: against F16: loss changes" in text and "Recommended: **F16**" in text
     bare = ParityReport(
@@ -219,8 +219,8 @@ def test_one_limit_is_changed_alone(root: Path) -> None:
     from understudy.config import load
 
     preset = root / "deployments/presets/demo.yaml"
-    found = load(preset, {"export.limits.q4.kl": 0.1, "export.limits.leaks": 0.02}).export.limits
-    assert found.q4 == LIMITS.q4.model_copy(update={"kl": 0.1}) and found.leaks == 0.02 and found.q8 == LIMITS.q8
+    limits = load(preset, {"export.limits.q4.kl": 0.1, "export.limits.leaks": 0.02}).export.limits
+    assert limits.q4 == LIMITS.q4.model_copy(update={"kl": 0.1}) and limits.leaks == 0.02 and limits.q8 == LIMITS.q8
     with pytest.raises(ConfigError, match=r"export.limits.q4.kl: .* \(got -1\)"):
         load(preset, {"export.limits.q4.kl": -1})
     with pytest.raises(ConfigError, match="unknown key 'export.limits.q7'"):

@@ -10,17 +10,17 @@ from understudy.stages import promote
 
 
 def card(**verdicts: Any) -> Scorecard:
-    found = {name: Interval(value=-0.1, low=-0.2, high=-0.05, n=20) for name in verdicts}
+    differences = {name: Interval(value=-0.1, low=-0.2, high=-0.05, n=20) for name in verdicts}
     return Scorecard.model_validate(
         {
             "channel": "tea", "run": "bbbbbbbb", "test_pairs": 20, "test_documents": 4, "test_sha256": "0" * 64,
-            "candidates": [], "differences": found, "verdicts": verdicts, "honest": True,
+            "candidates": [], "differences": differences, "verdicts": verdicts, "honest": True,
         }
     )  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    ("verdicts", "promoted", "told"),
+    ("verdicts", "promoted", "reason"),
     [
         ({"nll": "better", "form": "no worse"}, True, "nll: better (-0.100, from -0.200 to -0.050)"),
         ({"nll": "better", "form": "better"}, True, "form: better"),
@@ -31,10 +31,10 @@ def card(**verdicts: Any) -> Scorecard:
         ({}, False, "no number could be compared"),
     ],
 )
-def test_no_number_may_be_worse_and_one_must_be_better(verdicts: dict[str, str], promoted: bool, told: str) -> None:
-    found = promote.against_champion(card(**verdicts), "aaaaaaaa")
-    assert found.promoted is promoted and told in "; ".join(found.reasons)
-    assert "is the champion now" in promote.table(found) if promoted else "is refused" in promote.table(found)
+def test_no_number_may_be_worse_and_one_must_be_better(verdicts: dict[str, str], promoted: bool, reason: str) -> None:
+    challenge = promote.against_champion(card(**verdicts), "aaaaaaaa")
+    assert challenge.promoted is promoted and reason in "; ".join(challenge.reasons)
+    assert "is the champion now" in promote.table(challenge) if promoted else "is refused" in promote.table(challenge)
 
 
 def test_the_first_model_is_taken_unless_it_is_worse_than_its_base() -> None:
@@ -52,9 +52,9 @@ def sample(nll: float, tokens: int) -> Sample:
 
 def test_two_tokenizers_are_compared_over_one_length() -> None:
     champion, challenger = [sample(30.0, 10)], [sample(24.0, 30)]
-    found = promote.on_the_champions_tokens(challenger, champion)
+    samples = promote.on_the_champions_tokens(challenger, champion)
     metric = NllMetric(NllMetric.Options())
-    assert metric.compare(found, champion, 0)["nll_per_token"].value == pytest.approx(-0.6)
+    assert metric.compare(samples, champion, 0)["nll_per_token"].value == pytest.approx(-0.6)
 
 
 def test_rows_are_known_by_their_words_not_by_their_place() -> None:

@@ -26,15 +26,15 @@ def channel(seed: int) -> list[Pair]:
     return pairs
 
 
-def new_talk(dice: random.Random, talk: int, asked: list[str], most: int = 6, again: float = 0.1) -> list[Pair]:
+def new_talk(dice: random.Random, talk: int, questions: list[str], most: int = 6, again: float = 0.1) -> list[Pair]:
     """A talk of some year, or undated; `again` is the share of its questions that other talks have asked."""
     published = None if dice.random() < 0.2 else f"{2000 + dice.randrange(25)}-01-01"
     pairs = []
     for number in range(1, dice.randint(1, most) + 1):
         nouns = dice.sample(NOUNS, 3)
         question = f"How does the {nouns[0]} {talk}{number} act on the {nouns[1]} near the {nouns[2]}?"
-        if asked and dice.random() < again:
-            question = dice.choice(asked).replace(
+        if questions and dice.random() < again:
+            question = dice.choice(questions).replace(
                 "How does", dice.choice(["How does", "So how does", "How exactly does"])
             )
         pairs.append(pair(f"talk-{talk}", number, question).model_copy(update={"published": published}))
@@ -87,7 +87,7 @@ def crossing(pairs: list[Pair], plan: SplitPlan) -> list[tuple[str, str]]:
     for p in pairs:
         if p.pair_id in side:
             first.setdefault(p.question.split("does")[1], {}).setdefault(side[p.pair_id], p.pair_id)
-    return [tuple(sorted(found)) for found in first.values() if len(found) > 1]  # type: ignore[misc]
+    return [tuple(sorted(splits)) for splits in first.values() if len(splits) > 1]  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("seed", range(60))
@@ -123,7 +123,7 @@ def test_what_was_held_out_never_leaves_and_no_near_duplicate_is_on_two_sides(se
             if any(p.pair_id == name for p in pairs):
                 assert side.get(name) == was or (was == "train" and name in dropped)
         # Only held-out questions that were edited into one another may stand on two sides, as both are frozen.
-        assert all(found == ("test", "valid") for found in crossing(pairs, plan))
+        assert all(splits == ("test", "valid") for splits in crossing(pairs, plan))
         assert plan.honest == (plan.leakage.rows_sharing_a_document == 0)
         assert split(pairs[::-1], settings, seed, plan) == plan
         before = plan
@@ -146,8 +146,8 @@ def test_talks_that_only_arrive_never_leak_nor_cost_an_old_pair(seed: int) -> No
 def test_a_new_talk_that_asks_a_test_question_is_held_out_with_it() -> None:
     pairs = plain(20)
     before = split(pairs, SplitSettings(), 0)
-    asked = next(p.question for p in pairs if p.pair_id == before.splits["test"][0])
-    plan = split([*pairs, *simple_talk("new", asked, "Why is the sky blue?")], SplitSettings(), 0, before)
+    question = next(p.question for p in pairs if p.pair_id == before.splits["test"][0])
+    plan = split([*pairs, *simple_talk("new", question, "Why is the sky blue?")], SplitSettings(), 0, before)
     assert {"new#1", "new#2"} <= set(plan.splits["test"]) and not plan.dropped
 
 
@@ -274,9 +274,11 @@ def test_a_plan_of_before_the_fields_of_today_is_read() -> None:
         leakage=Leakage(rows_sharing_a_document=0, near_duplicate_questions=0),
         honest=True,
     )
-    told = old.model_dump(exclude={"dropped", "notes"})
-    told["leakage"] = {name: told["leakage"][name] for name in ("rows_sharing_a_document", "near_duplicate_questions")}
-    assert SplitPlan.model_validate(told) == old
+    fields = old.model_dump(exclude={"dropped", "notes"})
+    fields["leakage"] = {
+        name: fields["leakage"][name] for name in ("rows_sharing_a_document", "near_duplicate_questions")
+    }
+    assert SplitPlan.model_validate(fields) == old
     pairs = plain(3)
     frozen = old.model_copy(update={"splits": {"train": [], "valid": [], "test": [p.pair_id for p in pairs[:5]]}})
     assert split(pairs, SplitSettings(), 0, frozen).splits["test"] == frozen.splits["test"]

@@ -22,15 +22,15 @@ def run(
     judge: Judge, folder: Path, max_repairs: int = 1, pairs: list[Pair] = PAIRS
 ) -> tuple[Verified, list[list[int]]]:
     """The verdicts, and the numbers each request asked for."""
-    asked: list[list[int]] = []
+    requests: list[list[int]] = []
 
-    def noted(told: list[Said], request: int) -> str:
-        asked.append(sorted(p["question_number"] for p in told))
-        return judge(told, request)
+    def noted(batch: list[Said], request: int) -> str:
+        requests.append(sorted(p["question_number"] for p in batch))
+        return judge(batch, request)
 
     with verifier(noted, folder) as (teacher, _):
         result = verify(TALK, pairs, teacher, VerifySpec(use="openai", max_repairs=max_repairs), 42)
-    return result, asked
+    return result, requests
 
 
 def outcomes(result: Verified) -> dict[int, bool | None]:
@@ -57,17 +57,23 @@ def test_planted_bad_pairs_are_disapproved_for_what_is_wrong_with_them(tmp_path:
         "says more than the talk: The talk names no oven temperature.",
         "incomplete, does not stand alone: It answers half.",
     ]
-    told = summary([result])
-    assert (told.approved, told.disapproved, told.errors, told.unverified, told.invented_quotes) == (2, 3, 0, 0, 1)
-    assert told.criteria == {"grounded": 1, "no_hallucination": 1, "complete": 1, "standalone": 1}
+    counts = summary([result])
+    assert (counts.approved, counts.disapproved, counts.errors, counts.unverified, counts.invented_quotes) == (
+        2,
+        3,
+        0,
+        0,
+        1,
+    )
+    assert counts.criteria == {"grounded": 1, "no_hallucination": 1, "complete": 1, "standalone": 1}
 
 
 def test_only_missing_numbers_are_asked_again(tmp_path: Path) -> None:
     def judge(pairs: list[Said], request: int) -> str:
         return reply_of(*(entry(p["question_number"]) for p in pairs if request > 1 or p["question_number"] != 2))
 
-    result, asked = run(judge, tmp_path)
-    assert asked == [[1, 2, 5], [2]]
+    result, requests = run(judge, tmp_path)
+    assert requests == [[1, 2, 5], [2]]
     assert outcomes(result) == {1: True, 2: True, 5: True}
 
 
@@ -75,12 +81,12 @@ def test_what_never_comes_is_an_error_and_neither_an_approval_nor_a_rejection(tm
     def judge(pairs: list[Said], _: int) -> str:
         return reply_of(*(entry(p["question_number"]) for p in pairs if p["question_number"] != 5))
 
-    result, asked = run(judge, tmp_path, max_repairs=2)
-    assert asked == [[1, 2, 5], [5], [5]]
+    result, requests = run(judge, tmp_path, max_repairs=2)
+    assert requests == [[1, 2, 5], [5], [5]]
     assert outcomes(result) == {1: True, 2: True, 5: None}
-    told = summary([result])
-    assert (told.approved, told.disapproved, told.errors) == (2, 0, 1)
-    assert told.rate and (told.rate.value, told.rate.n) == (1.0, 2)
+    counts = summary([result])
+    assert (counts.approved, counts.disapproved, counts.errors) == (2, 0, 1)
+    assert counts.rate and (counts.rate.value, counts.rate.n) == (1.0, 2)
     kept = apply(PAIRS, {"bread": result}, only_approved=False)
     assert [(p.kept, p.verified) for p in kept] == [(True, True), (True, True), (True, None)]
     gold = apply(PAIRS, {"bread": result}, only_approved=True)
@@ -88,8 +94,8 @@ def test_what_never_comes_is_an_error_and_neither_an_approval_nor_a_rejection(tm
 
 
 def test_prose_is_asked_again_and_then_an_error(tmp_path: Path) -> None:
-    result, asked = run(lambda *_: "They are all wonderful. Approved!", tmp_path)
-    assert asked == [[1, 2, 5], [1, 2, 5]]
+    result, requests = run(lambda *_: "They are all wonderful. Approved!", tmp_path)
+    assert requests == [[1, 2, 5], [1, 2, 5]]
     assert outcomes(result) == {1: None, 2: None, 5: None}
     assert summary([result]).rate is None
 
@@ -99,9 +105,9 @@ def test_a_repaired_talk_is_not_paid_again(tmp_path: Path) -> None:
         first = reply_of(*(entry(p["question_number"]) for p in pairs if p["question_number"] == 1))
         return first if request == 1 else "no JSON today"
 
-    before, asked = run(judge, tmp_path, max_repairs=2)
+    before, requests = run(judge, tmp_path, max_repairs=2)
     again, nothing = run(judge, tmp_path, max_repairs=2)
-    assert asked == [[1, 2, 5], [2, 5], [2, 5]] and nothing == [] and again == before
+    assert requests == [[1, 2, 5], [2, 5], [2, 5]] and nothing == [] and again == before
 
 
 def test_a_verifier_that_approves_all_on_made_up_quotes_approves_nothing(tmp_path: Path) -> None:
@@ -109,8 +115,8 @@ def test_a_verifier_that_approves_all_on_made_up_quotes_approves_nothing(tmp_pat
         lambda pairs, _: reply_of(*(entry(p["question_number"], "all of this is said word for word") for p in pairs)),
         tmp_path,
     )
-    told = summary([result])
-    assert (told.approved, told.disapproved, told.invented_quotes) == (0, 3, 3)
+    counts = summary([result])
+    assert (counts.approved, counts.disapproved, counts.invented_quotes) == (0, 3, 3)
     with pytest.raises(DatasetError, match="none of 3 pairs"):
         apply(PAIRS, {"bread": result}, only_approved=False)
 
@@ -167,16 +173,18 @@ def test_what_is_not_drawn_is_marked_and_refused_only_where_gold_is_wanted(tmp_p
 def test_a_pair_refused_before_keeps_its_gate() -> None:
     refused = PAIRS[0].model_copy(update={"kept": False, "gate": "length", "reason": "too short"})
     against = Verification(question_number=1, approved=False, grounded=False)
-    told = {"bread": Verified(document_id="bread", verifier="a/b", verdicts=[against])}
-    [before, after] = apply([refused, PAIRS[1]], told, only_approved=False)
+    verified = {"bread": Verified(document_id="bread", verifier="a/b", verdicts=[against])}
+    [before, after] = apply([refused, PAIRS[1]], verified, only_approved=False)
     assert before == refused.model_copy(update={"verified": False}) and after.verified is None
 
 
 def test_every_pair_is_counted_once(tmp_path: Path) -> None:
-    verdicts = [Verification(question_number=n, approved=said) for n, said in enumerate((True, True, False, None), 1)]
-    told = summary([Verified(document_id="d", verifier="a/b", verdicts=verdicts, unverified=[7, 8])])
-    assert (told.pairs, told.approved, told.disapproved, told.errors, told.unverified) == (6, 2, 1, 1, 2)
-    assert told.verifier == "a/b"
+    verdicts = [
+        Verification(question_number=n, approved=approved) for n, approved in enumerate((True, True, False, None), 1)
+    ]
+    counts = summary([Verified(document_id="d", verifier="a/b", verdicts=verdicts, unverified=[7, 8])])
+    assert (counts.pairs, counts.approved, counts.disapproved, counts.errors, counts.unverified) == (6, 2, 1, 1, 2)
+    assert counts.verifier == "a/b"
 
 
 def test_the_interval_is_wilsons_and_closes_as_the_last_pair_is_judged() -> None:
@@ -192,7 +200,7 @@ def test_the_interval_is_wilsons_and_closes_as_the_last_pair_is_judged() -> None
 
 
 def test_a_verified_pair_survives_the_dataset_file() -> None:
-    rows = [PAIRS[0].model_copy(update={"verified": said}) for said in (True, False, None)]
+    rows = [PAIRS[0].model_copy(update={"verified": approved}) for approved in (True, False, None)]
     for kept in (rows, rows[2:]):
         data, _ = store.encode(CATALOG["pairs"].path, kept)
         assert list(store._parquet_rows(data, Pair)) == kept

@@ -83,9 +83,9 @@ def plain(text: str) -> list[str]:
 
 
 def test_the_talks_own_questions_come_out_as_asked(teacher):
-    asked = [question.question for question in ask(teacher, document(TALK))]
-    assert "What is the white crust in a kettle made of?" in asked
-    assert "How can you remove limescale from a kettle?" in asked
+    questions = [question.question for question in ask(teacher, document(TALK))]
+    assert "What is the white crust in a kettle made of?" in questions
+    assert "How can you remove limescale from a kettle?" in questions
 
 
 def test_a_definition_becomes_what_is(teacher):
@@ -136,10 +136,10 @@ def test_an_enumeration_is_a_numbered_list(teacher):
 
 def test_answers_only_quote(teacher):
     talk = document(TALK)
-    said = " ".join(plain(talk.text))
+    spoken = " ".join(plain(talk.text))
     for item in answer(teacher, talk, ask(teacher, talk)).items:
         for line in re.split(r"(?<=[.!?])\s+", re.sub(r"\*\*|^\d+\. ", "", item.text, flags=re.M)):
-            assert " ".join(words(line)) in said
+            assert " ".join(words(line)) in spoken
 
 
 def test_greetings_and_noise_are_never_quoted(pairs):
@@ -202,8 +202,8 @@ def test_a_long_talk_is_asked_as_many_questions_as_wanted(teacher):
     long = [re.sub("(kettle|water|chalk|crust)", rf"\1{copy}", text) for copy in copies for text in TALK]
     talk = document(long)
     assert talk.words > 6000
-    asked = ask(teacher, talk, count=40)
-    assert len(asked) == len(answer(teacher, talk, asked).items) == 40
+    questions = ask(teacher, talk, count=40)
+    assert len(questions) == len(answer(teacher, talk, questions).items) == 40
 
 
 def test_options_that_leave_no_room_are_named():

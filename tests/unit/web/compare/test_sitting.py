@@ -20,12 +20,12 @@ EVIL = "<script>alert(1)</script>"
 DUELS = [Duel(f"t{n % 3}#{n}", f"t{n % 3}", f"Why {n}?", "So.", f"**New** {n} {EVIL}", f"Old {n}") for n in range(12)]
 
 
-def sitting(run: Path, **told: Any) -> Sitting:
-    return Sitting(run, draw(DUELS, 6, "seed"), "tuned", "base", **told)
+def sitting(run: Path, **options: Any) -> Sitting:
+    return Sitting(run, draw(DUELS, 6, "seed"), "tuned", "base", **options)
 
 
-def pressed(asked: Sitting, key: Any) -> View:
-    return asked.choose(Choice(pair_id=asked.show().pair_id or "", chosen=key))
+def pressed(sitting_: Sitting, key: Any) -> View:
+    return sitting_.choose(Choice(pair_id=sitting_.show().pair_id or "", chosen=key))
 
 
 def test_every_talk_is_asked_about_and_more_pairs_only_add(tmp_path: Path) -> None:
@@ -39,29 +39,29 @@ def test_equal_answers_are_never_asked_about() -> None:
 
 
 def test_no_name_is_told_before_the_end(tmp_path: Path) -> None:
-    asked = sitting(tmp_path)
+    sitting_ = sitting(tmp_path)
     for _ in range(6):
-        assert not {"tuned", "base"} & set(asked.show().model_dump_json().replace('"', " ").split())
-        last = pressed(asked, "1")
+        assert not {"tuned", "base"} & set(sitting_.show().model_dump_json().replace('"', " ").split())
+        last = pressed(sitting_, "1")
     assert last.result is not None and (last.result.tuned, last.result.base) == ("tuned", "base")
     assert last.result.wins + last.result.losses == 6
 
 
 def test_each_choice_is_on_disk_and_counts_for_whoever_stood_there(tmp_path: Path) -> None:
-    asked = sitting(tmp_path)
+    sitting_ = sitting(tmp_path)
     for number in range(6):
-        new_is_first = "New" in (asked.show().first or "")
-        pressed(asked, "1" if new_is_first else "2")
+        new_is_first = "New" in (sitting_.show().first or "")
+        pressed(sitting_, "1" if new_is_first else "2")
         kept = preferences.load(tmp_path)
         assert len(kept) == number + 1 and kept[-1].chosen == "tuned"
         assert kept[-1].first == ("tuned" if new_is_first else "base")
 
 
 def test_both_answers_stand_first_sometimes(tmp_path: Path) -> None:
-    asked, seen = Sitting(tmp_path, DUELS, "tuned", "base"), set()
+    sitting_, seen = Sitting(tmp_path, DUELS, "tuned", "base"), set()
     for _ in DUELS:
-        seen.add("New" in (asked.show().first or ""))
-        pressed(asked, "tie")
+        seen.add("New" in (sitting_.show().first or ""))
+        pressed(sitting_, "tie")
     assert seen == {True, False}
 
 
@@ -73,32 +73,32 @@ def test_a_kill_goes_on_where_it_was(tmp_path: Path) -> None:
 
 
 def test_a_new_answer_is_asked_about_again(tmp_path: Path) -> None:
-    asked = sitting(tmp_path)
-    pressed(asked, "1")
+    sitting_ = sitting(tmp_path)
+    pressed(sitting_, "1")
     other = [duel._replace(tuned=f"{duel.tuned}!") for duel in draw(DUELS, 6, "seed")]
     assert Sitting(tmp_path, other, "tuned", "base").show().done == 0
 
 
 def test_back_takes_the_last_choice_back_and_stops_at_the_first(tmp_path: Path) -> None:
-    asked = sitting(tmp_path)
-    before = asked.show()
-    pressed(asked, "2")
-    assert asked.back() == before and asked.back() == before
+    sitting_ = sitting(tmp_path)
+    before = sitting_.show()
+    pressed(sitting_, "2")
+    assert sitting_.back() == before and sitting_.back() == before
     assert preferences.load(tmp_path) == []
 
 
 def test_a_key_pressed_twice_decides_one_pair(tmp_path: Path) -> None:
-    asked = sitting(tmp_path)
-    twice = Choice(pair_id=asked.show().pair_id or "", chosen="1")
-    assert asked.choose(twice) == asked.choose(twice) and asked.show().done == 1
+    sitting_ = sitting(tmp_path)
+    twice = Choice(pair_id=sitting_.show().pair_id or "", chosen="1")
+    assert sitting_.choose(twice) == sitting_.choose(twice) and sitting_.show().done == 1
 
 
 def test_the_end_is_told_once_and_the_judge_is_held_against_it(tmp_path: Path) -> None:
     ends: list[int] = []
     judged = [Judgement(pair_id=duel.pair_id, document_id="t", voice="tie") for duel in DUELS]
-    asked = sitting(tmp_path, judged=judged, ended=lambda: ends.append(1))
+    sitting_ = sitting(tmp_path, judged=judged, ended=lambda: ends.append(1))
     for _ in range(6):
-        last = pressed(asked, "tie")
+        last = pressed(sitting_, "tie")
     assert ends == [1] and last.result is not None
     assert (last.result.judge or "").startswith("The judge agrees with you on 100 % of 6 questions")
     assert "nothing tells tuned and base apart" in last.result.meaning
@@ -137,8 +137,8 @@ def test_what_is_no_choice_changes_nothing(served: PageServer, tmp_path: Path, b
 
 
 def test_answers_are_escaped_and_an_empty_one_is_said(served: PageServer, tmp_path: Path) -> None:
-    told = ask(served, "now")[1]
-    assert "<script" not in told["first"] + told["second"] and "&lt;script&gt;" in told["first"] + told["second"]
+    page = ask(served, "now")[1]
+    assert "<script" not in page["first"] + page["second"] and "&lt;script&gt;" in page["first"] + page["second"]
     empty = Sitting(tmp_path, [DUELS[0]._replace(tuned="")], "tuned", "base").show()
     assert "(empty)" in f"{empty.first}{empty.second}"
 

@@ -49,21 +49,21 @@ def served(tmp_path: Path) -> Iterator[Server]:
     server.close()
 
 
-def ask(server: Server, path: str, body: Any = None, **told: Any) -> tuple[int, Any, http.client.HTTPMessage]:
+def ask(server: Server, path: str, body: Any = None, **fields: Any) -> tuple[int, Any, http.client.HTTPMessage]:
     """Status, JSON or text, and headers."""
     where = urlsplit(server.url)
     connection = http.client.HTTPConnection(where.hostname or "", where.port, timeout=10)
-    headers = {"Host": told.get("host", where.netloc), "Content-Type": told.get("kind", "application/json")}
-    method = told.get("method", "GET" if body is None else "POST")
-    connection.request(method, told.get("token", where.path) + path, json.dumps(body) if body else None, headers)
+    headers = {"Host": fields.get("host", where.netloc), "Content-Type": fields.get("kind", "application/json")}
+    method = fields.get("method", "GET" if body is None else "POST")
+    connection.request(method, fields.get("token", where.path) + path, json.dumps(body) if body else None, headers)
     reply = connection.getresponse()
     text = reply.read().decode()
     connection.close()
     return reply.status, json.loads(text) if "json" in reply.headers["Content-Type"] and text else text, reply.headers
 
 
-def order(about: dict[str, Any], action: str, **told: str) -> dict[str, Any]:
-    return {k: about[k] for k in ("document_id", "question_sha256")} | {"action": action} | told
+def order(about: dict[str, Any], action: str, **fields: str) -> dict[str, Any]:
+    return {k: about[k] for k in ("document_id", "question_sha256")} | {"action": action} | fields
 
 
 def first(server: Server, query: str = "") -> dict[str, Any]:
@@ -145,7 +145,7 @@ def test_an_edited_pair_is_found_by_its_new_words_and_edited_again(served: Serve
 
 
 @pytest.mark.parametrize(
-    ("told", "status"),
+    ("fields", "status"),
     [
         ({"action": "reject"}, 400),
         ({"action": "edit", "question": " ", "answer": "A"}, 400),
@@ -156,10 +156,10 @@ def test_an_edited_pair_is_found_by_its_new_words_and_edited_again(served: Serve
     ],
 )
 def test_what_is_no_decision_is_refused_in_words_and_not_kept(
-    served: Server, tmp_path: Path, told: dict[str, str], status: int
+    served: Server, tmp_path: Path, fields: dict[str, str], status: int
 ) -> None:
-    found, reply, _ = ask(served, "decide", order(first(served), "restore") | told)
-    assert (found, bool(reply["error"])) == (status, True)
+    status_code, reply, _ = ask(served, "decide", order(first(served), "restore") | fields)
+    assert (status_code, bool(reply["error"])) == (status, True)
     assert not load(tmp_path / "data/talks").standing
 
 
