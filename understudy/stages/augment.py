@@ -249,7 +249,7 @@ def _write_entries(
     talk: Document, own: Sequence[Pair], titles: Sequence[str], teacher: ModelTeacher,
     settings: AugmentSettings, seed: int,
 ) -> tuple[list[tuple[Wish, str]], Counter[str], float]:  # fmt: skip
-    """What the teacher wrote about one talk, part by part where it was asked so; how much did not come; the cost."""
+    """What the teacher wrote about one talk, part by part where the talk was split; how much is missing; the cost."""
     all_wishes = list(wishes(own, settings, seed))
     entries, dropped, usd = list[tuple[Wish, str]](), Counter[str](), 0.0
     try:

@@ -63,7 +63,7 @@ def list_talks(source: Source, ledger: Ledger, files: Mapping[str, Path], now: d
 def _listed(source: Source, ledger: Ledger, now: datetime) -> list[tuple[Entry, Refused | None]]:
     """What the source lists; nothing while it refuses this machine."""
     if until := rests_until(ledger, now):
-        log.warning("the source refused this machine; nothing is asked until %s", until)
+        log.warning("the source blocked this machine; no requests until %s", until)
         return []
     try:
         return list(source.list_talks())
@@ -185,7 +185,7 @@ def block(ledger: Ledger, now: datetime) -> datetime:
 
 def _blocked(ledger: Ledger, error: Blocked, now: datetime) -> None:
     until = block(ledger, now)
-    log.warning("the source refuses this machine (%s); nothing more is asked until %s", error, until)
+    log.warning("the source blocks this machine (%s); no more requests until %s", error, until)
 
 
 def unblock(ledger: Ledger) -> None:

@@ -23,7 +23,7 @@ from understudy.workspace import Workspace
 
 CACHED_FROM, CACHE_BLOCK = 1024, 128  # tokens; OpenAI's rule, and near enough for the servers that have one
 SHORT, LONG = 0.6, 1.8  # of the expected length of a reply
-REPAIRS = 0.05  # share of the answers that is asked again
+REPAIRS = 0.05  # share of the answers that is requested again
 
 
 class Talk(NamedTuple):

@@ -235,7 +235,7 @@ def _notes(
 ) -> list[str]:
     notes = []
     if talks < MIN_TALKS or not split.splits["test"]:
-        notes.append(f"{talks} held-out talk{'s' if talks != 1 else ''}: nothing can be said of other talks; add talks")
+        notes.append(f"{talks} held-out talk{'s' if talks != 1 else ''}: no conclusion about other talks; add talks")
     for name in (BASE, TUNED):
         texts = [s.text for s in samples[name] if s.text is not None]
         if texts and not any(text.strip() for text in texts):

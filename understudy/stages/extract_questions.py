@@ -39,7 +39,7 @@ def extract(document: Document, teacher: Teacher, settings: QuestionSettings) ->
         questions += [_question(item, part, len(questions) + at) for at, item in enumerate(usable.items, 1)]
     if not questions:
         detail = f"{document.words} words" + (f", dropped: {dict(dropped)}" if dropped else "")
-        raise MalformedReply(f"{teacher.label} found no question in {document.document_id} ({detail})")
+        raise MalformedReply(f"{teacher.label} wrote no question about {document.document_id} ({detail})")
     return Questions(
         document_id=document.document_id,
         teacher=teacher.label,
@@ -63,7 +63,7 @@ def _request(document: Document, count: int, attempt: int) -> TeacherRequest:
 
 
 def question_count(document: Document, settings: QuestionSettings) -> int:
-    """How many questions a talk of this length is asked for."""
+    """How many questions to request for a talk of this length."""
     seconds = document.duration_seconds or document.words / settings.words_per_minute * 60
     return max(1, min(settings.at_most, round(seconds / settings.seconds_per_question)))
 

@@ -1,8 +1,8 @@
 """
 Stage `generate_answers`, pass 2: all numbered questions of a talk answered in one request.
 
-The numbers answered must be the numbers asked. What is missing, empty, doubled with another text
-or refused is asked again, and only that: first together, then in halves, then one by one.
+The numbers of the answers must be those of the questions. Numbers that are missing, empty, duplicated with another
+text or refused are requested again, and only those: first together, then in halves, then one by one.
 Matching is by number and by nothing else.
 """
 
@@ -49,9 +49,9 @@ def answer(document: Document, questions: Questions, teacher: Teacher, settings:
 def requests(document: Document, questions: Questions, teacher: Teacher) -> list[TeacherRequest]:
     """What `answer` asks first, one request for each part."""
     return [
-        TeacherRequest(kind="answers", document=part.document, questions=asked)
-        for part, asked in _by_part(document, questions, teacher)
-        if asked
+        TeacherRequest(kind="answers", document=part.document, questions=of_part)
+        for part, of_part in _by_part(document, questions, teacher)
+        if of_part
     ]
 
 
@@ -89,7 +89,7 @@ def _answered(document: Document, questions: list[Question], teacher: Teacher, m
 
 
 def accepted(items: Sequence[ReplyItem], numbers: set[int]) -> dict[int, str]:
-    """The items that can be trusted: asked for, not empty, and not given twice with two texts."""
+    """The items that can be trusted: requested, not empty, and not duplicated with another text."""
     texts: dict[int, set[str]] = {}
     for item in items:
         if item.question_number in numbers and item.text.strip():

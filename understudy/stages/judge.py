@@ -25,7 +25,7 @@ _WORTH: dict[Winner, float] = {"tuned": 1.0, "tie": 0.0, "base": -1.0}
 
 
 def identity(graph: Graph, keys: dict[str, str], inputs: Refs) -> object:
-    """The judge and what it is asked."""
+    """The judge and its questions."""
     return judge_identity(graph.config)
 
 

@@ -36,7 +36,7 @@ _WORDS = {
 
 
 class Summary(NamedTuple):
-    """What the verifier said of a channel's pairs.
+    """The verifier's verdicts on a channel's pairs, counted.
 
     `pairs` = approved + disapproved + errors + unverified. A disapproved pair may fail several criteria.
     """
@@ -62,7 +62,7 @@ def verified(workspace: Workspace, gated: AssetRef, talk: Talk) -> AssetRef | No
 
 
 def verify_talk(workspace: Workspace, gated: AssetRef, talk: Talk, verifier: ModelTeacher) -> AssetRef:
-    """The verifier's verdicts on one talk, asked for unless they are fresh."""
+    """The verifier's verdicts on one talk, requested unless they are fresh."""
     if ref := verified(workspace, gated, talk):
         return ref
     document, config = workspace.read(talk.document), workspace.config
@@ -248,7 +248,7 @@ def _checked(
     rounds: Counter[tuple[int, ...]] = Counter()
     pending, error, usd = list(pairs), "", 0.0
     for _ in range(max_repairs + 1):
-        # A round counts for equal calls only: a stored reply is found again, regardless of the calls between.
+        # A round counts for equal calls only: a stored reply is matched regardless of the calls in between.
         numbers = tuple(pair.question_number for pair in pending)
         checked = verifying.ask(verifier, document, pending, seed, rounds[numbers])
         rounds[numbers] += 1

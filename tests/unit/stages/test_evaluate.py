@@ -208,7 +208,7 @@ def test_base_and_tuned_are_also_compared_at_one_quantization_and_with_the_promp
 @pytest.mark.parametrize(
     ("talks", "text", "note"),
     [
-        (1, "A word.", "1 held-out talk: nothing can be said of other talks"),
+        (1, "A word.", "1 held-out talk: no conclusion about other talks"),
         (6, " ", "base wrote nothing in 30 of 30 answers"),
         (6, None, "base gave no answer"),
     ],

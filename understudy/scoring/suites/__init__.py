@@ -1,11 +1,11 @@
 """
-Questions every candidate is asked besides the held-out ones, and what a right answer is; all decided by counting.
+Further questions for every candidate, and their right answers; all decided by counting.
 
     instructions    60 prompts, each with rules that its answer must keep
     off_topic       20 prompts in which the teacher's style must not show
     choices         100 questions of common knowledge, scored by likelihood
     retrieval       how a candidate behaves with texts to answer from (the user's own items)
-    conversations   what each candidate is asked, the base with examples among them
+    conversations   the prompts of each candidate, including the base with examples
 
 Results are plain data: answers by item id. A missing answer is an error.
 """

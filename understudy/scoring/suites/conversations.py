@@ -1,4 +1,4 @@
-"""What each candidate is asked: the held-out question alone, or after a style prompt and three examples.
+"""The prompts of each candidate: the held-out question alone, or after a style prompt and three examples.
 
 The base with examples is the honest baseline: what anyone gets without training.
 """
@@ -48,7 +48,7 @@ def prompted(row: ChatExample, shown: Sequence[Row]) -> ChatExample:
 
 
 def prompted_rows(held_out: Sequence[Row], train: Sequence[Row], seed: int) -> list[Row]:
-    """Every held-out row as the base with examples is asked it. Raises DatasetError for a talk in both splits."""
+    """Every held-out row as the prompt of the base with examples. Raises DatasetError for a talk in both splits."""
     shown = examples(train, seed)
     if shared := {p.document_id for p, _ in shown} & {p.document_id for p, _ in held_out}:
         raise DatasetError(

@@ -30,14 +30,14 @@ _DECLINES = re.compile(
 
 
 class Context(Record):
-    """One text a question is asked with."""
+    """One text that comes with a question."""
 
     title: str = Field(min_length=1)
     text: str = Field(min_length=1)
 
 
 class RetrievalItem(Record):
-    """A question, the texts it is asked with, and what a right answer has."""
+    """A question, its texts, and what a right answer contains."""
 
     item_id: str
     question: str
