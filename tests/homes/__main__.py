@@ -10,6 +10,7 @@ import sys
 import tarfile
 import tempfile
 import tomllib
+from fnmatch import fnmatch
 from pathlib import Path
 
 import yaml
@@ -19,7 +20,8 @@ from tests.flows.machine import clean
 
 ROOT = Path(__file__).resolve().parents[2]
 PRESET = "preset.yaml"
-LEFT_OUT = ("logs", "checkpoints", "last")
+LEFT_OUT = ("logs", "checkpoints", "last", "best", "model.safetensors", "*-F16.gguf", "*.scoring")
+"""What is large and can be made again: a home of the archive keeps one file of its model."""
 
 
 def preset(url: str) -> dict[str, object]:
@@ -56,7 +58,7 @@ def make(out: Path) -> None:
 
 def _wanted(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:
     entry.uname = entry.gname = ""
-    return None if Path(entry.name).name in LEFT_OUT else entry
+    return None if any(fnmatch(Path(entry.name).name, pattern) for pattern in LEFT_OUT) else entry
 
 
 if __name__ == "__main__":

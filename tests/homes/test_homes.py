@@ -36,14 +36,17 @@ def test_its_commands_read_it(home: Path, capsys: pytest.CaptureFixture[str]) ->
     assert "tea" in json.loads(capsys.readouterr().out)
     assert find.gguf(home / "models", "tea").is_file()
     workspace = Workspace(home=home, config=load(home / PRESET))
-    assert len(Shelf(workspace.folder).rows()) == workspace.latest("pairs").rows  # type: ignore[union-attr]
+    assert workspace.ledger.counts() == {"ok": 3}
+    pairs = workspace.latest("pairs")
+    assert pairs and len(workspace.rows(pairs)) == pairs.rows and Shelf(workspace.folder).menu()
 
 
 def test_a_run_in_it_pays_for_nothing_again(home: Path) -> None:
     before = {file: file.read_bytes() for file in home.glob("data/tea/documents/*/*.json")}
     command = [sys.executable, "-m", "understudy", "run", "--preset", PRESET, "--home", ".", "--json"]
+    command += ["--only", "dataset"]
     command += ["--set", f"teacher.base_url={NOTHING_LISTENS}"]
     run = subprocess.run(command, cwd=home, env=clean(OPENAI_API_KEY="none"), capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
-    assert json.loads(run.stdout.splitlines()[-1])["run"]
+    assert json.loads(run.stdout.splitlines()[-1])["counts"]["train"]
     assert {file: file.read_bytes() for file in before} == before
