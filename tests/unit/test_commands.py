@@ -6,6 +6,9 @@ from pathlib import Path
 import pytest
 
 from understudy.__main__ import main
+from understudy.calls import Call, Reply
+from understudy.calls.ledger import CallLedger
+from understudy.calls.model_teacher import CALLS
 from understudy.channel.ledger import Ledger, Row
 
 
@@ -67,3 +70,17 @@ def test_forgetting_a_channel_leaves_nothing_of_it(home: Path) -> None:
 def test_what_is_not_there_is_said_and_nothing_is_deleted(home: Path, words: list[str]) -> None:
     assert run(home, *words) == 2
     assert (home / "data/talks/documents/a/document.json").exists()
+
+
+def test_no_reply_about_a_forgotten_talk_is_kept(home: Path) -> None:
+    files = [home / "data/talks" / folder / CALLS for folder in ("", "verify", "judge")]
+    for file in files:
+        file.parent.mkdir(exist_ok=True)
+        ledger = CallLedger(file)
+        for talk in "ab":
+            call = Call("answers", talk, "test/model", "model", (), None, {}, 500, (1,))
+            ledger.keep(call, ledger.intend(call, 0.5), Reply(f"words of {talk}", "stop"), 0.1)
+        ledger.close()
+    assert run(home, "forget", "a", "--channel", "talks") == 0
+    for file in files:
+        assert [row["document_id"] for row in CallLedger(file).rows()] == ["b"]

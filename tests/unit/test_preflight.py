@@ -1,5 +1,6 @@
 """A run that cannot end well is refused before it starts, with every reason and without a trace."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 
 from understudy import preflight
 from understudy.channel import home
+from understudy.channel.lease import alone
 from understudy.channel.ledger import Row
 from understudy.config import load
 from understudy.errors import ConfigError
@@ -76,3 +78,10 @@ def test_two_folders_of_one_name_do_not_take_each_others_channel(tmp_path: Path)
         preflight.check(of(second), "dataset")
     (second / "a.txt").write_text("the folder was moved, and grew")
     preflight.check(of(second), "dataset")
+
+
+def test_a_channel_is_busy_while_a_run_of_it_works(tmp_path: Path) -> None:
+    workspace = Workspace(home=tmp_path, config=load(DEMO))
+    assert preflight.busy(workspace) is None
+    with alone(workspace.folder):
+        assert f"process {os.getpid()}" in (preflight.busy(workspace) or "")

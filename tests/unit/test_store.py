@@ -137,10 +137,24 @@ class FullDisk(Disk):
 @pytest.mark.parametrize(("left", "kept"), [(0, None), (1, None), (2, "new")])
 def test_a_disk_that_fills_up_leaves_the_new_asset_or_none(tmp_path: Path, left: int, kept: str | None) -> None:
     write(tmp_path, "old", "1")
-    row, full = b'{"x": "new"}\n', FullDisk(left)
+    row, full = (tmp_path / "data/x.jsonl").read_bytes().replace(b"old", b"new"), FullDisk(left)  # of one size
     try:
         store.write_file(tmp_path, "train", "data/x.jsonl", row, 1, "2", full)
     except AssetError as error:
         assert "no space left" in str(error)
     fresh = {"old": store.fresh(tmp_path, "data/x.jsonl", "1"), "new": store.fresh(tmp_path, "data/x.jsonl", "2")}
     assert [name for name, ref in fresh.items() if ref] == ([kept] if kept else [])
+
+
+class UnsafeDisk(Disk):
+    """A disk that fails before what was written is safe on it."""
+
+    def fsync(self, file: Path) -> None:
+        raise OSError(errno.EIO, "input/output error")
+
+
+def test_a_failed_write_leaves_the_old_bytes(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"old")
+    with pytest.raises(OSError, match="input/output"):
+        store.replace(tmp_path / "x", b"new", UnsafeDisk())
+    assert (tmp_path / "x").read_bytes() == b"old"

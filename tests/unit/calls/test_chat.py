@@ -543,6 +543,22 @@ def test_no_secret_is_in_any_error_log_or_repr(server: Server, caplog: pytest.Lo
     assert not [line for line in texts if KEY[3:] in line or KEY[:12] in line]
 
 
+def test_a_key_of_any_shape_is_hidden(server: Server) -> None:
+    key = "planted-0123456789abcdef"
+    server.script = [refusal(401, f"Incorrect API key provided: {key}")]
+
+    async def go() -> None:
+        transport = ChatTransport("toy", server.address, key, timeouts=QUICK)
+        try:
+            await transport.send(call())
+        finally:
+            await transport.close()
+
+    with pytest.raises(TeacherStopped) as raised:
+        asyncio.run(go())
+    assert "[key]" in str(raised.value) and key not in str(raised.value)
+
+
 def test_a_key_or_address_that_cannot_work_is_a_problem_of_the_preset() -> None:
     addresses = ("127.0.0.1:1234/v1", f"http://me:{KEY}@127.0.0.1/v1", f"http://127.0.0.1/v1?key={KEY}")
     for options in (

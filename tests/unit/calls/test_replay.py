@@ -196,3 +196,13 @@ def test_only_one_teacher_is_recorded_at_a_time(tmp_path: Path) -> None:
         record(ledger, tmp_path / "calls.jsonl")
     assert record(ledger, tmp_path / "calls.jsonl", label="openai/two") == 1
     assert prompting.sha256("answers") in (tmp_path / "calls.jsonl").read_text()
+
+
+def test_an_answer_that_was_paid_for_is_not_requested_again_under_another_cap(tmp_path: Path) -> None:
+    paid = []
+    with TeacherServer(Plan()) as server:
+        for cap in (900, 1200):
+            options = OpenAITeacher.Options(model="gpt-5-mini", base_url=server.url, answer_tokens=cap)
+            run(OpenAITeacher(options), tmp_path, TALKS[:1])
+            paid.append(server.account.paid_calls)
+    assert paid == [2, 2], "one call for the questions, one for the answers"

@@ -3,16 +3,20 @@
 import random
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
 from tests.unit.pairs import pair
+from understudy.config import load
 from understudy.errors import DatasetError
+from understudy.graph import Node
 from understudy.records import Leakage, Pair, SplitPlan
 from understudy.sections import SplitSettings
-from understudy.stages.split import example, split
+from understudy.stages.split import example, materialize, split
 from understudy.text.similarity import near_duplicates
+from understudy.workspace import Workspace
 
 NOUNS = "kettle bridge lens bell knife tree battery fridge loaf wheel lever prism magnet spring rope sail".split()
 
@@ -287,3 +291,12 @@ def test_a_plan_of_before_the_fields_of_today_is_read() -> None:
 def test_newlines_and_marks_of_an_answer_reach_the_row() -> None:
     answer = "A **bold** start.\n\n1. one\n2. two"
     assert example(pair("a", 1, "Q?", answer)).messages[1].content == answer
+
+
+def test_each_file_holds_the_rows_of_its_split_in_the_order_of_the_plan(tmp_path: Path) -> None:
+    preset = Path(__file__).resolve().parents[3] / "deployments/presets/demo.yaml"
+    workspace, pairs = Workspace(home=tmp_path, config=load(preset)), plain(10)
+    node = Node(workspace, "split", {}, {"pairs": workspace.save("pairs", pairs, "f")}, "f", {})
+    plan, by_id = workspace.read(materialize(node)), {p.pair_id: p for p in pairs}
+    for name, ids in plan.splits.items():
+        assert ids and workspace.rows(workspace.latest(name)) == [example(by_id[pair_id]) for pair_id in ids]

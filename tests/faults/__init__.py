@@ -1,0 +1,1 @@
+"""Plants faults on purpose and reports which test catches each of them."""
