@@ -29,6 +29,7 @@ def test_the_gain_is_added_in_float32_and_rounded_once(tmp_path: Path, dtype: mx
     weights = a_base(tmp_path / "base", dtype)
     dice = np.random.default_rng(2)
     gain = merge.Delta(dice.normal(size=(4, 2)).astype(np.float32), dice.normal(size=(2, 6)).astype(np.float32), 2.0)
+    assert np.allclose(gain.matrix(), 2.0 * (gain.a @ gain.b).T)
     (tmp_path / "out").mkdir()
     changed, total = merge.merge(tmp_path / "base", {"q.weight": gain}, tmp_path / "out", silent)
     expected = (weights["q.weight"].astype(mx.float32) + mx.array(gain.matrix())).astype(dtype)

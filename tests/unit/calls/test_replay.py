@@ -206,3 +206,11 @@ def test_an_answer_that_was_paid_for_is_not_requested_again_under_another_cap(tm
             run(OpenAITeacher(options), tmp_path, TALKS[:1])
             paid.append(server.account.paid_calls)
     assert paid == [2, 2], "one call for the questions, one for the answers"
+
+
+def test_the_key_is_in_no_file_of_the_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    with TeacherServer(Plan()) as server:
+        run(OpenAITeacher(OpenAITeacher.Options(model="gpt-5-mini", base_url=server.url)), tmp_path, TALKS[:1])
+    assert (tmp_path / CALLS).exists()
+    assert not [file for file in tmp_path.iterdir() if KEY.encode() in file.read_bytes()]
