@@ -10,6 +10,7 @@ from tests.fixtures.youtube_server import Track, Video, YouTube, serve
 from tests.flows.conftest import ROOT
 from understudy.__main__ import main
 from understudy.config import load
+from understudy.graph import chain
 from understudy.records import Entry
 from understudy.sources.documents import DocumentsSource
 from understudy.workspace import Workspace
@@ -84,7 +85,7 @@ def test_a_channel_is_fetched_once_and_then_only_what_is_new(youtube: YouTube, t
     row = workspace.ledger.get("yt-talk0000002")
     assert row and "rivate" in (row.reason or "") and row.next_try
     entry = Entry(document_id=f"yt-{new.video_id}", title="", locator=new.video_id, revision=f"{new.video_id}.1")
-    assert set(workspace.chain(entry)) == {"document", "questions", "answers"}
+    assert set(chain(workspace, entry)) == {"document", "questions", "answers"}
 
 
 def test_a_block_rests_the_channel_and_loses_nothing(youtube: YouTube, tmp_path: Path) -> None:

@@ -268,7 +268,7 @@ def test_a_base_that_says_nothing_is_told_and_harms_no_number(tmp_path: Path) ->
     what = made(tmp_path, base="")
     card = scored(what, _asked(what, drift=False))
     notes = " ".join(card.notes)
-    assert "base said nothing" in notes and "the drift of tuned from it" in notes
+    assert "base wrote nothing" in notes and "the drift of tuned from it" in notes
     assert "kl_general" not in card.verdicts and not card.phrases
     assert "style_gap_closed_teacher" not in card.differences
 

@@ -106,13 +106,13 @@ def test_trials_come_first_are_kept_and_their_winner_has_a_run_of_its_own(home: 
     assert [row["learning rate"] for row in table] == rates and [r["outcome"] for r in table].count("taken") == 1
     for folder in (home / "models/sample/tune").iterdir():
         TrialCard.model_validate_json((folder / "card.json").read_bytes())
-    with pytest.raises(ConfigError, match="^- fused of 'sample' is not there"):  # the adapter was found by its trials
+    with pytest.raises(ConfigError, match="^- fused of 'sample' is not on disk"):  # the adapter was found by its trials
         finished(where, Graph(where).on_disk()).model()
 
 
 def test_a_tuned_model_whose_trials_are_not_there_is_said_to_be_missing(home: Path, plain: str) -> None:
     other = workspace(home, **{"tune.trials": 3, "trainer.rank": 2})
-    with pytest.raises(ConfigError, match="trial of 'sample' is not there .* run without --only"):
+    with pytest.raises(ConfigError, match="trial of 'sample' is not on disk .* run without --only"):
         finished(other, Graph(other).on_disk()).model()
 
 
