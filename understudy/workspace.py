@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, SkipValidation
+from pydantic.json_schema import SkipJsonSchema
 
 from understudy import store
 from understudy.catalog import CATALOG
@@ -24,7 +25,7 @@ class Workspace(BaseModel):
     model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
     home: Path
     config: Config
-    disk: SkipValidation[FileSystem] = Field(default=DISK, exclude=True, repr=False)
+    disk: SkipJsonSchema[SkipValidation[FileSystem]] = Field(default=DISK, exclude=True, repr=False)
 
     @property
     def folder(self) -> Path:
