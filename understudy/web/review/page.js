@@ -126,7 +126,9 @@ document.addEventListener("keydown", (event) => {
   const dialog = document.querySelector("dialog[open]");
   if (dialog && event.key === "Enter" && (event.ctrlKey || event.metaKey)) dialog.querySelector("form").requestSubmit();
   if (event.target === by("search") && (event.key === "Escape" || event.key === "Enter")) { event.preventDefault(); by("search").blur(); mark(true); }
-  if (dialog || event.ctrlKey || event.metaKey || event.altKey || /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName)) return;
+  // The field of a dialog that has just closed may have the focus for a moment more.
+  const typing = /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName) && !event.target.closest("dialog:not([open])");
+  if (dialog || event.ctrlKey || event.metaKey || event.altKey || typing) return;
   const act = KEYS[event.key];
   if (act) { event.preventDefault(); act(); }
 });
