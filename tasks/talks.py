@@ -111,9 +111,11 @@ def save(workspace: Workspace, talk: ReadTalk) -> None:
         if not talk.has(name):
             break
         fingerprint = fingerprint_of(workspace, name, inputs, None if inputs else talk.entry.revision)
-        ref = workspace.fresh(name, fingerprint, document=talk.entry.document_id) or workspace.save(
-            name, [getattr(talk, name)], fingerprint, document=talk.entry.document_id
-        )
+        document_id = talk.entry.document_id
+        ref = workspace.fresh(name, fingerprint, document=document_id)
+        if ref is None:
+            ref = workspace.save(name, [getattr(talk, name)], fingerprint, document=document_id)
+            log.info("%s: %s", document_id, talk.summary(name))
         inputs.append(ref)
     if row:
         workspace.ledger.record(row._replace(sha256=inputs[0].sha256) if inputs else row)

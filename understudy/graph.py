@@ -5,6 +5,7 @@ A `Graph` resolves assets by name and has each made once, inputs first, by the `
 that runs Prefect tasks, `require` only checks that everything is on disk. So one order serves runs and `--only`.
 """
 
+import logging
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -29,6 +30,8 @@ from understudy.sections import PluginSpec, VerifySpec
 from understudy.text.words import slug
 from understudy.workspace import Workspace
 
+log = logging.getLogger("understudy.graph")
+
 RUN_DIGITS = 8
 Refs = Mapping[str, AssetRef]
 Rows = list[tuple[Pair, ChatExample]]
@@ -45,6 +48,8 @@ class Node:
     keys: dict[str, str]
     inputs: dict[str, AssetRef]
     fingerprint: str
+    apart: tuple[str, ...]
+    """What tells this run of the stage from its others, e.g. the type of a file."""
     known: Refs
     """Every asset that was resolved before: to be read, but no part of what this one is made of."""
 
@@ -56,8 +61,7 @@ class Node:
     @property
     def label(self) -> str:
         """'quantize-tea-Q8_0': stage, channel and what tells it apart."""
-        parts = [value for key, value in self.keys.items() if key in PARALLEL]
-        return "-".join([self.stage.replace("_", "-"), self.workspace.config.name, *parts])
+        return "-".join([self.stage.replace("_", "-"), self.workspace.config.name, *self.apart])
 
     def fresh(self) -> AssetRef | None:
         """The asset, when it and what is written together with it are fresh on disk."""
@@ -111,11 +115,15 @@ class Node:
 
         return self.workspace.build(self.name, filled, self.fingerprint, **self.keys)
 
+    @property
+    def title(self) -> str:
+        """'quantize Q8_0': the stage and what tells this run of it apart, for people."""
+        return " ".join([self.stage.replace("_", " "), *self.apart])
+
     @contextmanager
     def track(self, out: Path | None = None) -> Iterator[Progress]:
-        """Progress under the name of the stage and what tells this run of it apart."""
-        parts = [value for key, value in self.keys.items() if key in PARALLEL]
-        with track(" ".join([self.stage.replace("_", " "), *parts]), out) as progress:
+        """Progress under the title of the node."""
+        with track(self.title, out) as progress:
             yield progress
 
     def held_out(self) -> Rows:
@@ -133,7 +141,12 @@ Make = Callable[[Sequence[Node]], list[AssetRef]]
 
 def materialize(node: Node) -> AssetRef:
     """The asset of a node, made by its stage unless it is fresh."""
-    return node.fresh() or _stage(node.name).materialize(node)
+    if ref := node.fresh():
+        return ref
+    made: AssetRef = _stage(node.name).materialize(node)
+    size = f"{made.bytes / 1e6:.1f} MB" if made.bytes >= 100_000 else f"{made.bytes / 1e3:.1f} kB"
+    log.info("%s: wrote %s, %s", node.title, made.path, size)
+    return made
 
 
 def require(nodes: Sequence[Node]) -> list[AssetRef]:
@@ -185,7 +198,9 @@ class Graph:
         stage = _stage(name)
         extra = stage.identity(self, keys, refs) if hasattr(stage, "identity") else None
         fingerprint = fingerprint_of(self.workspace, name, list(refs.values()), extra)
-        return Node(self.workspace, name, self._keys(name, keys, fingerprint), refs, fingerprint, self.known)
+        resolved = self._keys(name, keys, fingerprint)
+        apart = tuple(value for key, value in (resolved | keys).items() if key in PARALLEL)
+        return Node(self.workspace, name, resolved, refs, fingerprint, apart, self.known)
 
     def dataset(self) -> DatasetRefs:
         """The dataset: pairs, split and rows."""

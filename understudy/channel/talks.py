@@ -22,6 +22,15 @@ class ReadTalk(NamedTuple):
         """Whether the talk is read as far as `until`."""
         return getattr(self, until) is not None
 
+    def summary(self, name: Pass) -> str:
+        """What a pass came to, in a few words."""
+        if name == "document" and self.document:
+            return f"{self.document.words:,} words in {len(self.document.paragraphs)} paragraphs"
+        if name == "questions" and self.questions:
+            return f"{len(self.questions.questions)} questions"
+        answers = self.answers.answers if self.answers else []
+        return f"{sum(answer.answer is not None for answer in answers)} of {len(answers)} questions answered"
+
     def unanswered(self, reason: str) -> "ReadTalk":
         """The talk with a row that says why the teacher left it out."""
         return self._replace(row=self.row and self.row._replace(status="unanswered", reason=reason))
