@@ -192,7 +192,7 @@ class ChatTransport:
                 asyncio.timeout(patience) as alarm,
                 create(
                     model=call.model,
-                    messages=call.messages,  # type: ignore[arg-type]
+                    messages=call.messages,  # type: ignore[arg-type]  # plain dicts in its shape
                     stream=True,
                     extra_body=self._body(call, abilities),
                 ) as response,

@@ -91,7 +91,7 @@ def read(file: Path) -> Statement:
         raise ConfigError([f"{file} cannot be read ({error}); {again}"]) from None
     try:
         # The Hub's library has no annotations here.
-        data = ModelCard(text).data.to_dict() if text.startswith("---") else {}  # type: ignore[no-untyped-call]
+        data = ModelCard(text).data.to_dict() if text.startswith("---") else {}  # type: ignore[no-untyped-call]  # not typed there
         return Statement.model_validate(data.get("understudy"))
     except ValidationError:
         raise ConfigError(

@@ -140,7 +140,7 @@ class OpenAITeacher(ModelTeacher):
         }
 
     @property
-    def batches(self) -> bool:  # type: ignore[override]
+    def batches(self) -> bool:  # type: ignore[override]  # read-only here
         """True when replies come through the Batch API, all of one pass together."""
         return self.options.mode == "batch"
 

@@ -44,7 +44,7 @@ def _in_blocks_or(stock: Callable[..., mx.array]) -> Callable[..., mx.array]:
             return stock(queries, keys, values, cache=cache, scale=scale, mask=mask, sinks=sinks)
         return causal(queries, keys, values, scale)
 
-    attention.stock = stock  # type: ignore[attr-defined]
+    attention.stock = stock  # type: ignore[attr-defined]  # for the next call to find
     return attention
 
 
