@@ -140,7 +140,7 @@ def _failure(error: Exception, repository: str, secret: str) -> UnderstudyError:
     from huggingface_hub.errors import HfHubHTTPError
 
     if isinstance(error, RuntimeError) and error.__cause__:  # of one file among several
-        error = error.__cause__  # type: ignore[assignment]  # None ends the loop
+        error = error.__cause__  # type: ignore[assignment]  # a cause may be any BaseException
     again = "run the same command again later: it sends only what is missing"
     if not isinstance(error, HfHubHTTPError):
         return Transient(f"{repository}: the hub could not be reached ({_hidden(str(error), secret)}); {again}")

@@ -296,7 +296,7 @@ def test_newlines_and_marks_of_an_answer_reach_the_row() -> None:
 def test_each_file_holds_the_rows_of_its_split_in_the_order_of_the_plan(tmp_path: Path) -> None:
     preset = Path(__file__).resolve().parents[3] / "deployments/presets/demo.yaml"
     workspace, pairs = Workspace(home=tmp_path, config=load(preset)), plain(10)
-    node = Node(workspace, "split", {}, {"pairs": workspace.save("pairs", pairs, "f")}, "f", {})
+    node = Node(workspace, "split", {}, {"pairs": workspace.save("pairs", pairs, "f")}, "f", (), {})
     plan, by_id = workspace.read(materialize(node)), {p.pair_id: p for p in pairs}
     for name, ids in plan.splits.items():
         assert ids and workspace.rows(workspace.latest(name)) == [example(by_id[pair_id]) for pair_id in ids]
