@@ -10,7 +10,7 @@ from understudy.interfaces import References
 from understudy.metrics import BaseMetric, answered, answered_by_both
 from understudy.metrics.gaps import by_talk, distance_intervals, gap_closed
 from understudy.records import Interval, Sample
-from understudy.text.stylometry import Ruler
+from understudy.scoring.stylometry import Ruler
 from understudy.text.words import words
 
 LEAST_WORDS = 300

@@ -6,7 +6,7 @@ from datetime import date
 
 from understudy.errors import Refused
 from understudy.records import Document, Entry, Paragraph
-from understudy.text.words import sentences
+from understudy.text.words import sentences, word_count
 
 PARAGRAPH_WORDS = 110
 TITLE_CHARACTERS = 90
@@ -67,10 +67,10 @@ def pieces(blocks: list[str]) -> Iterator[str]:
         plain = " ".join(re.sub(r"^#+\s+", "", block).replace("--", " -- ").split())
         for sentence in sentences(plain):
             gathered.append(sentence)
-            if sum(len(s.split()) for s in gathered) >= PARAGRAPH_WORDS:
+            if sum(map(word_count, gathered)) >= PARAGRAPH_WORDS:
                 yield " ".join(gathered)
                 gathered = []
-        if sum(len(s.split()) for s in gathered) >= PARAGRAPH_WORDS // 3:
+        if sum(map(word_count, gathered)) >= PARAGRAPH_WORDS // 3:
             yield " ".join(gathered)
             gathered = []
     if gathered:

@@ -3,6 +3,7 @@
 from pydantic import Field
 
 from understudy.records.base import Record
+from understudy.text.words import word_count
 
 
 class Entry(Record):
@@ -50,8 +51,8 @@ class Document(Record):
 
     @property
     def words(self) -> int:
-        """Words of the whole talk, split at white space."""
-        return sum(len(paragraph.text.split()) for paragraph in self.paragraphs)
+        """Words of the whole talk, as `word_count` counts them in its script."""
+        return sum(word_count(paragraph.text) for paragraph in self.paragraphs)
 
 
 class Question(Record):

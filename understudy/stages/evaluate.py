@@ -27,11 +27,11 @@ from understudy.records import (
     Word,
 )
 from understudy.scoring.statistics import mcnemar, ratio_interval, share_difference, wilson
+from understudy.scoring.stylometry import phrases
 from understudy.scoring.suites.retrieval import Outcome
 from understudy.scoring.suites.retrieval import compare as compare_retrieval
 from understudy.scoring.suites.retrieval import measure as measure_retrieval
 from understudy.scoring.verdicts import BUDGETS, MARGINS, MIN_TALKS, decide, judged, verdict, within
-from understudy.text.stylometry import phrases
 
 VERSION = 6
 
