@@ -8,10 +8,6 @@ characters where words are compared, and in characters per word where a length i
 
 import re
 from functools import cache
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    pass
 
 TERMINALS = ".!?…。！？｡؟۔।॥։።፧፨။៕។༎"
 """The marks that end a sentence, in every script that has some. Thai and Lao have none: a space does it there."""
@@ -99,7 +95,7 @@ class _Patterns:
         self.unspaced = regex.compile(rf"[{scripts}ー々〆]+")
         # A sentence of a script with capitals does not begin with a small letter; the wide marks need no space.
         quoted = rf"[{regex.escape(CLOSERS)}]*"
-        self.sentence_end: regex.Pattern[str] = regex.compile(
+        self.sentence_end = regex.compile(
             rf"(?<=[{TERMINALS}]{quoted})\s+(?=[\"'“‘„«»(¿¡]*[^\p{{Ll}}\s\p{{P}}])|(?<=[。！？｡]{quoted})(?![{regex.escape(CLOSERS)}。！？｡])"
         )
         self.markless = regex.compile(r"[\p{Thai}\p{Lao}]$")
