@@ -19,12 +19,13 @@ from typing import NamedTuple
 from understudy.calls import Call, Reply, prompting
 from understudy.calls.model_teacher import ModelTeacher
 from understudy.calls.prompting import Prompt
-from understudy.calls.replies import parse, standalone_problem
+from understudy.calls.replies import parse
 from understudy.calls.verifying import drawn
 from understudy.records import Document, Pair, VariantKind, sha256_of
 from understudy.sections import AugmentSettings
 from understudy.text.language import FUNCTION_WORDS
 from understudy.text.similarity import stem
+from understudy.text.standalone import standalone_problem
 from understudy.text.words import words
 
 log = logging.getLogger("understudy.teacher")

@@ -4,12 +4,12 @@ from collections import Counter
 from typing import NamedTuple
 
 from understudy.calls.parts import Part, parts
-from understudy.calls.replies import standalone_problem
 from understudy.errors import MalformedReply
 from understudy.interfaces import ReplyItem, Teacher, TeacherRequest
 from understudy.records import Document, Question, Questions
 from understudy.sections import QuestionSettings
 from understudy.text.similarity import near_duplicates
+from understudy.text.standalone import standalone_problem
 
 VERSION = 2
 ROUNDS = 3

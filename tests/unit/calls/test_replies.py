@@ -6,7 +6,7 @@ import random
 import pytest
 
 from understudy.calls import Finish, Reply
-from understudy.calls.replies import Parsed, parse, standalone_problem
+from understudy.calls.replies import Parsed, parse
 
 PIECES = [
     "**Heat** moves from hot to cold.",
@@ -198,85 +198,3 @@ def test_a_question_is_read_with_what_its_other_lines_tell(
 
 def test_questions_without_a_first_line_are_dropped() -> None:
     assert parse(reply(written({1: "tags: a\nparagraphs: 1"})), "questions", []).items == []
-
-
-STANDING = """
-What is a video codec?
-How do you wire a speaker to an amplifier?
-Why does the speaker crackle when the cable is loose?
-How does RNA polymerase build the transcript?
-How do you caption this kind of video for deaf viewers?
-What makes a good lecture?
-How long should a talk at a conference be?
-How does the session layer keep a connection open?
-What makes the author's estate pay tax?
-Why is it important to sleep eight hours?
-What does it mean to be brave?
-How do I talk to my doctor?
-How are subtitles stored in the video stream?
-What is the text of a contract made of?
-How do you sit in the lecture hall without back pain?
-What does a transcript of records show?
-How did the presenter of the first radio show earn money?
-Explain how insulin works.
-Why do they say that salt raises blood pressure?
-How do these two vitamins differ?
-Was ist ein Videoformat?
-Wie funktioniert ein Lautsprecher?
-Warum ist das Herz links?
-Wie hält man einen guten Vortrag?
-Was macht der Sprecher der Regierung?
-Wie wird im Videoschnitt der Ton angepasst?
-酵母はなぜ糖を食べるのですか。
-¿Cómo se graba un vídeo?
-""".strip().splitlines()
-
-LEANING = """
-What is explained in this video?
-What does the speaker say about sleep?
-What does the speaker mean by rest?
-According to the transcript, how much sleep is enough?
-According to the speaker, what is rest?
-What is the main point of the lecture?
-Which three foods are mentioned in the video?
-What was the example used in the talk?
-What is the speaker's opinion on salt?
-Why does the author recommend walking?
-What is this lecture about?
-As mentioned earlier, why is salt bad?
-What does paragraph 3 say about salt?
-What did you say in your talk about salt?
-Was wird in diesem Video erklärt?
-Was sagt der Sprecher über Schlaf?
-Was meint die Rednerin mit Ruhe?
-Laut dem Vortrag: Wie viel Schlaf ist genug?
-Welche Lebensmittel werden im Video genannt?
-Wie lautet die wichtigste Aussage im Vortrag?
-¿Qué se explica en este vídeo?
-Que dit-on dans cette vidéo ?
-""".strip().splitlines()
-
-
-@pytest.mark.parametrize("question", STANDING)
-def test_a_question_about_its_subject_stands_alone(question: str) -> None:
-    assert standalone_problem(question) is None
-
-
-@pytest.mark.parametrize("question", LEANING)
-def test_a_question_that_names_the_talk_does_not_stand_alone(question: str) -> None:
-    assert standalone_problem(question) == "mentions the talk"
-
-
-@pytest.mark.parametrize(
-    "question", ["", "?", "Sleep.", "Sleep is good for you.", "Schlaf tut gut.", "1. 2. 3.", "Why?"]
-)
-def test_what_asks_nothing_is_no_question(question: str) -> None:
-    assert standalone_problem(question) == "no question"
-
-
-@pytest.mark.parametrize(
-    "question",
-    ["Why is this important?", "How does that work?", "What did he do?", "Why do they matter?", "Warum ist das so?"],
-)
-def test_a_pronoun_without_its_word_does_not_stand_alone(question: str) -> None:
-    assert standalone_problem(question) == "no referent"
