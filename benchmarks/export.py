@@ -192,11 +192,11 @@ def _make_adapter(folder: Path, model: Path) -> Path:
     """Fill `folder` with gains for every matrix of every layer of the llama in `model`."""
     from safetensors.numpy import save_file
 
-    from understudy.exporters import gguf_convert, gguf_families
+    from understudy.gguf import families, layout
 
     folder.mkdir()
-    config, family = gguf_families.read(model)
-    sizes = gguf_convert.matrices(config, family)
+    config, family = families.read(model)
+    sizes = layout.matrices(config, family)
     gains, dice = {}, np.random.default_rng(3)
     for name, (outputs, inputs) in sizes.items():
         for half, shape in (("a", (inputs, RANK)), ("b", (RANK, outputs))):
@@ -210,7 +210,7 @@ def _make_adapter(folder: Path, model: Path) -> Path:
 def _make_gigabyte(folder: Path, shards: int = 1) -> None:
     """A llama of random bf16 weights around the vocabulary of the tests."""
     from tests.models.exporters.gguf_models import make_tokenizer
-    from understudy.exporters import gguf_families
+    from understudy.gguf import families
 
     folder.mkdir()
     make_tokenizer(folder)
@@ -220,9 +220,9 @@ def _make_gigabyte(folder: Path, shards: int = 1) -> None:
         "tie_word_embeddings": True, "max_position_embeddings": 4096, "rope_theta": 10000.0,
     }  # fmt: skip
     (folder / "config.json").write_text(json.dumps(config))
-    shape, dice = gguf_families.read(folder)[0], np.random.default_rng(7)
-    names = dict(gguf_families.BODY) | {
-        f"model.layers.{layer}.{name}": sizes for layer in range(8) for name, sizes in gguf_families.LAYER.items()
+    shape, dice = families.read(folder)[0], np.random.default_rng(7)
+    names = dict(families.BODY) | {
+        f"model.layers.{layer}.{name}": sizes for layer in range(8) for name, sizes in families.LAYER.items()
     }
     pool = (dice.normal(0, 0.02, 2**24).astype(np.float32).view(np.uint32) >> 16).astype(np.uint16)
     sides = {name: [shape.sizes[size] for size in sizes] for name, sizes in names.items()}

@@ -6,9 +6,10 @@ from types import NoneType
 from pydantic import BaseModel, ConfigDict, Field
 
 from understudy.errors import ConfigError
-from understudy.exporters import gguf_header, gguf_quantize, templates
+from understudy.exporters import gguf_quantize, templates
 from understudy.exporters.gguf_jobs import Convert, ConvertAdapter, Job, MeasureImportance, Quantize
 from understudy.exporters.gguf_quantize import known_types
+from understudy.gguf import header
 from understudy.interfaces import Progress
 from understudy.records import ImportanceCard, TemplateCheck
 from understudy.worker import call
@@ -57,9 +58,9 @@ class GgufExporter:
 
     def knows(self, model: Path) -> bool:
         """Whether the model is of one of the families here. Raises ExportError without a config.json."""
-        from understudy.exporters import gguf_families
+        from understudy.gguf import families
 
-        return gguf_families.kind(model) in gguf_families.known()
+        return families.kind(model) in families.known()
 
     def adapter(self, base: Path, adapter: Path, out: Path, progress: Progress) -> None:
         """Write the LoRA weights in `adapter`, for llama.cpp's --lora. Raises ExportError, WorkerFailed."""
@@ -79,7 +80,7 @@ class GgufExporter:
 
     def describe(self, file: Path, type: str) -> tuple[dict[str, int], float, list[str]]:
         """Tensors per type, bits per weight, fallbacks: read back from the file. Raises ExportError if cut short."""
-        return *gguf_header.describe(file), gguf_header.fallbacks(file, type)
+        return *header.describe(file), header.fallbacks(file, type)
 
     def round_trip(self, model: Path, file: Path, progress: Progress) -> TemplateCheck:
         """How both render five conversations, token by token. Raises ExportError, WorkerFailed."""

@@ -4,7 +4,7 @@ import json
 import logging
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from understudy.errors import ExportError
-from understudy.exporters import gguf_families, gguf_weights
-from understudy.exporters.gguf_families import BODY, HEAD, Family, ModelConfig, Shape
-from understudy.exporters.gguf_families._shape import add_shape
 from understudy.exporters.gguf_quantize import LOG_LINES_SHOWN, replacing, require_space
-from understudy.exporters.gguf_tokenizer import Tokenizer
-from understudy.exporters.gguf_weights import BLOCKS, Converted, Stored
 from understudy.exporters.gguf_write import write
+from understudy.gguf import families, layout, weights
+from understudy.gguf.families import HEAD, Family, ModelConfig
+from understudy.gguf.families._shape import add_shape
+from understudy.gguf.tokenizer import Tokenizer
+from understudy.gguf.weights import BLOCKS, Converted, Stored
 from understudy.interfaces import Progress
 
 if TYPE_CHECKING:
@@ -40,14 +40,14 @@ def convert(
     """
     if type not in TYPES:
         raise ExportError(f"{type!r} cannot be written directly; choose from {', '.join(TYPES)}, or quantize the F16")
-    if llama_cpp_dir and gguf_families.kind(model) not in gguf_families.known():
+    if llama_cpp_dir and families.kind(model) not in families.known():
         _convert_by_llama_cpp(model, out, type, llama_cpp_dir, progress)
         return
     from gguf import GGML_QUANT_VERSION, GGMLQuantizationType, GGUFWriter, LlamaFileType
 
-    config, family = gguf_families.read(model)
+    config, family = families.read(model)
     tokenizer = Tokenizer(model, config)
-    tensors = dict(_tensors(config, family, gguf_weights.index(model), type))
+    tensors = dict(_tensors(config, family, weights.index(model), type))
     writer = GGUFWriter(None, family.architecture)
     for gguf_name, tensor in tensors.items():
         if isinstance(tensor, Converted):
@@ -72,13 +72,13 @@ def _tensors(
     tied = config.tie_word_embeddings if config.tie_word_embeddings is not None else HEAD not in stored
     if family.mlx_layer and not any(part in name for part in family.split_into for name in stored):
         family = replace(family, layer=family.mlx_layer, split_into={})
-    required, allowed = _shapes(config, family, tied)
+    required, allowed = layout.shapes(config, family, tied)
     missing = [name for name in required if name not in stored]
     if missing:
         rest = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
         raise ExportError(f"the model has no tensor {', '.join(missing[:3])}{rest}; fuse or download it again")
     yield from family.make_tensors(config).items()
-    named = names(config, family)
+    named = layout.names(config, family)
     for name, tensor in stored.items():
         if name.endswith(".rotary_emb.inv_freq") or (tied and name == HEAD):
             continue  # computed by llama.cpp; the same values as the embeddings
@@ -91,38 +91,10 @@ def _tensors(
         fits = expected[-1] % BLOCKS[type][0] == 0  # where it does not, llama.cpp's converter takes f16 too
         kind = "F32" if not matrix else type if fits else "F16"
         gguf_names = named(name)
-        rows = config.head_width if _in_pairs(family, name) else 0
+        rows = config.head_width if layout.in_pairs(family, name) else 0
         added = family.norm_offset if name.endswith("norm.weight") else 0.0
         for gguf_name, part in zip(gguf_names, tensor.parts(len(gguf_names)), strict=True):
             yield gguf_name, Converted(part, kind, rows, added)
-
-
-def _in_pairs(family: Family, name: str) -> bool:
-    return bool(family.rotated_in_pairs) and name.split(".", 3)[-1].startswith(family.rotated_in_pairs)
-
-
-def names(config: ModelConfig, family: Family) -> Callable[[str], list[str]]:
-    """A function from the name of a tensor to its names in the GGUF file: several when it is split."""
-    from gguf import MODEL_ARCH_NAMES, get_tensor_name_map
-
-    architecture = next(kind for kind, name in MODEL_ARCH_NAMES.items() if name == family.architecture)
-    known = get_tensor_name_map(architecture, config.num_hidden_layers)
-
-    def named(name: str) -> list[str]:
-        whole, parts = next(((w, p) for w, p in family.split_into.items() if f".{w}" in name), ("", ("",)))
-        gguf_names = [known.get_name(name.replace(whole, part), try_suffixes=(".weight", ".bias")) for part in parts]
-        assert all(gguf_names), name  # the families' names are the name map's
-        return [str(gguf_name) for gguf_name in gguf_names]
-
-    return named
-
-
-def _shapes(config: ModelConfig, family: Family, tied: bool) -> tuple[dict[str, Shape], dict[str, Shape]]:
-    """Name > shape of the tensors that must be there, and of those that may."""
-    layers = [f"model.layers.{number}." for number in range(config.num_hidden_layers)]
-    required = BODY | ({} if tied else {HEAD: BODY["model.embed_tokens.weight"]})
-    required = required | {layer + name: shape for layer in layers for name, shape in family.layer.items()}
-    return required, required | {layer + name: shape for layer in layers for name, shape in family.optional.items()}
 
 
 def _add_metadata(writer: "GGUFWriter", model: Path, name: str | None) -> None:
@@ -170,9 +142,9 @@ def adapter(base: Path, adapter: Path, out: Path) -> None:
     """
     from gguf import GGUFType, GGUFWriter
 
-    config, family = gguf_families.read(base)
+    config, family = families.read(base)
     scale = _lora_scale(adapter / "adapter_config.json")
-    gains = dict(_gains(config, family, gguf_weights.tensors(adapter / "adapters.safetensors")))
+    gains = dict(_gains(config, family, weights.tensors(adapter / "adapters.safetensors")))
     writer = GGUFWriter(None, family.architecture)
     ranks = {matrix.shape[0] for name, matrix in gains.items() if name.endswith(".lora_a")}
     if len(ranks) != 1:
@@ -202,7 +174,7 @@ def _lora_scale(file: Path) -> float:
 
 def _gains(config: ModelConfig, family: Family, stored: dict[str, Stored]) -> "Iterator[tuple[str, np.ndarray]]":
     """GGUF name > matrix: a as [rank, inputs], b as [outputs, rank] in the order of the base's rows."""
-    named, shapes = names(config, family), matrices(config, family)
+    named, shapes = layout.names(config, family), layout.matrices(config, family)
     for stem in sorted({name.rpartition(".")[0] for name in stored}):
         a, b = (stored.get(f"{stem}.lora_{half}") for half in "ab")
         if (
@@ -221,21 +193,9 @@ def _gains(config: ModelConfig, family: Family, stored: dict[str, Stored]) -> "I
         down, up = np.ascontiguousarray(a.read().T), np.ascontiguousarray(b.read().T)
         if not (np.isfinite(down).all() and np.isfinite(up).all()):
             raise ExportError(f"the adapter's {stem} holds NaN or infinity; training went wrong: take an earlier one")
-        if _in_pairs(family, f"{stem}.weight"):
-            up = gguf_weights.interleaved(up, config.head_width, up.shape[1])
+        if layout.in_pairs(family, f"{stem}.weight"):
+            up = weights.interleaved(up, config.head_width, up.shape[1])
         gguf_names = named(f"{stem}.weight")
         for gguf_name, rows in zip(gguf_names, np.split(up, len(gguf_names)), strict=True):
             yield f"{gguf_name}.lora_a", down
             yield f"{gguf_name}.lora_b", rows
-
-
-def matrices(config: ModelConfig, family: Family) -> dict[str, tuple[int, ...]]:
-    """Name > shape of every matrix of a layer, under the name of its parts as well: mlx may have split it."""
-    shapes = {}
-    for name, shape in family.layer.items():
-        sizes = tuple(config.sizes[size] for size in shape)
-        parts = next((parts for whole, parts in family.split_into.items() if name.startswith(whole)), ())
-        shapes[name] = sizes
-        shapes |= {f"{part}weight": (sizes[0] // len(parts), *sizes[1:]) for part in parts}
-    layers = [f"model.layers.{number}." for number in range(config.num_hidden_layers)]
-    return {layer + name: shape for layer in layers for name, shape in shapes.items() if len(shape) > 1}

@@ -27,10 +27,10 @@ def measure(model: Path, rows: Path, out: Path, progress: Progress) -> Importanc
     from mlx_lm.utils import load
     from safetensors.numpy import save_file
 
-    from understudy.exporters import gguf_convert, gguf_families
+    from understudy.gguf import families, layout
 
-    config, family = gguf_families.read(model)
-    gguf_names, matrices = gguf_convert.names(config, family), gguf_convert.matrices(config, family)
+    config, family = families.read(model)
+    gguf_names, matrices = layout.names(config, family), layout.matrices(config, family)
     loaded, tokenizer = load(str(model))[:2]
     sums = _sum_squares(loaded)
     read, tokens = _run(loaded, tokenizer, rows, sums, progress)

@@ -11,7 +11,7 @@ import numpy as np
 
 from understudy.errors import ExportError
 from understudy.exporters.gguf_quantize import replacing
-from understudy.exporters.gguf_weights import Converted
+from understudy.gguf.weights import Converted
 from understudy.interfaces import Progress
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 
 from understudy.errors import ConfigError, UnderstudyError
-from understudy.exporters.gguf_header import describe
+from understudy.gguf.header import describe
 from understudy.runs import champion
 from understudy.scoring.refusals import refused
 from understudy.text import words

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from understudy.exporters import gguf_tokenizer
+from understudy.gguf import tokenizer as gguf_tokenizer
 
 BOS, END = "<|begin_of_text|>", "<|eot_id|>"
 SPECIAL = [BOS, END, "<|start_header_id|>", "<|end_header_id|>"]

@@ -12,8 +12,8 @@ from tests.models.exporters.gguf_models import make_model, mlx_model, save, sile
 from tests.models.exporters.test_gguf_adapter import LINEARS, OTHERS, make_adapter
 from understudy.bases.hub import HubBase
 from understudy.errors import AssetError
-from understudy.exporters import gguf_header
 from understudy.exporters.gguf_convert import convert
+from understudy.gguf import header
 from understudy.trainers import fuse as fusing
 from understudy.trainers import merge
 
@@ -69,7 +69,7 @@ def test_a_granite_that_mlx_saved_is_the_same_file(tmp_path: Path) -> None:
     save(saved, dict(model.sanitize(dict(mx.load(str(folder / "model.safetensors"))))))
     convert(saved, tmp_path / "saved.gguf", "same", silent)
     kinds = [
-        sorted((t.name, t.type, t.values) for t in gguf_header.tensors(tmp_path / f"{name}.gguf"))
+        sorted((t.name, t.type, t.values) for t in header.tensors(tmp_path / f"{name}.gguf"))
         for name in ("files", "saved")
     ]
     assert kinds[0] == kinds[1]
@@ -90,7 +90,7 @@ def test_a_quantized_base_in_several_files_is_fused_file_by_file(folder: Path, p
     index = json.loads((tmp_path / "out" / merge.INDEX).read_text())["weight_map"]
     assert index.keys() == weights_of(tmp_path / "out").keys()
     convert(tmp_path / "out", tmp_path / "model.gguf", None, silent)
-    assert gguf_header.describe(tmp_path / "model.gguf")[0] == {"F16": 15, "F32": 5}
+    assert header.describe(tmp_path / "model.gguf")[0] == {"F16": 15, "F32": 5}
 
 
 def prepared(source: Path, out: Path) -> Path:

@@ -21,16 +21,17 @@ from tests.models.exporters.gguf_models import (
     silent,
 )
 from understudy.errors import ConfigError, ExportError
-from understudy.exporters import gguf_families, gguf_header, gguf_tokenizer, gguf_weights
 from understudy.exporters.gguf import GgufExporter, known_types
 from understudy.exporters.gguf_convert import convert
 from understudy.exporters.gguf_quantize import TYPES, quantize
+from understudy.gguf import families, header, weights
+from understudy.gguf import tokenizer as gguf_tokenizer
 
 
 @pytest.mark.parametrize(
     ("kind", "changes"),
     [
-        *((kind, {}) for kind in gguf_families.known()),
+        *((kind, {}) for kind in families.known()),
         ("llama", {"tie_word_embeddings": False, "dtype": "bfloat16", "shards": 3}),
         ("llama", {"rope_scaling": LLAMA_3_ROPE, "dtype": "float16"}),
         ("llama", {"attention_bias": True, "num_key_value_heads": 4}),
@@ -45,7 +46,7 @@ def test_llama_cpp_computes_what_mlx_does(
     ids = model.tokenize("\n".join(NASTY[:6]).encode(), add_bos=True, special=True)
     model.eval(ids)
     assert np.abs(np.array(model.scores[: len(ids)]) - mlx_logits(folder, ids)).max() < 0.02
-    names = {tensor.name for tensor in gguf_header.tensors(tmp_path / "model.gguf")}
+    names = {tensor.name for tensor in header.tensors(tmp_path / "model.gguf")}
     assert ("output.weight" in names) is not changes.get("tie_word_embeddings", True)
 
 
@@ -80,14 +81,14 @@ def test_without_its_own_file_the_template_is_tokenizer_configs(folder: Path, tm
     (tmp_path / "chat_template.jinja").unlink()
     settings = tmp_path / "tokenizer_config.json"
     settings.write_text(json.dumps(json.loads(settings.read_text()) | {"chat_template": "of the config"}))
-    tokenizer = gguf_tokenizer.Tokenizer(tmp_path, gguf_families.read(folder)[0])
+    tokenizer = gguf_tokenizer.Tokenizer(tmp_path, families.read(folder)[0])
     assert tokenizer.chat_template == "of the config"
 
 
 def test_a_chunk_boundary_changes_nothing(
     f16: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gguf_weights, "CHUNK_VALUES", 5000)
+    monkeypatch.setattr(weights, "CHUNK_VALUES", 5000)
     convert(folder, tmp_path / "again.gguf", None, silent)
     assert (tmp_path / "again.gguf").read_bytes() == f16.read_bytes()
 
@@ -101,10 +102,10 @@ def test_every_type_is_llama_cpps_own() -> None:
 @pytest.mark.parametrize("type", known_types())
 def test_every_type_can_be_made(type: str, one_layer: Path, tmp_path: Path) -> None:
     quantize(one_layer, tmp_path / "model.gguf", type, silent)
-    kinds, bits = gguf_header.describe(tmp_path / "model.gguf")
+    kinds, bits = header.describe(tmp_path / "model.gguf")
     assert sum(kinds.values()) == 11
     assert type.partition("_")[0] in {kind.partition("_")[0] for kind in kinds}
-    assert bits <= gguf_header.describe(one_layer)[1]
+    assert bits <= header.describe(one_layer)[1]
 
 
 def test_an_unknown_type_is_refused_with_the_nearest_one() -> None:
@@ -131,7 +132,7 @@ def test_what_is_described_is_what_gguf_reads(f16: Path, tmp_path: Path) -> None
         read = GGUFReader(file)
         start = read.data_offset
         theirs = [(t.name, t.tensor_type.name, t.n_elements, t.n_bytes, t.data_offset - start) for t in read.tensors]
-        assert [(t.name, t.type, t.values, t.bytes, t.offset) for t in gguf_header.tensors(file)] == theirs
+        assert [(t.name, t.type, t.values, t.bytes, t.offset) for t in header.tensors(file)] == theirs
 
 
 @pytest.mark.parametrize("share", [0.0, 0.00001, 0.001, 0.01, 0.02, 0.5, 0.99999])
@@ -139,7 +140,7 @@ def test_a_file_cut_short_is_told_from_a_whole_one(share: float, f16: Path, tmp_
     whole = f16.read_bytes()
     (tmp_path / "cut.gguf").write_bytes(whole[: int(len(whole) * share)])
     with pytest.raises(ExportError, match=r"cut short|not a GGUF"):
-        gguf_header.describe(tmp_path / "cut.gguf")
+        header.describe(tmp_path / "cut.gguf")
 
 
 def test_a_damaged_count_is_an_error_and_not_a_wait(f16: Path, tmp_path: Path) -> None:
@@ -147,7 +148,7 @@ def test_a_damaged_count_is_an_error_and_not_a_wait(f16: Path, tmp_path: Path) -
     whole[8:16] = struct.pack("<Q", 2**63)
     (tmp_path / "damaged.gguf").write_bytes(whole)
     with pytest.raises(ExportError, match="damaged"):
-        gguf_header.describe(tmp_path / "damaged.gguf")
+        header.describe(tmp_path / "damaged.gguf")
 
 
 def test_the_exporter_works_in_a_process_of_its_own_and_tells_how_far_it_is(folder: Path, tmp_path: Path) -> None:

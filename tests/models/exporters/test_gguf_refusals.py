@@ -10,8 +10,9 @@ import pytest
 
 from tests.models.exporters.gguf_models import save, silent
 from understudy.errors import ExportError
-from understudy.exporters import gguf_header, gguf_quantize
+from understudy.exporters import gguf_quantize
 from understudy.exporters.gguf_convert import convert
+from understudy.gguf import header
 
 
 def edit_json(file: str, **changes: Any) -> Callable[[Path], None]:
@@ -131,4 +132,4 @@ def test_a_broken_model_card_does_not_stop_the_export(folder: Path, tmp_path: Pa
     shutil.copytree(folder, tmp_path / "fused")
     (tmp_path / "fused" / "README.md").write_text("---\nbase_model: [\n---\n")
     convert(tmp_path / "fused", tmp_path / "model.gguf", None, silent)
-    assert gguf_header.describe(tmp_path / "model.gguf")[0] == {"F16": 15, "F32": 5}
+    assert header.describe(tmp_path / "model.gguf")[0] == {"F16": 15, "F32": 5}

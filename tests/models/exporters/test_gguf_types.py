@@ -19,9 +19,9 @@ from tests.models.exporters.gguf_models import (
     write_sentencepiece,
 )
 from understudy.errors import ExportError
-from understudy.exporters import gguf_header
 from understudy.exporters.gguf_convert import TYPES, convert
 from understudy.exporters.gguf_quantize import quantize
+from understudy.gguf import header
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
@@ -99,7 +99,7 @@ def test_rows_no_block_divides_are_told_with_the_type_they_got(f16: Path, tmp_pa
     convert(folder, tmp_path / "f16.gguf", None, silent)
     for source, kinds in ((f16, []), (tmp_path / "f16.gguf", ["Q5_0", "Q8_0"])):
         quantize(source, tmp_path / "small.gguf", "Q4_K_M", silent)
-        sentences = gguf_header.fallbacks(tmp_path / "small.gguf", "Q4_K_M")
+        sentences = header.fallbacks(tmp_path / "small.gguf", "Q4_K_M")
         assert [sentence.split()[3] for sentence in sentences] == kinds
         assert all("instead of Q4_K_M: their rows of 64 values" in sentence for sentence in sentences)
 

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from understudy.errors import ExportError
-from understudy.exporters.gguf_families import Family, ModelConfig, Rope
+from understudy.gguf.families import Family, ModelConfig, Rope
 
 if TYPE_CHECKING:
     from gguf import GGUFWriter

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
 from understudy.errors import ExportError
-from understudy.exporters.gguf_families import ModelConfig, _sentencepiece
-from understudy.exporters.gguf_families._sentencepiece import CONTROL, NORMAL, UNUSED, USER_DEFINED, Piece
+from understudy.gguf.families import ModelConfig, _sentencepiece
+from understudy.gguf.families._sentencepiece import CONTROL, NORMAL, UNUSED, USER_DEFINED, Piece
 
 if TYPE_CHECKING:
     from gguf import GGUFWriter

@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field, model_validator
 
-from understudy.exporters.gguf_families import IN_PAIRS, LAYER, OTHER_BIASES, QKV_BIASES, Family, ModelConfig
-from understudy.exporters.gguf_families.llama import add_keys as add_llama_keys
+from understudy.gguf.families import IN_PAIRS, LAYER, OTHER_BIASES, QKV_BIASES, Family, ModelConfig
+from understudy.gguf.families.llama import add_keys as add_llama_keys
 
 if TYPE_CHECKING:
     from gguf import GGUFWriter

@@ -2,8 +2,8 @@
 
 from pydantic import model_validator
 
-from understudy.exporters.gguf_families import IN_PAIRS, LAYER, OTHER_BIASES, QKV_BIASES, Family, ModelConfig
-from understudy.exporters.gguf_families.llama import add_keys
+from understudy.gguf.families import IN_PAIRS, LAYER, OTHER_BIASES, QKV_BIASES, Family, ModelConfig
+from understudy.gguf.families.llama import add_keys
 
 WITHOUT_POSITIONS = 4
 

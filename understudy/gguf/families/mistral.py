@@ -1,7 +1,7 @@
 """Mistral: Llama's shape by another name. Its early sliding window is left out, as llama.cpp leaves it out."""
 
-from understudy.exporters.gguf_families import IN_PAIRS, LAYER, Family
-from understudy.exporters.gguf_families.llama import add_keys
+from understudy.gguf.families import IN_PAIRS, LAYER, Family
+from understudy.gguf.families.llama import add_keys
 
 FAMILY = Family(
     architecture="llama",

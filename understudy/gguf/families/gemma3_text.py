@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import model_validator
 
-from understudy.exporters.gguf_families import HEAD_NORMS, LAYER, Family, ModelConfig
+from understudy.gguf.families import HEAD_NORMS, LAYER, Family, ModelConfig
 
 if TYPE_CHECKING:
     from gguf import GGUFWriter

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import model_validator
 
-from understudy.exporters.gguf_families import Family, ModelConfig
+from understudy.gguf.families import Family, ModelConfig
 
 if TYPE_CHECKING:
     import numpy as np

@@ -3,7 +3,7 @@
 import math
 from typing import TYPE_CHECKING
 
-from understudy.exporters.gguf_families import IN_PAIRS, LAYER, OTHER_BIASES, QKV_BIASES, Family, ModelConfig
+from understudy.gguf.families import IN_PAIRS, LAYER, OTHER_BIASES, QKV_BIASES, Family, ModelConfig
 
 if TYPE_CHECKING:
     import numpy as np

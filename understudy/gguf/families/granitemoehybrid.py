@@ -4,8 +4,8 @@ from typing import Any
 
 from pydantic import model_validator
 
-from understudy.exporters.gguf_families import IN_PAIRS, LAYER, Family
-from understudy.exporters.gguf_families.granite import GraniteConfig, add_keys
+from understudy.gguf.families import IN_PAIRS, LAYER, Family
+from understudy.gguf.families.granite import GraniteConfig, add_keys
 
 
 class Granite4Config(GraniteConfig):
