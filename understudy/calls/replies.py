@@ -1,36 +1,36 @@
 """
 What can be trusted in the text of a reply, and what was wrong with the rest.
 
-A reply is read as JSON; where that fails, it is searched for entries whose JSON object was closed.
-Nothing is ever completed by guessing: an entry that was cut is asked for again, because a cut
-answer in the training data teaches the student to stop in the middle of a sentence. Markdown is kept as it came.
+`reply_json` finds the entries, `likeness` says which question each of them answers. What is here decides what an entry
+is worth: an entry that was cut, is empty, or holds the model's thoughts is asked for again, because a cut answer in the
+training data teaches the student to stop in the middle of a sentence. Markdown is kept as it came.
 """
 
-import json
+import html
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from understudy.calls import Reply
+from understudy.calls import Reply, likeness
+from understudy.calls.likeness import Asked, Claim
+from understudy.calls.reply_json import entries, number_of, question_of, text_of
 from understudy.interfaces import ReplyItem
 
-# A closed object that holds no other: strings are skipped as a whole, so braces in them do not count.
-_OBJECT = re.compile(r'\{\s*+"(?:[^"\\]|\\.)*+"(?:"(?:[^"\\]|\\.)*+"|[^"{}])*+\}', re.DOTALL)
-_OBJECT_START = re.compile(r'\{\s*(?:"|$)')
-_TRAILING_COMMA = re.compile(r'("(?:[^"\\]|\\.)*+")|,(?=\s*[}\]])', re.DOTALL)
-_THOUGHT = re.compile(r"\s*<(think|thinking|reasoning)>", re.IGNORECASE)
-_THOUGHT_END = re.compile(r"</(?:think|thinking|reasoning)>", re.IGNORECASE)
 _THINKING = re.compile(r"</?(?:think|thinking)>", re.IGNORECASE)
 _TEMPLATE = re.compile(
     r"<\|[^|<>\n]{1,40}\|>|<｜[^｜<>\n]{1,40}｜>|</?(?:start|end)_of_turn>|\[/?INST\]|<</?SYS>>|^<s>|</s>$"
 )
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_ENTITY = re.compile(r"&(?:amp|lt|gt|quot|apos|nbsp|#[0-9]{2,5}|#x[0-9a-f]{2,4});", re.IGNORECASE)
 _NO_WORDS = "the teacher refused and gave no reason"
 
 _TAGS = re.compile(r"\btags?[*_\s]*[:：](.*?)(?=\bparagraphs?[*_\s]*[:：]|\n|$)", re.IGNORECASE)
 _PARAGRAPHS = re.compile(r"\bparagraphs?[*_\s]*[:：](.*)", re.IGNORECASE)
 # The labels begin a line; small models write all three lines as one, after the question mark.
 _FIRST_LABEL = re.compile(r"(?:(?:^|\n)[^\w\n]*|(?<=[?？؟])[^\w\n]*)(?:tags?|paragraphs?)[*_\s]*[:：]", re.IGNORECASE)
+# A line break that the model spelled out, before a label; elsewhere it is a path, or a command of LaTeX.
+_SPELLED_BREAK = re.compile(r"(?:\\n)+(?=[^\w\n]*(?:tags?|paragraphs?)[*_\s]*[:：])", re.IGNORECASE)
 _SPAN = re.compile(r"[0-9]{1,6}")
 _MOST_TAGS = 3
 
@@ -38,8 +38,10 @@ _MOST_TAGS = 3
 class Parsed(NamedTuple):
     """The entries that can be trusted, how often something was wrong, and what was refused.
 
-    Defects: 'unasked', 'doubled' (one number, two texts), 'empty', 'thinking', 'template', 'cut' (the
-    reply ended inside an entry), 'malformed' (an entry, or the whole reply, in another shape), 'refused'.
+    Defects: 'unasked', 'doubled' (one number, two texts), 'moved' (it stood under another number), 'misplaced' (it may
+    answer another question), 'empty', 'thinking', 'template', 'control' (a character no text has), 'cut' (the reply
+    ended inside an entry), 'malformed' (an entry, or the whole reply, in another shape), 'escape' (a backslash put
+    back), 'refused'.
     """
 
     items: list[ReplyItem]
@@ -47,15 +49,21 @@ class Parsed(NamedTuple):
     refused: dict[int, str]
 
 
-def parse(reply: Reply, kind: str, numbers: Sequence[int]) -> Parsed:
-    """The entries of `reply` that are whole; for answers, only numbers asked and at most one per number."""
+def parse(reply: Reply, kind: str, numbers: Sequence[int], asked: Asked | None = None) -> Parsed:
+    """The entries of `reply` that are whole; for answers, only numbers asked and at most one per number.
+
+    With `asked`, every answer has to fit its question, whatever its number says.
+    """
     defects: Counter[str] = Counter()
-    entries = list(_numbered(_entries(reply.text, defects), defects))
-    if kind == "answers":
-        entries = _answers(entries, set(numbers), defects)
-    sound = [(number, text) for number, text in entries if _sound(text, defects)]
+    claims = [claim for claim in _claims(entries(reply.text, defects), kind, defects) if _sound(claim.text, defects)]
+    if kind == "answers" and asked:
+        texts = _placed(claims, asked, reply, defects)
+    elif kind == "answers":
+        texts = _by_number(claims, set(numbers), defects)
+    else:
+        texts = [(claim.number, claim.text) for claim in claims]
     items = [
-        _question(n, text) if kind == "questions" else ReplyItem(question_number=n, text=text) for n, text in sound
+        _question(n, text) if kind == "questions" else ReplyItem(question_number=n, text=text) for n, text in texts
     ]
     items = [item for item in items if item.text]
     refused: dict[int, str] = {}
@@ -70,61 +78,21 @@ def parse(reply: Reply, kind: str, numbers: Sequence[int]) -> Parsed:
     return Parsed(items, defects, refused)
 
 
-def _entries(text: str, defects: Counter[str]) -> list[Any]:
-    """The entries of a reply in any state, in order; counts what was cut."""
-    try:
-        whole = json.loads(text, strict=False)  # not strict: raw line breaks in strings are common and clear
-    except (ValueError, RecursionError):
-        return _closed(_without_thoughts(text, defects), defects)
-    items = whole.get("items", whole) if isinstance(whole, dict) else whole
-    if isinstance(items, dict) and "question_number" not in items:
-        return _closed(text, defects)  # the list has another name
-    return items if isinstance(items, list) else [items]
-
-
-def _without_thoughts(text: str, defects: Counter[str]) -> str:
-    """What follows the block of thought at the beginning. A block without an end leaves nothing."""
-    end = _THOUGHT_END.search(text)
-    if _THOUGHT.match(text):
-        defects["thinking"] += not end
-        return text[end.end() :] if end else ""
-    # Some chat templates open the block in the prompt, so that only its end is in the reply.
-    before_json = end and not re.match(r"\s*(?:```\w*\s*)?[\[{]", text)
-    return text[end.end() :] if end and before_json else text
-
-
-def _closed(text: str, defects: Counter[str]) -> list[Any]:
-    """Every closed object in `text`, whatever stands around them: prose, fences, the ends of lists or nothing."""
-    entries, end = [], 0
-    for match in _OBJECT.finditer(text):
-        end = match.end()
-        try:
-            entries.append(json.loads(_TRAILING_COMMA.sub(r"\1", match.group()), strict=False))
-        except (ValueError, RecursionError):
+def _claims(found: Sequence[Any], kind: str, defects: Counter[str]) -> Iterator[Claim]:
+    """The entries that have a number and a text, outer white space stripped."""
+    for entry in found:
+        number, text = (number_of(entry), text_of(entry, kind)) if isinstance(entry, dict) else (None, None)
+        if number is None or not isinstance(text, str | None) or (text and not _writable(text)):
             defects["malformed"] += 1
-    # The list itself opens with a brace too, so that one counts only when nothing was closed after it.
-    if _OBJECT_START.search(text, end):
-        defects["cut"] += 1
-    return entries
-
-
-def _numbered(entries: Sequence[Any], defects: Counter[str]) -> Iterator[tuple[int, str]]:
-    """Number and text of the entries that have both, outer white space stripped."""
-    for entry in entries:
-        number, text = (entry.get("question_number"), entry.get("text")) if isinstance(entry, dict) else (None, None)
-        if isinstance(number, str) and re.fullmatch(r"\s*[0-9]{1,6}\s*", number):
-            number = int(number)
-        if (
-            not isinstance(number, int)
-            or isinstance(number, bool)
-            or not isinstance(text, str | None)
-            or (text and not _writable(text))
-        ):
-            defects["malformed"] += 1
-        elif not text or not text.strip():
+        elif not text or not text.strip(". …\t\r\n"):
             defects["empty"] += 1
         else:
-            yield number, text.strip()
+            yield Claim(number, _unescaped(text.strip()), question_of(entry) if kind == "answers" else None)
+
+
+def _unescaped(text: str) -> str:
+    """`text` with HTML entities as the characters they stand for, unless there is code in it."""
+    return html.unescape(text).replace("\xa0", " ") if "`" not in text and _ENTITY.search(text) else text
 
 
 def _writable(text: str) -> bool:
@@ -136,12 +104,26 @@ def _writable(text: str) -> bool:
     return True
 
 
-def _answers(entries: list[tuple[int, str]], numbers: set[int], defects: Counter[str]) -> list[tuple[int, str]]:
+def _placed(claims: Sequence[Claim], asked: Asked, reply: Reply, defects: Counter[str]) -> list[tuple[int, str]]:
+    """The texts by the question they answer, in the order of the questions."""
+    unasked = sum(claim.number not in asked.questions for claim in claims)
+    by_number: dict[int, set[str]] = {}
+    for claim in claims:
+        by_number.setdefault(claim.number, set()).add(claim.text)
+    placed = likeness.place(claims, asked, whole=reply.finish == "stop")
+    doubled = sum(len(texts) > 1 for texts in by_number.values())
+    for name, count in (("unasked", unasked), ("doubled", doubled), ("moved", placed.moved)):
+        defects.update({name: count} if count else {})
+    defects.update({"misplaced": placed.dropped} if placed.dropped and not unasked and not doubled else {})
+    return sorted(placed.texts.items())
+
+
+def _by_number(claims: Sequence[Claim], numbers: set[int], defects: Counter[str]) -> list[tuple[int, str]]:
     """One text per number asked, in the order of the reply; two different texts for one number are none."""
     texts: dict[int, set[str]] = {}
-    for number, text in entries:
-        if number in numbers:
-            texts.setdefault(number, set()).add(text)
+    for claim in claims:
+        if claim.number in numbers:
+            texts.setdefault(claim.number, set()).add(claim.text)
         else:
             defects["unasked"] += 1
     defects.update({"doubled": doubled} if (doubled := sum(len(answers) > 1 for answers in texts.values())) else {})
@@ -149,8 +131,9 @@ def _answers(entries: list[tuple[int, str]], numbers: set[int], defects: Counter
 
 
 def _sound(text: str, defects: Counter[str]) -> bool:
-    """False when the model's thoughts or its chat template got into `text`."""
-    defect = "thinking" if _THINKING.search(text) else "template" if _TEMPLATE.search(text) else None
+    """False when the model's thoughts, its chat template or control characters got into `text`."""
+    patterns = {"thinking": _THINKING, "template": _TEMPLATE, "control": _CONTROL}
+    defect = next((name for name, pattern in patterns.items() if pattern.search(text)), None)
     if defect:
         defects[defect] += 1
     return defect is None
@@ -158,7 +141,7 @@ def _sound(text: str, defects: Counter[str]) -> bool:
 
 def _question(number: int, text: str) -> ReplyItem:
     """The three lines of a question. Lines that are missing or odd leave the question as it is."""
-    text = text.replace("\\n", "\n")
+    text = _SPELLED_BREAK.sub("\n", text)
     label = _FIRST_LABEL.search(text)
     question, rest = (text[: label.start()], text[label.start() :]) if label else (text, "")
     question = re.sub(

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError
 
 from understudy.calls import Call, Reply, model_family, prompting
 from understudy.calls.model_teacher import TALK_SHARE, ModelTeacher
-from understudy.calls.replies import _entries  # how a reply in any state is read is one thing for every kind of call
+from understudy.calls.reply_json import entries as json_entries
 from understudy.errors import TeacherError
 from understudy.records import Document, Pair, Verification
 
@@ -150,7 +150,7 @@ def _line(pair: Pair) -> str:
 def _entries_of(reply: Reply, numbers: Sequence[int], defects: Counter[str]) -> dict[int, _Entry]:
     """The whole entries by number; two that differ for one number are none."""
     entries: dict[int, list[_Entry]] = {}
-    for entry in _entries(reply.text, defects):
+    for entry in json_entries(reply.text, defects):
         try:
             one = _Entry.model_validate(entry)
         except ValidationError:

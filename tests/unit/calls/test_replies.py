@@ -108,9 +108,17 @@ def test_raw_line_breaks_in_a_string_are_read() -> None:
     assert read('{"items":[{"question_number":1,"text":"One.\n\n- a\n- b"}]}') == {1: "One.\n\n- a\n- b"}
 
 
-def test_an_unescaped_quote_costs_its_own_answer_only() -> None:
-    text = written({1: "a", 2: "he said HI to me", 3: "c"}).replace("HI", '"hi"')
-    result = answers_of(text)
+def test_unescaped_quotes_are_read_where_the_next_number_shows_the_end() -> None:
+    answers = {1: "a", 2: "he said HI to me, HI", 3: "c HI"}
+    expected = {number: text.replace("HI", '"hi"') for number, text in answers.items()}
+    text = written(answers).replace("HI", '"hi"')
+    assert read(text) == expected and read(f"```json\n{text}\n```") == expected
+    assert read(text[:-2], finish="length").items() <= {1: "a"}.items() | {3: expected[3]}.items()
+
+
+def test_an_unescaped_quote_in_another_shape_costs_its_own_answer_only() -> None:
+    text = json.dumps([{"question_number": n, "text": t} for n, t in {1: "a", 2: "he said HI to me", 3: "c"}.items()])
+    result = answers_of(text.replace("HI", '"hi"'))
     assert [item.question_number for item in result.items] == [1, 3]
     assert result.defects == {"malformed": 1}
 
@@ -128,7 +136,8 @@ def test_markdown_is_kept_character_by_character() -> None:
     ([(1, "a <think>b</think>"), (2, "a</think> c")], {}, {"thinking": 2}),
     ([(1, "a<|im_end|>"), (2, "b</s>"), (3, "<start_of_turn>c")], {}, {"template": 3}),
     ([(1, "the <s> tag strikes <s>out</s> a word | <|> |")], {1: "the <s> tag strikes <s>out</s> a word | <|> |"}, {}),
-    ([(True, "a"), (1.5, "b"), ("one", "c"), (None, "d"), (2, ["e"]), (3, "\ud83d")], {}, {"malformed": 6}),
+    ([(True, "a"), (1.5, "b"), ("one", "c"), (None, "d"), (2, [1]), (3, "\ud83d")], {}, {"malformed": 6}),
+    ([(1, "..."), (2, "a\x01b"), (3, "…")], {}, {"empty": 2, "control": 1}),
     ([("2", "a"), (" 3 ", "b")], {2: "a", 3: "b"}, {}),
     ([], {}, {"malformed": 1}),
 ])  # fmt: skip
@@ -198,3 +207,74 @@ def test_a_question_is_read_with_what_its_other_lines_tell(
 
 def test_questions_without_a_first_line_are_dropped() -> None:
     assert parse(reply(written({1: "tags: a\nparagraphs: 1"})), "questions", []).items == []
+
+
+ANSWERS = {1: "**Heat** leaves.\n\nIt waits.", 2: "A second one.", 3: "And the last."}
+SHAPES = {
+    "numbers with a point": [{"question_number": f"{n}.", "text": t} for n, t in ANSWERS.items()],
+    "numbers with a letter": [{"question_number": f"Q{n}", "text": t} for n, t in ANSWERS.items()],
+    "numbers with a word": [{"question_number": f"Question {n}:", "text": t} for n, t in ANSWERS.items()],
+    "numbers with a sign": [{"question_number": f"#{n}", "text": t} for n, t in ANSWERS.items()],
+    "numbers as floats": [{"question_number": float(n), "text": t} for n, t in ANSWERS.items()],
+    "an object by number": {str(n): t for n, t in ANSWERS.items()},
+    "a named object by number": {"answers": {f"Q{n}": t for n, t in ANSWERS.items()}},
+    "an object of objects": {str(n): {"text": t} for n, t in ANSWERS.items()},
+    "other names": [{"questionNumber": n, "answer": t} for n, t in ANSWERS.items()],
+    "the only other string": {"items": [{"question_number": n, "reply": t} for n, t in ANSWERS.items()]},
+    "with the question": [{"id": n, "question": f"What is {n}?", "answer": t} for n, t in ANSWERS.items()],
+    "paragraphs": {"items": [{"question_number": n, "text": t.split("\n\n")} for n, t in ANSWERS.items()]},
+    "a string": json.dumps({"items": [{"question_number": n, "text": t} for n, t in ANSWERS.items()]}),
+    "nested": [{"question_number": n, "text": t, "meta": {"tags": ["a"]}} for n, t in ANSWERS.items()],
+    "a wrapper with an id": {"id": 7, "items": [{"question_number": n, "text": t} for n, t in ANSWERS.items()]},
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_shape_that_can_be_read_in_one_way_is_read(shape: str) -> None:
+    text = json.dumps(SHAPES[shape])
+    assert read(text, [1, 2, 3]) == ANSWERS
+    if shape != "a string":
+        for around in ("Here they are:\n%s", "```json\n%s\n```", "%s That is all."):
+            assert read(around % text, [1, 2, 3]) == ANSWERS
+
+
+@pytest.mark.parametrize("text", [
+    written(ANSWERS).replace('"question_number"', "“question_number”").replace('"text"', "“text”"),
+    f'I reply in the form {{"items":[{{"question_number":1,"text":"..."}}]}}:\n{written(ANSWERS)}',
+    f"<|channel|>analysis<|message|>{written({1: 'draft'})}<|end|><|start|>assistant<|channel|>final<|message|>"
+    + written(ANSWERS),
+])  # fmt: skip
+def test_what_a_model_says_besides_the_list_is_no_part_of_it(text: str) -> None:
+    assert read(text, [1, 2, 3]) == ANSWERS
+
+
+@pytest.mark.parametrize(("raw", "expected"), [
+    (r"$\frac{1}{4}$ and $\theta$ of \text{warm} air", r"$\frac{1}{4}$ and $\theta$ of \text{warm} air"),
+    (r"$\alpha$, $\sum x$ and $\beta$", r"$\alpha$, $\sum x$ and $\beta$"),
+    (r"$\nabla T \neq 0$, $\nu$ is small", r"$\nabla T \neq 0$, $\nu$ is small"),
+    (r"Line one.\nuntil here", "Line one.\nuntil here"),
+    (r"a\tb\n\n- one\n- two", "a\tb\n\n- one\n- two"),
+    (r"$\\frac{1}{2}$ \u00e9", r"$\frac{1}{2}$ é"),
+    (r"It\'s \r\n fine", "It's \r\n fine"),
+    (r"In C:\Users\ann\notes\tools.txt it lies.", r"In C:\Users\ann\notes\tools.txt it lies."),
+    (r"In C:\\Users\\ann it lies.\n\nThere.", "In C:\\Users\\ann it lies.\n\nThere."),
+    (r"It is D:\temp\nThen you look.", "It is D:\\temp\nThen you look."),
+    (r"\usr is no code point", r"\usr is no code point"),
+])  # fmt: skip
+def test_a_single_backslash_is_what_it_was_meant_to_be(raw: str, expected: str) -> None:
+    result = answers_of('{"items":[{"question_number":1,"text":"' + raw + '"}]}', [1])
+    assert [item.text for item in result.items] == [expected]
+    assert result.defects.keys() <= {"escape"}
+
+
+@pytest.mark.parametrize("question", [r"What does $\nabla T$ mean?", r"Where is C:\temp\new\notes?"])
+def test_a_backslash_in_a_question_is_no_line_break(question: str) -> None:
+    (item,) = parse(reply(written({1: f"{question}\ntags: a\nparagraphs: 1-2"})), "questions", []).items
+    assert (item.text, item.tags) == (question, ["a"])
+
+
+def test_entities_are_read_outside_code() -> None:
+    assert read(written({1: "It&#39;s cheap &amp; quick.", 2: "Write `&amp;` there."})) == {
+        1: "It's cheap & quick.",
+        2: "Write `&amp;` there.",
+    }
