@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from understudy.records import Leakage, Pair, Split
+from understudy.text import symbols
 from understudy.text.similarity import near_duplicates
 from understudy.text.words import words
 
@@ -130,7 +131,7 @@ def _spokesmen(questions: Sequence[str], links: Links) -> list[int]:
 
 def _same(a: str, b: str) -> bool:
     """True for the same words; also for synonyms and slips, which a threshold of 1 forgives."""
-    return words(a) == words(b) or any(near_duplicates([a, b], 1.0))
+    return symbols.split(a) == symbols.split(b) or any(near_duplicates([a, b], 1.0))
 
 
 def _grams(answers: Sequence[str]) -> _Grams:

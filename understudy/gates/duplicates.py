@@ -8,9 +8,9 @@ from statistics import median
 from pydantic import BaseModel, ConfigDict, Field
 
 from understudy.records import Pair
+from understudy.text import symbols
 from understudy.text.markdown import well_formatted
 from understudy.text.similarity import near_duplicates
-from understudy.text.words import words
 
 
 class DuplicatesGate:
@@ -27,7 +27,7 @@ class DuplicatesGate:
         model_config = ConfigDict(extra="forbid")
         threshold: float = Field(default=0.7, gt=0, le=1, description="share of the words' weight that is the same")
 
-    VERSION = 3
+    VERSION = 4
 
     def __init__(self, options: Options) -> None:
         self.options = options
@@ -46,7 +46,7 @@ class DuplicatesGate:
 
         same: dict[tuple[str, ...], list[int]] = {}
         for at, pair in enumerate(pairs):
-            same.setdefault(tuple(words(pair.question)), []).append(at)
+            same.setdefault(tuple(symbols.split(pair.question)), []).append(at)
         groups = [sorted(group, key=rank) if len(group) > 1 else group for group in same.values()]
         links: list[set[int]] = [set() for _ in groups]
         for a, b in near_duplicates([pairs[group[0]].question for group in groups], self.options.threshold):

@@ -22,7 +22,7 @@ from understudy.records import AssetRef, ChatExample, Dropped, Message, Pair, Sp
 from understudy.sections import SplitSettings
 from understudy.text.similarity import components, near_duplicates
 
-VERSION = 2
+VERSION = 3
 SPLITS: tuple[Split, ...] = ("train", "valid", "test")
 SAFEST: tuple[Split, ...] = ("test", "valid", "train")
 """Where two splits want the same row: a held-out one must not lose it, and train can spare it."""

@@ -2,6 +2,7 @@
 
 import pytest
 
+from benchmarks.duplicates import background, labelled
 from understudy.text.similarity import components, near_duplicates
 
 OTHERS = [f"How does the {a} of a {b} change?" for a in ("weight", "colour", "sound") for b in ("bell", "tree", "lens")]
@@ -88,3 +89,90 @@ def test_a_slip_that_many_make_is_still_a_slip_of_a_word_that_everyone_writes() 
     meant = ["Why do bells matter at sea?", "Why do trees matter in towns?"]
     result = set(near_duplicates([*meant, *slips, *usual, *often], 0.7))
     assert {(0, 2), (1, 3)} <= result
+
+
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [
+        ("How does vinegar prevent milk from curdling?", "How does vinegar stop milk from curdling?"),
+        ("How long should clay dry in the shade?", "How much time should clay dry in the shade?"),
+        ("Is an e-bike faster than a horse?", "Is an ebike faster than a horse?"),
+        ("Can you explain how a steam engine pulls a train?", "How does a steam engine pull a train?"),
+        ("What are the main benefits of cold showers?", "What are the key advantages of cold showers?"),
+        ("Is smoke bad for wool?", "Is smoke harmful for wool?"),
+        ("How does light control whether seeds sprout?", "How does light influence whether seeds sprout?"),
+        ("Which colour does brass have in grey light?", "Which color does brass have in gray light?"),
+        ("When should I quit watering grapes?", "When should I stop watering grapes?"),
+    ],
+)
+def test_an_opener_a_synonym_or_another_spelling_asks_the_same(a: str, b: str) -> None:
+    assert linked(a, b)
+
+
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [
+        ("What does C do at the start of a program?", "What does C++ do at the start of a program?"),
+        ("Who wrote C for the first time?", "Who wrote C# for the first time?"),
+        ("How are records written in F?", "How are records written in F#?"),
+        ("What does == do in a shell?", "What does === do in a shell?"),
+        ("Why would I learn .NET this year?", "Why would I learn net this year?"),
+        ("What does a / b give in Python?", "What does a // b give in Python?"),
+        ("When is an A/B test fair?", "When is a B test fair?"),
+        ("What is a temperature of -5 degrees like?", "What is a temperature of 5 degrees like?"),
+        ("How heavy is a load of 1.5 tons?", "How heavy is a load of 5.1 tons?"),
+    ],
+)
+def test_a_sign_that_is_part_of_a_name_makes_two_questions(a: str, b: str) -> None:
+    assert not linked(a, b)
+
+
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [
+        ("Зачем солить воду для риса?", "Зачем не солить воду для риса?"),
+        ("Ska man salta vattnet till riset?", "Ska man inte salta vattnet till riset?"),
+        ("Suyu tuzlamak doğru mu?", "Suyu tuzlamak doğru değil mi?"),
+        ("Çocuklar neden bugün koşuyor?", "Çocuklar neden bugün koşmuyor?"),
+        ("马可以吃苹果吗？", "马不可以吃苹果吗？"),
+        ("馬はりんごを食べますか？", "馬はりんごを食べませんか？"),
+        ("هل يجب تمليح الماء للأرز؟", "هل لا يجب تمليح الماء للأرز؟"),
+        ("क्या पानी में नमक डालना चाहिए?", "क्या पानी में नमक नहीं डालना चाहिए?"),
+        ("Czy należy solić wodę?", "Czy nie należy solić wody?"),
+        ("말은 사과를 먹어요?", "말은 사과를 안 먹어요?"),
+        ("ม้ากินแอปเปิลได้ไหม", "ม้าไม่กินแอปเปิลได้ไหม"),
+    ],
+)
+def test_a_negation_in_any_language_makes_two_questions(a: str, b: str) -> None:
+    assert not linked(a, b)
+
+
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [
+        ("茶叶为什么要泡三分钟？", "为什么茶叶要泡三分钟？"),
+        ("なぜお茶は三分待つのですか？", "お茶はなぜ三分待つのですか？"),
+        ("찻잎은 왜 세 분 우리나요?", "왜 찻잎은 세 분 우리나요?"),
+        ("请解释一下茶叶是怎么做的？", "茶叶是怎么做的？"),
+        ("Wie lange soll Ton im Schatten trocknen?", "Wie viel Zeit soll Ton im Schatten trocknen?"),
+        ("Pouvez-vous expliquer comment sèche l'argile ?", "Comment sèche l'argile ?"),
+    ],
+)
+def test_word_order_and_openers_are_forgiven_in_other_languages(a: str, b: str) -> None:
+    assert linked(a, b)
+
+
+@pytest.mark.parametrize(
+    ("a", "b"), [("盐比糖贵吗？", "糖比盐贵吗？"), ("犬は猫より速いですか？", "猫は犬より速いですか？")]
+)
+def test_who_does_what_to_whom_counts_without_spaces_too(a: str, b: str) -> None:
+    assert not linked(a, b)
+
+
+@pytest.mark.parametrize("language", sorted({pair.language for pair in labelled()}))
+def test_no_labelled_trap_is_joined_and_most_that_ask_the_same_are(language: str) -> None:
+    pairs = [pair for pair in labelled() if pair.language == language]
+    links = set(near_duplicates([text for pair in pairs for text in pair[:2]] + background(language), 0.7))
+    joined = [(2 * at, 2 * at + 1) in links for at in range(len(pairs))]
+    assert not [pair for pair, together in zip(pairs, joined, strict=True) if together and not pair.same]
+    assert sum(joined) >= 0.5 * sum(pair.same for pair in pairs)
