@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 from understudy.tasks import cluster, policies
 
+from understudy import store
 from understudy.calls.model_teacher import ModelTeacher
 from understudy.channel import imported
 from understudy.channel.talks import PASSES, Pass, ReadBatch, ReadTalk
@@ -31,8 +32,22 @@ def list_talks(workspace: Workspace) -> list[Entry]:
 
 
 def due(workspace: Workspace, entries: Sequence[Entry]) -> list[Entry]:
-    """The talks whose document, questions or answers are not fresh."""
+    """The talks whose document, questions or answers are not fresh; answers on wrong questions never are."""
+    _recheck(workspace, entries)
     return [entry for entry in entries if len(chain(workspace, entry)) < len(PASSES)]
+
+
+def _recheck(workspace: Workspace, entries: Sequence[Entry]) -> None:
+    """Look once at the answers a channel has: only those that may be another question's are asked for again."""
+    ledger, name = workspace.ledger, "answers/placing"
+    if ledger.note(name) == generating.PLACING or not isinstance(workspace.config.plugin("teacher"), ModelTeacher):
+        return
+    for entry in entries:
+        refs = chain(workspace, entry)
+        if "answers" in refs and generating.misplaced(*(workspace.read(refs[one]) for one in PASSES)):
+            log.warning("%s: some answers may be other questions'; they are asked for again", entry.document_id)
+            store.discard(workspace.home, refs["answers"].path, workspace.disk)
+    ledger.set_note(name, generating.PLACING)
 
 
 def ready(workspace: Workspace, entries: Sequence[Entry]) -> list[Talk]:

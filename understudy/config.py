@@ -14,6 +14,7 @@ import yaml
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
 from understudy import registry
+from understudy.calls.prompting import Prompts
 from understudy.errors import ConfigError
 from understudy.interfaces import Engine, Exporter
 from understudy.registry import nearest, option_problems
@@ -24,6 +25,7 @@ from understudy.sections import (
     EvaluateSettings,
     ExportSettings,
     PluginSpec,
+    PromptSettings,
     PublishSettings,
     QuestionSettings,
     RunnerSettings,
@@ -48,6 +50,7 @@ class Config(Settings):
     licence: str | None = Field(default=None, description="of the dataset, as the Hugging Face Hub names it")
     source: PluginSpec
     teacher: PluginSpec
+    prompts: PromptSettings = PromptSettings()
     questions: QuestionSettings = QuestionSettings()
     answers: AnswerSettings = AnswerSettings()
     verify: VerifySpec = VerifySpec()
@@ -113,7 +116,16 @@ class Config(Settings):
     def plugin(self, kind: str, spec: PluginSpec | None = None) -> Any:
         """The plugin of the section `kind`, or the one `spec` names."""
         spec = spec or getattr(self, kind)
-        return registry.build(kind, spec.use, spec.options)
+        plugin = registry.build(kind, spec.use, spec.options)
+        if kind == "teacher" and plugin.prompted:
+            plugin.prompts = self.teacher_prompts
+        return plugin
+
+    @property
+    def teacher_prompts(self) -> Prompts:
+        """The built-in prompts, with this preset's own in their place."""
+        own = {name: text for name, text in self.prompts.model_dump(exclude={"persona"}).items() if text}
+        return Prompts(own, self.prompts.persona or "")
 
     def exporter(self) -> Exporter:
         """The plugin that writes the tuned model for other programs."""

@@ -20,6 +20,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from understudy import memory, registry, store
+from understudy.calls import prompting
 from understudy.catalog import CATALOG, WRITTEN_BY
 from understudy.config import Config
 from understudy.errors import ConfigError
@@ -299,9 +300,12 @@ def fingerprint_of(workspace: Workspace, name: str, inputs: Sequence[AssetRef] =
     config, asset = workspace.config, CATALOG[name]
     sections = {section: identity(config, section) for section in asset.settings}
     if name in ("questions", "answers"):
-        sections["prompt"] = _prompt_of(config.teacher.use, name)
+        sections["prompt"] = _prompt_of(config, config.teacher.use, name)
     if "augment" in asset.settings and config.augment.asks_teacher:
-        sections |= {"teacher": identity(config, "teacher"), "prompt": _prompt_of(config.teacher.use, "augment")}
+        sections |= {
+            "teacher": identity(config, "teacher"),
+            "prompt": _prompt_of(config, config.teacher.use, "augment"),
+        }
     return store.fingerprint(name, _stage(name).VERSION, sections, [ref.sha256 for ref in inputs], extra)
 
 
@@ -309,7 +313,9 @@ def identity(config: Config, section: str) -> Any:
     """What of a section decides what comes out: options that only say where or how fast are left out."""
     value = getattr(config, section)
     if isinstance(value, VerifySpec):
-        plugin = registry.identity("teacher", value.use, value.options) | {"prompt": _prompt_of(value.use, "verify")}
+        plugin = registry.identity("teacher", value.use, value.options) | {
+            "prompt": _prompt_of(config, value.use, "verify")
+        }
         return plugin | {"fraction": value.fraction, "max_repairs": value.max_repairs}
     if isinstance(value, PluginSpec):
         return registry.identity(section, value.use, value.options)
@@ -330,9 +336,7 @@ def judge_identity(config: Config) -> Any:
     spec = config.evaluate.judge
     if not spec.on:
         return None
-    from understudy.calls import judging  # few runs have one
-
-    return registry.identity("teacher", spec.use, spec.options) | {"prompt": judging.prompt_sha256()}
+    return registry.identity("teacher", spec.use, spec.options) | {"prompt": _prompt_of(config, spec.use, "judge")}
 
 
 def engine_identity(config: Config, name: str) -> Any:
@@ -354,11 +358,11 @@ def _placeholders(name: str) -> list[str]:
     return [key for key in re.findall(r"{(\w+)}", CATALOG[name].path) if key != "channel"]
 
 
-@lru_cache(maxsize=16)
-def _prompt_of(teacher: str, kind: str) -> str | None:
-    """Digest of a pass's prompt, read once: a run uses the prompt files as they are when it starts."""
-    digest: str | None = registry.resolve("teacher", teacher).prompt_sha256(kind)
-    return digest
+def _prompt_of(config: Config, teacher: str, kind: str) -> str | None:
+    """What stands for a pass's prompt; None for a teacher that is no language model."""
+    if not registry.resolve("teacher", teacher).prompted:
+        return None
+    return prompting.identity(kind, config.teacher_prompts)
 
 
 @lru_cache(maxsize=3)

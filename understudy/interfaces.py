@@ -76,6 +76,7 @@ class TeacherRequest(Record):
     round: int = Field(default=0, ge=0, description="number of earlier rounds of this pass without full success")
     count: int = Field(default=0, ge=0, description="questions wanted, when kind is 'questions'")
     questions: list[Question] = Field(default=[], description="the numbers to answer, when kind is 'answers'")
+    others: list[str] = Field(default=[], description="further questions of the talk, which an answer may belong to")
 
 
 class ReplyItem(Record):
@@ -93,6 +94,8 @@ class TeacherReply(Record):
 
     items: list[ReplyItem]
     refused: dict[int, str] = Field(default={}, description="question number > the teacher's refusal")
+    moved: int = Field(default=0, ge=0, description="answers that stood under another question's number")
+    misplaced: int = Field(default=0, ge=0, description="answers dropped because they may be another question's")
     usd: float = Field(default=0.0, ge=0)
 
 
@@ -105,14 +108,16 @@ class Teacher(Protocol):
     deterministic: bool
     """True when the same request always gives the same reply, so that a repetition is useless."""
 
+    prompted: bool
+    """True for a language model, which is asked with the texts of `understudy.calls.prompting`."""
+
     batches: bool
     """True when one pass over all talks is requested at once with `submit_batch`, because that is cheaper."""
 
     def problems(self) -> list[str]:
         """What makes this teacher unusable, one sentence each; makes no paid call."""
 
-    @staticmethod
-    def prompt_sha256(kind: str) -> str | None:
+    def prompt_sha256(self, kind: str) -> str | None:
         """Digest of the prompt texts of pass 'questions' or 'answers'; None when there is no prompt."""
 
     def begin(self, folder: Path) -> None:

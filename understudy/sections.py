@@ -57,6 +57,29 @@ class AnswerSettings(Settings):
     max_repairs: int = Field(default=5, ge=0, description="further rounds for missing numbers")
 
 
+class PromptSettings(Settings):
+    """A preset's own words to the teacher. A value is the text, or a file of it (.md, .txt)."""
+
+    persona: str | None = Field(default=None, description="who the teacher is: joins the built-in system text")
+    system: str | None = Field(default=None, description="in place of the built-in system text")
+    talk: str | None = Field(default=None, description="how a talk is shown; {nonce} {title} {language} {paragraphs}")
+    questions: str | None = Field(default=None, description="what pass 1 asks; {count}")
+    answers: str | None = Field(default=None, description="what pass 2 asks; {questions}")
+    augment: str | None = Field(default=None, description="{nonce} {titles} {pairs} {tasks}")
+    verify: str | None = Field(default=None, description="{pairs} {nonce}")
+    judge: str | None = Field(default=None, description="the judge's whole instruction")
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _read(cls, value: Any) -> Any:
+        if not isinstance(value, str) or "\n" in value or not value.endswith((".md", ".txt")):
+            return value
+        try:
+            return Path(value).read_text(encoding="utf-8-sig")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ValueError(f"{value} cannot be read as UTF-8 text: {error}") from None
+
+
 class SplitSettings(Settings):
     """How kept pairs become train, valid and test. Whole talks go to one split."""
 

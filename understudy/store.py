@@ -128,6 +128,11 @@ def latest(home: Path, path: str) -> AssetRef | None:
         return None
 
 
+def discard(home: Path, path: str, disk: FileSystem = DISK) -> None:
+    """Make the asset at `path` stale: it stays on disk until it is made again."""
+    disk.unlink(_manifest_of(home / path, path))
+
+
 def read_record(home: Path, ref: AssetRef, record: type[Record]) -> Any:
     """The one record of a JSON asset, or the card of a folder. Raises AssetError."""
     return next(read_rows(home, ref, record))

@@ -9,6 +9,8 @@ from understudy import config, registry
 from understudy.errors import ConfigError
 from understudy.sections import ParityLimit, TuneSettings
 
+DEMO = Path(__file__).resolve().parents[2] / "deployments/presets/demo.yaml"
+
 PRESET = """
 name: x
 source: {use: documents, path: .}
@@ -90,3 +92,13 @@ def test_a_change_reaches_into_a_section_given_by_name(tmp_path: Path) -> None:
     loaded = config.load(file, {"base.steps": 7, "export.types": ["Q8_0"]})
     assert loaded.base.options == {"steps": 7} and loaded.export.types == ["Q8_0"]
     assert config.load(file, {"base": "some/repo"}).base.options == {"repository": "some/repo"}
+
+
+def test_a_prompt_is_a_text_or_the_file_that_holds_it(tmp_path: Path) -> None:
+    file = tmp_path / "answers.md"
+    file.write_text("Answer {questions} like a baker.")
+    for value in (str(file), "Answer {questions} like a baker."):
+        loaded = config.load(DEMO, {"prompts.answers": value, "prompts.persona": "A baker."})
+        assert loaded.teacher_prompts.own == {"answers": "Answer {questions} like a baker."}
+    with pytest.raises(ConfigError, match="gone.md cannot be read"):
+        config.load(DEMO, {"prompts.answers": str(tmp_path / "gone.md")})

@@ -13,12 +13,11 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import NamedTuple
 
 from understudy.calls import Call, Reply, prompting
 from understudy.calls.model_teacher import ModelTeacher
-from understudy.calls.prompting import Prompt
+from understudy.calls.prompting import BUILT_IN, Prompt, Prompts
 from understudy.calls.replies import parse
 from understudy.calls.verifying import drawn
 from understudy.records import Document, Pair, VariantKind, sha256_of
@@ -121,14 +120,14 @@ def write(teacher: ModelTeacher, document: Document, wishes: Sequence[Wish], tit
 
 def call_for(teacher: ModelTeacher, document: Document, wishes: Sequence[Wish], titles: Sequence[str] = ()) -> Call:
     """The one call that asks for all of `wishes`."""
-    prompt = compose(document, wishes, titles)
+    prompt = compose(document, wishes, titles, teacher.prompts)
     usual = sum(_SIZES[wish.kind][0] for wish in wishes)
     most = sum(_SIZES[wish.kind][1] or teacher.common.answer_tokens for wish in wishes)
     return teacher.new_call(KIND, document.document_id, prompt.messages, prompting.SCHEMA, usual, most, prompt.numbers)
 
 
 def compose(
-    document: Document, wishes: Sequence[Wish], titles: Sequence[str] = (), folder: Path | None = None
+    document: Document, wishes: Sequence[Wish], titles: Sequence[str] = (), prompts: Prompts = BUILT_IN
 ) -> Prompt:
     """The messages for `wishes`: the talk as in both passes, then the instruction. Raises ConfigError."""
     nonce = prompting._talk_values(document)["nonce"]
@@ -139,7 +138,7 @@ def compose(
         "pairs": _pairs(wishes, nonce) or "(none)",
         "tasks": "\n".join(_task(wish) for wish in wishes),
     }
-    return Prompt(prompting.messages(KIND, document, values, folder), tuple(wish.number for wish in wishes))
+    return Prompt(prompting.messages(KIND, document, values, prompts), tuple(wish.number for wish in wishes))
 
 
 def read(wish: Wish, text: str, first: Pair, talks: Sequence[frozenset[str]]) -> Pair | str:
@@ -204,7 +203,7 @@ def _key(teacher: ModelTeacher, document: Document, wish: Wish) -> str:
     made_from = [wish.pair.question] if wish.pair else []
     if wish.pair and wish.kind in ("short", "long"):
         made_from.append(wish.pair.answer)
-    prompt = prompting.sha256(KIND)
+    prompt = prompting.identity(KIND, teacher.prompts)
     parts = [KIND, teacher.label, teacher._settings(), prompt, document.text, wish.kind, wish.nth, made_from]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 

@@ -5,8 +5,6 @@ Every question is asked twice, with the answers in both orders. Two verdicts tha
 takes what stands first finds nothing but ties. A reply that is no verdict is an error, never a tie.
 """
 
-import hashlib
-import json
 import re
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
@@ -87,7 +85,7 @@ def call_for(judge: ModelTeacher, question: Question, order: tuple[Winner, Winne
     parts = {"question": question.question, "reference": question.reference, "sample": question.sample}
     parts |= {"A": texts[order[0]], "B": texts[order[1]]}
     user = "\n".join(prompting.json_line({name: text}) for name, text in parts.items())
-    messages = ({"role": "system", "content": _prompt()}, {"role": "user", "content": user})
+    messages = ({"role": "system", "content": _prompt(judge.prompts)}, {"role": "user", "content": user})
     return judge.new_call(KIND, question.document_id, messages, SCHEMA, VERDICT_TOKENS, VERDICT_TOKENS)
 
 
@@ -105,12 +103,6 @@ def parse(reply: Reply) -> Verdict:
         what = "no verdict" if not verdicts else "two verdicts"
         raise MalformedReply(f"the judge gave {what}: {one_line(reply.text, 120) or 'an empty reply'!r}")
     return verdicts.pop()
-
-
-def prompt_sha256() -> str:
-    """Digest of the judge's whole prompt but for the questions."""
-    text = json.dumps([_prompt(), SCHEMA], sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def family(label: str) -> str:
@@ -184,5 +176,5 @@ def _ratio(question: Question) -> float:
     return (len(question.tuned.split()) + 1) / (len(question.base.split()) + 1)
 
 
-def _prompt() -> str:
-    return prompting._texts(("judge",), None)["judge"]
+def _prompt(prompts: prompting.Prompts) -> str:
+    return prompting._texts(("judge",), prompts)["judge"]

@@ -140,13 +140,17 @@ def _suspect(claims: Sequence[Claim], asked: Asked, whole: bool) -> bool:
     if whole and len(numbers) < len(asked.questions):
         return True
     echoes = [(claim.number, claim.question) for claim in claims if claim.question]
-    return any(not _same(question, asked.questions[number]) for number, question in echoes)
+    return any(names(question, number, asked.questions) is False for number, question in echoes)
 
 
-def _same(one: str, other: str) -> bool:
-    """Whether an echo, which may be only the first words, is that question."""
-    left, right = words(one), words(other)
-    return left == right[: len(left)] or len(set(left) & set(right)) * 2 > min(len(left), len(right))
+def names(echo: str | None, number: int, questions: Mapping[int, str]) -> bool | None:
+    """Whether an echo, which may be only the first words, is question `number`; None where nothing was echoed."""
+    left = words(echo or "")
+    if not left:
+        return None
+    shared = {n: len({*left} & {*words(question)[: len(left) + 1]}) for n, question in questions.items()}
+    best = max(shared.values(), default=0)
+    return shared.get(number) == best and best * 2 > len({*left})
 
 
 class _Fit:

@@ -11,7 +11,7 @@ import inspect
 import json
 import logging
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from understudy.calls import Call, Reply, Transport, Usage, prompting
 from understudy.calls.ledger import CallLedger
+from understudy.calls.likeness import Asked, doubtful
 from understudy.calls.prices import Usd
+from understudy.calls.prompting import BUILT_IN, Prompts
 from understudy.calls.replies import parse
 from understudy.calls.scheduler import Scheduler
 from understudy.errors import TeacherStopped
@@ -55,7 +57,8 @@ class ModelTeacher:
     deterministic = False
     label: str
     model: str
-    batches = False
+    prompted, batches = True, False
+    prompts: Prompts = BUILT_IN
     clock: Clock = CLOCK
     http: HttpTransport = NETWORK
     """Time and network of its calls; to be replaced, if at all, before `begin`."""
@@ -67,10 +70,9 @@ class ModelTeacher:
         self._ratio = USUAL_RATIO
         self._lock = threading.Lock()
 
-    @staticmethod
-    def prompt_sha256(kind: str) -> str | None:
-        """Digest of the prompt files that this pass is made of."""
-        return prompting.sha256(kind)
+    def prompt_sha256(self, kind: str) -> str | None:
+        """Digest of the prompt texts that this pass is made of."""
+        return prompting.sha256(kind, self.prompts)
 
     def problems(self) -> list[str]:
         """What makes this teacher unusable, one sentence each; makes no paid call."""
@@ -106,6 +108,7 @@ class ModelTeacher:
         )
         header = {"label": self.label, "settings": self._settings_sent(), "answer_tokens": self.common.answer_tokens}
         header |= {"thinking_tokens": self.common.thinking_tokens, "window": self.window()}
+        header |= {"prompts": {kind: self.prompt_sha256(kind) for kind in ("questions", "answers")}}
         self._ledger.set_note(RECORDING, json.dumps(header))
         if probe := getattr(transport, "probe", None):
             self._scheduler.run(probe())
@@ -134,14 +137,14 @@ class ModelTeacher:
         """The items that can be trusted; an answer that was paid for is never asked again."""
         assert self._ledger and self._scheduler, "begin() comes first"
         keys = {q.question_number: self._answer_key(request, q) for q in request.questions}
-        stored = self._ledger.answers(keys.values())
-        items = [ReplyItem(question_number=n, text=stored[key]) for n, key in keys.items() if key in stored]
-        missing = [q for q in request.questions if keys[q.question_number] not in stored]
+        stored = self._stored(request, keys)
+        items = [ReplyItem(question_number=number, text=text) for number, text in stored.items()]
+        missing = [q for q in request.questions if q.question_number not in stored]
         if request.kind == "answers" and not missing:
             return TeacherReply(items=items)
         call = self.call(request.model_copy(update={"questions": missing}))
         reply = self._scheduler.ask(call, request.round, lambda r: bool(parse(r, request.kind, call.numbers).items))
-        parsed = parse(reply, request.kind, call.numbers)
+        parsed = parse(reply, request.kind, call.numbers, _asked(request, missing, stored))
         expected = len(call.numbers) or request.count
         self._ledger.judged(call, request.round, min(len(parsed.items), expected), expected)
         if parsed.defects:
@@ -149,7 +152,25 @@ class ModelTeacher:
         if request.kind == "answers":
             finished = {keys[item.question_number]: item.text for item in parsed.items}
             self._ledger.keep_answers(request.document.document_id, finished)
-        return TeacherReply(items=[*items, *parsed.items], refused=parsed.refused, usd=self.cost_usd(reply))
+        return TeacherReply(
+            items=[*items, *parsed.items],
+            refused=parsed.refused,
+            moved=parsed.defects["moved"],
+            misplaced=parsed.defects["misplaced"],
+            usd=self.cost_usd(reply),
+        )
+
+    def _stored(self, request: TeacherRequest, keys: Mapping[int, str]) -> dict[int, str]:
+        """The answers that are kept already, by number, but for those that may be another question's."""
+        assert self._ledger, "begin() comes first"
+        kept = self._ledger.answers(keys.values())
+        texts = {number: kept[key] for number, key in keys.items() if key in kept}
+        if len(texts) > 1:
+            for number in doubtful(
+                texts, _asked(request, [q for q in request.questions if q.question_number in texts])
+            ):
+                del texts[number]
+        return texts
 
     def send(self, call: Call, round: int = 0, usable: Callable[[Reply], bool] | None = None) -> Reply:
         """The `round`-th reply to `call`; kept and paid like those of both passes.
@@ -161,7 +182,7 @@ class ModelTeacher:
 
     def call(self, request: TeacherRequest) -> Call:
         """The call that asks for `request`."""
-        prompt = prompting.compose(request)
+        prompt = prompting.compose(request, self.prompts)
         items = len(prompt.numbers) or request.count
         each, cap = (ANSWER_TOKENS, self.common.answer_tokens) if prompt.numbers else (QUESTION_TOKENS, QUESTION_CAP)
         if request.round and items == 1:
@@ -210,7 +231,8 @@ class ModelTeacher:
 
     def _answer_key(self, request: TeacherRequest, question: Question) -> str:
         """What decides one answer: who writes it, from which talk, by which prompt, to which question."""
-        parts = [self.label, self._settings(), self.prompt_sha256("answers"), request.document.text, question.question]
+        prompt = prompting.identity("answers", self.prompts)
+        parts = [self.label, self._settings(), prompt, request.document.text, question.question]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     def check_read(self, call: Call, usage: Usage) -> None:
@@ -227,6 +249,14 @@ class ModelTeacher:
                     "model's Context Length), or tell its size with teacher.context_window, and run again"
                 )
             self._ratio = max(self._ratio, min(ratio, 1.5))
+
+
+def _asked(request: TeacherRequest, questions: Iterable[Question], stored: Mapping[int, str] | None = None) -> Asked:
+    """What the answers to `questions` are held against: all that is known of the talk."""
+    asked = {question.question_number: question.question for question in questions}
+    others = [question.question for question in request.questions if question.question_number not in asked]
+    passages = [paragraph.text for paragraph in request.document.paragraphs]
+    return Asked(asked, [*others, *request.others], [*passages, *(stored or {}).values()])
 
 
 class _Guarded:

@@ -1,5 +1,5 @@
 """
-What a teacher is asked: the files in understudy/prompts, filled with one talk and one instruction.
+What a teacher is asked: the files in recipes/teach/prompts, or a preset's own, filled with a talk and an instruction.
 
 A request is [system, user], and the user's message is the talk block, then the instruction: what both
 passes and every repair share comes first, because a provider's cache matches from the front. The
@@ -12,6 +12,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +21,39 @@ from understudy.interfaces import TeacherRequest
 from understudy.records import Document, Question
 
 FOLDER = Path(__file__).resolve().parents[1] / "recipes" / "teach" / "prompts"
+FROZEN = {
+    "questions": "e383bfd734dabb1d40cfa7b01e4849833e66083b8b399c4086a7f3b70c48feaf",
+    "answers": "bab6275f74c81e18505a061ff0da18dcbf79b48dd01adf9f6989c6f7e138eca4",
+    "augment": "428df4c05619eeae0a7e5cc7b6c5ee66f280a579c159259d3bd1c98f4f9bff7c",
+    "verify": "707ec58260c50bb271fb203e2e8124d4140f37a1de74beaac45d74f7ff008ae1",
+    "judge": "c88a7e0f3e3fb6fa766044887bba0a0ac7fb7d406ab15f229fda2c752af36a0e",
+}
+"""What stands for the built-in prompt of each pass in fingerprints: the digest of its first wording. A better wording
+makes nothing stale that was paid for; `understudy retry --prompt` asks again by it."""
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """The texts that a teacher is asked with: a preset's own by name, the files of `folder` for the others."""
+
+    own: Mapping[str, str] = field(default_factory=dict)
+    persona: str = ""
+    """Who the teacher is, in a preset's words: the end of the system text."""
+    folder: Path = FOLDER
+
+    def text(self, name: str) -> str:
+        """The prompt `name`, without outer white space. Raises OSError, UnicodeDecodeError."""
+        # utf-8-sig: some editors put a byte order mark in front, which is no part of the prompt.
+        text = self.own.get(name) or (self.folder / f"{name}.md").read_text(encoding="utf-8-sig")
+        persona = f"\n\nTHE TEACHER\n\n{self.persona.strip()}" if name == "system" and self.persona.strip() else ""
+        return text.strip() + persona
+
+    def place(self, name: str) -> str:
+        """Where a person finds the prompt `name`."""
+        return f"prompts.{name}" if self.own.get(name) else str(self.folder / f"{name}.md")
+
+
+BUILT_IN = Prompts()
 
 
 def object_schema(**properties: dict[str, Any]) -> dict[str, Any]:
@@ -40,9 +74,11 @@ INTEGER, STRING, BOOLEAN = {"type": "integer"}, {"type": "string"}, {"type": "bo
 # The number stands before the text, so that an entry that was cut has no text yet. No maxLength: large ones kill
 # llama.cpp.
 SCHEMA = _items_schema(question_number=INTEGER, text=STRING)
-# The verifier's quote comes before what it decides, so that the verdict follows from it.
+# The verifier names the pair by its question too, because a number slips. Its quote comes before what it decides, so
+# that the verdict follows from it.
 VERDICT_SCHEMA = _items_schema(
     question_number=INTEGER,
+    question=STRING,
     evidence_quote=STRING,
     grounded=BOOLEAN,
     no_hallucination=BOOLEAN,
@@ -71,25 +107,35 @@ class Prompt(NamedTuple):
     numbers: tuple[int, ...]
 
 
-def compose(request: TeacherRequest, folder: Path | None = None) -> Prompt:
+def compose(request: TeacherRequest, prompts: Prompts = BUILT_IN) -> Prompt:
     """The messages of one request. Raises ConfigError when a prompt file cannot be used."""
     values = {"count": str(request.count), "questions": _listed(request.questions)}
     numbers = tuple(q.question_number for q in request.questions) if request.kind == "answers" else ()
-    return Prompt(messages(request.kind, request.document, values, folder), numbers)
+    return Prompt(messages(request.kind, request.document, values, prompts), numbers)
 
 
 def messages(
-    kind: str, document: Document, values: Mapping[str, str], folder: Path | None = None
+    kind: str, document: Document, values: Mapping[str, str], prompts: Prompts = BUILT_IN
 ) -> tuple[dict[str, str], ...]:
     """System and user message: the talk, then the instruction of `kind`, filled with `values`. Raises ConfigError."""
-    texts = _texts(("system", "talk", kind), folder)
+    texts = _texts(("system", "talk", kind), prompts)
     user = f"{_filled(texts['talk'], _talk_values(document))}\n\n{_filled(texts[kind], values)}"
     return {"role": "system", "content": texts["system"]}, {"role": "user", "content": user}
 
 
-def sha256(kind: str, folder: Path | None = None) -> str:
+def sha256(kind: str, prompts: Prompts = BUILT_IN) -> str:
     """Digest of all that the prompt of one pass is made of; the other pass's instruction is no part of it."""
-    parts = [_texts(("system", "talk", kind), folder), VERDICT_SCHEMA if kind == "verify" else SCHEMA]
+    parts = [_texts(("system", "talk", kind), prompts), VERDICT_SCHEMA if kind == "verify" else SCHEMA]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+def identity(kind: str, prompts: Prompts = BUILT_IN) -> str:
+    """What stands for the prompt of a pass in fingerprints: a digest of a preset's own texts, else `FROZEN`."""
+    names = {"system", "talk", kind} if kind != "judge" else {kind}
+    own = {name: text for name, text in prompts.own.items() if name in names and text}
+    if not own and not (prompts.persona.strip() and "system" in names):
+        return FROZEN[kind]
+    parts = [FROZEN[kind], own, prompts.persona.strip()]
     return hashlib.sha256(json.dumps(parts, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
@@ -99,9 +145,9 @@ def json_line(fields: Mapping[str, Any]) -> str:
     return re.sub(r"[\x85\u2028\u2029]", " ", json.dumps(fields, ensure_ascii=False))
 
 
-def problems(folder: Path | None = None) -> list[str]:
+def problems(prompts: Prompts = BUILT_IN) -> list[str]:
     """What is wrong with the prompt files, one sentence each; [] when every file can be used."""
-    return [problem for name in _PLACEHOLDERS for problem in _problems_of(name, folder or FOLDER)]
+    return [problem for name in _PLACEHOLDERS for problem in _problems_of(name, prompts)]
 
 
 def estimated_tokens(text: str) -> int:
@@ -114,22 +160,16 @@ def estimated_tokens(text: str) -> int:
     return math.ceil((total + 0.4 * dense) / 4)
 
 
-def _texts(names: Sequence[str], folder: Path | None) -> dict[str, str]:
-    folder = folder or FOLDER
-    if wrong := [problem for name in names for problem in _problems_of(name, folder)]:
+def _texts(names: Sequence[str], prompts: Prompts) -> dict[str, str]:
+    if wrong := [problem for name in names for problem in _problems_of(name, prompts)]:
         raise ConfigError(wrong)
-    return {name: _read(folder / f"{name}.md") for name in names}
+    return {name: prompts.text(name) for name in names}
 
 
-def _read(file: Path) -> str:
-    # utf-8-sig: some editors put a byte order mark in front, which is no part of the prompt.
-    return file.read_text(encoding="utf-8-sig").strip()
-
-
-def _problems_of(name: str, folder: Path) -> list[str]:
-    file = folder / f"{name}.md"
+def _problems_of(name: str, prompts: Prompts) -> list[str]:
+    file = prompts.place(name)
     try:
-        text = _read(file)
+        text = prompts.text(name)
     except OSError as error:
         return [f"the prompt file {file} cannot be read ({error.strerror}): put it back"]
     except UnicodeDecodeError:

@@ -55,8 +55,9 @@ def record(
     answer_tokens: int = 900,
     thinking_tokens: int = 0,
     window: int | None = None,
+    prompts: Mapping[str, str] | None = None,
 ) -> int:
-    """How many replies were written to `file`, under the prompts as they are now.
+    """How many replies were written to `file`, under the built-in prompts as they are now or those given.
 
     `label` is needed only where several teachers wrote. The ledger does not know the other values:
     they are the teacher's (`window` as its `window()` says), and a replay needs them as they were.
@@ -72,7 +73,7 @@ def record(
         answer_tokens=answer_tokens,
         thinking_tokens=thinking_tokens,
         window=window,
-        prompts={kind: prompting.sha256(kind) for kind in PASSES},
+        prompts=dict(prompts or {kind: prompting.sha256(kind) for kind in PASSES}),
     )
     file.parent.mkdir(parents=True, exist_ok=True)
     draft = file.with_name(f".{file.name}.{os.getpid()}")

@@ -10,12 +10,13 @@ import hashlib
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Annotated, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, ValidationError
 
 from understudy.calls import Call, Reply, model_family, prompting
+from understudy.calls.likeness import names
 from understudy.calls.model_teacher import TALK_SHARE, ModelTeacher
 from understudy.calls.reply_json import entries as json_entries
 from understudy.errors import TeacherError
@@ -29,6 +30,7 @@ ALIKE = 90.0  # rapidfuzz's partial_ratio from which a quote counts as copied fr
 
 _PARAGRAPH_NUMBER = re.compile(r"\[[0-9]{1,6}\]")
 _NOT_WORD = re.compile(r"[\W_]+")
+_ELLIPSIS = re.compile(r"\[?(?:\.\.\.+|…)\]?")
 
 
 class Checked(NamedTuple):
@@ -44,16 +46,26 @@ class Checked(NamedTuple):
     usd: float = 0.0
 
 
+def _truth(value: object) -> object:
+    """True or false for their words, which servers write that ignore the schema."""
+    return _TRUTH.get(value.strip().lower(), value) if isinstance(value, str) else value
+
+
+_TRUTH = {"true": True, "yes": True, "false": False, "no": False}
+_Flag = Annotated[StrictBool, BeforeValidator(_truth)]
+
+
 class _Entry(BaseModel):
-    """One entry of a reply. Only a real true or false counts: a word for it is asked for again."""
+    """One entry of a reply."""
 
     model_config = ConfigDict(extra="ignore")
     question_number: int
+    question: str | None = None
     evidence_quote: str | None
-    grounded: StrictBool
-    no_hallucination: StrictBool
-    complete: StrictBool
-    standalone: StrictBool
+    grounded: _Flag
+    no_hallucination: _Flag
+    complete: _Flag
+    standalone: _Flag
     reason: str | None = Field(default=None)
 
 
@@ -63,11 +75,12 @@ def ask(verifier: ModelTeacher, document: Document, pairs: Sequence[Pair], seed:
     A call that fails for good leaves every number without a verdict. Raises TeacherStopped.
     """
     call = call_for(verifier, document, pairs, seed)
+    questions = {pair.question_number: pair.question for pair in pairs}
     try:
-        reply = verifier.send(call, round, lambda r: bool(_entries_of(r, call.numbers, Counter())))
+        reply = verifier.send(call, round, lambda r: bool(_entries_of(r, questions, Counter())))
     except TeacherError as error:
         return Checked({}, Counter(), str(error))
-    return parse(reply, call.numbers, document)._replace(usd=verifier.cost_usd(reply))
+    return parse(reply, questions, document)._replace(usd=verifier.cost_usd(reply))
 
 
 def call_for(verifier: ModelTeacher, document: Document, pairs: Sequence[Pair], seed: int) -> Call:
@@ -76,7 +89,7 @@ def call_for(verifier: ModelTeacher, document: Document, pairs: Sequence[Pair], 
     text = "\n".join(lines)
     # Digests the whole of both, so that neither who writes a talk nor who writes an answer can know it.
     nonce = hashlib.sha256(f"{document.text}\n{text}".encode(errors="replace")).hexdigest()[:16]
-    messages = prompting.messages("verify", document, {"pairs": text, "nonce": nonce})
+    messages = prompting.messages("verify", document, {"pairs": text, "nonce": nonce}, verifier.prompts)
     usual, most = len(pairs) * VERDICT_TOKENS, len(pairs) * VERDICT_CAP
     numbers = tuple(sorted(pair.question_number for pair in pairs))
     return verifier.new_call("verify", document.document_id, messages, prompting.VERDICT_SCHEMA, usual, most, numbers)
@@ -100,16 +113,20 @@ def batches(verifier: ModelTeacher, document: Document, pairs: Sequence[Pair]) -
     return batches
 
 
-def parse(reply: Reply, numbers: Sequence[int], document: Document) -> Checked:
-    """The verdicts in `reply` that can be trusted: asked for, whole, and not given twice with two contents."""
+def parse(reply: Reply, questions: Mapping[int, str], document: Document) -> Checked:
+    """The verdicts in `reply` that can be trusted, on the pairs whose `questions` were shown, by number.
+
+    They are asked for, whole, not given twice with two contents, and name the pair they judge. Where the numbers of a
+    reply do not fit, or its questions do not fit the numbers, only those count that name the right question.
+    """
     defects: Counter[str] = Counter()
     talk = Talk(document)
-    verdicts = {number: _verdict(one, talk) for number, one in _entries_of(reply, numbers, defects).items()}
+    verdicts = {number: _verdict(one, talk) for number, one in _entries_of(reply, questions, defects).items()}
     error = "the verifier gave no usable verdict"
     if reply.finish == "refused":
         defects["refused"] += 1
         error = f"the verifier refused: {(reply.refusal or reply.text).strip() or 'it gave no reason'}"
-    elif reply.finish in ("length", "cut") and len(verdicts) < len(numbers):
+    elif reply.finish in ("length", "cut") and len(verdicts) < len(questions):
         error = "the verifier's reply was cut before its verdict"
     return Checked(verdicts, defects, error)
 
@@ -121,14 +138,25 @@ class Talk:
         self._words = _plain(document.text)
 
     def has(self, quote: str) -> bool:
-        """True for a passage of the talk, small slips of copying allowed; False for one too short to tell."""
+        """True for passages of the talk, small slips of copying allowed; False for what is too short to tell.
+
+        An ellipsis joins two passages, which both have to be there.
+        """
         from rapidfuzz import fuzz
 
-        words = _plain(_PARAGRAPH_NUMBER.sub(" ", quote))
+        pieces = [_plain(_PARAGRAPH_NUMBER.sub(" ", piece)) for piece in _ELLIPSIS.split(quote)]
+        pieces = [piece for piece in pieces if piece]
         # partial_ratio looks for the shorter in the longer: it would find a short talk in a long invention.
-        if len(words.encode()) < LEAST_QUOTE_BYTES or len(words) > len(self._words):
+        if not pieces or len("".join(pieces).encode()) < LEAST_QUOTE_BYTES or len("".join(pieces)) > len(self._words):
             return False
-        return words in self._words or fuzz.partial_ratio(words, self._words, score_cutoff=ALIKE) >= ALIKE
+        return all(
+            piece in self._words
+            or (
+                len(piece.encode()) >= LEAST_QUOTE_BYTES
+                and fuzz.partial_ratio(piece, self._words, score_cutoff=ALIKE) >= ALIKE
+            )
+            for piece in pieces
+        )
 
 
 def problems(verifier: object) -> list[str]:
@@ -147,19 +175,24 @@ def _line(pair: Pair) -> str:
     return prompting.json_line(fields)
 
 
-def _entries_of(reply: Reply, numbers: Sequence[int], defects: Counter[str]) -> dict[int, _Entry]:
+def _entries_of(reply: Reply, questions: Mapping[int, str], defects: Counter[str]) -> dict[int, _Entry]:
     """The whole entries by number; two that differ for one number are none."""
-    entries: dict[int, list[_Entry]] = {}
+    found: list[_Entry] = []
     for entry in json_entries(reply.text, defects):
         try:
-            one = _Entry.model_validate(entry)
+            found.append(_Entry.model_validate(entry))
         except ValidationError:
             defects["malformed"] += 1
-            continue
-        if one.question_number in numbers:
+    unasked = sum(one.question_number not in questions for one in found)
+    defects.update({"unasked": unasked} if unasked else {})
+    named = [names(one.question, one.question_number, questions) for one in found]
+    slipped = unasked > 0 or False in named
+    entries: dict[int, list[_Entry]] = {}
+    for at, one in enumerate(found):
+        if one.question_number in questions and (named[at] or (named[at] is None and not slipped)):
             entries.setdefault(one.question_number, []).append(one)
-        else:
-            defects["unasked"] += 1
+        elif one.question_number in questions:
+            defects["misplaced"] += 1
     sound = {number: verdicts[0] for number, verdicts in entries.items() if all(one == verdicts[0] for one in verdicts)}
     defects.update({"doubled": doubled} if (doubled := len(entries) - len(sound)) else {})
     return sound

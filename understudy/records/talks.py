@@ -95,6 +95,10 @@ class Answers(Record):
     prompt_sha256: str | None = None
     answers: list[Answer]
     repaired: int = Field(default=0, ge=0, description="numbers that needed more than one request")
+    moved: int = Field(default=0, ge=0, description="answers that stood under another question's number")
+    misplaced: int = Field(
+        default=0, ge=0, description="answers asked for again: they may have been another question's"
+    )
     usd: float = Field(default=0.0, ge=0, description="what pass 2 cost")
 
 

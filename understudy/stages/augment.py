@@ -15,7 +15,6 @@ from functools import partial
 from itertools import groupby
 from typing import NamedTuple
 
-from understudy.calls import prompting
 from understudy.calls.augmenting import KIND, Wish, digest, read, substance, wishes, write
 from understudy.calls.model_teacher import ModelTeacher
 from understudy.calls.parts import parts
@@ -143,7 +142,7 @@ def taught(
             for at, (job, (_, own)) in enumerate(zip(jobs, groups, strict=True)):
                 progress(at, len(jobs), "variants")
                 entries, missing, cost = job.result()
-                accepted, refused = _read_entries(entries, own[0], stems, refuse, teacher.label)
+                accepted, refused = _read_entries(entries, own[0], stems, refuse, teacher)
                 variants, dropped, usd = variants + accepted, dropped + missing + refused, usd + cost
         finally:
             pool.shutdown(cancel_futures=True)
@@ -269,7 +268,11 @@ def _write_entries(
 
 
 def _read_entries(
-    entries: Iterable[tuple[Wish, str]], first: Pair, talks: Sequence[frozenset[str]], refuse: Refuse, label: str
+    entries: Iterable[tuple[Wish, str]],
+    first: Pair,
+    talks: Sequence[frozenset[str]],
+    refuse: Refuse,
+    teacher: ModelTeacher,
 ) -> tuple[list[Variant], Counter[str]]:
     """The entries that are as requested and that the gates keep, and how many are not, by reason."""
     variants, dropped = list[Variant](), Counter[str]()
@@ -279,18 +282,18 @@ def _read_entries(
         if why:
             dropped[f"{wish.kind}: {why}"] += 1
         elif isinstance(pair, Pair):
-            variants.append(_variant(wish, pair, label))
+            variants.append(_variant(wish, pair, teacher))
     return variants, dropped
 
 
-def _variant(wish: Wish, pair: Pair, teacher: str) -> Variant:
+def _variant(wish: Wish, pair: Pair, teacher: ModelTeacher) -> Variant:
     return Variant(
         variant_id=pair.pair_id,
         kind=wish.kind,
         parent=wish.pair.pair_id if wish.pair else None,
         document_id=pair.document_id,
-        teacher=teacher,
-        prompt_sha256=prompting.sha256(KIND),
+        teacher=teacher.label,
+        prompt_sha256=teacher.prompt_sha256(KIND),
         messages=example(pair).messages,
     )
 

@@ -68,6 +68,11 @@ def _remarks(node: Node) -> Iterator[str]:
     tally = sum(map(generate_answers.tally, answers), start=Counter[str]())
     passes = ", ".join(f"{tally[name]} {name}" for name in ("asked", "answered", "repaired", "failed"))
     yield f"Questions: {passes}."
+    if tally["moved"] or tally["misplaced"]:
+        yield (
+            f"The teacher put {tally['moved']} answers under another question's number: they stand where they belong. "
+            f"{tally['misplaced']} answers that may have been another question's were asked for again."
+        )
     if node.config.verify.on:
         verified = (node.workspace.read(ref) for ref in node.talks("verified"))
         yield f"Verifier {verify.sentence(verify.summary(verified))}."

@@ -1,21 +1,24 @@
 """
 Stage `generate_answers`, pass 2: all numbered questions of a talk answered in one request.
 
-The numbers of the answers must be those of the questions. Numbers that are missing, empty, duplicated with another
-text or refused are requested again, and only those: first together, then in halves, then one by one.
-Matching is by number and by nothing else.
+The numbers of the answers must be those of the questions, and each answer must fit its question: the teacher's reply
+has been read with that in mind (`understudy.calls.likeness`). Numbers that are missing, empty, duplicated with another
+text, doubtful or refused are requested again, and only those: first together, then in halves, then one by one.
 """
 
 from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from understudy.calls.likeness import Asked, doubtful
 from understudy.calls.parts import Part, parts
 from understudy.interfaces import ReplyItem, Teacher, TeacherRequest
 from understudy.records import Answer, Answers, Document, Question, Questions
 from understudy.sections import AnswerSettings
 
 VERSION = 2
+PLACING = "1"
+"""Raised when the rule for misplaced answers changes: answers on disk are then checked by it once."""
 REFUSALS = 3  # of one number, before it is let be: a refusal may be a whim, three are an answer
 
 
@@ -25,6 +28,8 @@ class Tried(NamedTuple):
     texts: dict[int, str]
     failed: dict[int, str]
     repaired: set[int]
+    counts: Counter[str]
+    """'moved' and 'misplaced', as in TeacherReply."""
     usd: float
 
 
@@ -36,14 +41,25 @@ def answer(document: Document, questions: Questions, teacher: Teacher, settings:
     ]
     texts = {number: text for part in tried for number, text in part.texts.items()}
     failed = {number: why for part in tried for number, why in part.failed.items()}
+    counts = sum((part.counts for part in tried), Counter[str]())
     return Answers(
         document_id=document.document_id,
         teacher=teacher.label,
         prompt_sha256=teacher.prompt_sha256("answers"),
         usd=sum(part.usd for part in tried),
         repaired=sum(len(part.repaired) for part in tried),
+        moved=counts["moved"],
+        misplaced=counts["misplaced"],
         answers=[_entry(q.question_number, texts, failed) for q in questions.questions],
     )
+
+
+def misplaced(document: Document, questions: Questions, answers: Answers) -> set[int]:
+    """The numbers of a talk whose answer, kept before, may well be another question's."""
+    texts = {one.question_number: one.answer for one in answers.answers if one.answer}
+    wording = {one.question_number: one.question for one in questions.questions}
+    asked = Asked({number: wording[number] for number in texts}, passages=[p.text for p in document.paragraphs])
+    return doubtful(texts, asked)
 
 
 def requests(document: Document, questions: Questions, teacher: Teacher) -> list[TeacherRequest]:
@@ -68,13 +84,18 @@ def _answered(document: Document, questions: list[Question], teacher: Teacher, m
     texts: dict[int, str] = {}
     failed: dict[int, str] = {}
     refusals: Counter[int] = Counter()
+    counts: Counter[str] = Counter()
     usd, repaired = 0.0, set()
     batches: list[Sequence[Question]] = [questions] if questions else []
     for attempt in range(max_repairs + 1):
         for batch in batches:
-            request = TeacherRequest(kind="answers", document=document, questions=list(batch), round=attempt)
+            others = [q.question for q in questions if q not in batch]
+            request = TeacherRequest(
+                kind="answers", document=document, questions=list(batch), others=others, round=attempt
+            )
             reply = teacher.reply(request)
             usd += reply.usd
+            counts.update(moved=reply.moved, misplaced=reply.misplaced)
             good = accepted(reply.items, {q.question_number for q in batch})
             texts |= good
             absent = [q.question_number for q in batch if q.question_number not in texts]
@@ -85,7 +106,7 @@ def _answered(document: Document, questions: list[Question], teacher: Teacher, m
         if not missing:
             break
         batches = _smaller(missing, attempt)
-    return Tried(texts, failed, repaired, usd)
+    return Tried(texts, failed, repaired, counts, usd)
 
 
 def accepted(items: Sequence[ReplyItem], numbers: set[int]) -> dict[int, str]:
@@ -98,12 +119,14 @@ def accepted(items: Sequence[ReplyItem], numbers: set[int]) -> dict[int, str]:
 
 
 def tally(answers: Answers) -> Counter[str]:
-    """Asked, answered, repaired and failed; asked = answered + failed."""
+    """Asked, answered, repaired, moved, misplaced and failed; asked = answered + failed."""
     answered = sum(a.answer is not None for a in answers.answers)
     return Counter(
         asked=len(answers.answers),
         answered=answered,
         repaired=answers.repaired,
+        moved=answers.moved,
+        misplaced=answers.misplaced,
         failed=len(answers.answers) - answered,
     )
 

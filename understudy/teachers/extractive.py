@@ -57,6 +57,8 @@ class ExtractiveTeacher:
                 )
             return self
 
+    prompted = False
+
     def __init__(self, options: Options) -> None:
         self.options = options
         self.label = "extractive"
@@ -67,8 +69,7 @@ class ExtractiveTeacher:
         """Always empty: there is no key, no network and no model to miss."""
         return []
 
-    @staticmethod
-    def prompt_sha256(kind: str) -> str | None:
+    def prompt_sha256(self, kind: str) -> str | None:
         """Always None: it reads no prompt."""
         return None
 

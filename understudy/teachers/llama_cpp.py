@@ -59,7 +59,7 @@ class LlamaCppTeacher(ModelTeacher):
             problem = f"{name!r} is neither a GGUF file nor 'owner/name' on the hub"
         elif not self.options.file:
             problem = f"{name} has many files: give a pattern in teacher.file, e.g. '*Q4_K_M.gguf'"
-        return [*prompting.problems(), *([f"teacher.model: {problem}"] if problem else [])]
+        return [*prompting.problems(self.prompts), *([f"teacher.model: {problem}"] if problem else [])]
 
     def begin(self, folder: Path) -> None:
         """Keep every call and reply in `folder`/calls.sqlite; what llama.cpp writes goes to teacher.log beside it."""

@@ -82,7 +82,7 @@ class OpenAITeacher(ModelTeacher):
 
     def problems(self) -> list[str]:
         """What makes it unusable, as far as can be seen without a call."""
-        problems = prompting.problems()
+        problems = prompting.problems(self.prompts)
         if not self._local and not self._key:
             problems.append(
                 f"teacher.api_key_env: {self.options.api_key_env} is not set; export it, or write it into a file .env "

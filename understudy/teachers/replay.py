@@ -37,9 +37,9 @@ class ReplayTeacher(ModelTeacher):
 
     def problems(self) -> list[str]:
         """What makes it unusable: no recording there, or one of other prompts than these."""
-        if problems := [*prompting.problems(), *self._wrong]:
+        if problems := [*prompting.problems(self.prompts), *self._wrong]:
             return problems
-        changed = [kind for kind in PASSES if self.header.prompts.get(kind) != prompting.sha256(kind)]
+        changed = [kind for kind in PASSES if self.header.prompts.get(kind) != prompting.sha256(kind, self.prompts)]
         if not changed:
             return []
         return [

@@ -6,7 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from understudy.calls.prompting import FOLDER, SCHEMA, compose, estimated_tokens, problems, sha256
+from understudy.calls.prompting import (
+    BUILT_IN,
+    FOLDER,
+    FROZEN,
+    SCHEMA,
+    Prompts,
+    compose,
+    estimated_tokens,
+    identity,
+    problems,
+    sha256,
+)
 from understudy.errors import ConfigError
 from understudy.interfaces import TeacherRequest
 from understudy.records import Document, Paragraph, Question
@@ -26,7 +37,7 @@ def talk(*paragraphs: str, title: str = "Bread {title}", language: str | None = 
 def messages_of(kind: str, document: Document | None = None, folder: Path | None = None) -> tuple[str, str]:
     """System and user message of one request."""
     request = TeacherRequest(kind=kind, document=document or talk(), count=12, questions=QUESTIONS)
-    system, user = compose(request, folder).messages
+    system, user = compose(request, Prompts(folder=folder) if folder else BUILT_IN).messages
     assert (system["role"], user["role"]) == ("system", "user")
     return system["content"], user["content"]
 
@@ -95,18 +106,18 @@ def test_a_talk_without_a_language_is_asked_in_its_own() -> None:
 def test_a_changed_file_changes_the_digest_of_the_passes_that_use_it(
     folder: Path, file: str, changed: set[str]
 ) -> None:
-    before = {kind: sha256(kind, folder) for kind in ("questions", "answers")}
+    before = {kind: sha256(kind, Prompts(folder=folder)) for kind in ("questions", "answers")}
     assert before == {kind: sha256(kind) for kind in before}
     path = folder / f"{file}.md"
     path.write_text(path.read_text(encoding="utf-8") + "\nBe brief.\n", encoding="utf-8")
-    assert {kind for kind in before if sha256(kind, folder) != before[kind]} == changed
+    assert {kind for kind in before if sha256(kind, Prompts(folder=folder)) != before[kind]} == changed
 
 
 def test_line_ends_and_a_byte_order_mark_change_no_digest(folder: Path) -> None:
-    before = sha256("answers", folder)
+    before = sha256("answers", Prompts(folder=folder))
     path = folder / "answers.md"
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n") + b"\r\n")
-    assert sha256("answers", folder) == before
+    assert sha256("answers", Prompts(folder=folder)) == before
 
 
 @pytest.mark.parametrize(("file", "text", "message"), [
@@ -123,7 +134,7 @@ def test_every_mistake_in_a_file_is_named_with_the_file(
     path.unlink()
     if text is not None:
         path.write_text(text, encoding="utf-8")
-    (problem,) = problems(folder)
+    (problem,) = problems(Prompts(folder=folder))
     assert message in problem
     assert f"{file}.md" in problem
     with pytest.raises(ConfigError):
@@ -131,12 +142,12 @@ def test_every_mistake_in_a_file_is_named_with_the_file(
 
 
 def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
-    assert len(problems(tmp_path)) == len(list(FOLDER.glob("*.md")))
+    assert len(problems(Prompts(folder=tmp_path))) == len(list(FOLDER.glob("*.md")))
 
 
 def test_a_file_that_is_no_text_is_named(folder: Path) -> None:
     (folder / "talk.md").write_bytes(b"\xff\xfe\x00")
-    assert "UTF-8" in problems(folder)[0]
+    assert "UTF-8" in problems(Prompts(folder=folder))[0]
 
 
 def test_the_schema_keeps_the_strict_rules() -> None:
@@ -167,3 +178,23 @@ def test_estimated_tokens_follow_the_bytes_and_more_so_in_chinese(text: str, low
 
 def test_half_a_surrogate_pair_can_be_estimated() -> None:
     assert estimated_tokens("a\ud800b") > 0
+
+
+def test_a_better_built_in_wording_makes_nothing_stale_and_a_presets_own_does() -> None:
+    for kind in ("questions", "answers", "augment", "verify", "judge"):
+        assert identity(kind) == FROZEN[kind]
+    own = Prompts({"answers": "Answer {questions} like a baker."})
+    assert identity("answers", own) != FROZEN["answers"] and identity("questions", own) == FROZEN["questions"]
+    assert identity("answers", Prompts(own.own | {"answers": "Another {questions}."})) != identity("answers", own)
+    persona = Prompts(persona="She has baked for forty years.")
+    assert {kind for kind in FROZEN if identity(kind, persona) == FROZEN[kind]} == {"judge"}
+
+
+def test_a_presets_own_words_are_sent_and_checked() -> None:
+    own = Prompts({"answers": "Answer {questions} like a baker."}, persona="She has baked for forty years.")
+    request = TeacherRequest(kind="answers", document=talk(), questions=QUESTIONS)
+    system, user = (message["content"] for message in compose(request, own).messages)
+    assert system.endswith("THE TEACHER\n\nShe has baked for forty years.") and "like a baker." in user
+    assert problems(own) == []
+    (problem,) = problems(Prompts({"answers": "Answer them."}))
+    assert problem.startswith("prompts.answers must contain {questions}")

@@ -102,7 +102,8 @@ def verifier(judge: Judge, folder: Path, **options: Any) -> Iterator[tuple[OpenA
 
 
 def parsed(text: str, numbers: Sequence[int] = (1, 2, 5), **more: Any) -> Any:
-    return parse(Reply(text, **{"finish": "stop", **more}), numbers, TALK)
+    questions = {one.question_number: one.question for one in PAIRS}
+    return parse(Reply(text, **{"finish": "stop", **more}), {n: questions[n] for n in numbers}, TALK)
 
 
 def test_all_pairs_of_a_talk_go_in_one_call_and_each_gets_its_verdict(tmp_path: Path) -> None:
@@ -131,7 +132,7 @@ def test_it_is_asked_for_the_quote_before_any_verdict(tmp_path: Path) -> None:
     assert server.bodies[0]["temperature"] == 0.25
     schema = server.bodies[0]["response_format"]["json_schema"]
     fields = schema["schema"]["properties"]["items"]["items"]
-    assert schema["strict"] and list(fields["properties"])[:2] == ["question_number", "evidence_quote"]
+    assert schema["strict"] and list(fields["properties"])[:3] == ["question_number", "question", "evidence_quote"]
     assert set(fields["required"]) == set(fields["properties"]) and not fields["additionalProperties"]
 
 
@@ -198,8 +199,31 @@ def test_one_criterion_that_fails_is_enough(criterion: str) -> None:
     assert parsed(reply_of(entry(1, **{criterion: False}))).verdicts[1].approved is False
 
 
+@pytest.mark.parametrize("word", ["true", "Yes", " true "])
+def test_a_word_for_true_is_true(word: str) -> None:
+    checked = parsed(reply_of(entry(1, grounded=word), entry(2, complete="no")))
+    assert (checked.verdicts[1].approved, checked.verdicts[2].approved) == (True, False)
+
+
+def test_verdicts_counted_from_zero_are_none_unless_they_name_their_pair() -> None:
+    shifted = reply_of(entry(0), entry(1, grounded=False))
+    assert not parsed(shifted, (1, 2)).verdicts
+    named = reply_of(entry(0, question="Why does bread rise?"), entry(1, question="What is gluten?", grounded=False))
+    assert not parsed(named, (1, 2)).verdicts
+    mixed = reply_of(entry(2, question="What is gluten?"), entry(1, question="What is gluten?"), entry(5))
+    assert set(parsed(mixed).verdicts) == {2}
+
+
+def test_a_quote_with_an_ellipsis_is_two_quotes() -> None:
+    words = " ".join(WORDS).split()
+    both = f"{' '.join(words[:6])} ... {' '.join(words[-6:])}"
+    assert parsed(reply_of(entry(1, quote=both))).verdicts[1].approved
+    half = f"{' '.join(words[:6])} ... but bakers of the moon disagree"
+    assert parsed(reply_of(entry(1, quote=half))).verdicts[1].invented_quote
+
+
 def test_only_true_and_false_are_verdicts() -> None:
-    for odd in ("true", "yes", 1, None, []):
+    for odd in ("maybe", 1, None, []):
         checked = parsed(reply_of(entry(1, grounded=odd), entry(2)))
         assert set(checked.verdicts) == {2} and checked.defects["malformed"] == 1
 
@@ -210,9 +234,13 @@ def test_a_missing_criterion_or_an_approved_of_its_own_is_no_verdict() -> None:
 
 
 def test_two_different_verdicts_on_one_number_are_none_and_a_repeated_one_is_one() -> None:
-    checked = parsed(reply_of(entry(1), entry(1, grounded=False), entry(2), entry(2), entry(9)))
-    assert set(checked.verdicts) == {2}
-    assert (checked.defects["doubled"], checked.defects["unasked"]) == (1, 1)
+    checked = parsed(reply_of(entry(1), entry(1, grounded=False), entry(2), entry(2)))
+    assert set(checked.verdicts) == {2} and checked.defects["doubled"] == 1
+
+
+def test_with_a_number_that_was_not_asked_for_no_bare_number_is_believed() -> None:
+    checked = parsed(reply_of(entry(1), entry(9)))
+    assert not checked.verdicts and checked.defects["unasked"] == 1
 
 
 def test_prose_holds_no_verdict_and_prose_around_json_hides_none() -> None:
@@ -316,9 +344,11 @@ def test_a_changed_prompt_changes_the_digest_of_the_verifier_alone(tmp_path: Pat
     for file in prompting.FOLDER.glob("*.md"):
         (tmp_path / file.name).write_bytes(file.read_bytes())
     kinds = ("questions", "answers", "verify")
-    before = {kind: prompting.sha256(kind, tmp_path) for kind in kinds}
-    assert before == {kind: OpenAITeacher.prompt_sha256(kind) for kind in kinds}
+    before = {kind: prompting.sha256(kind, prompting.Prompts(folder=tmp_path)) for kind in kinds}
+    assert before == {kind: prompting.sha256(kind) for kind in kinds}
     (tmp_path / "verify.md").write_text("{pairs} {nonce}")
-    assert {kind for kind in kinds if prompting.sha256(kind, tmp_path) != before[kind]} == {"verify"}
+    assert {kind for kind in kinds if prompting.sha256(kind, prompting.Prompts(folder=tmp_path)) != before[kind]} == {
+        "verify"
+    }
     (tmp_path / "verify.md").write_text("{pairs}")
-    assert ["{nonce}" in problem for problem in prompting.problems(tmp_path)] == [True]
+    assert ["{nonce}" in problem for problem in prompting.problems(prompting.Prompts(folder=tmp_path))] == [True]

@@ -22,15 +22,14 @@ Reply = Callable[[int, list[int]], TeacherReply]
 class ScriptedTeacher:
     """Replies by rule and remembers which numbers each request asked for."""
 
-    label, deterministic, batches = "scripted", False, False
+    label, deterministic, batches, prompted = "scripted", False, False, False
 
     def __init__(self, rule: Reply, window: int | None = None) -> None:
         self.rule, self.limit = rule, window
         self.asked: list[list[int]] = []
         self.requests: list[TeacherRequest] = []
 
-    @staticmethod
-    def prompt_sha256(kind: str) -> str | None:
+    def prompt_sha256(self, kind: str) -> str | None:
         return None
 
     def begin(self, folder: Path) -> None: ...
