@@ -145,7 +145,7 @@ def submit_batch(workspace: Workspace, entries: list[Entry], until: Pass) -> int
             requests += extracting.requests(workspace.read(refs["document"]), teacher, workspace.config.questions)
         if until == "answers" and set(refs) == {"document", "questions"}:
             document, questions = workspace.read(refs["document"]), workspace.read(refs["questions"])
-            requests += generating.requests(document, questions, teacher)
+            requests += generating.requests(document, questions, teacher, workspace.config.answers)
     with track(f"batch of {until}") as progress:
         return teacher.submit_batch(requests, progress)
 

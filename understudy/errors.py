@@ -10,6 +10,8 @@ Every error this project raises on purpose.
     + Blocked            the source refuses this machine for now; the other documents wait
   x TeacherError         the teacher refused, timed out or failed, for one talk
     + MalformedReply     a reply came back, but not in the requested format
+    + ContentRefused     a filter refused this talk or these questions, in the server's words
+    + TalkTooLong        this talk does not fit the model's window
   x TeacherStopped       no further calls are possible: wrong key, quota, budget; paid replies are kept
   x DatasetError         the pairs do not make a dataset that can be trained on
   x AssetError           a file on disk is missing, truncated or differs from its manifest
@@ -64,6 +66,14 @@ class TeacherError(UnderstudyError):
 
 class MalformedReply(TeacherError):
     """The teacher answered, but not in the requested format."""
+
+
+class ContentRefused(TeacherError):
+    """A filter of the provider refused this talk or these questions; the next run tries again."""
+
+
+class TalkTooLong(TeacherError):
+    """One call is larger than the server takes; what it takes is known from then on."""
 
 
 class TeacherStopped(UnderstudyError):

@@ -96,7 +96,19 @@ class TeacherReply(Record):
     refused: dict[int, str] = Field(default={}, description="question number > the teacher's refusal")
     moved: int = Field(default=0, ge=0, description="answers that stood under another question's number")
     misplaced: int = Field(default=0, ge=0, description="answers dropped because they may be another question's")
+    problem: str | None = Field(default=None, description="why nothing of it can be used, where that is known")
     usd: float = Field(default=0.0, ge=0)
+
+    def with_part(self, part: "TeacherReply") -> "TeacherReply":
+        """This reply and the reply to further numbers as one."""
+        return TeacherReply(
+            items=[*self.items, *part.items],
+            refused=self.refused | part.refused,
+            moved=self.moved + part.moved,
+            misplaced=self.misplaced + part.misplaced,
+            problem=self.problem or part.problem,
+            usd=self.usd + part.usd,
+        )
 
 
 class Teacher(Protocol):

@@ -55,6 +55,12 @@ class AnswerSettings(Settings):
     """How the numbered questions of a talk are answered."""
 
     max_repairs: int = Field(default=5, ge=0, description="further rounds for missing numbers")
+    per_call: int | None = Field(
+        default=None,
+        ge=1,
+        description="questions answered in one call; None: all of a talk, or as many as the model's limits allow",
+        exclude_if=lambda value: value is None,  # so that it leaves answers fresh that were written without it
+    )
 
 
 class PromptSettings(Settings):

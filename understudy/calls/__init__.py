@@ -10,6 +10,9 @@ The paid call: what is sent, what comes back, what it costs, and how twenty of t
     outage      a network that goes away: wait for it, one call at a time looking
     scheduler   retries before fresh work, no slot held while waiting, a breaker
     chat        one call over HTTP to any OpenAI-compatible server, streamed
+    limits      how much a model takes and gives at once, learned from its refusals, and calls that fit
+    refusals    which failures are about one talk, the account, or nothing but a slip
+    prompt_check  whether the server has read the whole prompt
 
 The types on this page are all that these modules know of each other.
 """
@@ -18,6 +21,8 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
+
+from understudy.errors import TeacherError
 
 Finish = Literal["stop", "length", "refused", "cut"]
 """How a reply ended: by itself, at the token cap, refused by the model or a filter, or cut off on the way."""
@@ -100,6 +105,10 @@ class Reply:
     request_id: str | None = None
     seconds: float = 0.0
     limits: Limits = field(default_factory=Limits)
+    output_estimate: int | None = None
+    """Without `usage`: about how many tokens came, where all that was written did come; None where that is unknown."""
+    overlapped: bool = False
+    """True when another reply came from the same server at the same time."""
 
 
 class Transport(Protocol):
@@ -108,7 +117,8 @@ class Transport(Protocol):
     async def send(self, call: Call) -> Reply:
         """One attempt, no retry.
 
-        Raises RateLimited, Unreachable, TryAgain (with what came, where something did), TeacherStopped.
+        Raises RateLimited, Unreachable, Queued, TryAgain, CapTooLarge, TeacherError for this call alone,
+        TeacherStopped for all.
         """
 
 
@@ -127,10 +137,27 @@ class TryAgain(Exception):
     `paid` is False only when the request surely was not worked on (no connection, a 5xx before any token).
     """
 
-    def __init__(self, reason: str, paid: bool = False) -> None:
+    def __init__(
+        self, reason: str, paid: bool = False, retry_seconds: float | None = None, output: int | None = None
+    ) -> None:
+        """`retry_seconds` is the server's own Retry-After. `output` are the tokens that came where it was paid, None
+        when that is unknown.
+        """
         super().__init__(reason)
-        self.paid = paid
+        self.paid, self.retry_seconds, self.output = paid, retry_seconds, output
 
 
 class Unreachable(TryAgain):
-    """No connection stood, so nothing was sent: costs nothing, and no attempt."""
+    """No connection stood, or no model was loaded yet, so nothing was worked on: costs nothing, and no attempt."""
+
+
+class Queued(TryAgain):
+    """No word came while the server worked on other calls, one at a time as far as seen: uses up no attempt."""
+
+
+class CapTooLarge(TeacherError):
+    """The reply may have `limit` tokens at most, fewer than asked for: to be asked in several calls. Costs nothing."""
+
+    def __init__(self, reason: str, limit: int) -> None:
+        super().__init__(reason)
+        self.limit = limit

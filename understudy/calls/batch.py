@@ -12,16 +12,16 @@ import logging
 import tempfile
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import IO, TYPE_CHECKING, Any, Final, TypeVar
 
-from understudy.calls import Call, Limits, Reply, Usage
+from understudy.calls import Call, Reply, Usage
+from understudy.calls.batch_lines import TIER, errors_of, fields_of, queue_full, queue_size, reason_of, reply_of
 from understudy.calls.budget import dollars
-from understudy.calls.chat import OPENAI
 from understudy.calls.chat_errors import Abilities, Failure, advice, failure_of_response, hider
-from understudy.calls.chat_stream import Stream
+from understudy.calls.endpoint import Endpoint
 from understudy.calls.ledger import CallLedger
 from understudy.calls.prices import Usd, is_local
 from understudy.errors import TeacherStopped
@@ -37,9 +37,9 @@ PATIENCE_SECONDS, POLL_PATIENCE_SECONDS = 600.0, 6 * 3600.0
 REQUEST_SECONDS = 600.0
 ENDPOINT: Final = "/v1/chat/completions"
 WINDOW: Final = "24h"
-TIER = "batch"
 _COLLECTABLE = ("completed", "expired", "cancelled")
 _KEY_CHARACTERS = 16
+QUEUE_SHARE = 0.9  # of the tokens that may wait at once: our count of them is an estimate
 
 log = logging.getLogger("understudy.teacher")
 _T = TypeVar("_T")
@@ -62,6 +62,14 @@ class _NotTaken(TeacherStopped):
     """The server refused one request for good."""
 
 
+class _QueueFull(Exception):
+    """More tokens than may wait at once; `limit` is how many may, None where the server does not say."""
+
+    def __init__(self, limit: int | None) -> None:
+        super().__init__("too many tokens in batches")
+        self.limit = limit
+
+
 class Batch:
     """Puts the replies to many calls into the ledger, at half price and some hours later. One thread at a time."""
 
@@ -75,6 +83,7 @@ class Batch:
         api_key_env: str = "OPENAI_API_KEY",
         extra_body: dict[str, Any] | None = None,
         openai: bool | None = None,
+        headers: Mapping[str, str] | None = None,
         most_lines: int = MOST_LINES,
         most_bytes: int = MOST_BYTES,
         clock: Clock = CLOCK,
@@ -82,11 +91,12 @@ class Batch:
     ) -> None:
         """The options of a `ChatTransport`; `max_usd` as for a `Budget`, what the ledger holds included."""
         self._ledger, self._usd, self._max_usd = ledger, usd, max_usd
-        self.address, self._key, self._env = base_url or OPENAI, (api_key or "").strip(), api_key_env
-        self._hide, self._extra_body = hider(self._key), extra_body or {}
+        self._endpoint = Endpoint.of(base_url, api_key, api_key_env, headers)
+        self.address, self._env = self._endpoint.address, api_key_env
+        self._hide, self._extra_body = hider(*self._endpoint.secrets), extra_body or {}
         self.openai = self.address.startswith("https://api.openai.com/") if openai is None else openai
         self._most_lines, self._most_bytes = most_lines, most_bytes
-        self._closed = threading.Event()
+        self._closed, self._waited = threading.Event(), 0.0
         self._clock, self._http = clock, http
         self._digest = hashlib.sha256(self.address.encode()).hexdigest()[:16]
         self.note_name = f"batch/{self._digest}"
@@ -102,20 +112,70 @@ class Batch:
         counts = Counter({"done": 0, "failed": 0, "already": len(by_key) - len(pending)})
         if not pending:
             return counts
-        under_way = {short for entry in self._noted() for short in entry.keys}
-        fresh = [call for key, call in pending.items() if key[:_KEY_CHARACTERS] not in under_way]
-        self._submit(fresh)
-        shorts = {key[:_KEY_CHARACTERS]: call for key, call in pending.items()}
-        for entry in self._noted():
-            if entry.batch is None and not shorts.keys().isdisjoint(entry.keys):
-                self._create(entry)
-        self._collect_all(shorts, progress, counts)
+        groups = self._groups(list(pending.values()), self._queue_size())
+        while groups:
+            group = groups.pop(0)
+            try:
+                self._run(group, progress)
+            except _QueueFull as full:
+                groups = self._again(group, full.limit) + groups
+        counts["done"] = sum(self._ledger.reply(key, 0) is not None for key in pending)
         counts["failed"] = len(pending) - counts["done"]
         if counts["failed"]:
             log.warning(
                 "%d of %d calls of the batch failed and are left to direct calls", counts["failed"], len(pending)
             )
         return counts
+
+    def _run(self, calls: list[Call], progress: Progress) -> None:
+        """Submit what of `calls` is not under way, and wait for all of them. Raises _QueueFull before any is done."""
+        under_way = {short for entry in self._noted() for short in entry.keys}
+        self._submit([call for call in calls if call.key[:_KEY_CHARACTERS] not in under_way])
+        shorts = {call.key[:_KEY_CHARACTERS]: call for call in calls}
+        for entry in self._noted():
+            if entry.batch is None and not shorts.keys().isdisjoint(entry.keys):
+                self._create(entry)
+        self._collect_all(shorts, progress)
+
+    # What may wait at once.
+
+    def _queue_size(self) -> int | None:
+        """Tokens that may wait in batches at once, as an earlier refusal has told."""
+        size = self._ledger.note(f"{self.note_name}/tokens")
+        return int(size) if size else None
+
+    def _groups(self, calls: list[Call], most: int | None) -> list[list[Call]]:
+        """`calls` as groups whose prompts have at most `most` tokens together, but at least one call each."""
+        groups, tokens = [list[Call]()], 0
+        for call in calls:
+            if most and groups[-1] and tokens + call.input_tokens > most * QUEUE_SHARE:
+                groups, tokens = [*groups, []], 0
+            groups[-1].append(call)
+            tokens += call.input_tokens
+        return groups
+
+    def _again(self, group: list[Call], limit: int | None) -> list[list[Call]]:
+        """The calls of a refused group that have no reply yet, in groups that may wait; [] where none can be made."""
+        left = [call for call in group if self._ledger.reply(call.key, 0) is None]
+        if limit:
+            self._ledger.set_note(f"{self.note_name}/tokens", str(limit))
+            if sum(call.input_tokens for call in left) <= limit / 2 and self._waited < POLL_PATIENCE_SECONDS:
+                log.info("%s: other batches fill the queue; looking again in %g s", self.address, LAST_PAUSE)
+                self._waited += LAST_PAUSE
+                self._pause(LAST_PAUSE)
+                return [left]
+        groups = self._groups(left, limit)
+        if len(left) > 1 and len(groups) == 1:
+            half = (len(left) + 1) // 2
+            groups = [left[:half], left[half:]]
+        if len(left) < 2:
+            log.warning("%s: not even one call may wait in a batch now", self.address)
+            return []
+        log.warning(
+            "%s: more tokens than may wait at once; %d calls go in %d batches, one after another",
+            *(self.address, len(left), len(groups)),
+        )
+        return groups
 
     def close(self) -> None:
         """Let a `run` in another thread end with TeacherStopped; its batches go on and are found again."""
@@ -128,11 +188,12 @@ class Batch:
         timeout = openai.Timeout(REQUEST_SECONDS, connect=10.0)
         # A proxy from the environment cannot reach this machine's own servers.
         http = openai.DefaultHttpxClient(
-            trust_env=not is_local(self.address), timeout=timeout, transport=self._http.blocking()
+            trust_env=not is_local(self.address),
+            timeout=timeout,
+            transport=self._http.blocking(),
+            event_hooks={"request": [self._endpoint.prepare]},
         )
-        return openai.OpenAI(
-            api_key=self._key or "none", base_url=self.address, max_retries=0, timeout=timeout, http_client=http
-        )
+        return openai.OpenAI(**self._endpoint.arguments(), max_retries=0, timeout=timeout, http_client=http)
 
     # What is under way: one note, because a note is changed whole or not at all.
 
@@ -203,7 +264,7 @@ class Batch:
 
         try:
             entry.batch = self._ask(create, entry.model, PATIENCE_SECONDS)
-        except _NotTaken:
+        except (_NotTaken, _QueueFull):
             entry.keys = []  # the file is of no use, e.g. deleted by the server: the next run uploads it again
             raise
         finally:
@@ -225,17 +286,21 @@ class Batch:
 
     # Waiting and fetching.
 
-    def _collect_all(self, calls: dict[str, Call], progress: Progress, counts: Counter[str]) -> None:
+    def _collect_all(self, calls: dict[str, Call], progress: Progress) -> None:
         """Wait for every batch that holds some of `calls` (by the beginning of the key), and keep what it brings."""
         entries = [entry for entry in self._noted() if not calls.keys().isdisjoint(entry.keys)]
         total, finished, pause = sum(len(entry.keys) for entry in entries), 0, FIRST_PAUSE
+        full: _QueueFull | None = None
         while True:
             done, states = 0, Counter[str]()
             for entry in list(entries):
                 size, batch = len(entry.keys), self._look(entry)
                 status = batch.status if batch else "lost"
                 if status in (*_COLLECTABLE, "failed", "lost"):
-                    counts["done"] += self._collect(entry, batch, calls)
+                    try:
+                        self._collect(entry, batch, calls)
+                    except _QueueFull as error:  # the others that are under way are waited for first
+                        full = error
                     entries.remove(entry)
                     finished += size
                 elif batch and batch.request_counts:
@@ -244,9 +309,11 @@ class Batch:
             summary = ", ".join(f"{count} {status}" for status, count in states.items())
             progress(finished + done, total, f"batches: {summary}")
             if not entries:
-                return
+                break
             self._pause(pause)
             pause = min(LAST_PAUSE, pause * PAUSE_GROWTH)
+        if full:
+            raise full
 
     def _look(self, entry: _Open) -> Any:
         """The batch as the server describes it; None when it does not know that name any more."""
@@ -260,22 +327,25 @@ class Batch:
 
         return self._ask(look, entry.model, POLL_PATIENCE_SECONDS)
 
-    def _collect(self, entry: _Open, batch: Any, calls: dict[str, Call]) -> int:
-        """Keep the replies of an ended batch; gives their number. What is not needed now stays noted."""
-        replies, why = 0, Counter[str]()
+    def _collect(self, entry: _Open, batch: Any, calls: dict[str, Call]) -> None:
+        """Keep the replies of an ended batch. What is not needed now stays noted."""
+        replies, why = set[str](), Counter[str]()
         for file in (batch.output_file_id, batch.error_file_id) if batch and batch.status != "failed" else ():
             for line in self._lines(file, entry.model) if file else ():
+                if line is None:
+                    why["a line that is no result, or breaks off"] += 1
+                    continue
                 call = calls.get(str(line.get("custom_id"))[:_KEY_CHARACTERS])
-                reply = _reply_of(line)
+                reply = reply_of(line)
                 if call and reply:
                     self._keep(call, reply)
-                    replies += 1
+                    replies.add(call.key)
                 elif call:
-                    why[self._hide(_reason_of(line))] += 1
+                    why[self._hide(reason_of(line))] += 1
         for reason, count in why.most_common(3):
             log.warning("batch %s: %d lines failed: %s", entry.batch, count, reason)
         status = batch.status if batch else "no longer known to the server"
-        log.info("batch %s is %s: %d replies", entry.batch, status, replies)
+        log.info("batch %s is %s: %d replies", entry.batch, status, len(replies))
         # A batch that failed as a whole was never worked on: its calls go into the next one.
         lost = status not in _COLLECTABLE
         share = [short for short in entry.keys if not lost and short not in calls]
@@ -283,16 +353,26 @@ class Batch:
         entry.keys = share
         self._note(entry)
         if status == "failed":
-            raise TeacherStopped(self._invalid(batch))
-        return replies
+            errors = errors_of(batch)
+            if any(map(queue_full, errors)):
+                raise _QueueFull(queue_size("; ".join(errors)))
+            raise TeacherStopped(self._invalid(batch, errors))
 
     def _keep(self, call: Call, reply: Reply) -> None:
         if self._ledger.reply(call.key, 0) is None:
             attempt = self._ledger.intend(call, self._worst_usd(call))
-            self._ledger.keep(call, attempt, reply, self._usd(reply.usage, TIER) if reply.usage else None)
+            self._ledger.keep(call, attempt, reply, self._usd_of(call, reply))
 
-    def _lines(self, file: str, model: str) -> Iterator[dict[str, Any]]:
-        """The lines of a result file; none when the server has deleted it, as it does after weeks."""
+    def _usd_of(self, call: Call, reply: Reply) -> float | None:
+        usage = reply.usage
+        if usage is None and reply.output_estimate is not None:
+            usage = Usage(input=call.input_tokens, output=reply.output_estimate)
+        return self._usd(usage, TIER) if usage else None
+
+    def _lines(self, file: str, model: str) -> Iterator[dict[str, Any] | None]:
+        """The lines of a result file, None for what is no result; none at all when the server has deleted the file,
+        as it does after weeks.
+        """
         import openai
 
         def fetch() -> bytes:
@@ -303,12 +383,10 @@ class Batch:
                 return b""
 
         content = self._ask(fetch, model, POLL_PATIENCE_SECONDS)
-        return (json.loads(line) for line in content.split(b"\n") if line.strip())
+        return (fields_of(line) for line in content.split(b"\n") if line.strip())
 
-    def _invalid(self, batch: Any) -> str:
-        errors = (batch.errors.data if batch.errors else None) or []
-        words = [f"line {error.line}: {error.message}" if error.line else str(error.message) for error in errors[:3]]
-        message = self._hide("; ".join(words) or "it gave no reason").rstrip(".")
+    def _invalid(self, batch: Any, errors: Sequence[str]) -> str:
+        message = self._hide("; ".join(errors[:3]) or "it gave no reason").rstrip(".")
         return (
             f"{self.address} did not accept the batch {batch.id}: {message}. Nothing of it was paid; "
             "correct that and run again, or take teacher.mode=direct"
@@ -328,6 +406,8 @@ class Batch:
                 failure = failure_of_response(error.response, self._hide)
             except openai.APIConnectionError as error:
                 failure = Failure(self._hide(str(error.__cause__ or error)))
+            if failure.status in (400, 429) and queue_full(failure.text):
+                raise _QueueFull(queue_size(failure.message))
             if not _passing(failure):
                 # Raised outside the handlers: a chained exception could carry what the server echoed.
                 raise _NotTaken(self._stopped(failure, model))
@@ -366,31 +446,13 @@ def body_of(call: Call, abilities: Abilities, openai: bool, extra_body: dict[str
     """What `ChatTransport` sends for `call`, but for what only concerns streams and tiers."""
     body: dict[str, Any] = {"model": call.model, "messages": call.messages}
     body |= {name: value for name, value in call.settings.items() if value is not None}
-    body[abilities.cap] = call.max_tokens
+    body[abilities.cap] = min(call.max_tokens, abilities.learned.output or call.max_tokens)
     if call.schema and abilities.schema:
         schema = {"name": "reply", "strict": True, "schema": call.schema}
         body["response_format"] = {"type": "json_schema", "json_schema": schema}
     if openai:
         body["prompt_cache_key"] = call.prefix
     return {name: value for name, value in body.items() if name not in abilities.dropped} | extra_body
-
-
-def _reply_of(line: dict[str, Any]) -> Reply | None:
-    """The reply in one line of an output file; None when the line reports a failure."""
-    response = line.get("response") or {}
-    if response.get("status_code") != 200:
-        return None
-    stream = Stream()
-    stream.feed(json.dumps(response.get("body")).encode())
-    stream.finish()
-    reply = stream.reply(response.get("request_id"), 0.0, Limits())
-    return None if stream.error or (reply.finish == "cut" and not reply.text) else replace(reply, tier=TIER)
-
-
-def _reason_of(line: dict[str, Any]) -> str:
-    response = line.get("response") or {}
-    error = line.get("error") or (response.get("body") or {}).get("error") or {}
-    return str(error.get("message") or error.get("code") or f"HTTP {response.get('status_code')}")
 
 
 def _passing(failure: Failure) -> bool:

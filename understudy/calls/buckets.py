@@ -102,9 +102,14 @@ class Buckets:
 
 @dataclass
 class Pace:
-    """How many calls may be in flight: fewer after a run of 429s, slowly more after replies."""
+    """How many calls may be in flight: fewer after a run of 429s, slowly more after replies.
+
+    A server that answers one call at a time lets the others wait until they are given up: there `ceiling` is what is
+    left of `most`, until two replies come at once.
+    """
 
     most: float
+    ceiling: float = field(init=False)
     width: float = field(init=False)
     resume_at: float = 0.0
     shrunk_at: float = -1.0
@@ -112,12 +117,23 @@ class Pace:
     limited: int = 0
 
     def __post_init__(self) -> None:
-        self.width = self.most
+        self.width = self.ceiling = self.most
 
-    def replied(self, now: float) -> None:
-        """Count one reply."""
+    def replied(self, now: float, overlapped: bool = False) -> None:
+        """Count one reply; `overlapped`: while another one came."""
         self.limited, self.last_reply_at = 0, now
-        self.width = min(self.most, self.width + 1 / self.width)
+        self.ceiling = self.most if overlapped else self.ceiling
+        self.width = min(self.ceiling, self.width + 1 / self.width)
+
+    def crowded(self, sent_at: float, now: float) -> None:
+        """Count one call that waited in vain for its turn; of those that waited together the first counts."""
+        if sent_at > self.shrunk_at and self.width > 1:
+            self.width = self.ceiling = max(1.0, float(int(self.width / 2)))
+            self.limited, self.shrunk_at = 0, now
+            _log.warning(
+                "a call waited in vain while the server answered others, one at a time as far as seen: at most %d at "
+                "once from now on", int(self.width)
+            )  # fmt: skip
 
     def rate_limited(self, sent_at: float, now: float, wait: float) -> bool:
         """Count one 429; True when there was no reply for so long that waiting makes no sense.

@@ -14,8 +14,9 @@ from difflib import get_close_matches
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from understudy.calls import Call, Limits, RateLimited, TryAgain, Unreachable
-from understudy.errors import TeacherError, TeacherStopped
+from understudy.calls import Call, Limits, Queued, RateLimited, TryAgain, Unreachable, refusals
+from understudy.calls.limits import Learned, Limit, limit_in
+from understudy.errors import ContentRefused, TalkTooLong, TeacherStopped
 
 if TYPE_CHECKING:
     import httpx2
@@ -25,7 +26,11 @@ MESSAGE_CHARACTERS = 500
 _OUT_OF_MONEY = re.compile(
     "insufficient_quota|credit_balance_exhausted|_spend_limit_exceeded|_usage_limit_exceeded|billing"
 )
-_TOO_LONG = re.compile(r"context[ _](length|window|size)|prompt (is )?too long|maximum prompt length", re.IGNORECASE)
+_TOO_LONG = re.compile(
+    r"context[ _](length|window|size|limit)|(prompt|input) (is )?too long|maximum prompt length"
+    r"|max_new_tokens`? must be <=|input (token count|length) .{0,40}exceeds",
+    re.IGNORECASE,
+)
 # A 429 that no waiting ends: one request above the account's tokens per minute.
 _TOO_LARGE = re.compile("request too large|must be reduced in order", re.IGNORECASE)
 _DURATION = re.compile(r"([\d.]+)(ms|h|m|s)")
@@ -37,12 +42,19 @@ _STATUS_OF_CODE = (
     (re.compile(r"authentication|invalid_api_key"), 401),
     (re.compile(r"permission"), 403),
     (re.compile(r"not_found"), 404),
-    (re.compile(r"invalid_request|context_length|exceed_context|bad_?request", re.IGNORECASE), 400),
+    (
+        re.compile(r"invalid_(request|argument)|context_length|exceed_context|bad_?request|_failed\b", re.IGNORECASE),
+        400,
+    ),
 )
 
 # A server that cannot do these is asked without them: the words change a little, the work does not.
 _DROPPABLE = ("temperature", "top_p", "seed", "stream_options")
-_SCHEMA_WORDS = ("response_format", "json_schema", "schema", "grammar", "structured", "guided_json")
+_SCHEMA = re.compile(
+    r"response_?(?:format|schema|json|mime)|json_?(?:schema|mode|object)|additional_?properties|guided_|structured"
+    r"|grammar|\bschemas?\b",
+    re.IGNORECASE,
+)
 CAPS = ("max_tokens", "max_completion_tokens")
 
 
@@ -54,10 +66,13 @@ class Abilities(NamedTuple):
     schema: bool = True
     dropped: tuple[str, ...] = ()
     """Fields it refuses."""
+    learned: Learned = Learned()
+    """How much it takes and gives at once."""
 
     def as_note(self) -> str:
         """The note that `from_note` reads."""
-        return json.dumps(self._asdict())
+        fields = self._asdict() | {"learned": self.learned._asdict()}
+        return json.dumps(fields)
 
     @classmethod
     def from_note(cls, note: str | None, openai: bool) -> Self:
@@ -65,7 +80,8 @@ class Abilities(NamedTuple):
         if note is None:
             return cls(CAPS[openai])
         fields = json.loads(note)
-        return cls(str(fields["cap"]), bool(fields["schema"]), tuple(map(str, fields["dropped"])))
+        learned = Learned(**fields.get("learned", {}))
+        return cls(str(fields["cap"]), bool(fields["schema"]), tuple(map(str, fields["dropped"])), learned)
 
 
 @dataclass(frozen=True)
@@ -80,16 +96,41 @@ class Failure:
     param: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
     paid: bool = False
+    output: int | None = None
+    """Tokens that came, where it was paid and they are known."""
+    queued: bool = False
+    """True when the server worked on other calls meanwhile, one at a time as far as seen."""
+
+    @property
+    def text(self) -> str:
+        """Code and message."""
+        return f"{self.code} {self.message}"
+
+    def limit(self, call: Call, asked: int) -> Limit | None:
+        """The tokens that the server would have allowed, where it names them; `asked` was the cap."""
+        return limit_in(self.status, self.message, asked, call.input_tokens)
+
+    @property
+    def about_content(self) -> bool:
+        """True when a filter refused the words of this one talk."""
+        return not self.out_of_money and refusals.about_content(self.status, self.text)
+
+    @property
+    def slip(self) -> bool:
+        """True when the server refused what the model wrote."""
+        return refusals.about_a_slip(self.status, self.text)
 
     @property
     def too_long(self) -> bool:
         """True when no server setting and no waiting lets this one request through."""
         pattern = {400: _TOO_LONG, 422: _TOO_LONG, 429: _TOO_LARGE}.get(self.status or 0)
-        return self.status == 413 or bool(pattern and pattern.search(f"{self.code} {self.message}"))
+        return self.status == 413 or bool(pattern and pattern.search(self.text))
 
     @property
     def out_of_money(self) -> bool:
         """True when waiting does not help: quota, credit or a spending limit is used up."""
+        if refusals.about_money(self.status, self.text):
+            return True
         bare = not self.code and "exceeded your current quota" in self.message
         return self.status == 402 or (self.status == 429 and (bare or bool(_OUT_OF_MONEY.search(self.code))))
 
@@ -99,6 +140,11 @@ class Failure:
         text = f"{self.code} {self.message}".lower().replace(" ", "_")
         return self.status == 429 and "resource_unavailable" in text
 
+    @property
+    def refuses_schema(self) -> bool:
+        """True when the reply's schema is what the server does not take."""
+        return self.status in (400, 422) and bool(_SCHEMA.search(f"{self.param} {self.message}"))
+
     def names(self, word: str) -> bool:
         """Whether the server refused the request because of the field `word`."""
         if self.status not in (400, 422):
@@ -106,12 +152,18 @@ class Failure:
         return self.param.split(".")[0] == word or bool(re.search(rf"(?<![\w.]){word}(?!\w)", self.message))
 
 
-def hider(secret: str | None) -> Callable[[str], str]:
-    """A function that takes the key out of a text, also where a server shows only its beginning."""
-    begins = [re.escape(secret[:8]) + r"[^\s\"',;)]*"] if secret and len(secret) >= 4 else []
-    shape = re.compile("|".join([*begins, r"\bsk-[\w*.-]{6,}"]))
-    # The whole key first: it may hold characters at which the search for its beginning would end.
-    return lambda text: shape.sub("[key]", text.replace(secret, "[key]") if secret and len(secret) >= 4 else text)
+def hider(*secrets: str | None) -> Callable[[str], str]:
+    """A function that takes keys out of a text, also where a server shows only their beginning."""
+    keys = [secret for secret in secrets if secret and len(secret) >= 4]
+    shape = re.compile("|".join([*(re.escape(key[:8]) + r"[^\s\"',;)]*" for key in keys), r"\bsk-[\w*.-]{6,}"]))
+
+    def hide(text: str) -> str:
+        # The whole keys first: they may hold characters at which the search for their beginning would end.
+        for key in keys:
+            text = text.replace(key, "[key]")
+        return shape.sub("[key]", text)
+
+    return hide
 
 
 def failure_of(status: int | None, body: Any, headers: Mapping[str, str], hide: Callable[[str], str]) -> Failure:
@@ -121,7 +173,12 @@ def failure_of(status: int | None, body: Any, headers: Mapping[str, str], hide: 
         error = error.get("error") or error.get("detail") or error
     fields = error if isinstance(error, dict) else {"message": error}
     message = fields.get("message") or fields.get("msg") or fields.get("error") or error or "no message"
-    code = " ".join(str(fields[name]) for name in ("code", "type") if fields.get(name))
+    inner, metadata = (fields.get(name) for name in ("innererror", "metadata"))
+    codes = [fields.get(name) for name in ("code", "type", "status")]
+    codes += [inner.get("code")] if isinstance(inner, dict) else []
+    if isinstance(metadata, dict) and isinstance(metadata.get("raw"), str):
+        message = f"{message}: {metadata['raw']}"  # a router's own words, then those of the server behind it
+    code = " ".join(str(value) for value in codes if value)
     text = " ".join(hide(str(message)).split())[:MESSAGE_CHARACTERS]
     param = fields.get("param")
     return Failure(text, status or _status_of(code, text), hide(code), str(param or ""), headers)
@@ -166,8 +223,9 @@ def limits_of(headers: Mapping[str, str]) -> Limits:
 
 def outcome_of(failure: Failure, call: Call, now: datetime) -> Exception | None:
     """What to raise for a failure that says nothing of the set-up; None where a person has to change something."""
-    if failure.too_long:
-        return TeacherError(
+    words = failure.message.rstrip(".")
+    if failure.too_long and not failure.about_content:
+        return TalkTooLong(
             f"{call.document_id}: its {call.kind} call is too large for {call.model} (about {call.input_tokens} tokens "
             f"of prompt by our estimate, up to {call.max_tokens} of reply); set teacher.context_window to what "
             f"the server really takes. It said: {failure.message}"
@@ -177,13 +235,23 @@ def outcome_of(failure: Failure, call: Call, now: datetime) -> Exception | None:
             f"The provider's quota or credit is used up ({failure.message}). Raise the limit or add credit, "
             "then run again: it resumes from here."
         )
+    if failure.about_content:
+        return ContentRefused(f"{call.document_id}: the {call.kind} call was refused by a filter: {words}")
+    if failure.slip:
+        return TryAgain(f"the model's reply did not pass the server's check: {words}", True, output=failure.output or 0)
+    if failure.queued:
+        return Queued(failure.message, failure.paid)
+    if refusals.about_loading(failure.status, failure.text):
+        wait = wait_of(failure.headers, now)
+        return Unreachable(f"the server is still loading its model (503: {words})", retry_seconds=wait)
     if failure.status == 429:
         return RateLimited(failure.message, wait_of(failure.headers, now), limits_of(failure.headers))
     if failure.status is None:
-        return TryAgain(failure.message, paid=True) if failure.paid else Unreachable(failure.message)
+        return TryAgain(failure.message, True, output=failure.output) if failure.paid else Unreachable(failure.message)
     if failure.status in (408, 409) or failure.status >= 500:
         # After a gateway's timeout the model may have done the work.
-        return TryAgain(f"HTTP {failure.status}: {failure.message}", paid=failure.status in (408, 504, 524))
+        paid, wait = failure.paid or failure.status in (408, 504, 524), wait_of(failure.headers, now)
+        return TryAgain(f"HTTP {failure.status}: {failure.message}", paid, wait, failure.output)
     return None
 
 
@@ -204,14 +272,14 @@ def advice(failure: Failure, address: str, model: str, api_key_env: str, models:
 
 def adapted_to(abilities: Abilities, first: Abilities, failure: Failure, call: Call) -> Abilities | None:
     """`abilities` less what the server just refused; None when there is nothing to give up."""
-    if failure.too_long or failure.status not in (400, 422):
+    if failure.too_long or failure.about_content or failure.slip or failure.status not in (400, 422):
         return None
     if failure.names(abilities.cap) and abilities.cap == first.cap:
         return abilities._replace(cap=CAPS[abilities.cap == CAPS[0]])
     for name in _DROPPABLE:
         if failure.names(name) and name not in abilities.dropped:
             return abilities._replace(dropped=(*abilities.dropped, name))
-    if call.schema and abilities.schema and any(failure.names(word) for word in _SCHEMA_WORDS):
+    if call.schema and abilities.schema and failure.refuses_schema:
         return abilities._replace(schema=False)
     return None
 
@@ -222,7 +290,8 @@ def _status_of(code: str, message: str) -> int:
         return int(number[0])
     if re.search("unexpected endpoint", message, re.IGNORECASE):
         return 404
-    if _TOO_LONG.search(message):
+    text = f"{code} {message}"
+    if _TOO_LONG.search(message) or refusals.about_content(400, text) or refusals.about_a_slip(400, text):
         return 400
     return next((status for pattern, status in _STATUS_OF_CODE if pattern.search(code)), 500)
 

@@ -10,21 +10,22 @@ import hashlib
 import inspect
 import json
 import logging
-import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from understudy.calls import Call, Reply, Transport, Usage, prompting
+from understudy.calls import Call, CapTooLarge, Reply, Transport, prompting
 from understudy.calls.ledger import CallLedger
 from understudy.calls.likeness import Asked, doubtful
+from understudy.calls.limits import Learned, Learns, group_size
 from understudy.calls.prices import Usd
+from understudy.calls.prompt_check import PromptCheck
 from understudy.calls.prompting import BUILT_IN, Prompts
 from understudy.calls.replies import parse
+from understudy.calls.reply_problems import problem_of
 from understudy.calls.scheduler import Scheduler
-from understudy.errors import TeacherStopped
 from understudy.interfaces import Progress, ReplyItem, TeacherReply, TeacherRequest
 from understudy.records import Question
 from understudy.seams import CLOCK, NETWORK, Clock, HttpTransport
@@ -35,8 +36,6 @@ CALLS, RECORDING = "calls.sqlite", "recording"
 QUESTION_TOKENS, ANSWER_TOKENS = 45, 260  # of one item of a reply, on average, for budgets
 QUESTION_CAP, ENVELOPE = 120, 400
 TALK_SHARE = 0.65  # of the window; the rest is for instructions, questions and the reply
-LEAST_READ = 0.7  # of what a server was sent; below, it has cut the talk
-USUAL_RATIO = 0.83  # tokens per estimated token of spoken English, until the first replies say better
 
 
 class ModelOptions(BaseModel):
@@ -67,8 +66,7 @@ class ModelTeacher:
         self.common = options
         self._ledger: CallLedger | None = None
         self._scheduler: Scheduler | None = None
-        self._ratio = USUAL_RATIO
-        self._lock = threading.Lock()
+        self._carrier: Transport | None = None
 
     def prompt_sha256(self, kind: str) -> str | None:
         """Digest of the prompt texts that this pass is made of."""
@@ -103,8 +101,14 @@ class ModelTeacher:
         self._ledger = CallLedger(folder / CALLS, self.clock)
         self._ledger.settle_abandoned()
         transport, budget = self._transport(), self.common.max_usd
+        self._carrier = transport
         self._scheduler = Scheduler(
-            _Guarded(transport, self), self._ledger, self.usd(), max_usd=budget, clock=self.clock, **self._pace()
+            _Guarded(transport, PromptCheck(self.label)),
+            self._ledger,
+            self.usd(),
+            max_usd=budget,
+            clock=self.clock,
+            **self._pace(),
         )
         header = {"label": self.label, "settings": self._settings_sent(), "answer_tokens": self.common.answer_tokens}
         header |= {"thinking_tokens": self.common.thinking_tokens, "window": self.window()}
@@ -126,8 +130,15 @@ class ModelTeacher:
 
     def window(self) -> int | None:
         """What of the model's window a talk may take."""
-        tokens = self._known_window()
+        tokens = self._limits().window
         return round(tokens * TALK_SHARE) if tokens else None
+
+    def _limits(self) -> Learned:
+        """What the model takes and gives at once: what is known of it, and what its refusals have told."""
+        known = Learned(window=self._known_window())
+        learned = self._carrier.learned() if isinstance(self._carrier, Learns) else Learned()
+        # A window in the preset is what a person knows better: a server may have been given more since.
+        return known._replace(output=learned.output) if self.common.context_window else known.narrowed(learned)
 
     def tokens(self, text: str) -> int:
         """An estimate from the text's bytes."""
@@ -140,11 +151,52 @@ class ModelTeacher:
         stored = self._stored(request, keys)
         items = [ReplyItem(question_number=number, text=text) for number, text in stored.items()]
         missing = [q for q in request.questions if q.question_number not in stored]
-        if request.kind == "answers" and not missing:
-            return TeacherReply(items=items)
-        call = self.call(request.model_copy(update={"questions": missing}))
+        if request.kind == "questions":
+            return self._reply_to(request, [], keys, stored)
+        whole, room = TeacherReply(items=items), None
+        while missing:
+            group = missing[: self._group_size(request, missing, room)]
+            try:
+                part = self._reply_to(request, group, keys, stored)
+            except CapTooLarge as error:
+                if len(group) == 1:
+                    raise
+                room = min(error.limit, self._most_tokens(len(group) - 1))
+                continue
+            whole, missing = whole.with_part(part), missing[len(group) :]
+        return whole
+
+    def split(self, request: TeacherRequest) -> list[TeacherRequest]:
+        """`request` as calls whose replies the model can write, as far as its limits are known."""
+        parts, missing = list[TeacherRequest](), request.questions
+        while missing:
+            size = self._group_size(request, missing)
+            parts.append(request.model_copy(update={"questions": missing[:size]}))
+            missing = missing[size:]
+        return parts or [request]
+
+    def _most_tokens(self, answers: int) -> int:
+        return answers * self.common.answer_tokens + ENVELOPE + self.common.thinking_tokens
+
+    def _group_size(self, request: TeacherRequest, missing: Sequence[Question], room: int | None = None) -> int:
+        """How many of the missing answers go into one call; `room` is what a refusal has left for its reply."""
+        limits = self._limits()
+        if limits == Learned() and room is None:
+            return len(missing)
+        call = self.call(request.model_copy(update={"questions": list(missing)}))
+        rooms = [tokens for tokens in (room, limits.room(call.input_tokens)) if tokens is not None]
+        if not rooms or call.max_tokens <= min(rooms):
+            return len(missing)
+        return group_size(len(missing), min(rooms), self.common.answer_tokens, self._most_tokens(0))
+
+    def _reply_to(
+        self, request: TeacherRequest, group: list[Question], keys: Mapping[int, str], stored: Mapping[int, str]
+    ) -> TeacherReply:
+        """What one call about `group` gives. Raises CapTooLarge before anything is paid."""
+        assert self._ledger and self._scheduler, "begin() comes first"
+        call = self.call(request.model_copy(update={"questions": group}))
         reply = self._scheduler.ask(call, request.round, lambda r: bool(parse(r, request.kind, call.numbers).items))
-        parsed = parse(reply, request.kind, call.numbers, _asked(request, missing, stored))
+        parsed = parse(reply, request.kind, call.numbers, _asked(request, group, stored))
         expected = len(call.numbers) or request.count
         self._ledger.judged(call, request.round, min(len(parsed.items), expected), expected)
         if parsed.defects:
@@ -153,10 +205,11 @@ class ModelTeacher:
             finished = {keys[item.question_number]: item.text for item in parsed.items}
             self._ledger.keep_answers(request.document.document_id, finished)
         return TeacherReply(
-            items=[*items, *parsed.items],
+            items=parsed.items,
             refused=parsed.refused,
             moved=parsed.defects["moved"],
             misplaced=parsed.defects["misplaced"],
+            problem=None if parsed.items else problem_of(reply),
             usd=self.cost_usd(reply),
         )
 
@@ -235,21 +288,6 @@ class ModelTeacher:
         parts = [self.label, self._settings(), prompt, request.document.text, question.question]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
-    def check_read(self, call: Call, usage: Usage) -> None:
-        """Raises TeacherStopped when the server cannot have read the whole talk: it counted far too few tokens."""
-        if call.input_tokens < 1000 or not usage.input:
-            return
-        with self._lock:
-            ratio = usage.input / call.input_tokens
-            if ratio < LEAST_READ * self._ratio:
-                raise TeacherStopped(
-                    f"{self.label} read only {usage.input} of about {round(call.input_tokens * self._ratio)} tokens of "
-                    f"{call.document_id}: the server cuts long prompts without saying so. Give it a larger context "
-                    "(Ollama: start it with OLLAMA_CONTEXT_LENGTH=32768; llama.cpp server: -c 32768; LM Studio: the "
-                    "model's Context Length), or tell its size with teacher.context_window, and run again"
-                )
-            self._ratio = max(self._ratio, min(ratio, 1.5))
-
 
 def _asked(request: TeacherRequest, questions: Iterable[Question], stored: Mapping[int, str] | None = None) -> Asked:
     """What the answers to `questions` are held against: all that is known of the talk."""
@@ -262,14 +300,14 @@ def _asked(request: TeacherRequest, questions: Iterable[Question], stored: Mappi
 class _Guarded:
     """A transport whose replies count only when the server has read the whole prompt."""
 
-    def __init__(self, transport: Transport, teacher: ModelTeacher) -> None:
-        self.transport, self.teacher = transport, teacher
+    def __init__(self, transport: Transport, check: PromptCheck) -> None:
+        self.transport, self.check = transport, check
 
     async def send(self, call: Call) -> Reply:
         """The reply, when it may be one to the whole talk. Raises what the transport raises, and TeacherStopped."""
         reply = await self.transport.send(call)
         if reply.usage:
-            self.teacher.check_read(call, reply.usage)
+            self.check.read(call, reply.usage)
         return reply
 
     async def close(self) -> None:

@@ -18,6 +18,8 @@ LOCAL_PROVIDERS = ("llama_cpp", "local")
 ORDINARY_TIERS = (None, "standard", "default", "auto")
 BATCH_SHARE = 0.5
 
+_SHARED = ipaddress.ip_network("100.64.0.0/10")  # of carriers and of private overlay networks
+
 Usd = Callable[[Usage, str | None], float]
 
 
@@ -38,6 +40,12 @@ class Price(NamedTuple):
 
 
 FREE = Price(0.0, 0.0, 0.0, 0.0)
+FREE_ENDING = ":free"
+"""What routers end the names of models with that cost nothing, e.g. OpenRouter."""
+_PRIVATE_ENDINGS = (
+    ".local", ".localhost", ".internal", ".lan", ".home", ".home.arpa", ".localdomain", ".intranet", ".corp",
+    ".private", ".svc", ".ts.net", ".test",
+)  # fmt: skip
 
 
 def price_of(model: str, provider: str = "openai", override: Price | None = None) -> Usd:
@@ -48,7 +56,7 @@ def price_of(model: str, provider: str = "openai", override: Price | None = None
     """
     if override is not None:
         return override.usd
-    if provider in LOCAL_PROVIDERS or ("://" in provider and is_local(provider)):
+    if provider in LOCAL_PROVIDERS or ("://" in provider and is_local(provider)) or model.endswith(FREE_ENDING):
         return FREE.usd
 
     def usd(usage: Usage, tier: str | None = None) -> float:
@@ -87,11 +95,12 @@ def window_of(model: str, provider: str = "openai") -> int | None:
 
 def is_local(address: str) -> bool:
     """True for an address on this machine or in a private network: no bill comes from there."""
-    host = urlsplit(address).hostname or ""
+    host = (urlsplit(address).hostname or "").rstrip(".").partition("%")[0]
     try:
-        return ipaddress.ip_address(host).is_private
+        number = ipaddress.ip_address(host)
     except ValueError:
-        return "." not in host or host.endswith((".local", ".localhost", ".internal", ".lan"))
+        return "." not in host or host.endswith(_PRIVATE_ENDINGS)
+    return number.is_private or number in _SHARED
 
 
 def _calculated(model: str, provider: str, usage: Usage, context: dict[str, str]) -> Any:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
-from understudy.calls import Call, Finish, Reply, Usage, prompting
+from understudy.calls import Call, CapTooLarge, Finish, Reply, Usage, prompting
 from understudy.calls.ledger import CallLedger
 from understudy.errors import AssetError, ConfigError, TeacherStopped
 from understudy.records import Record
@@ -108,6 +108,9 @@ class ReplayTransport:
         """The next reply to `call`, the last one again and again. Raises TeacherStopped when there is none."""
         key = call.key
         lines = self._replies.get(key)
+        if not lines and call.kind == "answers" and len(call.numbers) > 1:
+            # The recorded model may have been asked in several calls, each within the limits it had.
+            raise CapTooLarge(f"no reply to {len(call.numbers)} questions at once was recorded", call.max_tokens - 1)
         if not lines:
             raise TeacherStopped(
                 f"no reply with the digest {key} is in {self.file.name}: another talk, prompt, setting or cap than "

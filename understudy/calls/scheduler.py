@@ -17,15 +17,28 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from understudy.calls import Call, Limits, RateLimited, Reply, Transport, TryAgain, Unreachable, Usage
+from understudy.calls import (
+    Call,
+    CapTooLarge,
+    Limits,
+    Queued,
+    RateLimited,
+    Reply,
+    Transport,
+    TryAgain,
+    Unreachable,
+    Usage,
+)
 from understudy.calls.buckets import Buckets, Mark, Pace
 from understudy.calls.ledger import CallLedger
 from understudy.calls.outage import Outage
+from understudy.calls.reply_problems import problem_of
 from understudy.errors import AssetError, TeacherError, TeacherStopped
 from understudy.seams import CLOCK, Clock
 
 BACKOFF_SECONDS = (0.25, 20.0)
 BUDGET_SECONDS = 1.0
+RETRY_AFTER_AT_MOST_SECONDS = 600.0
 OUTCOMES, BAD_OUTCOMES = 40, 10
 _PASSES = {"questions": 2, "answers": 1}
 _CLOSED = "the teacher is closed: no new call is made; what came is kept, and the next run resumes from there"
@@ -223,8 +236,8 @@ class Scheduler:
         try:
             try:
                 reply = await self._transport.send(call)
-                limits, usd = reply.limits, self.usd(reply.usage, reply.tier) if reply.usage else None
-                self._ledger.keep(call, attempt, reply, usd)
+                limits = reply.limits
+                self._ledger.keep(call, attempt, reply, self.usd_of(call, reply))
             except Unreachable as error:
                 self._ledger.nothing_sent(call, attempt)
                 self._unreachable(ask, error, sent_at)
@@ -232,9 +245,12 @@ class Scheduler:
                 limits = error.limits
                 self._ledger.nothing_sent(call, attempt)
                 self._rate_limited(ask, error, sent_at)
+            except CapTooLarge as error:
+                self._ledger.nothing_sent(call, attempt)
+                self._end(ask, error)
             except TryAgain as error:
-                self._ledger.failed(call, attempt, str(error), None if error.paid else 0.0)
-                self._failed(ask, error)
+                self._ledger.failed(call, attempt, str(error), self._usd_of_failure(call, error))
+                self._queued(ask, sent_at) if isinstance(error, Queued) else self._failed(ask, error)
             except (TeacherError, TeacherStopped) as error:
                 self._ledger.failed(call, attempt, str(error), 0.0)
                 if isinstance(error, TeacherStopped):
@@ -255,12 +271,14 @@ class Scheduler:
 
     def _replied(self, ask: _Ask, reply: Reply) -> None:
         now = asyncio.get_running_loop().time()
-        self._pace.replied(now)
+        self._pace.replied(now, reply.overlapped)
         self._outage.reached(now)
         self._talk = ask.call.document_id
         self._linger_until = now + self._linger if ask.call.kind == "questions" else 0.0
-        fine = ask.usable is None or ask.usable(reply)
-        self._outcome(ask, "" if fine else f"a reply without a usable item (it ended by {reply.finish!r})")
+        # A refusal is about one talk: however many there are, the others go on.
+        fine = ask.usable is None or ask.usable(reply) or reply.finish == "refused"
+        why = problem_of(reply) or f"it ended by {reply.finish!r}"
+        self._outcome(ask, "" if fine else f"a reply without a usable item ({why})")
         self._end(ask, reply)
 
     def _rate_limited(self, ask: _Ask, error: RateLimited, sent_at: float) -> None:
@@ -275,9 +293,15 @@ class Scheduler:
     def _unreachable(self, ask: _Ask, error: Unreachable, sent_at: float) -> None:
         now = asyncio.get_running_loop().time()
         ask.limited += 1
-        if self._outage.lost(sent_at, now, str(error)):
+        if self._outage.lost(sent_at, now, str(error), error.retry_seconds):
             minutes = (now - (self._outage.since or now)) / 60
             self._stop(f"{error}, for {minutes:.0f} minutes now; every reply so far is kept, run again when it is back")
+        self._later(ask, self._backoff(0))
+
+    def _queued(self, ask: _Ask, sent_at: float) -> None:
+        """The server was busy with the other calls: fewer at once, and no attempt is used up."""
+        ask.limited += 1
+        self._pace.crowded(sent_at, asyncio.get_running_loop().time())
         self._later(ask, self._backoff(0))
 
     def _failed(self, ask: _Ask, error: TryAgain) -> None:
@@ -289,7 +313,8 @@ class Scheduler:
         if ask.failures >= self._attempts:
             self._end(ask, TeacherError(f"{_name(ask.call)} failed {ask.failures} times, at last with: {error}"))
         else:
-            self._later(ask, self._backoff(ask.failures - 1))
+            wait = min(error.retry_seconds or 0.0, RETRY_AFTER_AT_MOST_SECONDS)
+            self._later(ask, max(wait, self._backoff(ask.failures - 1)))
 
     def _later(self, ask: _Ask, wait: float) -> None:
         """Come back in `wait` seconds; until then the ask holds no slot."""
@@ -327,6 +352,19 @@ class Scheduler:
         self._asks.pop((ask.key, ask.round), None)
         for future in ask.futures:
             future.set_result(result) if isinstance(result, Reply) else future.set_exception(result)
+
+    def usd_of(self, call: Call, reply: Reply) -> float | None:
+        """What `reply` cost; by our own count where the server gives none; None where nobody knows what was written."""
+        if reply.usage:
+            return self.usd(reply.usage, reply.tier)
+        if reply.output_estimate is None:
+            return None
+        return self.usd(Usage(input=call.input_tokens, output=reply.output_estimate), reply.tier)
+
+    def _usd_of_failure(self, call: Call, error: TryAgain) -> float | None:
+        if not error.paid:
+            return 0.0
+        return None if error.output is None else self.usd(Usage(input=call.input_tokens, output=error.output), None)
 
     def _worst_usd(self, call: Call) -> float:
         """The whole cap used, and the prompt paid in full or written to the provider's cache, whichever is dearer."""

@@ -1,10 +1,11 @@
 """Stage `extract_questions`, pass 1: the whole talk in, numbered standalone questions out."""
 
+import math
 from collections import Counter
 from typing import NamedTuple
 
 from understudy.calls.parts import Part, parts
-from understudy.errors import MalformedReply
+from understudy.errors import MalformedReply, TalkTooLong
 from understudy.interfaces import ReplyItem, Teacher, TeacherRequest
 from understudy.records import Document, Question, Questions
 from understudy.sections import QuestionSettings
@@ -22,6 +23,7 @@ class Usable(NamedTuple):
     items: list[ReplyItem]
     dropped: Counter[str]
     usd: float
+    problem: str | None = None
 
 
 def extract(document: Document, teacher: Teacher, settings: QuestionSettings) -> Questions:
@@ -29,16 +31,28 @@ def extract(document: Document, teacher: Teacher, settings: QuestionSettings) ->
 
     Raises MalformedReply when the teacher finds none, and what the teacher raises.
     """
+    window = teacher.window()
+    try:
+        return _extract(document, teacher, settings)
+    except TalkTooLong:  # the refusal may have told the window: then the talk is read in parts that fit it
+        if (teacher.window() or 0) >= (window or math.inf) or teacher.window() is None:
+            raise
+        return _extract(document, teacher, settings)
+
+
+def _extract(document: Document, teacher: Teacher, settings: QuestionSettings) -> Questions:
     pieces = parts(document, teacher.tokens, teacher.window())
     questions: list[Question] = []
+    problem: str | None = None
     dropped: Counter[str] = Counter()
     usd = 0.0
     for part in pieces:
         usable = _ask(part.document, teacher, question_count(part.document, settings))
-        dropped, usd = dropped + usable.dropped, usd + usable.usd
+        dropped, usd, problem = dropped + usable.dropped, usd + usable.usd, usable.problem or problem
         questions += [_question(item, part, len(questions) + at) for at, item in enumerate(usable.items, 1)]
     if not questions:
         detail = f"{document.words} words" + (f", dropped: {dict(dropped)}" if dropped else "")
+        detail = problem or detail
         raise MalformedReply(f"{teacher.label} wrote no question about {document.document_id} ({detail})")
     return Questions(
         document_id=document.document_id,
@@ -70,16 +84,16 @@ def question_count(document: Document, settings: QuestionSettings) -> int:
 
 def _ask(document: Document, teacher: Teacher, count: int) -> Usable:
     """The best of a few replies: the first that brings at least half of what was wanted, else the longest."""
-    best, usd = Usable([], Counter(), 0.0), 0.0
+    best, usd, problem = Usable([], Counter(), 0.0), 0.0, None
     for attempt in range(ROUNDS):
         reply = teacher.reply(_request(document, count, attempt))
-        usd += reply.usd
+        usd, problem = usd + reply.usd, reply.problem or problem
         usable = _usable(reply.items, count)
         if len(usable.items) > len(best.items) or not attempt:
             best = usable
         if len(best.items) * 2 >= count or teacher.deterministic:
             break
-    return best._replace(usd=usd)
+    return best._replace(usd=usd, problem=problem)
 
 
 def _usable(items: list[ReplyItem], count: int) -> Usable:

@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 from understudy.calls.likeness import Asked, doubtful
 from understudy.calls.parts import Part, parts
-from understudy.interfaces import ReplyItem, Teacher, TeacherRequest
+from understudy.errors import ContentRefused
+from understudy.interfaces import ReplyItem, Teacher, TeacherReply, TeacherRequest
 from understudy.records import Answer, Answers, Document, Question, Questions
 from understudy.sections import AnswerSettings
 
@@ -36,7 +37,9 @@ class Tried(NamedTuple):
 def answer(document: Document, questions: Questions, teacher: Teacher, settings: AnswerSettings) -> Answers:
     """Exactly one entry per question number: the answer, or why there is none."""
     tried = [
-        _answered(part.document, group, teacher, 0 if teacher.deterministic else settings.max_repairs)
+        _answered(
+            part.document, group, teacher, 0 if teacher.deterministic else settings.max_repairs, settings.per_call
+        )
         for part, group in _by_part(document, questions, teacher)
     ]
     texts = {number: text for part in tried for number, text in part.texts.items()}
@@ -62,12 +65,14 @@ def misplaced(document: Document, questions: Questions, answers: Answers) -> set
     return doubtful(texts, asked)
 
 
-def requests(document: Document, questions: Questions, teacher: Teacher) -> list[TeacherRequest]:
-    """What `answer` asks first, one request for each part."""
+def requests(
+    document: Document, questions: Questions, teacher: Teacher, settings: AnswerSettings | None = None
+) -> list[TeacherRequest]:
+    """What `answer` asks first, one request or several for each part."""
     return [
-        TeacherRequest(kind="answers", document=part.document, questions=of_part)
+        TeacherRequest(kind="answers", document=part.document, questions=list(batch))
         for part, of_part in _by_part(document, questions, teacher)
-        if of_part
+        for batch in _batches(of_part, settings.per_call if settings else None)
     ]
 
 
@@ -79,33 +84,51 @@ def _by_part(document: Document, questions: Questions, teacher: Teacher) -> list
     return [(piece, [q for q in questions.questions if q.part == piece.number]) for piece in pieces]
 
 
-def _answered(document: Document, questions: list[Question], teacher: Teacher, max_repairs: int) -> Tried:
+def _batches(questions: Sequence[Question], per_call: int | None) -> list[Sequence[Question]]:
+    """The questions in groups of about equal size, each of at most `per_call`; one group where that is None."""
+    calls = -(-len(questions) // per_call) if per_call else 1
+    size = max(1, -(-len(questions) // max(1, calls)))
+    return [questions[at : at + size] for at in range(0, len(questions), size)]
+
+
+def _answered(
+    document: Document, questions: list[Question], teacher: Teacher, max_repairs: int, per_call: int | None = None
+) -> Tried:
     """Ask for all numbers at once, then only for the missing ones, in ever smaller calls."""
     texts: dict[int, str] = {}
     failed: dict[int, str] = {}
     refusals: Counter[int] = Counter()
     counts: Counter[str] = Counter()
     usd, repaired = 0.0, set()
-    batches: list[Sequence[Question]] = [questions] if questions else []
+    batches = _batches(questions, per_call)
+    content: ContentRefused | None = None
     for attempt in range(max_repairs + 1):
         for batch in batches:
             others = [q.question for q in questions if q not in batch]
             request = TeacherRequest(
                 kind="answers", document=document, questions=list(batch), others=others, round=attempt
             )
-            reply = teacher.reply(request)
+            try:
+                reply = teacher.reply(request)
+            except ContentRefused as error:  # perhaps for one question alone: smaller calls show which
+                content, alone = error, len(batch) == 1
+                refused = {q.question_number: str(error) for q in batch if alone}
+                reply = TeacherReply(items=[], refused=refused, problem=str(error))
             usd += reply.usd
             counts.update(moved=reply.moved, misplaced=reply.misplaced)
             good = accepted(reply.items, {q.question_number for q in batch})
             texts |= good
             absent = [q.question_number for q in batch if q.question_number not in texts]
-            failed |= {n: reply.refused.get(n, "no usable answer came back") for n in absent}
+            why = "no usable answer came back" + (f": {reply.problem}" if reply.problem else "")
+            failed |= {n: reply.refused.get(n, why) for n in absent}
             refusals.update(number for number in absent if number in reply.refused)
             repaired |= set(good) if attempt else set()
         missing = [q for q in questions if q.question_number not in texts and refusals[q.question_number] < REFUSALS]
-        if not missing:
+        if not missing or (content and not texts and len(batches) == len(missing)):
             break
-        batches = _smaller(missing, attempt)
+        batches = [part for batch in _smaller(missing, attempt) for part in _batches(batch, per_call)]
+    if content and not texts:
+        raise content
     return Tried(texts, failed, repaired, counts, usd)
 
 

@@ -68,11 +68,15 @@ class OpenAITeacher(ModelTeacher):
         extra_body: dict[str, Any] = Field(
             default={}, description="sent along with every call: a server's own switches"
         )
+        headers: dict[str, str] = Field(
+            default={}, description="sent along with every request; ${NAME} in a value stands for a variable"
+        )
 
     VERSION = 1
     INDIFFERENT = {
         "base_url", "api_key_env", "tier", "mode", "concurrency", "requests_per_minute", "tokens_per_minute",
-        "first_token_seconds", "idle_seconds", "price", "answer_tokens", "thinking_tokens", "context_window", "max_usd",
+        "first_token_seconds", "idle_seconds", "headers", "price", "answer_tokens", "thinking_tokens",
+        "context_window", "max_usd",
     }  # fmt: skip
 
     def __init__(self, options: Options) -> None:
@@ -123,6 +127,7 @@ class OpenAITeacher(ModelTeacher):
             Timeouts(first_token=o.first_token_seconds, idle=o.idle_seconds, flex=max(900.0, o.first_token_seconds)),
             o.extra_body,
             self._ledger,
+            headers=o.headers,
             clock=self.clock,
             http=self.http,
         )
@@ -160,10 +165,12 @@ class OpenAITeacher(ModelTeacher):
             self._key,
             o.api_key_env,
             o.extra_body,
+            headers=o.headers,
             clock=self.clock,
             http=self.http,
         )
-        counts = batch.run([self.call(request) for request in requests], progress)
+        calls = [self.call(part) for request in requests for part in self.split(request)]
+        counts = batch.run(calls, progress)
         return counts["done"] + counts["already"]
 
     def _settings(self) -> dict[str, Any]:

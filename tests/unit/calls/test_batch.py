@@ -356,3 +356,98 @@ def test_what_direct_calls_learnt_of_the_server_holds_here(server: TeacherServer
 
     asyncio.run(direct())
     assert batch(server, ledger).run(CALLS[:5], quiet) == {"done": 5, "failed": 0, "already": 0}
+
+
+GOOD = {"choices": [{"message": {"content": '{"items": []}'}, "finish_reason": "stop"}]}
+
+
+def result_file(server: TeacherServer, batch_at: int, lines: bytes) -> None:
+    """Let a batch have this result file and no other."""
+    server._batches._look(batches_on(server)[batch_at])
+    made = batches_on(server)[batch_at]
+    server._batches._files[made.output_file_id] = ("out.jsonl", "batch_output", lines)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        b'{"custom_id": "KEY", "response": null, "error": "expired"}',
+        b'{"custom_id": "KEY", "response": "gone", "error": null}',
+        b'{"custom_id": "KEY", "response": {"status_code": 200, "body": null}, "error": null}',
+        b'{"custom_id": "KEY", "response": {"status_code": 500, "body": "oops"}, "error": null}',
+        b'{"custom_id": "KEY", "response": {"status_code": 200, "body": {"choices": [null]}}}',
+        b'{"custom_id": "KEY", "response": {"status_code": 200, "body": {"choi',
+        b"null",
+        b"[1, 2]",
+        b"\xff\xfe",
+    ],
+)
+def test_a_line_in_any_state_is_a_failed_line_and_the_others_are_kept(
+    server: TeacherServer, ledger: CallLedger, odd: bytes
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        batch(server, ledger, Killed(stop_after=0)).run(CALLS[:3], quiet)
+    keys = [call.key for call in CALLS[:3]]
+    lines = [
+        json.dumps({"custom_id": key, "response": {"status_code": 200, "body": GOOD}, "error": None}).encode()
+        for key in (keys[0], keys[0], keys[1])
+    ]
+    result_file(server, 0, b"\n".join([*lines, odd.replace(b"KEY", keys[2].encode())]))
+    counts = batch(server, ledger).run(CALLS[:3], quiet)
+    assert counts == {"done": 2, "failed": 1, "already": 0}
+    assert ledger.reply(keys[2], 0) is None
+
+
+def test_a_line_that_comes_twice_is_kept_and_counted_once(server: TeacherServer, ledger: CallLedger) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        batch(server, ledger, Killed(stop_after=0)).run(CALLS[:3], quiet)
+    lines = [
+        json.dumps({"custom_id": call.key, "response": {"status_code": 200, "body": GOOD}}).encode()
+        for call in (*CALLS[:3], *CALLS[:3])
+    ]
+    result_file(server, 0, b"\n".join(lines))
+    assert batch(server, ledger).run(CALLS[:3], quiet) == {"done": 3, "failed": 0, "already": 0}
+    assert ledger.reply(CALLS[0].key, 1) is None
+
+
+class Queue:
+    """A server on which only so many estimated tokens may wait in batches at once."""
+
+    def __init__(self, server: TeacherServer, limit: int, named: bool = True) -> None:
+        self.batches, self.limit, self.named = server._batches, limit, named
+        self.sizes: list[int] = []
+        self._create, self.batches._create = self.batches._create, self.create  # type: ignore[method-assign]
+
+    def create(self, fields: dict[str, Any]) -> dict[str, Any]:
+        made = self._create(fields)
+        batch = self.batches._batches[made["id"]]
+        tokens = 600 * len(batch.lines)
+        self.sizes.append(len(batch.lines))
+        if tokens > self.limit:
+            words = f"Enqueued token limit reached for gpt-5-mini. Limit: {self.limit:,} enqueued tokens."
+            message = words if self.named else "Enqueued token limit reached."
+            batch.errors = [{"code": "token_limit_exceeded", "message": message, "param": None, "line": None}]
+        return self.batches._as_json(batch)
+
+
+def test_more_tokens_than_may_wait_at_once_go_in_batches_one_after_another(
+    server: TeacherServer, ledger: CallLedger
+) -> None:
+    queue = Queue(server, 6000)
+    assert batch(server, ledger).run(CALLS, quiet) == {"done": 30, "failed": 0, "already": 0}
+    assert queue.sizes[0] == 30 and max(queue.sizes[1:]) <= 10 and sum(queue.sizes[1:]) == 30
+    assert server.account.paid_calls == 30
+    more = [call(number) for number in range(40, 60)]
+    assert batch(server, ledger).run(more, quiet)["done"] == 20
+    assert max(queue.sizes[1:]) <= 10, "the limit is remembered"
+
+
+def test_a_queue_whose_size_is_not_told_is_found_by_halves(server: TeacherServer, ledger: CallLedger) -> None:
+    queue = Queue(server, 6000, named=False)
+    assert batch(server, ledger).run(CALLS, quiet) == {"done": 30, "failed": 0, "already": 0}
+    assert queue.sizes[:3] == [30, 15, 8]
+
+
+def test_a_queue_without_room_for_one_call_leaves_it_to_direct_calls(server: TeacherServer, ledger: CallLedger) -> None:
+    Queue(server, 100, named=False)
+    assert batch(server, ledger).run(CALLS[:3], quiet) == {"done": 0, "failed": 3, "already": 0}

@@ -7,6 +7,7 @@ import socket
 import threading
 import traceback
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,11 +18,12 @@ import httpx2
 import pytest
 
 from tests.fixtures.clock import FakeClock
-from understudy.calls import Call, Finish, RateLimited, Reply, TryAgain, Usage
+from understudy.calls import Call, CapTooLarge, Finish, Queued, RateLimited, Reply, TryAgain, Unreachable, Usage
 from understudy.calls.chat import ChatTransport, Timeouts
 from understudy.calls.chat_errors import hider, limits_of, wait_of
+from understudy.calls.reply_problems import problem_of
 from understudy.channel.ledger import Ledger
-from understudy.errors import ConfigError, TeacherError, TeacherStopped
+from understudy.errors import ConfigError, ContentRefused, TalkTooLong, TeacherError, TeacherStopped
 
 KEY = "sk-planted-0123456789abcdef"
 SCHEMA = {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
@@ -252,6 +254,11 @@ def test_reasoning_is_counted_and_never_in_the_text(server: Server) -> None:
         (delta("stop", refusal="I will not."), "refused", "I will not."),
         (delta("content_filter"), "refused", "stopped by the provider's content filter"),
         (delta("error"), "cut", None),
+        (delta("MAX_TOKENS"), "length", None),
+        (delta("insufficient_system_resource"), "cut", None),
+        (delta("SAFETY"), "refused", "stopped by the provider's content filter (SAFETY)"),
+        (delta("content_filter: SPII"), "refused", "stopped by the provider's content filter (content_filter: SPII)"),
+        (delta("PROHIBITED_CONTENT"), "refused", "stopped by the provider's content filter (PROHIBITED_CONTENT)"),
     ],
 )
 def test_every_ending_has_its_name(server: Server, last: Any, finish: Finish, refusal: str | None) -> None:
@@ -458,6 +465,7 @@ def test_a_connection_that_never_stood_was_not_paid() -> None:
     ("body", "kind"),
     [
         ({"error": {"message": "busy", "code": 429}}, RateLimited),
+        ({"error": {"message": "Output blocked by content filtering policy", "type": "api_error"}}, ContentRefused),
         ({"error": {"message": "none left", "code": "insufficient_quota"}}, TeacherStopped),
         ({"error": {"message": "odd", "type": "invalid_request_error"}}, TeacherStopped),
         ({"error": {"message": "crashed", "type": "server_error"}}, TryAgain),
@@ -560,14 +568,22 @@ def test_a_key_of_any_shape_is_hidden(server: Server) -> None:
 
 
 def test_a_key_or_address_that_cannot_work_is_a_problem_of_the_preset() -> None:
-    addresses = ("127.0.0.1:1234/v1", f"http://me:{KEY}@127.0.0.1/v1", f"http://127.0.0.1/v1?key={KEY}")
+    addresses = (
+        "127.0.0.1:1234/v1",
+        f"http://me:{KEY}@127.0.0.1/v1",
+        f"http://127.0.0.1/v1?key={KEY}",
+        f"http://127.0.0.1/v1?version={KEY}",
+    )
     for options in (
         {"api_key": f"{KEY}\u2026"},
+        {"headers": {"x-team": f"{KEY}\n"}},
+        {"headers": {"no name": "x"}},
+        {"headers": {"x-team": "${NO_SUCH_VARIABLE}"}},
         {"tier": "batch"},
         *({"base_url": address} for address in addresses),
     ):
         with pytest.raises(ConfigError) as raised:
-            ChatTransport("toy", **options)
+            ChatTransport("toy", **({"api_key": KEY} | options))
         assert KEY not in str(raised.value)
 
 
@@ -604,3 +620,280 @@ def test_calls_go_through_the_transport_that_is_handed_in() -> None:
             await transport.close()
 
     assert asyncio.run(go()).text == "from nowhere.invalid"
+
+
+CAP_REFUSALS = (
+    "max_tokens is too large: 20000. This model supports at most 8000 completion tokens, whereas you provided 20000.",
+    "Invalid max_tokens value, the valid range of max_tokens is [1, 8000]",
+    "max_tokens: 20000 > 8000, which is the maximum allowed number of output tokens for toy-2-20990101",
+    "litellm.BadRequestError: Error code: 400 - Range of max_tokens should be [1,8000]",
+)
+
+
+@pytest.mark.parametrize("message", CAP_REFUSALS)
+def test_a_cap_above_the_limit_is_learned_and_asked_within_it(server: Server, tmp_path: Path, message: str) -> None:
+    def strict(handler: Handler, body: dict[str, Any]) -> None:
+        cap = body.get("max_tokens") or body["max_completion_tokens"]
+        fine = streamed(text("short enough"), END)
+        (fine if cap <= 8000 else refusal(400, message, param="max_tokens"))(handler, body)
+
+    server.script = [strict]
+    one = replace(call(), max_tokens=20_000, numbers=(3,))
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    assert send(server, one, memory=ledger).text == "short enough"
+    many = send(server, replace(one, numbers=(1, 2, 3)), memory=Ledger(ledger.file))
+    assert isinstance(many, CapTooLarge) and many.limit == 8000
+    assert len(server.asked) == 2, "what is remembered is not asked for again"
+
+
+def test_a_cap_that_does_not_fit_the_window_beside_the_talk_is_not_a_talk_too_long(server: Server) -> None:
+    words = (
+        "This model's maximum context length is 16384 tokens. However, you requested 23000 tokens (3000 in the "
+        "messages, 20000 in the completion). Please reduce the length of the messages or completion."
+    )
+    server.script = [refusal(400, words, type="BadRequestError")]
+    result = send(server, replace(call(), max_tokens=20_000))
+    assert isinstance(result, CapTooLarge) and 13_000 < result.limit <= 16_384 - 3000
+    prompt = words.replace("23000", "39000").replace("(3000", "(19000")
+    server.script = [refusal(400, prompt, type="BadRequestError")]
+    assert isinstance(send(server, replace(call(), max_tokens=20_000)), TalkTooLong)
+
+
+def test_what_the_account_still_affords_is_asked_for_before_it_counts_as_empty(server: Server) -> None:
+    poor = refusal(402, "This request requires more credits, or fewer max_tokens. You can only afford 300.", code=402)
+    server.script = [poor, streamed(text("just enough"), END)]
+    assert send(server, replace(call(), numbers=(1,))).text == "just enough"
+    assert server.asked[1]["max_tokens"] == 300
+    server.script = [poor]
+    assert isinstance(send(server, replace(call(), numbers=(1,))), TeacherStopped)
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (400, {"error": {"message": "The response was filtered due to the prompt.", "code": "content_filter"}}),
+        (400, {"error": {"code": "400", "message": "x", "innererror": {"code": "ResponsibleAIPolicyViolation"}}}),
+        (400, {"code": "DataInspectionFailed", "message": "Input data may contain inappropriate content."}),
+        (400, {"error": {"message": "Content Exists Risk", "type": "invalid_request_error"}}),
+        (403, {"error": {"code": 403, "message": 'toy requires moderation; it was flagged for "medical"'}}),
+        (400, {"error": {"message": "Invalid prompt: it was flagged as violating our usage policy."}}),
+        (400, {"error": {"code": "InputTextSensitiveContentDetected", "message": "The input may contain it."}}),
+        (451, {"error": {"message": "Unavailable for legal reasons"}}),
+        (
+            400,
+            {
+                "error": {
+                    "message": "Provider returned error",
+                    "code": 400,
+                    "metadata": {"raw": '{"error":{"message":"Blocked: PROHIBITED_CONTENT"}}'},
+                }
+            },
+        ),
+    ],
+)
+def test_a_filter_refuses_one_talk_in_the_servers_words(server: Server, status: int, body: Any) -> None:
+    server.script = [error(status, body)]
+    result = send(server)
+    assert isinstance(result, ContentRefused)
+    fields = body.get("error", body)
+    assert "tea-talk" in str(result) and fields["message"].rstrip(".") in str(result)
+    assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [
+        (400, "Your credit balance is too low to access the API. Please go to Plans & Billing."),
+        (400, "Access denied, please make sure your account is in good standing."),
+        (403, "Your team has used all available credits or reached its monthly spending limit."),
+        (403, "Key limit exceeded (total limit). Manage it in the settings."),
+        (429, "Insufficient balance, please recharge."),
+    ],
+)
+def test_an_empty_account_is_named_as_one_whatever_its_status(server: Server, status: int, message: str) -> None:
+    server.script = [refusal(status, message, type="invalid_request_error")]
+    result = send(server)
+    assert isinstance(result, TeacherStopped)
+    assert "used up" in str(result) and message.split(".", maxsplit=1)[0] in str(result)
+
+
+def test_an_account_that_was_closed_is_not_taken_for_a_talk_that_was_refused(server: Server) -> None:
+    server.script = [refusal(403, "Your account has been suspended for violating our usage policies.")]
+    assert isinstance(send(server), TeacherStopped)
+
+
+def test_a_slip_of_the_model_is_tried_again_and_then_without_the_schema(server: Server) -> None:
+    slip = refusal(400, "Failed to generate JSON.", code="json_validate_failed", failed_generation='{"items": [')
+    server.script = [slip, slip, streamed(text("plain"), END), streamed(text("with it"), END)]
+    assert isinstance(send(server), TryAgain)
+    server.script = [slip, slip, streamed(text("plain"), END), streamed(text("with it"), END)]
+    assert send(server, *[call()] * 3).text == "plain"
+    assert ["response_format" in body for body in server.asked[1:]] == [True, True, False]
+
+
+@pytest.mark.parametrize("name", ["additionalProperties", "additional_properties"])
+def test_a_schema_refused_in_the_words_of_a_gateway_is_left_out(server: Server, name: str) -> None:
+    words = f"Unknown name \"{name}\" at 'generation_config.response_schema': Cannot find field."
+    server.script = [error(400, [{"error": {"code": 400, "message": words}}]), streamed(text("plain"), END)]
+    assert send(server).text == "plain"
+    assert "response_format" not in server.asked[1]
+
+
+def test_a_refusal_nobody_knows_is_the_talks_once_a_talk_has_passed(server: Server) -> None:
+    odd = refusal(400, "The moon is full.")
+    server.script = [streamed(text("fine"), END), odd]
+    result = send(server, *[call()] * 2)
+    assert isinstance(result, TeacherError) and "The moon is full" in str(result)
+    server.script = [streamed(text("fine"), END), odd]
+    talks = [replace(call(), document_id=f"talk-{number}") for number in range(10)]
+    assert isinstance(send(server, call(), *talks), TeacherStopped), "ten talks in a row are no longer the talks"
+
+
+def test_a_model_that_is_loading_is_waited_for_and_not_counted(server: Server) -> None:
+    for body in ({"error": {"code": 503, "message": "Loading model"}}, {"error": "Model toy is currently loading"}):
+        server.script = [error(503, body, {"retry-after": "7"})]
+        result = send(server)
+        assert isinstance(result, Unreachable) and "loading" in str(result).lower()
+        assert result.retry_seconds == 7
+    server.script = [refusal(503, "The engine is overloaded")]
+    result = send(server)
+    assert isinstance(result, TryAgain) and not isinstance(result, Unreachable)
+
+
+def test_a_choice_that_is_null_and_counts_that_are_strings_lose_nothing(server: Server) -> None:
+    counts = {"choices": [], "usage": {"prompt_tokens": "1200", "completion_tokens": "9.0", "total_tokens": None}}
+    odd = [{"choices": [None]}, {"choices": None}, {"choices": [{"delta": None, "message": None}]}, {"choices": "x"}]
+    server.script = [streamed(*odd, text("ok"), delta(content=7), text(" then"), END, counts)]
+    reply = send(server)
+    assert (reply.text, reply.finish, reply.usage) == ("ok then", "stop", Usage(input=1200, output=9))
+    for usage in ("many", ["1"], {"prompt_tokens": "some"}, {"prompt_tokens_details": 3, "completion_tokens": []}):
+        server.script = [streamed(text("ok"), END, {"choices": [], "usage": usage})]
+        assert (send(server).text, send(server).usage) == ("ok", None)
+
+
+def test_an_error_inside_a_choice_is_told_and_is_not_paid_while_no_token_came(server: Server) -> None:
+    broken = {
+        "choices": [{"delta": {"content": ""}, "finish_reason": "error", "error": {"code": 502, "message": "Down"}}]
+    }
+    server.script = [streamed(broken)]
+    result = send(server)
+    assert isinstance(result, TryAgain) and "Down" in str(result) and not result.paid
+    server.script = [streamed(delta("error"))]
+    result = send(server)
+    assert isinstance(result, TryAgain) and "finish_reason 'error'" in str(result) and not result.paid
+    server.script = [streamed(delta(reasoning="x" * 400), broken)]
+    result = send(server)
+    assert result.paid and result.output == 100
+    server.script = [streamed(text("half an answer.."), broken)]
+    reply = send(server)
+    assert (reply.finish, reply.output_estimate) == ("cut", 4)
+
+
+def test_a_reply_without_counts_is_estimated_and_a_dropped_one_is_not(server: Server) -> None:
+    server.script = [streamed(text("x" * 400), END)]
+    assert send(server).output_estimate == 100
+    server.script = [streamed(text("x" * 400), then="drop")]
+    assert send(server).output_estimate is None
+
+
+@pytest.mark.parametrize("blank", [" ", "\n", "\t ", "\\n", "\u00a0"])
+def test_a_loop_of_white_space_is_cut_off_while_it_streams(server: Server, blank: str) -> None:
+    good = '{"items":[{"question_number":1,"text":"Tea cools."}'
+
+    def loop(handler: Handler, _: dict[str, Any]) -> None:
+        handler.begin(200, "text/event-stream", {})
+        pieces = [good, *[blank * 50] * 2000]
+        try:
+            for piece in pieces:
+                handler.chunk(b"data: " + json.dumps(text(piece)).encode() + b"\n\n")
+        except OSError:
+            handler.server.release.set()
+
+    server.script = [loop]
+    reply = send(server)
+    assert reply.text.startswith(good) and reply.finish == "cut"
+    assert len(reply.text) < 10_000
+    assert reply.output_estimate and reply.output_estimate < 3000
+
+
+def test_megabytes_of_spaces_are_no_reply_and_take_no_time(server: Server) -> None:
+    server.script = [error(200, b" " * 10_000_000)]
+    assert isinstance(send(server), TeacherError | TryAgain | TeacherStopped)
+
+
+def test_a_reply_that_was_all_thought_says_so(server: Server) -> None:
+    usage = {"choices": [], "usage": {"prompt_tokens": 1500, "completion_tokens": 800}}
+    server.script = [streamed(delta(reasoning_content="let me think " * 20), delta("length"), usage)]
+    reply = send(server)
+    assert reply.usage.reasoning == 800
+    assert problem_of(reply) == "all 800 tokens went into thinking; raise teacher.thinking_tokens or turn thinking off"
+    assert problem_of(replace(reply, text="<think>so ", usage=None)).startswith("everything went into thinking")
+    assert problem_of(replace(reply, text='{"items": []}')) is None
+
+
+def test_a_call_that_waits_its_turn_is_no_hang_and_one_alone_is(server: Server) -> None:
+    turn = threading.Lock()
+
+    def one_at_a_time(handler: Handler, body: dict[str, Any]) -> None:
+        with turn:
+            handler.server.release.wait(0.6)
+            streamed(text("my turn"), END)(handler, body)
+
+    async def go(count: int) -> list[Any]:
+        transport = ChatTransport("toy", server.address, KEY, timeouts=QUICK._replace(first_token=0.9))
+        calls = [replace(call(), document_id=f"talk-{number}") for number in range(count)]
+        try:
+            return await asyncio.gather(*map(transport.send, calls), return_exceptions=True)
+        finally:
+            await transport.close()
+
+    server.script = [one_at_a_time]
+    outcomes = asyncio.run(go(3))
+    assert sum(isinstance(outcome, Queued) for outcome in outcomes) >= 1
+    assert any(isinstance(outcome, Reply) and not outcome.overlapped for outcome in outcomes)
+    server.script = [never]
+    (alone,) = asyncio.run(go(1))
+    assert isinstance(alone, TryAgain) and not isinstance(alone, Queued)
+
+
+def test_azure_takes_its_key_in_a_header_and_its_version_in_the_query(server: Server) -> None:
+    seen: list[tuple[str, dict[str, str]]] = []
+
+    def look(handler: Handler, body: dict[str, Any]) -> None:
+        seen.append((handler.path, {name.lower(): value for name, value in handler.headers.items()}))
+        streamed(text("from Azure"), END)(handler, body)
+
+    server.script = [look]
+    root = server.address.removesuffix("/v1")
+
+    async def go(address: str, **options: Any) -> Reply:
+        transport = ChatTransport("toy", address, KEY, timeouts=QUICK, **options)
+        try:
+            return await transport.send(call())
+        finally:
+            await transport.close()
+
+    asyncio.run(go(f"{root}/openai/deployments/my-toy?api-version=2024-10-21"))
+    path, headers = seen.pop()
+    assert path == "/openai/deployments/my-toy/chat/completions?api-version=2024-10-21"
+    assert headers["api-key"] == KEY and "authorization" not in headers
+    asyncio.run(go(f"{root}/v1", headers={"HTTP-Referer": "https://tea.example", "X-Team": "brown"}))
+    path, headers = seen.pop()
+    assert (headers["http-referer"], headers["x-team"], headers["authorization"]) == (
+        "https://tea.example",
+        "brown",
+        f"Bearer {KEY}",
+    )
+
+
+def test_a_header_takes_its_secret_from_a_variable_and_no_message_shows_it(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GATE_TOKEN", "gate-planted-987654321")
+
+    def echo(handler: Handler, body: dict[str, Any]) -> None:
+        refusal(401, f"Wrong token {handler.headers['x-gate']}")(handler, body)
+
+    server.script = [echo]
+    result = send(server, headers={"x-gate": "Bearer ${GATE_TOKEN}"})
+    assert "Wrong token" in str(result) and "987654321" not in str(result)

@@ -74,7 +74,16 @@ def test_a_window_is_known_for_hosted_models_only() -> None:
 
 def test_private_addresses_are_local_and_public_ones_are_not() -> None:
     assert all(is_local(f"http://{host}/v1") for host in ("[::1]:8080", "10.0.0.2", "mac.local", "localhost:1"))
-    assert not any(is_local(f"https://{host}/v1") for host in ("api.openai.com", "8.8.8.8"))
+    private = ("box.home.arpa", "box.lan.", "llm.tea.svc", "box.tail1.ts.net", "100.101.102.103", "[fe80::1%25en0]")
+    assert all(is_local(f"http://{host}/v1") for host in private)
+    assert not any(is_local(f"https://{host}/v1") for host in ("api.openai.com", "8.8.8.8", "100.128.0.1"))
+
+
+def test_a_model_that_a_router_gives_for_nothing_needs_no_price() -> None:
+    for provider in ("openrouter", "https://openrouter.ai/api/v1"):
+        assert price_of("maker/model-7b:free", provider)(Usage(input=MILLION, output=MILLION), None) == 0
+    with pytest.raises(ConfigError):
+        price_of("maker/model-7b:freely", "https://openrouter.ai/api/v1")
 
 
 def test_importing_the_calls_loads_nothing_heavy() -> None:

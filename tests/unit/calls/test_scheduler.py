@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.fixtures.clock import FakeClock
-from understudy.calls import Call, Limits, RateLimited, Reply, TryAgain, Unreachable, Usage
+from understudy.calls import Call, CapTooLarge, Limits, Queued, RateLimited, Reply, TryAgain, Unreachable, Usage
 from understudy.calls.ledger import CallLedger
 from understudy.calls.scheduler import Scheduler
 from understudy.errors import TeacherError, TeacherStopped
@@ -247,6 +247,116 @@ def test_a_network_that_stays_away_ends_the_run_with_a_sentence(bench: Callable[
     assert "no connection to http://there, for 15 minutes now" in str(replies[-1])
     assert texts(replies[:20]) == [f"re: {i}" for i in range(20)] and 900 < b.clock.seconds < 930
     assert b.ledger.spent() == pytest.approx(sum(isinstance(r, Reply) for r in replies) * price(USAGE, None))
+
+
+def test_a_model_that_loads_for_minutes_is_waited_for_by_one_call_at_a_time(
+    bench: Callable[..., Bench], caplog: pytest.LogCaptureFixture
+) -> None:
+    loading = Unreachable("the server is still loading its model (503: Loading model)", retry_seconds=None)
+    b = bench(lambda call, n: loading if b.clock.seconds < 240 else None)
+    assert texts(b.all([call(i) for i in range(40)])) == [f"re: {i}" for i in range(40)]
+    assert 240 <= b.clock.seconds < 260
+    assert sum(at < 240 for at in b.transport.at) <= 20 + 22, "one call at a time looks"
+    assert "still loading its model" in caplog.text
+    assert b.ledger.spent() == pytest.approx(40 * price(USAGE, None))
+
+
+def test_what_the_server_says_of_its_loading_time_is_kept_to(bench: Callable[..., Bench]) -> None:
+    b = bench(
+        lambda call, n: Unreachable("loading", retry_seconds=30) if b.clock.seconds < 100 else None, concurrency=1
+    )
+    assert texts(b.all([call(i) for i in range(3)])) == ["re: 0", "re: 1", "re: 2"]
+    assert sum(at < 100 for at in b.transport.at) <= 5
+
+
+def test_a_retry_after_of_a_busy_server_is_waited_for(bench: Callable[..., Bench]) -> None:
+    b = bench(lambda call, n: TryAgain("HTTP 503: overloaded", retry_seconds=40) if n <= 2 else None)
+    assert texts(b.all([call("a")])) == ["re: a"]
+    assert b.clock.seconds == pytest.approx(80.5)
+
+
+def test_a_server_that_answers_one_at_a_time_is_fed_one_at_a_time(tmp_path: Path) -> None:
+    """It takes two seconds a call; who has waited three seconds for the first word is given up."""
+
+    class OneAtATime(PlannedTransport):
+        waiting: list[object] = []
+
+        async def send(self, call: Call) -> Reply:
+            self.sent[call.document_id] += 1
+            place = object()
+            crowd = len(self.waiting)
+            self.waiting.append(place)
+            try:
+                for _ in range(30):
+                    if self.waiting[0] is place:
+                        break
+                    await asyncio.sleep(0.1)
+                else:
+                    raise Queued("no word came in 3 s", paid=True) if crowd else TryAgain("hangs")
+                await asyncio.sleep(2.0)
+                return Reply(f"re: {call.document_id}", "stop", None, USAGE)
+            finally:
+                self.waiting.remove(place)
+
+    transport = OneAtATime()
+    b = Bench(tmp_path, transport, concurrency=4, attempts=2)
+    try:
+        assert texts(b.all([call(i) for i in range(12)])) == [f"re: {i}" for i in range(12)]
+        assert transport.sent.total() <= 12 + 4, "after the first time-outs nobody starves"
+    finally:
+        b.close()
+
+
+def test_replies_that_overlap_bring_all_slots_back(bench: Callable[..., Bench]) -> None:
+    def plan(call: Call, attempt: int) -> Any:
+        if call.document_id == "0" and attempt == 1:
+            return Queued("no word came", paid=True)
+        return 0.5, Reply("x", "stop", None, USAGE, overlapped=True)
+
+    b = bench(plan, concurrency=4)
+    b.all([call(i) for i in range(60)])
+    assert b.transport.most == 4 and b.clock.seconds < 12
+
+
+def test_refusals_of_talks_never_stop_the_others(bench: Callable[..., Bench]) -> None:
+    def plan(call: Call, attempt: int) -> Any:
+        return None if int(call.document_id) % 3 == 0 else Reply("", "refused", "stopped by a filter", USAGE)
+
+    replies = bench(plan).all([call(i) for i in range(60)], usable=lambda reply: bool(reply.text))
+    assert all(isinstance(reply, Reply) for reply in replies)
+
+
+def test_a_run_of_replies_that_were_all_thought_stops_with_the_way_out(bench: Callable[..., Bench]) -> None:
+    thought = Usage(input=100, output=50, reasoning=50)
+    b = bench(lambda call, n: Reply("", "length", None, thought), concurrency=1)
+    replies = b.all([call(i) for i in range(20)], usable=lambda reply: bool(reply.text))
+    assert "all 50 tokens went into thinking; raise teacher.thinking_tokens" in str(replies[-1])
+
+
+def test_a_cap_that_is_too_large_costs_nothing_and_reaches_its_caller(bench: Callable[..., Bench]) -> None:
+    b = bench(lambda call, n: CapTooLarge("8192 at most", 8192) if call.document_id == "a" else None)
+    replies = b.all([call("a"), call("b")])
+    assert isinstance(replies[0], CapTooLarge) and replies[0].limit == 8192
+    assert texts(replies[1:]) == ["re: b"] and b.ledger.spent() == pytest.approx(price(USAGE, None))
+
+
+def test_what_is_not_counted_is_booked_by_what_came_and_not_by_the_cap(bench: Callable[..., Bench]) -> None:
+    def plan(call: Call, attempt: int) -> Any:
+        if call.document_id == "uncounted":
+            return Reply("x" * 40, "stop", None, None, output_estimate=10)
+        if call.document_id == "dropped":
+            return Reply("x" * 40, "cut", None, None)
+        return TryAgain("Provider down", paid=True, output=5) if attempt == 1 else None
+
+    b = bench(plan)
+    b.all([call("uncounted")])
+    assert b.ledger.spent() == pytest.approx(price(Usage(input=100, output=10), None))
+    b.all([call("broken")])
+    first, second = price(Usage(input=100, output=10), None), price(Usage(input=100, output=5), None)
+    assert b.ledger.spent() == pytest.approx(first + second + price(USAGE, None))
+    b.all([call("dropped")])
+    worst = price(Usage(input=100, output=100), None)
+    assert b.ledger.spent() == pytest.approx(first + second + price(USAGE, None) + worst)
 
 
 def test_a_fault_of_the_wire_reaches_its_caller(bench: Callable[..., Bench]) -> None:
