@@ -21,8 +21,9 @@ from understudy.text.similarity import components, near_duplicates
 ROOT = Path(__file__).resolve().parents[1]
 PAIRS_A_TALK = 20
 GATES = (
-    "length formatting endings instructions mentions language verbatim grounding boilerplate duplicates".split()
-)  # fmt: skip
+    "length characters formatting endings repetition instructions mentions language verbatim grounding boilerplate "
+    "duplicates"
+).split()  # fmt: skip
 WORDINGS = {
     "lower": ["How does {a} lower {b}{c}?", "How does {a} reduce {b}{c}?", "In what way does {a} lower the {b}{c}?"],
     "raise": ["How does {a} raise {b}{c}?", "How can {a} increase {b}{c}?", "How does {a} really raise {b}{c}?"],

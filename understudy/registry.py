@@ -26,6 +26,7 @@ PLUGINS: dict[str, dict[str, str]] = {
     },
     "gate": {
         "boilerplate": "understudy.gates.boilerplate:BoilerplateGate",
+        "characters": "understudy.gates.characters:CharactersGate",
         "duplicates": "understudy.gates.duplicates:DuplicatesGate",
         "endings": "understudy.gates.endings:EndingsGate",
         "formatting": "understudy.gates.formatting:FormattingGate",
@@ -34,6 +35,7 @@ PLUGINS: dict[str, dict[str, str]] = {
         "language": "understudy.gates.language:LanguageGate",
         "length": "understudy.gates.length:LengthGate",
         "mentions": "understudy.gates.mentions:MentionsGate",
+        "repetition": "understudy.gates.repetition:RepetitionGate",
         "verbatim": "understudy.gates.verbatim:VerbatimGate",
     },
     "base": {

@@ -6,7 +6,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
 FREE_GATES = (
-    "length", "endings", "formatting", "mentions", "boilerplate", "instructions", "language", "duplicates"
+    "length", "characters", "endings", "formatting", "repetition", "mentions", "boilerplate", "instructions",
+    "language",
+    "duplicates",
 )  # fmt: skip
 METRICS = ("nll", "formatting", "degeneration", "format_gap", "style", "copying")
 

@@ -25,7 +25,7 @@ from understudy.sections import AugmentSettings
 from understudy.text.language import FUNCTION_WORDS
 from understudy.text.similarity import stem
 from understudy.text.standalone import standalone_problem
-from understudy.text.words import words
+from understudy.text.words import word_count, words
 
 log = logging.getLogger("understudy.teacher")
 
@@ -77,7 +77,7 @@ def wishes(train: Sequence[Pair], settings: AugmentSettings, seed: int) -> Itera
     """What is made from the train pairs of one talk, numbered from 1."""
     entries: list[tuple[VariantKind, int, Pair | None]] = []
     for pair in train:
-        length = len(pair.answer.split())
+        length = word_count(pair.answer)
         entries += [("paraphrase", nth, pair) for nth in range(1, settings.paraphrases + 1)]
         if length >= SHORTENED_FROM and drawn(seed, "short", pair.pair_id) < settings.short:
             entries.append(("short", 1, pair))
@@ -153,7 +153,7 @@ def read(wish: Wish, text: str, first: Pair, talks: Sequence[frozenset[str]]) ->
         return "the talk says no more"
     name = f"{wish.pair.pair_id}~{wish.kind}{wish.nth}"
     if wish.kind != "paraphrase":
-        share = len(text.split()) / max(1, len(wish.pair.answer.split()))
+        share = word_count(text) / max(1, word_count(wish.pair.answer))
         fits = share <= MOST_OF_SHORT if wish.kind == "short" else share >= LEAST_OF_LONG
         return wish.pair.model_copy(update={"pair_id": name, "answer": text}) if fits else f"not {wish.kind}er"
     question = text.strip("*_ ")
@@ -174,7 +174,7 @@ def _refusal(wish: Wish, text: str, first: Pair, talks: Sequence[frozenset[str]]
     if _AI.search(reply):
         return "speaks of an AI"
     # A figure, or more than a few sentences, is an answer after all.
-    if _NUMBER.search(reply) or len(reply.split()) > MOST_REFUSAL_WORDS:
+    if _NUMBER.search(reply) or word_count(reply) > MOST_REFUSAL_WORDS:
         return "not a refusal"
     stems = substance(question)
     if any(stems <= fields for fields in talks):

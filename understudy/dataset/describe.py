@@ -15,6 +15,7 @@ from pydantic import Field
 from understudy.dataset.formats import by_split, link
 from understudy.records import Document, Leakage, Pair, Questions, Record, Split, SplitPlan
 from understudy.text.markdown import profile
+from understudy.text.words import word_count
 
 FORMATTING_ANSWERS = 20_000
 EXAMPLES_SHOWN = 3
@@ -141,8 +142,8 @@ def describe(
         splits={split: len(rows) for split, rows in splits.items()},
         split_talks={split: len({pair.document_id for pair in rows}) for split, rows in splits.items()},
         leakage=plan.leakage,
-        question_words=_spread([len(pair.question.split()) for pair in kept]),
-        answer_words=_spread([len(answer.split()) for answer in answers]),
+        question_words=_spread([word_count(pair.question) for pair in kept]),
+        answer_words=_spread([word_count(answer) for answer in answers]),
         answer_tokens=_spread([tokens(answer) for answer in answers]) if tokens else None,
         formatting=_formatting(answers),
         tags=dict(sorted(tags.items(), key=lambda item: (-item[1], item[0]))[:TAGS_SHOWN]),
@@ -252,7 +253,7 @@ def coverage(
     """
     times = [p.start_seconds for p in document.paragraphs if p.start_seconds is not None]
     if times:
-        last = len(document.paragraphs[-1].text.split()) / WORDS_PER_SECOND
+        last = word_count(document.paragraphs[-1].text) / WORDS_PER_SECOND
         total = document.duration_seconds or max(times) + last
         spans = [(p.start_seconds, p.end_seconds or total) for p in kept if p.start_seconds is not None]
         return _joined("seconds", total, spans)

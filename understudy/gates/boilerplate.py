@@ -1,4 +1,4 @@
-"""Refuses greetings, advertising and sign-offs: text that is repeated in many talks and teaches nothing."""
+"""Refuses greetings, advertising and sign-offs, of a channel or of an assistant: text that teaches nothing."""
 
 from collections.abc import Callable, Sequence
 from itertools import groupby
@@ -6,8 +6,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from understudy.gates.chatting import chat_phrase
 from understudy.gates.grams import covered_share, grams
-from understudy.gates.guarded import listed
+from understudy.gates.guarded import folded, listed
 from understudy.gates.reading import reading
 from understudy.records import Pair
 
@@ -18,11 +19,11 @@ PHRASES = (
     "smash the like",
     "hit the like", "link in the description", "links in the description", "in the description below",
     "link down below",
-    "promo code", "discount code", "coupon code", "use code", "today's sponsor", "sponsored by", "our sponsor",
+    "today's sponsor", "our sponsor",
     "support me on patreon", "on my patreon", "thanks for watching", "thank you for watching", "see you in the next",
     "welcome back to the channel", "welcome to my channel", "kanal abonnieren", "abonniert den kanal",
     "link in der beschreibung",
-    "gutscheincode", "rabattcode", "danke fürs zuschauen", "bis zum nächsten video",
+    "danke fürs zuschauen", "bis zum nächsten video",
 )  # fmt: skip
 _BINS = 26  # bits of a gram that are its bin: 64 MB, and collisions are too rare to affect a share
 
@@ -42,7 +43,7 @@ class BoilerplateGate:
             default=list(PHRASES), description="whole words, case ignored; any one refuses the pair"
         )
 
-    VERSION = 2
+    VERSION = 3
     needs_talks = True
     text_of: Callable[[str], str] = staticmethod(lambda document_id: "")
 
@@ -64,8 +65,11 @@ class BoilerplateGate:
 
     def judge(self, pair: Pair) -> str | None:
         """The plug, or the share that is in other talks."""
-        if self._phrase and (plug := self._phrase.search(pair.answer)):
+        low = folded(pair.answer)
+        if self._phrase and (plug := self._phrase.search(pair.answer, low)):
             return f"advertising or housekeeping: {plug.group()!r}"
+        if chat := chat_phrase(pair.answer, low, pair.question):
+            return f"speaks as an assistant or an advertisement: {' '.join(chat.split())!r}"
         if self._talks is None:
             return None
         share = covered_share(self._talks[_bins(grams(reading(pair.answer, pair).words))] >= self.options.min_talks)

@@ -1,4 +1,4 @@
-"""Refuses a question that occurs earlier in the same or nearly the same words."""
+"""Refuses a question that occurs earlier in the same or nearly the same words, and an answer given to several."""
 
 import math
 from collections.abc import Sequence
@@ -11,14 +11,16 @@ from understudy.records import Pair
 from understudy.text import symbols
 from understudy.text.markdown import well_formatted
 from understudy.text.similarity import near_duplicates
+from understudy.text.words import word_count, words
 
 
 class DuplicatesGate:
     """
-    Keeps, of near-duplicate questions, the one with the best answer.
+    Keeps, of near-duplicate questions, the one with the best answer, and of one answer to many the best question.
 
     Better is a well-formatted answer, then one nearer to the channel's median length; of equals the
     earlier one. A pair is refused only for a kept pair that is near to it directly, never through a chain.
+    Of questions that share one answer word for word, the one stays that shares the most words with it.
     """
 
     class Options(BaseModel):
@@ -32,13 +34,14 @@ class DuplicatesGate:
     def __init__(self, options: Options) -> None:
         self.options = options
         self._twin: dict[str, str] = {}
+        self._same_answer: dict[str, str] = {}
 
     def study(self, pairs: Sequence[Pair]) -> None:
         """Find the near-duplicates of the channel and choose which stay."""
-        self._twin = {}
+        self._twin, self._same_answer = {}, {}
         if not pairs:
             return
-        usual = math.log(median(max(1, len(pair.answer.split())) for pair in pairs))
+        usual = math.log(median(max(1, word_count(pair.answer)) for pair in pairs))
 
         @cache
         def rank(at: int) -> tuple[bool, float, int]:
@@ -60,13 +63,30 @@ class DuplicatesGate:
             if better is None:
                 keep.add(number)
             self._twin |= {pairs[at].pair_id: best for at in groups[number] if pairs[at].pair_id != best}
+        self._same_answer = _same_answers([pair for pair in pairs if pair.pair_id not in self._twin])
 
     def judge(self, pair: Pair) -> str | None:
         """The pair that is kept instead."""
-        twin = self._twin.get(pair.pair_id)
-        return f"near-duplicate of {twin}" if twin else None
+        if twin := self._twin.get(pair.pair_id):
+            return f"near-duplicate of {twin}"
+        other = self._same_answer.get(pair.pair_id)
+        return f"the same answer as {other}, which asks something else" if other else None
+
+
+def _same_answers(pairs: Sequence[Pair]) -> dict[str, str]:
+    """Each pair whose answer fits another question better -> that pair."""
+    groups: dict[str, list[Pair]] = {}
+    for pair in pairs:
+        groups.setdefault("".join(pair.answer.lower().split()), []).append(pair)
+    better: dict[str, str] = {}
+    for group in groups.values():
+        if len(group) > 1:
+            own = set(words(group[0].answer))
+            best = max(group, key=lambda pair: len(own.intersection(words(pair.question))))  # of equals the first
+            better |= {pair.pair_id: best.pair_id for pair in group if pair is not best}
+    return better
 
 
 def _rank(pair: Pair, usual: float) -> tuple[bool, float]:
     """Smaller is better."""
-    return not well_formatted(pair.answer), abs(math.log(max(1, len(pair.answer.split()))) - usual)
+    return not well_formatted(pair.answer), abs(math.log(max(1, word_count(pair.answer))) - usual)

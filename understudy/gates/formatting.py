@@ -5,12 +5,16 @@ from collections.abc import Iterator, Sequence
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from understudy.gates.closing import settled
 from understudy.records import Pair
 from understudy.text import markdown
+from understudy.text.words import word_count
 
 _FENCED = re.compile(r"^ {0,3}(```|~~~).*?^ {0,3}\1[ \t]*$", re.MULTILINE | re.DOTALL)
-_WRAPPED = re.compile(r"\A\s*(?:```|~~~)(?:markdown|md|text|json)\b", re.IGNORECASE)
+_WRAPPED = re.compile(
+    r"\A\s*(?:(?:```|~~~)(?:markdown|md)\b|(`{3,}|~{3,})(?:text|txt|plain|plaintext|json"
+    r"|html)?[ \t]*\n(?:(?!\1).)*(?:\n[ \t]*\1[`~]*\s*\Z|\Z))",
+    re.IGNORECASE | re.DOTALL,
+)
 _CODE = re.compile(r"(`+)(?=[^`])[^`\n]*?\1")
 _BOLD = re.compile(r"\*\*([^\n*]+)\*\*")
 _GLUED_HEADER = re.compile(r"^ {0,3}#{1,6}(?=[^\s#\d!])\w.*$", re.MULTILINE)
@@ -30,7 +34,7 @@ class FormattingGate:
         )
         max_bold_share: float = Field(default=0.5, gt=0, le=1, description="share of the words that may be in bold")
 
-    VERSION = 3
+    VERSION = 4
 
     def __init__(self, options: Options) -> None:
         self.options = options
@@ -40,11 +44,11 @@ class FormattingGate:
 
     def judge(self, pair: Pair) -> str | None:
         """The first thing wrong with the markdown."""
-        return next(iter(markdown.problems(settled(pair.answer))), None) or next(self._problems(pair.answer), None)
+        return next(iter(markdown.problems(pair.answer)), None) or next(self._problems(pair.answer), None)
 
     def _problems(self, answer: str) -> Iterator[str]:
         # The shape is computed only where it can matter: it costs as much as all other checks together.
-        if max(len(block.split()) for block in answer.split("\n\n")) > self.options.max_paragraph_words:
+        if max(map(word_count, answer.split("\n\n"))) > self.options.max_paragraph_words:
             longest = markdown.profile(answer).longest_paragraph_words
             if longest > self.options.max_paragraph_words:
                 yield f"a wall of text: {longest} words in one paragraph"
@@ -58,8 +62,8 @@ class FormattingGate:
         prose = _CODE.sub(" ", _FENCED.sub("", answer)) if coded else answer
         if "`" in prose:
             yield "a ` without its partner"
-        bold = sum(len(part.split()) for part in _BOLD.findall(prose))
-        length = markdown.profile(answer).words if coded else len(answer.split())
+        bold = sum(map(word_count, _BOLD.findall(prose)))
+        length = markdown.profile(answer).words if coded else word_count(answer)
         if length and bold > self.options.max_bold_share * length:
             yield f"{bold} of {length} words are in bold"
         if "#" in prose and (header := _GLUED_HEADER.search(prose)):

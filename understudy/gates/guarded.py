@@ -3,6 +3,10 @@
 import re
 from collections.abc import Iterable, Sequence
 
+_ENGLISH_STARTS = tuple(
+    f"{word} " for word in "what how why when where who which is are do does did can could should would will if".split()
+)
+
 
 class Guarded:
     """A pattern, case ignored, that cannot match a text without one of its `pieces` in it.
@@ -14,9 +18,9 @@ class Guarded:
         self.pattern = re.compile(pattern, flags)
         self._pieces = tuple(dict.fromkeys(pieces))
 
-    def search(self, text: str) -> re.Match[str] | None:
-        """The match of `re.search`."""
-        low = folded(text)
+    def search(self, text: str, low: str | None = None) -> re.Match[str] | None:
+        """The match of `re.search`; `low` is `folded(text)`, where it is at hand."""
+        low = folded(text) if low is None else low
         for piece in self._pieces:
             if piece in low:
                 return self.pattern.search(text)
@@ -28,6 +32,11 @@ def folded(text: str) -> str:
     if text.isascii():
         return text.lower()
     return text.replace("\u0130", "i").replace("\u0131", "i").replace("\u017f", "s").lower()
+
+
+def in_english(low: str) -> bool:
+    """Whether a folded text has the commonest English words, so that phrases of other languages need no search."""
+    return " the " in low or " and " in low or low.startswith(_ENGLISH_STARTS)
 
 
 def listed(phrases: Sequence[str], whole_words: bool = True) -> Guarded | None:

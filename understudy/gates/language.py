@@ -1,12 +1,19 @@
 """Refuses answers in another language than the channel's."""
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from understudy.records import Pair
-from understudy.text.language import language
+from understudy.text.language import language, scripts
+
+LATIN_SHARE = 0.9
+_OTHER_SCRIPTS = frozenset(
+    "zh ja ko cyrillic greek arabic hebrew devanagari bengali tamil telugu thai georgian ethiopic khmer".split()
+)
+_CODE = re.compile(r"```.*?```|`[^`\n]*`|\$[^$]*\$", re.DOTALL)
 
 
 class LanguageGate:
@@ -20,7 +27,7 @@ class LanguageGate:
             default=0.6, gt=0, le=1, description="share of the answers in one language that makes it the channel's"
         )
 
-    VERSION = 2
+    VERSION = 3
 
     def __init__(self, options: Options) -> None:
         self.options = options
@@ -39,6 +46,13 @@ class LanguageGate:
     def judge(self, pair: Pair) -> str | None:
         """The answer's language and the channel's."""
         code = self._guesses[pair.pair_id] if pair.pair_id in self._guesses else language(pair.answer)
+        if code is None and self._language in _OTHER_SCRIPTS and _is_latin(pair.answer):
+            code = "latin"
         if code is None or self._language is None or code == self._language:
             return None
         return f"the answer is in {code!r}, the channel in {self._language!r}"
+
+
+def _is_latin(answer: str) -> bool:
+    prose = _CODE.sub(" ", answer) if "`" in answer or "$" in answer else answer
+    return scripts(prose).get("LATIN", 0) > LATIN_SHARE

@@ -7,6 +7,7 @@ from statistics import median
 from pydantic import BaseModel, ConfigDict, Field
 
 from understudy.records import Pair
+from understudy.text.words import word_count
 
 FEWEST_PAIRS = 50  # with fewer the spread of the lengths means little
 LEAST_SPREAD = 0.15  # of the logarithm: a channel whose answers are all alike does not forbid one of half the length
@@ -19,7 +20,7 @@ class LengthGate:
         """Options under `gates:` in a preset."""
 
         model_config = ConfigDict(extra="forbid")
-        min_words: int = Field(default=25, ge=1, description="fewer words than this are no answer")
+        min_words: int = Field(default=15, ge=1, description="fewer words than this are no answer")
         max_words: int = Field(default=600, ge=1, description="more words than this are more than one answer")
         max_deviations: float | None = Field(
             default=4.0,
@@ -28,7 +29,7 @@ class LengthGate:
             "may be away from their median; null turns it off, and so do fewer than 50 pairs",
         )
 
-    VERSION = 2
+    VERSION = 3
 
     def __init__(self, options: Options) -> None:
         self.options = options
@@ -37,7 +38,7 @@ class LengthGate:
     def study(self, pairs: Sequence[Pair]) -> None:
         """Take the median and the median absolute deviation of the channel's log word counts."""
         self._usual = None
-        lengths = [math.log(max(1, len(pair.answer.split()))) for pair in pairs]
+        lengths = [math.log(max(1, word_count(pair.answer))) for pair in pairs]
         if len(lengths) >= FEWEST_PAIRS:
             middle = median(lengths)
             spread = 1.4826 * median(abs(length - middle) for length in lengths)
@@ -45,7 +46,7 @@ class LengthGate:
 
     def judge(self, pair: Pair) -> str | None:
         """Too short, too long or far from the other answers, with the number of words."""
-        count = len(pair.answer.split())
+        count = word_count(pair.answer)
         if count < self.options.min_words:
             return f"{count} words, fewer than {self.options.min_words}"
         if count > self.options.max_words:

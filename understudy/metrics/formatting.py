@@ -7,6 +7,7 @@ from understudy.metrics import BaseMetric, answered, answered_by_both
 from understudy.records import Interval, Sample
 from understudy.scoring.statistics import mean_interval, share_difference, wilson
 from understudy.text.markdown import Profile, profile, well_formatted
+from understudy.text.words import word_count
 
 FEATURES: dict[str, Callable[[Profile], bool]] = {
     "with_bold": lambda shape: shape.bold_spans > 0,
@@ -18,7 +19,7 @@ FEATURES: dict[str, Callable[[Profile], bool]] = {
 class FormattingMetric(BaseMetric):
     """Share of well-formatted answers, and what they are made of."""
 
-    VERSION = 1
+    VERSION = 2
     better: dict[str, Literal["lower", "higher"]] = {"well_formatted": "higher"}
 
     def measure(self, samples: Sequence[Sample], seed: int) -> dict[str, Interval]:
@@ -52,4 +53,4 @@ def _flags(sample: Sample) -> dict[str, bool]:
 
 
 def _words(sample: Sample) -> float:
-    return float(len((sample.text or "").split()))
+    return float(word_count(sample.text or ""))

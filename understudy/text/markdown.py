@@ -8,6 +8,8 @@ a CommonMark parser: deterministic, one pass, no dependency.
 import re
 from dataclasses import dataclass
 
+from understudy.text.words import ends_sentence, word_count
+
 WALL_WORDS = 80
 """More words than this in one single paragraph, without a list, is a wall of text."""
 
@@ -24,8 +26,22 @@ _SOFT_BREAK = r"\n(?![ \t]*(?:[-*+•]|\d{1,3}[.)])[ \t])(?![ \t]*\n)"
 _BOLD = re.compile(rf"\*\*(?=[^\s*])(?:[^\n*]|(?<!\*)\*(?!\*)|{_SOFT_BREAK})*?(?<=[^\s])\*\*|__(?=\S)[^\n_]+?(?<=\S)__")
 # A backslash and an n, spelled out; not the start of a LaTeX command such as \nabla or \nu.
 _LITERAL_BREAK = re.compile(r"(?:\\n){2}|\\n(?![a-z])")
-_TERMINAL = tuple(".!?…。！？")
-_CLOSERS = " \t*_`\"'”’)]»"
+_SIGNS = "\u200d\u20e3\ufe0f\u2190-\u21ff\u2300-\u27bf\u2b00-\u2bff\U0001f000-\U0001faff"
+_EMOJI = re.compile(rf"[{_SIGNS}][{_SIGNS}\s]*\Z")
+_MOST_EMOJI = 40  # characters at an end that may be emoji, so that no long text is searched
+_SCALED = r"[µμmkcdhMGTnp]?(?:g|m|s|l|L|W|V|A|Hz|J|N|Pa|Ω|B|b|eV|Wh|K|F|H|T|mol|bit|bar|cal|Nm|px)"
+_NO_STOP_NEEDED = re.compile(
+    # A displayed formula or one in dollars, an address, a number with its unit, a line that says who is quoted.
+    r"(?:\$\$|\\\]|\\\)|\\end\{\w+\*?\}|\$[^$\n]+\$)\Z"
+    r"|(?:https?://|www\.)[^\s<>]+\Z|<https?://[^\s<>]+>\Z|[\w.+-]+@[\w-]+\.\w[\w.-]*\Z"
+    r"|(?<![\w/])(?:[a-z0-9-]+\.)+[a-z]{2,}/[^\s<>]*\Z"
+    rf"|\d[\s\u00a0\u202f]?(?:%|‰|[€£¥₹]|°(?:[CF]\b)?|{_SCALED}(?:[²³]|\^[23])?(?:/{_SCALED}[²³]?|·{_SCALED})?"
+    rf"|km/h|mph|rpm|fps|ppm|dB|dpi|kcal"
+    r"|ft|lbs?|oz|psi|[кмс]?(?:м|г|л)|к?Вт|[кмМГ]?Гц|В|Дж|Н|°С)\Z|[€$£¥₹]\s?\d[\d.,]*\Z"
+    r"|\A[ \t>]*[—–―-]{1,2}[ \t]*(?=[^\W\d_])[^\n]{2,60}\Z"
+)
+_EQUATION = re.compile(r":\s*\n\s*\n[^\n]{1,60}\s[=≈≤≥<>]\s[^\n]{1,60}\Z")
+_LONGEST_END = 400  # characters of the last line that are looked at
 
 
 @dataclass(frozen=True)
@@ -41,7 +57,7 @@ class Profile:
     headers: int
     words: int
     ends_with_punctuation: bool
-    """True also where an answer may end without punctuation: a code block, a table, a list of bare items."""
+    """True also where an answer may end without: code, a table, a list of bare items, a formula, an address, a unit."""
     unbalanced_bold: bool
     literal_breaks: int
     """Line breaks spelled as backslash and n."""
@@ -50,22 +66,24 @@ class Profile:
 
 def profile(answer: str) -> Profile:
     """The shape of `answer`."""
-    prose = _INLINE_CODE.sub("code", _FENCED.sub("", answer))
-    fences = len(_FENCE.findall(_FENCED.sub("", answer)))
+    # A pattern is tried only where it can match: most answers hold no code, and none a line break spelled out.
+    unfenced = _FENCED.sub("", answer) if "```" in answer or "~~~" in answer else answer
+    fences = len(_FENCE.findall(unfenced)) if "```" in unfenced or "~~~" in unfenced else 0
+    prose = _INLINE_CODE.sub("code", unfenced) if "`" in unfenced else unfenced
     lines = prose.splitlines()
     paragraphs = _paragraphs(lines)
-    unbold = _BOLD.sub(" ", _without_markers(lines))
+    unbold, bold_spans = _BOLD.subn(" ", _without_markers(lines)) if "**" in prose or "__" in prose else ("", 0)
     return Profile(
         paragraphs=len(paragraphs),
-        longest_paragraph_words=max((len(p.split()) for p in paragraphs), default=0),
-        bold_spans=len(_BOLD.findall(prose)),
+        longest_paragraph_words=max(map(word_count, paragraphs), default=0),
+        bold_spans=bold_spans,
         list_items=sum(_is_item(line) for line in lines),
         empty_list_items=sum(bool(_EMPTY_ITEM.match(line)) for line in lines),
         headers=sum(bool(_HEADER.match(line)) for line in lines),
-        words=len(prose.split()),
+        words=word_count(prose),
         ends_with_punctuation=_ends_well(answer, lines),
         unbalanced_bold="**" in unbold,
-        literal_breaks=len(_LITERAL_BREAK.findall(prose)),
+        literal_breaks=len(_LITERAL_BREAK.findall(prose)) if "\\n" in prose else 0,
         unclosed_fence=fences > 0,
     )
 
@@ -127,11 +145,16 @@ def _ends_well(answer: str, lines: list[str]) -> bool:
     last = answer.rstrip().rsplit("\n", 1)[-1]
     if _FENCE.match(last) or _TABLE_ROW.match(last) or _stops(last):
         return True
+    if _NO_STOP_NEEDED.search(last[-_LONGEST_END:].rstrip(" *_")):
+        return True
     if not _is_item(last):
-        return False
+        return bool(_EQUATION.search(answer.rstrip()[-_LONGEST_END:]))
     items = [line for line in lines if _is_item(line)]
     return len(items) > 1 and not any(_stops(item) for item in items)
 
 
 def _stops(line: str) -> bool:
-    return line.rstrip(_CLOSERS).endswith(_TERMINAL)
+    if ends_sentence(line):
+        return True
+    emoji = None if line.isascii() else _EMOJI.search(line, max(0, len(line) - _MOST_EMOJI))
+    return emoji is not None and ends_sentence(line[: emoji.start()])

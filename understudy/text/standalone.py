@@ -7,6 +7,9 @@ one, and leaves alone the same words as a subject ("What is a video codec?").
 
 import re
 
+from understudy.text.mentioning import mention
+from understudy.text.words import QUESTION_MARKS, word_count
+
 _THING = (
     r"(?:talk|video|lecture|transcript|transcription|episode|presentation|speech|podcast|webinar|sermon|clip"
     r"|recording|interview|session|lesson|seminar|text|passage|article|excerpt|conversation|discussion)"
@@ -45,8 +48,6 @@ _MENTIONS = [
     rf"\b(?:im|in der|in dem|vom|von der|von dem) (?:{_DING}|{_MENSCH}) {_GESAGT}",
     rf"\b(?:laut|nach ansicht|nach meinung|zufolge) (?:de[mrsn] )?(?:{_DING}|{_MENSCH})\b(?!-)",
     rf"\b{_SAGT} (?:de[rm]|die) {_MENSCH}\b",
-    r"\b(?:en|de) (?:este|esta) (?:v[ií]deo|charla|conferencia|transcripción)\b",
-    r"\bdans (?:cette|cet|ce) (?:vidéo|conférence|exposé|épisode|transcription)\b",
 ]
 _MENTION = re.compile("|".join(_MENTIONS), re.IGNORECASE)
 _NO_REFERENT = re.compile(
@@ -55,11 +56,20 @@ _NO_REFERENT = re.compile(
     r"|^(?:what|why|how|when|where)\s+(?:does|did|is|are|was|can|could|would|should)\s+(?:this|that|these|those)"
     r"(?:\s+(?:important|happen|matter|work|mean|necessary|possible|true|so|different|relevant|useful|called|done"
     r"|help|caused?))?(?:\s+(?:so|in practice|at all|important))?\s*\?"
-    r"|^(?:was|warum|wie|wann|wo|wieso|weshalb)\s+(?:ist|passiert|funktioniert|bedeutet|geschieht|heißt|hilft)\s+(?:das|dies)"
-    r"(?:\s+(?:so|wichtig|nötig|möglich|gut|schlecht))?\s*\?",
+    r"|^(?:was|warum|wie|wann|wo|wieso|weshalb)\s+(?:ist|passiert|funktioniert|bedeutet|geschieht|heißt"
+    r"|hilft)\s+(?:das|dies)"
+    r"(?:\s+(?:so|wichtig|nötig|möglich|gut|schlecht))?\s*\?"
+    r"|^(?:pourquoi|comment)\s+(?:est-ce que )?(?:c['’]est|est-ce|cela est|ça)\s*(?:si )?(?:important|marche"
+    r"|utile|fonctionne)?\s*\?"
+    r"|^¿?(?:por qué|cómo)\s+(?:es|funciona)\s+(?:esto|eso)?\s*(?:tan )?(?:importante|así|útil)?\s*\?"
+    r"|^(?:perché|come)\s+(?:è|funziona)\s+(?:questo|ciò)?\s*(?:così )?(?:importante|utile)?\s*\?"
+    r"|^(?:por que|como)\s+(?:isso|isto)\s+(?:é|funciona)\s*(?:tão )?(?:importante|útil)?\s*\?"
+    r"|^(?:почему|как|зачем)\s+(?:это|он|она|они)\s+(?:так )?(?:важно|работает|нужно|происходит|говорит|думает)\s*\?"
+    r"|^(?:为什么)?(?:这|那|他|她)(?:个)?(?:为什么|怎么)?(?:很)?(?:重要|有用|这么说)(?:吗|呢)?？?$"
+    r"|^なぜ(?:それ|これ|彼|彼女)(?:が|は)[^、。]{0,8}(?:重要|大切|必要)[^、。]{0,6}$",
     re.IGNORECASE,
 )
-_QUESTION_MARK = re.compile(r"[?？؟]")
+_QUESTION_MARK = re.compile(f"[{QUESTION_MARKS}]")
 _ASKS = re.compile(
     r"\W*(?:what|why|how|when|where|who|whom|whose|which|explain|describe|tell|compare|give|list|name|define"
     r"|was|warum|wie|wann|wo|wer|wen|wem|welche\w*|wieso|weshalb|wozu|erkläre?|beschreibe?|nenne?|vergleiche?)\b",
@@ -73,11 +83,11 @@ def standalone_problem(question: str) -> str | None:
     line = " ".join(question.split())
     if not any(c.isalpha() for c in line) or (_LATIN_ONLY.fullmatch(line) and not _is_asked(line)):
         return "no question"
-    if _MENTION.search(line):
+    if _MENTION.search(line) or mention(line, line.lower()):
         return "mentions the talk"
     return "no referent" if _NO_REFERENT.search(line) else None
 
 
 def _is_asked(line: str) -> bool:
     """True for two words or more that ask; other scripts may ask without a mark and are not judged."""
-    return len(line.split()) > 1 and bool(_QUESTION_MARK.search(line) or _ASKS.match(line))
+    return word_count(line) > 1 and bool(_QUESTION_MARK.search(line) or _ASKS.match(line))

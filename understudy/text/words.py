@@ -71,7 +71,7 @@ def sentences(text: str) -> list[str]:
 def ends_sentence(text: str) -> bool:
     """Whether `text` ends as a sentence does; always true of scripts that mark no end (Thai, Lao)."""
     bare = text.rstrip().rstrip(CLOSERS + " \t")
-    return bare.endswith(tuple(TERMINALS)) or (not bare.isascii() and bool(_patterns().markless.search(bare)))
+    return bare.endswith(tuple(TERMINALS)) or (not bare.isascii() and bool(_patterns().other_end.search(bare)))
 
 
 def unspaced(text: str) -> bool:
@@ -98,7 +98,8 @@ class _Patterns:
         self.sentence_end = regex.compile(
             rf"(?<=[{TERMINALS}]{quoted})\s+(?=[\"'“‘„«»(¿¡]*[^\p{{Ll}}\s\p{{P}}])|(?<=[。！？｡]{quoted})(?![{regex.escape(CLOSERS)}。！？｡])"
         )
-        self.markless = regex.compile(r"[\p{Thai}\p{Lao}]$")
+        # Thai and Lao mark no end; the Greek question mark is a semicolon.
+        self.other_end = regex.compile(r"[\p{Thai}\p{Lao}]$|\p{Greek};$")
         self.of_script = {name: regex.compile(rf"[\p{{{name}}}]") for name in UNSPACED}
         self.kana = regex.compile(r"[\p{Hiragana}\p{Katakana}ー]")
 

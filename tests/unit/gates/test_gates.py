@@ -4,9 +4,10 @@ import re
 
 import pytest
 
-from tests.unit.pairs import pair
+from tests.unit.pairs import ANSWER, pair
 from understudy.errors import DatasetError
 from understudy.gates.boilerplate import BoilerplateGate
+from understudy.gates.characters import CharactersGate
 from understudy.gates.duplicates import DuplicatesGate
 from understudy.gates.endings import EndingsGate
 from understudy.gates.formatting import FormattingGate
@@ -16,12 +17,14 @@ from understudy.gates.language import LanguageGate
 from understudy.gates.length import LengthGate
 from understudy.gates.mentions import MentionsGate
 from understudy.gates.quantities import numbers, quantities
+from understudy.gates.repetition import RepetitionGate
 from understudy.gates.verbatim import VerbatimGate
 from understudy.registry import PLUGINS, build
 from understudy.stages import gate as gating
 
 GATES = {
     "boilerplate": BoilerplateGate,
+    "characters": CharactersGate,
     "duplicates": DuplicatesGate,
     "endings": EndingsGate,
     "formatting": FormattingGate,
@@ -30,6 +33,7 @@ GATES = {
     "language": LanguageGate,
     "length": LengthGate,
     "mentions": MentionsGate,
+    "repetition": RepetitionGate,
     "verbatim": VerbatimGate,
 }
 TALK = (
@@ -65,7 +69,7 @@ def test_every_gate_keeps_a_good_pair_and_describes_its_options(name: str) -> No
 @pytest.mark.parametrize(
     ("name", "changes", "reason"),
     [
-        ("length", {"answer": "Too **short**.\n\nYes."}, "3 words, fewer than 25"),
+        ("length", {"answer": "Too **short**.\n\nYes."}, "3 words, fewer than 15"),
         ("length", {"answer": "word " * 700}, "700 words, more than 600"),
         ("formatting", {"answer": "word " * 120 + "."}, "wall of text"),
         ("formatting", {"answer": "word " * 160 + ".\n\nMore."}, "wall of text"),
@@ -177,7 +181,7 @@ def test_a_pair_is_refused_only_for_one_that_is_kept() -> None:
         "why does the bread dough rise",
         "What is heat?",
     ]
-    pairs = [pair(f"t{n}", 1, question) for n, question in enumerate(questions)]
+    pairs = [pair(f"t{n}", 1, question, f"{ANSWER} Number {n}.") for n, question in enumerate(questions)]
     result = verdict("duplicates", *pairs)
     assert result == [None, "near-duplicate of t0#1", "near-duplicate of t0#1", None]
 

@@ -2,17 +2,18 @@
 
 import gc
 import random
+import re
 
 import numpy as np
 import pytest
 
 from tests.unit.pairs import pair
-from understudy.gates import endings, instructions, reading
+from understudy.gates import chatting, elsewhere, endings, instructions, mentions, reading
 from understudy.gates.boilerplate import PHRASES
-from understudy.gates.guarded import Guarded, listed
+from understudy.gates.guarded import Guarded, folded, listed
 from understudy.gates.mentions import MentionsGate
 from understudy.gates.reading import member
-from understudy.text.words import _matches, words
+from understudy.text.words import _WORD, words
 
 SAID = [
     "as an AI", "as a large language model", "I'm an AI", "I cannot answer", "I can’t help you with", "I won’t be able "
@@ -35,7 +36,8 @@ SAID = [
 GUARDED: list[Guarded] = [
     endings._REFUSAL, endings._PLACEHOLDER, instructions._LEAK,
     MentionsGate(MentionsGate.Options(phrases=["Größe zählt", "ÄÖ"]))._phrase,
-    listed(list(PHRASES)), listed(["straße", "ÄÖÜ", "ſaid"], whole_words=False),
+    listed(list(PHRASES)), instructions._SUBJECT, instructions._ASKS, elsewhere.REFUSAL, elsewhere.REFUSAL_NOT_LATIN,
+    chatting._CLOSING, chatting._ADVERTISING, mentions._PRONOUN, listed(["straße", "ÄÖÜ", "ſaid"], whole_words=False),
 ]  # fmt: skip
 
 
@@ -45,7 +47,7 @@ def test_a_guard_lets_through_whatever_its_pattern_matches(guarded: Guarded) -> 
     more = ["größe zählt", "GRÖSSE ZÄHLT", "äö", "STRAßE", "äöü", "SAID"]
     texts = [*SAID, *more, *(" ".join(dice.choices([*SAID, *more], k=3)) for _ in range(500))]
     for text in [*texts, *(text.upper() for text in texts)]:
-        result = instructions._leak(text) if guarded is instructions._LEAK else guarded.search(text)
+        result = instructions._leak(text, folded(text)) if guarded is instructions._LEAK else guarded.search(text)
         expected = guarded.pattern.search(text)
         assert (result and result.span()) == (expected and expected.span()), text
 
@@ -54,9 +56,9 @@ def test_words_of_ascii_are_those_of_the_pattern() -> None:
     dice = random.Random(5)
     for _ in range(3000):
         text = "".join(dice.choice("abYZ09'-_’. \n\x1c\x00é~") for _ in range(30))
-        assert words(text) == _matches(text)
+        assert words(text) == re.findall(_WORD, text.lower())
         plain = "".join(chr(dice.choice((dice.randrange(128), 45, 39, 97))) for _ in range(30))
-        assert words(plain) == _matches(plain)
+        assert words(plain) == re.findall(_WORD, plain.lower())
 
 
 def test_a_reading_is_kept_as_long_as_its_pair() -> None:
