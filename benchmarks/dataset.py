@@ -7,12 +7,14 @@ import random
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.figures import Figure, peak_mb
+from tests.fixtures import labelled_answers
 from understudy.records import Pair
 from understudy.sections import SplitSettings
 from understudy.stages.split import split
@@ -20,6 +22,7 @@ from understudy.text.similarity import components, near_duplicates
 
 ROOT = Path(__file__).resolve().parents[1]
 PAIRS_A_TALK = 20
+FEW_CASES = 10
 GATES = (
     "length characters formatting endings repetition instructions mentions language verbatim grounding boilerplate "
     "duplicates"
@@ -214,6 +217,7 @@ def figures() -> Iterator[Figure]:
     yield from _speed()
     yield from _against_difflib(1000)
     yield from _gates()
+    yield from _labelled()
 
 
 def _recall(count: int) -> Iterator[Figure]:
@@ -266,6 +270,26 @@ def _gates() -> Iterator[Figure]:
     yield Figure("gates_and_split_growth_from_20000", took[5000]["all_seconds"] / took[1000]["all_seconds"], "<=", 10)
     yield Figure("gates_and_split_memory_mb", took[5000]["peak_mb"], "<=", 2000)
     yield Figure("split_rows_crossing", took[5000]["split_crossing"], "=", 0)
+
+
+def _labelled() -> Iterator[Figure]:
+    """Precision and recall of each gate on labelled answers that were written without its patterns in sight."""
+    blind = labelled_answers.rows("blind")
+    yield Figure("labelled_answers", len(labelled_answers.rows()), ">=", 300)
+    yield Figure("labelled_answers_blind", len(blind))
+    for gate in labelled_answers.GATES:
+        result = labelled_answers.outcome(blind, gate)
+        yield Figure(f"labelled_{gate}_precision", result.precision, ">=", 0.97)
+        yield Figure(f"labelled_{gate}_recall", result.recall, ">=", 0.9)
+        yield from _if_few(f"labelled_{gate}_cases", result.refused + result.missed)
+    for language, count in sorted(Counter(row.language for row in blind).items()):
+        yield from _if_few(f"labelled_{language}_cases", count)
+
+
+def _if_few(name: str, cases: int) -> Iterator[Figure]:
+    """A gate or language with so few cases that its figures say little."""
+    if cases < FEW_CASES:
+        yield Figure(name, cases)
 
 
 def gated(talks: int) -> None:

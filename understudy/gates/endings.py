@@ -21,7 +21,8 @@ _REFUSAL = Guarded(
     rf"\bas an? {_MODEL}(?=\s*[,.;:]|\s+(?:i|my|developed|trained|created)\b)"
     rf"|\bi(?:[’']m| am) (?:just |only )?an? {_MODEL}(?=\s*[,.;!]|\s+(?:and|so|trained|created|developed"
     rf"|without|that|which|with)\b)"
-    rf"|\bi {_CANNOT} (?:answer|assist|help (?:you )?with|comply|fulfil\w*|provide (?:an answer|medical|legal"
+    rf"|\bi(?: {_CANNOT}|[’']m (?:not able|unable) to) (?:answer|assist|help (?:you )?with|comply|fulfil\w*"
+    rf"|provide (?:an answer|medical|legal"
     rf"|that|this)|say (?:how|what|where|when|why|whether|which)|give (?:you )?(?:an answer|a reliable))\b"
     r"|\bi (?:do not|don[’']t) have (?:(?:enough|sufficient|the necessary) (?:information|details|data|context)"
     r"|(?:any )?information (?:about|on)"
@@ -36,6 +37,7 @@ _REFUSAL = Guarded(
     r"|don[’']t|do not|won[’']t|have no)\b",
     ["an ai", "a ai", "artificial intelligence", "language model", "i cannot", "i can't", "i can’t", "i can not",
      "i do not have", "i don't have", "i don’t have", " information", "i am not able", "i am not in", "i am unable",
+     "i'm unable", "i’m unable", "i'm not able", "i’m not able",
      "i won't be", "i won’t be", "not mentioned", "not covered", "not discussed", "not addressed", "not specified",
      "not stated", "not answered", "sorry", "apologi", "fortunately", "regrettably", *_SILENT],
 )  # fmt: skip

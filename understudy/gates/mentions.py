@@ -36,9 +36,13 @@ _SAGT = r"(?:sagt|sagte|erklärt|erklärte|erwähnt|erwähnte|meint|beschreibt|b
 _PATTERN = (
     rf"(?:the|this) transcript(?:ion)?|(?:in|from|throughout|during|of) this {_WORK}(?! (?:card|game|call|file"
     rf"|editor|camera))"
-    rf"|according to (?:the|this) (?:{_WORK}|text|passage)|this {_WORK} (?:\w+ )?{_SAYS}|the {_WORK} (?:also )?{_SAYS}"
+    rf"|according to (?:the|this) (?:{_WORK}|text|passage|(?:\w+ )?information (?:provided|given)|provided \w+)"
+    rf"|this {_WORK} (?:\w+ )?{_SAYS}|the {_WORK} (?:also )?{_SAYS}"
     rf"|the {_WHO} (?:\w+ly )?(?:also |then |further |goes on to )?{_SAYS}|the {_WHO}[’']s (?:\w+ )?{_OWNED}"
-    rf"|according to (?:the|this|our) {_WHO}"
+    rf"|according to (?:the|this|our) {_WHO}|as the {_WHO} (?:puts|sees|shows|frames) it"
+    rf"|this {_WORK} (?:covers|is about|deals with|shows|teaches|explores|focuses)"
+    rf"|(?:throughout|during) the {_WORK},? (?:he|she|they|we|the {_WHO})"
+    r"|given the (?:context|information|text|passage) (?:above|provided|given)"
     rf"|{_SHOWN} (?:\w+ )?(?:in|by|during|throughout|at the (?:start|beginning|end) of) (?:the|this) (?:{_WORK}"
     rf"|text|passage|{_WHO})"
     rf"|(?:\A|(?<=[.!?] )|(?<=\n))in the {_WORK}(?= ?,| (?:he|she|they|we|I|it is (?:said|explained|mentioned"
@@ -46,9 +50,8 @@ _PATTERN = (
     rf"|(?:point|message|topic|theme|idea|subject|takeaway|thesis|focus|gist)s? of (?:the|this) {_WORK}"
     r"|the (?:text|passage) (?:says|states|mentions|explains|describes|notes|suggests|argues)"
     r"|(?:based|relying|drawing) (?:solely |only |purely )?on (?:the|this|your) (?:(?:information|context"
-    r"|material|details|text|content|passage|source)"
-    r"(?: (?:that (?:is|was|you) )?(?:given|provided|available|supplied|presented|shared)| above)?|(?:given"
-    r"|provided|available|supplied) \w+)"
+    r"|material|details|text|content|passage|source) (?:(?:that (?:is|was|you) )?(?:given|provided|available|supplied"
+    r"|presented|shared)|above|you (?:gave|provided|shared))|(?:given|provided|available|supplied) \w+|passage|text)"
     r"|from (?:the information|what is) (?:given|provided)|the (?:provided|given) (?:information|text|context"
     r"|passage|source)"
     r"|(?:the )?information (?:provided|given|supplied)(?= (?:here|above|in|does|suggests|states)\b)"
@@ -56,8 +59,8 @@ _PATTERN = (
     rf"|wird|heißt|erwähnt|gesagt)"
     rf"|(?:in diesem|in dieser|laut dem|laut diesem) {_WERK}|(?:das|dem|im|dieses) transkript|(?:der|die|dem"
     rf"|laut) {_WER} {_SAGT}|laut (?:der |dem |des )?{_WER}|{_SAGT} (?:der|die) {_WER}"
-    r"|(?:basierend auf|auf (?:der )?grundlage|anhand|ausgehend von|gemäß|laut|nach) (?:den|der|dieser) (?:\w+en )?"
-    r"(?:informationen|angaben)(?= (?:im|aus|gehör|ist|sind|soll|muss|wird)|[,.]| )"
+    r"|(?:basierend auf|auf (?:der )?grundlage|anhand|ausgehend von|gemäß|laut|nach) (?:den|der|dieser|diesen)"
+    r" (?:bereitgestellten|gegebenen|vorliegenden|angegebenen|verfügbaren|obigen|gelieferten) (?:informationen|angaben)"
 )
 _PIECES = (
     "transcript video talk lecture episode podcast recording webinar presentation seminar interview livestream speaker "
@@ -65,22 +68,17 @@ _PIECES = (
     "aufnahme untertitel sprecher redner vortragende referent moderator autor dozent lehrer informationen angaben"
 )
 _MORE_PIECES = (
-    "the text",
-    "this text",
-    "information",
-    "based ",
-    "relying ",
-    "drawing ",
-    "from what is ",
-    "the provided ",
-    "the given ",
-)
+    "the text", "this text", "information", "based ", "relying ", "drawing ", "from what is ", "the provided ",
+    "the given ", "given the ",
+)  # fmt: skip
 _NOUN = re.compile(rf"{_WORK}|{_WHO}|{_WERK}|{_WER}|transcript|text|passage|information", re.IGNORECASE)
 _PRONOUN = Guarded(
-    r"(?<!\w)(?:he|she) (?:also |then |further |even )?(?:believes|explains|says|mentions|recommends|suggests"
+    rf"(?<!\w)(?:in (?:his|her) {_WORK}|(?:he|she) (?:also |then |further |even )?(?:believes|explains|says"
+    rf"|mentions|recommends|suggests"
     r"|emphasi[sz]es"
-    r"|stresses|argues|tells|describes|advises|points out|notes|thinks|goes on to)(?!\w)",
-    ["he believes", "he also", "he explains", "he says", "he mentions", "he recommends", "he suggests",
+    r"|stresses|argues|tells|describes|advises|points out|notes|thinks|goes on to))(?!\w)",
+    ["in his ", "in her ", "he believes", "he also", "he explains", "he says", "he mentions", "he recommends",
+    "he suggests",
     "he emphasi", "he stresses",
      "he argues", "he tells", "he describes", "he advises", "he points", "he notes", "he thinks", "he goes", "he then",
      "he further", "he even"],

@@ -40,7 +40,10 @@ _NO_STOP_NEEDED = re.compile(
     r"|ft|lbs?|oz|psi|[кмс]?(?:м|г|л)|к?Вт|[кмМГ]?Гц|В|Дж|Н|°С)\Z|[€$£¥₹]\s?\d[\d.,]*\Z"
     r"|\A[ \t>]*[—–―-]{1,2}[ \t]*(?=[^\W\d_])[^\n]{2,60}\Z"
 )
-_EQUATION = re.compile(r":\s*\n\s*\n[^\n]{1,60}\s[=≈≤≥<>]\s[^\n]{1,60}\Z")
+# A line of its own, after a colon or without words.
+_EQUATION = re.compile(
+    r"(?::\s*\n|\n\s*\n(?![^\n]*[^\W\d_]{4}[^\n]*\s[^\W\d_]{4}))[^\n]{1,60}\s[=≈≤≥<>]\s[^\n]{1,60}\Z"
+)
 _LONGEST_END = 400  # characters of the last line that are looked at
 
 

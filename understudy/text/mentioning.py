@@ -216,7 +216,7 @@ _OTHER["hi"] = (
 
 _LITERATURE = re.compile(
     r"narrat|narrad|novel|poem|poet|stor(?:y|ies)|essay|fiction|literat|book|reader|writer|roman|livre|lect(?:eur|or|ura)|autor|auteur"
-    r"|author|libr[oe]|erzähl|buch|gedicht|yazar|kitap|anlatıcı|книг|故事|读者|讀者|読者|роман|рассказ|автор|小说|小説|作者|作家|叙述|語り|مؤلف|رواي|الراوي|كتاب"
+    r"|author|libr[oe]|erzähl|buch|gedicht|yazar|kitap|anlatıcı|chapter|thriller|cite|citation|quot|essay|review|thesis|article|\bpaper|chapitre|capítulo|capitolo|kapitel|книг|故事|读者|讀者|読者|роман|рассказ|автор|小说|小説|作者|作家|叙述|語り|مؤلف|رواي|الراوي|كتاب"
     r"|लेखक|उपन्यास|कहानी|कथा|저자|소설|작가|powieś|książ",
     re.IGNORECASE,
 )
@@ -242,9 +242,30 @@ def mention(text: str, low: str) -> Mention | None:
     return None
 
 
+_FIELDS = [
+    (re.compile(words, re.IGNORECASE), re.compile(f"{words}|{more}", re.IGNORECASE))
+    for words, more in (
+        (
+            "video|recording|livestream|vídeo|vidéo|видео|视频|動画",
+            "film|clip|camera|footage|edit|caption|subtitle|youtube|teleprompter|schnitt|untertitel|剪|編集|монтаж",
+        ),
+        ("host|guest|interview|podcast|episode", "parasit|dinner|party|radio|hotel"),
+        (
+            "speaker|presenter|lectur|talk|presentation|webinar|seminar|sprecher|redner|referent",
+            "audience|stage|slide|speech|loudspeaker|amplif|teleprompter",
+        ),
+        ("teacher|instructor|lehrer|dozent", "student|pupil|school|class|lesson|exam|homework|schul|unterricht"),
+        ("text|passage", "paragraph|sentence|word|writing|typograph|page|font|translat"),
+    )
+]
+"""Nouns of a talk, and the words of a question that make them a subject."""
+
+
 def is_subject(noun: str, question: str) -> bool:
-    """Whether `question` speaks of `noun` too, or of books, where a noun for their writer is no speaker."""
+    """Whether `question` speaks of `noun` too, or of its field: schools, films, or books, whose writer is no speaker."""
     if noun[:_STEM].lower() in question.lower():
+        return True
+    if any(nouns.match(noun) and field.search(question) for nouns, field in _FIELDS):
         return True
     return bool(_WRITERS.match(noun) and _LITERATURE.search(question))
 

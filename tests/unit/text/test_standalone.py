@@ -84,3 +84,53 @@ def test_what_asks_nothing_is_no_question(question: str) -> None:
 )
 def test_a_pronoun_without_its_word_does_not_stand_alone(question: str) -> None:
     assert standalone_problem(question) == "no referent"
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "Que conseille la conférencière contre les mites ?",
+        "De quoi parle-t-on dans cet épisode ?",
+        "Según la ponente, ¿por qué se encoge la lana?",
+        "Cosa consiglia il relatore contro le tarme?",
+        "O que é explicado neste vídeo sobre lã?",
+        "Что советует лектор против моли?",
+        "О чём говорится в этом видео?",
+        "讲师为什么建议用冷水？",
+        "这个视频讲了什么？",
+        "講師によると、羊毛はなぜ縮むのですか？",
+        "この動画で紹介された方法は何ですか？",
+        "이 강연에서 말하는 원인은 무엇인가요?",
+        "بماذا ينصح المحاضر ضد العث؟",
+        "ماذا يشرح هذا الفيديو في هذه الحلقة؟",
+        "वक्ता ऊन के बारे में क्या बताते हैं?",
+        "Konuşmacıya göre yün neden çeker?",
+        "Wat zegt de spreker over wol?",
+        "Co radzi prelegent w tym wykładzie?",
+    ],
+)
+def test_a_question_that_names_the_talk_in_another_language_does_not_stand_alone(question: str) -> None:
+    assert standalone_problem(question) == "mentions the talk"
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "Comment monter une vidéo de mariage ?",
+        "Comment un orateur vainc-il le trac ?",
+        "¿Cómo se prepara una conferencia?",
+        "¿En qué clase de masa se usa aceite?",
+        "Come si registra un podcast?",
+        "Como se edita um vídeo longo?",
+        "Как написать лекцию для школы?",
+        "怎么剪辑视频？",
+        "演讲者怎么克服紧张？",
+        "動画の音量はどう決めますか？",
+        "발표 자료는 어떻게 만드나요?",
+        "كيف أكتب محاضرة قصيرة؟",
+        "वीडियो कैसे काटें?",
+        "Video nasıl kesilir?",
+    ],
+)
+def test_a_question_whose_subject_is_a_talk_stands_alone_in_every_language(question: str) -> None:
+    assert standalone_problem(question) is None
