@@ -50,3 +50,20 @@ def test_a_run_in_it_pays_for_nothing_again(home: Path) -> None:
     assert run.returncode == 0, run.stderr
     assert json.loads(run.stdout.splitlines()[-1])["counts"]["train"]
     assert {file: file.read_bytes() for file in before} == before
+
+
+def test_only_another_prompt_makes_answers_due_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with tarfile.open(HOMES[0]) as archive:
+        archive.extractall(tmp_path, filter="data")
+
+    def retried(*options: str) -> list[str]:
+        command = ["retry", "--prompt", "--channel", "tea", *options, "--home", str(tmp_path), "--json"]
+        assert main(command) == 0
+        return list(json.loads(capsys.readouterr().out)["retried"])
+
+    assert retried() == [], "the built-in prompts are those that wrote it"
+    preset = tmp_path / "own.yaml"
+    preset.write_text((tmp_path / PRESET).read_text() + "\nprompts: {answers: 'Answer {questions} like a baker.'}\n")
+    assert len(retried("--preset", str(preset))) == 3
+    manifests = list(tmp_path.glob("data/tea/documents/*/.answers.json.manifest.json"))
+    assert not manifests and len(list(tmp_path.glob("data/tea/documents/*/.questions.json.manifest.json"))) == 3

@@ -203,6 +203,13 @@ class CallLedger(Notes):
                     execute("DELETE FROM answers WHERE key = ?", key)
                     execute("INSERT INTO answers VALUES (?, ?, ?)", key, document_id, text)
 
+    def drop_answers(self, document_ids: Iterable[str]) -> None:
+        """Drop the finished answers about these talks, so that they are asked for again; their price stays counted."""
+        if self._database.rows("SELECT 1 FROM budget"):
+            with self._database.transaction() as execute:
+                for document_id in document_ids:
+                    execute("DELETE FROM answers WHERE document_id = ?", document_id)
+
     def forget(self, document_ids: Iterable[str]) -> int:
         """Drop every call and answer about these talks; what they cost stays in no sum. Returns the calls."""
         calls = 0

@@ -30,6 +30,10 @@ DOUBTED = 0.2
 """Below this probability of being in place, an answer is dropped although all numbers fit."""
 STRAY_NATS = 2.5
 """How unlikely an entry is that answers none of the questions, or one that another entry answers."""
+CONVINCING_NATS = 1.0
+"""Evidence per entry that a list whose numbers fit is out of order."""
+ORDERED_NATS = 2.5
+"""Evidence per entry of the best order, from which a list in quite another one is taken for shuffled."""
 MERGED_NATS = 3.0
 """Evidence from which a text may hold a second answer."""
 MOST_NATS_PER_WORD = 2.5
@@ -225,15 +229,16 @@ def _chances(fit: _Fit, suspect: bool) -> list[dict[int, float]]:
     own = tuple(claim.number if claim.number in fit.numbers else None for claim in fit.claims)
     scored = [(math.log(in_order) + _total(fit, own), own)]
     for share, family in ((0.4, _slips(fit)), (0.2, _turns(fit))):
-        ways = [way for way in dict.fromkeys(family) if way != own]
+        ways = [way for way in dict.fromkeys(family) if way != own and (suspect or _convincing(fit, own, way))]
         prior = math.log((1 - in_order) * share / max(1, len(ways)))
         scored += [(prior - STRAY_NATS * (len(way) - len({*way} - {None})) + _total(fit, way), way) for way in ways]
-    for start in range(len(own)):
+    best = _best(fit)
+    for start in range(len(own) if suspect or _total(fit, best) >= ORDERED_NATS * len(own) else 0):
         # From some entry on in no order that is known: each fits any question as well as chance lets it.
         way = (*own[:start], *(None for _ in own[start:]))
         chance = _total(fit, own[:start]) + sum(map(fit.anywhere, range(start, len(own))))
         scored.append((math.log((1 - in_order) * 0.2 / len(own)) + chance, way))
-    for way in _exchanges(fit, own):
+    for way in filter(lambda way: suspect or _convincing(fit, own, way), _exchanges(best, own)):
         # The best of so many orders fits well by chance: each entry out of place could have gone to any other.
         moves = sum(one != other for one, other in zip(way, own, strict=True))
         scored.append((math.log((1 - in_order) * 0.2) - moves * math.log(len(own) + 1) + _total(fit, way), way))
@@ -246,6 +251,17 @@ def _chances(fit: _Fit, suspect: bool) -> list[dict[int, float]]:
             if number is not None:
                 chances[row][number] = chances[row].get(number, 0.0) + weight / total
     return chances
+
+
+def _convincing(fit: _Fit, own: Way, way: Way) -> bool:
+    """Whether what is moved fits well where it comes to, and not only better: unlike any question are many answers."""
+    moved = [row for row, number in enumerate(way) if number != own[row]]
+    return (
+        bool(moved)
+        and _total(fit, way) - _total(fit, own) >= 0
+        and sum(fit.elsewhere(row) if (number := way[row]) is None else fit.nats(row, number) for row in moved)
+        >= CONVINCING_NATS * len(moved)
+    )
 
 
 def _total(fit: _Fit, way: Way) -> float:
@@ -274,9 +290,8 @@ def _turns(fit: _Fit) -> Iterator[Way]:
             yield tuple(fit.numbers[(rank[claim.number] + turn) % len(rank)] for claim in fit.claims)
 
 
-def _exchanges(fit: _Fit, own: Way) -> Iterator[Way]:
+def _exchanges(best: Way, own: Way) -> Iterator[Way]:
     """What fits best, as the smallest sets of entries that can have changed their places, and as a whole."""
-    best = _best(fit)
     yield best
     row_of = {number: row for row, number in enumerate(own) if number is not None}
     done: set[int] = set()

@@ -152,6 +152,9 @@ class JudgeScore(Record):
     errors: int = Field(description="questions without a verdict; they count for neither side")
     difference: Interval | None = Field(description="wins minus losses, over all questions with a verdict")
     win_rate: Interval | None = Field(description="a tie is half a win; None without a verdict")
+    answers: Interval | None = Field(
+        default=None, description="wins minus losses in whose answer serves somebody better, manner left out"
+    )
     matched: Interval | None = Field(description="wins minus losses where both answers are about equally long")
     first_slot: Interval | None = Field(description="share of decided orders that chose the first answer; 0.5 is fair")
     consistency: Interval | None = Field(description="share of the questions with the same winner in both orders")

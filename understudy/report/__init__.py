@@ -49,6 +49,7 @@ LABELS = {
     "delta_talks": Label("Burrows' Delta to the talks", "number"),
     "characters_talks": Label("Character distance to the talks", "number"),
     "judge_voice": Label("Judge: wins minus losses", "share"),
+    "judge_answer": Label("Judge: wins minus losses, manner left out", "share"),
     "well_formatted": Label("Well-formatted answers", "share"),
     "with_bold": Label("with bold terms", "share"),
     "with_paragraphs": Label("with two or more paragraphs", "share"),

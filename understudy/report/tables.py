@@ -100,6 +100,9 @@ def judge(score: JudgeScore) -> Table:
         "Tuned won, tied, lost": f"{score.wins}, {score.ties}, {score.losses} of {pairs}",
         "Win rate, a tie as half": _share(score.win_rate),
         "Sign test": chance(score.sign_p),
+        "Wins minus losses in whose answer serves better, manner left out": (
+            difference("judge_answer", score.answers) if score.answers else ""
+        ),
         "Wins minus losses among answers of similar length": (
             difference("judge_voice", score.matched) if score.matched else "too few of them"
         ),

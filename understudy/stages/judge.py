@@ -8,6 +8,7 @@ and whether a person agrees with it, are part of the result.
 import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Literal
 
 from understudy.calls import judging
 from understudy.calls.model_teacher import ModelTeacher
@@ -119,6 +120,7 @@ def score(
         errors=len(judgements) - len(verdicts),
         difference=difference,
         win_rate=_win_rate(difference) if difference else None,
+        answers=_difference(verdicts, seed, "answer"),
         matched=_difference(matched, seed) if len(matched) >= MIN_PAIRS else None,
         first_slot=wilson(sum(one.first_slot for one in verdicts), decided) if decided else None,
         consistency=wilson(sum(bool(one.consistent) for one in verdicts), len(verdicts)) if verdicts else None,
@@ -130,11 +132,13 @@ def score(
     )
 
 
-def _difference(judgements: Sequence[Judgement], seed: int) -> Interval | None:
+def _difference(
+    judgements: Sequence[Judgement], seed: int, in_what: Literal["voice", "answer"] = "voice"
+) -> Interval | None:
     """Wins minus losses per question, with its interval over talks."""
     if not judgements:
         return None
-    worth = [_WORTH[one.voice or "tie"] for one in judgements]
+    worth = [_WORTH[getattr(one, in_what) or "tie"] for one in judgements]
     return mean_change(worth, [one.document_id for one in judgements], seed)
 
 

@@ -56,10 +56,6 @@ def doubled(rng: random.Random, all_: list[int]) -> list[Claim]:
     return claims([n if n < at else n - 1 for n in all_], all_)
 
 
-def shuffled(rng: random.Random, all_: list[int]) -> list[Claim]:
-    return claims(all_, rng.sample(all_, len(all_)))
-
-
 def shifted(rng: random.Random, all_: list[int]) -> list[Claim]:
     """The numbers fit, and from some entry on each text is the next one's; the last one is said again."""
     at = rng.randrange(len(all_) - 3)
@@ -71,7 +67,7 @@ def renamed(rng: random.Random, all_: list[int]) -> list[Claim]:
     return [Claim(n % len(all_) + 1, ANSWERS[n], QUESTIONS[n]) for n in all_]
 
 
-@pytest.mark.parametrize("damage", [from_zero, rotated, skipped, merged, doubled, shuffled, shifted, renamed])
+@pytest.mark.parametrize("damage", [from_zero, rotated, skipped, merged, doubled, shifted, renamed])
 @pytest.mark.parametrize("seed", range(10))
 def test_no_text_stands_under_a_question_that_it_does_not_answer(damage: Damage, seed: int) -> None:
     rng = random.Random(seed)
