@@ -16,8 +16,8 @@ setup: .venv/.ready ## .venv from requirements.lock (the first time: five to twe
 demo: .venv/.ready  ## the whole pipeline on the sample channel: about two minutes, no key, no GPU, no download
 	$(BIN)/understudy run
 
-test: .venv/.ready  ## all tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+test: .venv/.ready  ## all tests; ARGS="tests/unit -k name" for some
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 unit: .venv/.ready  ## the tests that need no Prefect server
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit tests/architecture

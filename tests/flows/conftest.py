@@ -26,6 +26,8 @@ TINY: dict[str, Any] = {
     "evaluate.max_tokens": 12,
     "evaluate.suites": "quick",
 }
+LEAN = TINY | {"evaluate.suites": False, "evaluate.prompted_base": False, "evaluate.quantized_base": False}
+"""For flows whose scorecard is not what the test is about: only the fair comparison of base and tuned."""
 TINY_FLAGS = [
     flag
     for change in (

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.fixtures.teacher_server import Plan, TeacherServer
-from tests.flows.conftest import ROOT, TINY
+from tests.flows.conftest import LEAN, ROOT
 from understudy.__main__ import main
 from understudy.config import load
 from understudy.errors import ConfigError
@@ -38,7 +38,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def make_workspace(server: TeacherServer, home: Path, **changes: Any) -> Workspace:
-    settings = TINY | {
+    settings = LEAN | {
         "name": "tea",
         "source": {"use": "documents", "path": str(home / "talks")},
         "teacher": {"use": "openai", "model": "gpt-5-mini", "base_url": server.url},

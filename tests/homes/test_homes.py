@@ -42,7 +42,10 @@ def test_its_commands_read_it(home: Path, capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_a_run_in_it_pays_for_nothing_again(home: Path) -> None:
-    before = {file: file.read_bytes() for file in home.glob("data/tea/documents/*/*.json")}
+    paid = ("document", "questions", "answers")  # gates may judge otherwise in a later release
+    files = [file for name in paid for file in home.glob(f"data/tea/documents/*/*{name}.json*")]
+    before = {file: file.read_bytes() for file in files}
+    assert len(before) == 3 * 2 * len(paid)
     command = [sys.executable, "-m", "understudy", "run", "--preset", PRESET, "--home", ".", "--json"]
     command += ["--only", "dataset"]
     command += ["--set", f"teacher.base_url={NOTHING_LISTENS}"]
