@@ -15,7 +15,7 @@ from understudy.runs.trials import finished
 from understudy.workspace import Workspace
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
-FAST = TINY | {"export.types": ["Q8_0"], "tune.min_steps": 2}
+FAST = TINY | {"export.types": ["Q8_0"], "tune.min_steps": 2, "trainer.learning_rate": 1e-4}
 
 
 def workspace(home: Path, **changes: Any) -> Workspace:

@@ -15,7 +15,7 @@ from understudy.errors import UnderstudyError
 from understudy.records import Answers, Questions
 
 EXAMPLE = "understudy retry dQw4w9WgXcQ --channel my-channel"
-RECORDS = {"questions": Questions, "answers": Answers}
+RECORDS: dict[str, type[Questions] | type[Answers]] = {"questions": Questions, "answers": Answers}
 
 
 def options(p: ArgumentParser) -> None:

@@ -8,16 +8,18 @@ The valid loss alone decides; how far a trial moves away from the base in genera
 kept small by choosing the lower rate of equal losses. Forgetting is measured in the scorecard of the run that follows.
 """
 
+import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from understudy import registry
 from understudy.errors import ConfigError
-from understudy.graph import Graph
-from understudy.records import AssetRef, DatasetRefs, TrialCard
+from understudy.graph import Graph, require
+from understudy.records import AssetRef, BaseCard, DatasetRefs, TrialCard
 from understudy.sections import PluginSpec
 from understudy.workspace import Workspace
 
+log = logging.getLogger("understudy.train")
 FACTORS = (1.0, 3.0, 9.0)
 BELOW = 1 / 3
 """Factor of one more trial, when the lowest learning rate was the best or all were too high."""
@@ -32,8 +34,10 @@ EVALUATIONS = 4
 def tuned(graph: Graph) -> tuple[Graph, list[TrialCard]]:
     """The graph with the settings to train with, and the trials that chose them, lowest learning rate first.
 
-    Without trials in the preset it is the graph itself. Raises ConfigError when none can be chosen.
+    What the preset leaves out is filled in by the size of the base and the rows at hand. Raises ConfigError when no
+    trial can be chosen.
     """
+    graph = with_suggested(graph)
     if not graph.config.tune.trials:
         return graph, []
     refs = graph.dataset()
@@ -55,6 +59,23 @@ def tuned(graph: Graph) -> tuple[Graph, list[TrialCard]]:
 def finished(workspace: Workspace, dataset: DatasetRefs) -> Graph:
     """The graph of the model that is on disk. Raises ConfigError when its trials are not on disk."""
     return tuned(Graph(workspace, known=dict(dataset)))[0]
+
+
+def with_suggested(graph: Graph) -> Graph:
+    """The graph with a value for every option that the trainer suggests one for; what the preset sets wins."""
+    spec = graph.config.trainer
+    suggested = getattr(registry.resolve("trainer", spec.use), "suggested", None)
+    if suggested is None:
+        return graph
+    base: BaseCard = graph.workspace.read(graph.get("base"))
+    suggestion = suggested(base.parameters, graph.dataset().train.rows)
+    missing = {name: value for name, value in suggestion.options.items() if name not in spec.options}
+    if not missing:
+        return graph
+    if graph.make is not require:  # a run; the others only look for what a run made
+        listed = ", ".join(f"{name} {value:g}" for name, value in missing.items())
+        log.info("trainer: %s, for %s; what the preset sets wins", listed, suggestion.reason)
+    return Graph(_with(graph.workspace, missing, graph.config.tune.trials), graph.make, graph.known)
 
 
 def with_best_rate(
@@ -108,8 +129,8 @@ def choose(cards: Sequence[TrialCard]) -> TrialCard | None:
     return best[1] if best else None
 
 
-def _with(workspace: Workspace, options: dict[str, float | int | None]) -> Workspace:
+def _with(workspace: Workspace, options: Mapping[str, float | int | None], trials: int = 0) -> Workspace:
     config = workspace.config
-    trainer = PluginSpec(use=config.trainer.use, **config.trainer.options | options)
-    tune = config.tune.model_copy(update={"trials": 0})
+    trainer = PluginSpec(use=config.trainer.use, **config.trainer.options | dict(options))
+    tune = config.tune.model_copy(update={"trials": trials})
     return workspace.model_copy(update={"config": config.model_copy(update={"trainer": trainer, "tune": tune})})

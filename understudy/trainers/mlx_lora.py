@@ -20,6 +20,7 @@ from understudy.trainers import fuse as fusing
 from understudy.trainers import merge, mlx_fit, mlx_launch
 from understudy.trainers.lora_job import Job, LoraOptions, Outcome
 from understudy.trainers.plan import differences, identity
+from understudy.trainers.suggested import Suggestion, suggest
 
 WORKER = "understudy.trainers.mlx_lora_worker"
 
@@ -33,6 +34,11 @@ class MlxLoraTrainer:
 
     def __init__(self, options: LoraOptions) -> None:
         self.options = options
+
+    @staticmethod
+    def suggested(parameters: int, rows: int) -> Suggestion:
+        """The options for a base of this size and so many train rows, where the preset leaves them out."""
+        return suggest(parameters, rows)
 
     def problems(self) -> list[str]:
         """Missing packages, and hosts that cannot be reached that way."""
