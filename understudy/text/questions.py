@@ -16,7 +16,7 @@ from itertools import chain, pairwise
 from typing import Any, NamedTuple
 
 from understudy.text.language import FUNCTION_WORDS
-from understudy.text.rewordings import Table, UnspacedTable, listed
+from understudy.text.rewordings import ASKED, Table, UnspacedTable, listed
 from understudy.text.slips import compounds, typos
 from understudy.text.stems import stem
 from understudy.text.symbols import split
@@ -53,6 +53,8 @@ class Question(NamedTuple):
     kind: str
     denials: frozenset[str]
     needs: frozenset[str]
+    indirect: bool
+    """Behind an opener, where many languages put the verb last."""
 
 
 def read(questions: Sequence[str]) -> list[Question]:
@@ -87,14 +89,18 @@ def read(questions: Sequence[str]) -> list[Question]:
 def _question(tokens: list[str], function: frozenset[str], names: frozenset[str]) -> Question:
     words = frozenset(tokens)
     kind = "" if KINDS.isdisjoint(words) else next(token for token in tokens if token in KINDS)
-    return Question(tuple(tokens), words, words - function, names, kind, words & DENIALS, words & NEEDS)
+    indirect = ASKED in words
+    if indirect:
+        tokens, words = [token for token in tokens if token != ASKED], words - {ASKED}
+    return Question(tuple(tokens), words, words - function, names, kind, words & DENIALS, words & NEEDS, indirect)
 
 
 def _read(question: str, words: list[str], rules: Table) -> list[str]:
     if "'" in question or "’" in question:
         words = [part for word in words for part in _parts(word, rules.language)]
     if rules.language == "en":
-        words = _stopping(words)
+        # English keeps its order behind an opener.
+        return [token for token in rules.read(_stopping(words)) if token != ASKED]
     return rules.read(words)
 
 
@@ -117,7 +123,8 @@ def _stopping(words: list[str]) -> list[str]:
     if words[at] not in ("stop", "stops", "stopped"):
         return [*words[:at], "prevent", *rest] if from_doing else words
     doing = rest[0].endswith("ing")
-    if not doing and not from_doing and not any(word.endswith("ing") for word in rest):
+    bare = rest[0] not in function_words("en") and rest[0] not in ("a", "the")
+    if not doing and not from_doing and not bare and not any(word.endswith("ing") for word in rest):
         return words
     return [*words[:at], "quit" if doing else "prevent", *rest]
 

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from understudy.text.stems import spelled, stem
 
 OPENER, CLOSER, ANYWHERE = "-", "$", "_"
+ASKED = "ASKED"  # in the place of an opener
 _UNCONTRACTED = {"wo": "will", "ca": "can", "sha": "shall"}
 _KANJI_ENDING = re.compile(r"(?<=[\u3400-\u9fff々])[\u3041-\u309f]+")
 _KANA_PIECES = re.compile(r"[\u3041-\u309f]+|[\u30a0-\u30ff]+|[^\u3041-\u30ff]+")
@@ -57,7 +58,9 @@ class Table:
     def _add(self, target: str, phrase: str) -> None:
         first, *rest = phrase.replace("-", " ").split()
         place = target if target in (OPENER, CLOSER) else ANYWHERE
-        tokens = () if target in (OPENER, CLOSER, ANYWHERE) else tuple(self._target(word) for word in target.split())
+        tokens: tuple[str, ...] = (ASKED,) if target == OPENER else ()
+        if target not in (OPENER, CLOSER, ANYWHERE):
+            tokens = tuple(self._target(word) for word in target.split())
         if not rest and place == ANYWHERE:
             self._single.setdefault(self._stem(first), tokens)
             return
@@ -96,13 +99,15 @@ class Table:
         phrases, known = self._phrases, self._tokens
         while at < end:
             word = words[at]
-            if word in phrases and (phrase := self._phrase(phrases[word], words, at, not tokens)):
+            if word in phrases and (
+                phrase := self._phrase(phrases[word], words, at, not tokens or tokens[-1] == ASKED)
+            ):
                 tokens += phrase.target
                 at += 1 + len(phrase.rest)
             else:
                 tokens += known[word] if word in known else self.tokens(word)
                 at += 1
-        return tokens or list(words)
+        return tokens if tokens and tokens != [ASKED] else list(words)
 
     def _phrase(self, following: dict[str, list[Phrase]], words: Sequence[str], at: int, opens: bool) -> Phrase | None:
         listed = following.get(words[at + 1] if at + 1 < len(words) else "") or following.get("", [])

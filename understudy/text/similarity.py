@@ -6,6 +6,9 @@ more (IDF-weighted Jaccard). Words that decide the meaning are never blurred: wi
 name or kind of question, a negation or an opposite on one side, or with words of substance that
 only the one and only the other has ("tea", "bread"), they are two questions.
 
+Static embeddings (wordllama 0.4.0) are no second opinion: of the labelled pairs that these rules leave apart they
+found, at a cosine of .85, 10 more that ask the same and joined 33 that do not.
+
 Candidates come from an inverted index over pairs of each question's rarest words: of as many as are
 needed for the others to weigh less than the threshold, so that no pair above it is missed (the prefix
 filter of Bayardo, Ma and Srikant 2007, with two words for one).
@@ -155,4 +158,8 @@ def _reversed(a: Question, b: Question) -> bool:
     if _JOINS & a.words & b.words or _BY & (a.words ^ b.words):
         return False
     shared = (a.substance & b.substance) - _PREDICATES
-    return [w for w in a.order if w in shared] != [w for w in b.order if w in shared]
+    left, right = ([w for w in question.order if w in shared] for question in (a, b))
+    if left and a.kind and a.indirect != b.indirect:
+        left, right = (left, right) if a.indirect else (right, left)
+        right = right if left == right else [*right[1:], right[0]]
+    return left != right

@@ -18,12 +18,13 @@ _SPELLINGS = [
     )
 ]
 _ONE_WORD = {
-    "grey": "gray", "aluminium": "aluminum", "sulphur": "sulfur", "licence": "license", "practise": "practice",
-    "mould": "mold", "mouldy": "moldy", "plough": "plow", "yoghurt": "yogurt", "doughnut": "donut", "tyre": "tire",
-    "sceptical": "skeptical", "ageing": "aging", "fulfil": "fulfill", "programme": "program", "programmes": "programs",
-    "cosy": "cozy", "pyjamas": "pajamas", "jewellery": "jewelry", "cheque": "check", "storey": "story",
-    "haemoglobin": "hemoglobin", "oestrogen": "estrogen", "orthopaedic": "orthopedic", "paediatric": "pediatric",
-    "manoeuvre": "maneuver", "draught": "draft", "kerb": "curb", "maths": "math", "vapour": "vapor",
+    "goes": "go", "grey": "gray", "aluminium": "aluminum", "sulphur": "sulfur", "licence": "license",
+    "practise": "practice", "mould": "mold", "mouldy": "moldy", "plough": "plow", "yoghurt": "yogurt",
+    "doughnut": "donut", "tyre": "tire", "sceptical": "skeptical", "ageing": "aging", "fulfil": "fulfill",
+    "programme": "program", "programmes": "programs", "cosy": "cozy", "pyjamas": "pajamas",
+    "jewellery": "jewelry", "cheque": "check", "storey": "story", "haemoglobin": "hemoglobin",
+    "oestrogen": "estrogen", "orthopaedic": "orthopedic", "paediatric": "pediatric", "manoeuvre": "maneuver",
+    "draught": "draft", "kerb": "curb", "maths": "math", "vapour": "vapor",
 }  # fmt: skip
 
 

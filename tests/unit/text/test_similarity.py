@@ -103,6 +103,7 @@ def test_a_slip_that_many_make_is_still_a_slip_of_a_word_that_everyone_writes() 
         ("How does light control whether seeds sprout?", "How does light influence whether seeds sprout?"),
         ("Which colour does brass have in grey light?", "Which color does brass have in gray light?"),
         ("When should I quit watering grapes?", "When should I stop watering grapes?"),
+        ("How does oil stop rust?", "How does oil prevent rust?"),
     ],
 )
 def test_an_opener_a_synonym_or_another_spelling_asks_the_same(a: str, b: str) -> None:
@@ -138,6 +139,8 @@ def test_a_sign_that_is_part_of_a_name_makes_two_questions(a: str, b: str) -> No
         ("馬はりんごを食べますか？", "馬はりんごを食べませんか？"),
         ("هل يجب تمليح الماء للأرز؟", "هل لا يجب تمليح الماء للأرز؟"),
         ("क्या पानी में नमक डालना चाहिए?", "क्या पानी में नमक नहीं डालना चाहिए?"),
+        ("Trebuie să sărez apa?", "Nu trebuie să sărez apa?"),
+        ("Apakah air harus diberi garam?", "Apakah air tidak harus diberi garam?"),
         ("Czy należy solić wodę?", "Czy nie należy solić wody?"),
         ("말은 사과를 먹어요?", "말은 사과를 안 먹어요?"),
         ("ม้ากินแอปเปิลได้ไหม", "ม้าไม่กินแอปเปิลได้ไหม"),
@@ -155,6 +158,7 @@ def test_a_negation_in_any_language_makes_two_questions(a: str, b: str) -> None:
         ("찻잎은 왜 세 분 우리나요?", "왜 찻잎은 세 분 우리나요?"),
         ("请解释一下茶叶是怎么做的？", "茶叶是怎么做的？"),
         ("Wie lange soll Ton im Schatten trocknen?", "Wie viel Zeit soll Ton im Schatten trocknen?"),
+        ("Wie wirkt Ton auf Salz?", "Können Sie mir erklären, wie Ton auf Salz wirkt?"),
         ("Pouvez-vous expliquer comment sèche l'argile ?", "Comment sèche l'argile ?"),
     ],
 )
