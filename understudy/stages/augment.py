@@ -27,9 +27,8 @@ from understudy.runs import teachers
 from understudy.sections import AugmentSettings
 from understudy.stages.gate import gates
 from understudy.stages.split import example
-from understudy.text import markdown
+from understudy.text import markdown, symbols
 from understudy.text.similarity import near_duplicates
-from understudy.text.words import words
 
 log = logging.getLogger("understudy.dataset")
 
@@ -207,10 +206,10 @@ def apart(
     train = [questions[pair_id] for pair_id in plan.splits["train"]]
     held_out = [questions[pair_id] for split in ("valid", "test") for pair_id in plan.splits[split]]
     why: dict[str, str] = {}
-    existing = {tuple(words(question)) for question in train}
+    existing = {tuple(symbols.split(question)) for question in train}
     new: list[Variant] = []
     for variant in variants:
-        question = tuple(words(variant.messages[0].content))
+        question = tuple(symbols.split(variant.messages[0].content))
         if variant.kind in ("short", "long"):  # they keep their parent's question
             continue
         if question in existing:
