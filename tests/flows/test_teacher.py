@@ -22,7 +22,6 @@ from understudy.calls.ledger import CallLedger
 from understudy.calls.model_teacher import CALLS
 from understudy.config import load
 from understudy.errors import TeacherStopped
-from understudy.graph import _prompt_of
 from understudy.teachers.openai import OpenAITeacher
 from understudy.workspace import Workspace
 
@@ -57,7 +56,6 @@ def make_workspace(server: TeacherServer, talks: Path, **teacher: Any) -> Worksp
 def run(workspace: Workspace) -> None:
     from understudy.flows.pipeline import pipeline
 
-    _prompt_of.cache_clear()
     pipeline(config=workspace.config, home=workspace.home, only="dataset")
 
 
@@ -119,6 +117,21 @@ def test_a_teacher_that_cannot_go_on_stops_the_run_at_once(
             run(make_workspace(running, talks, api_key_env="TEACHER_KEY"))
         assert running.account.requests <= requests
         assert KEY not in str(stopped.value)
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_a_talk_that_a_filter_refuses_is_left_out_and_the_next_run_asks_again(talks: Path) -> None:
+    with TeacherServer(Plan(filters="Why Tea Cools", output_tokens=4096)) as running:
+        workspace = make_workspace(running, talks)
+        run(workspace)
+        (left_out,) = [row for row in workspace.ledger.rows() if row.status == "unanswered"]
+        assert "content management policy" in (left_out.reason or "")
+        assert workspace.latest("split")
+        paid(running)
+        running.change(filters="")
+        run(workspace)
+        assert 2 <= paid(running) <= 5, "only the one that is missing"
+        assert not [row for row in workspace.ledger.rows() if row.status == "unanswered"]
 
 
 @pytest.mark.usefixtures("prefect_server")

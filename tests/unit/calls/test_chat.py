@@ -148,6 +148,13 @@ def hang_up(handler: Handler, _: dict[str, Any]) -> None:
     handler.connection.shutdown(socket.SHUT_RDWR)
 
 
+def break_off(handler: Handler, _: dict[str, Any]) -> None:
+    """Close in the middle of the header."""
+    handler.wfile.write(b"HTTP/1.1 200 OK\r\ncontent-ty")
+    handler.wfile.flush()
+    hang_up(handler, {})
+
+
 def never(handler: Handler, _: dict[str, Any]) -> None:
     handler.server.release.wait(20)
 
@@ -437,7 +444,7 @@ def test_comments_that_keep_a_connection_open_do_not_stand_for_words(server: Ser
 
 
 def test_no_word_at_all_is_tried_again_and_may_have_been_paid(server: Server) -> None:
-    for answer in (never, hang_up, streamed(then="hang"), streamed(delta(role="assistant"), then="drop")):
+    for answer in (never, hang_up, break_off, streamed(then="hang"), streamed(delta(role="assistant"), then="drop")):
         server.script = [answer]
         result = send(server, timeouts=QUICK._replace(first_token=0.3))
         assert isinstance(result, TryAgain), answer
