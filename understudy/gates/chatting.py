@@ -21,7 +21,7 @@ _OPENING = re.compile(
     # German, Dutch
     r"|(?:gerne?|natürlich|selbstverständlich|klar|sicher|aber gern|sehr gerne?)[!,.:]+\s*(?:hier (?:ist|sind"
     r"|kommt|findest)|ich (?:erkläre|helfe)|lass)"
-    r"|(?:gerne?|natürlich|selbstverständlich)!|hier (?:ist|kommt|finde(?:st|n) (?:du|sie)) (?:ein|eine|die"
+    r"|(?:natürlich|klar|ja|aber)?[, ]*(?:sehr )?gerne?!|(?:natürlich|selbstverständlich)!|hier (?:ist|kommt|finde(?:st|n) (?:du|sie)) (?:ein|eine|die"
     r"|deine|ihre|meine) (?:\w+e )?(?:antwort|erklärung|zusammenfassung|übersicht)"
     r"|(?:das ist )?(?:eine )?(?:gute|tolle|sehr gute|ausgezeichnete|spannende) frage[!.]|(?:natuurlijk|zeker"
     r"|graag)[!,.]\s*hier"
@@ -90,14 +90,14 @@ _CLOSING_ELSEWHERE = re.compile(
     r"|caso tenha) (?:alguna |más |otras? |mais |alguma |outras? )?(?:otra |outra )?(?:pregunta|preguntas|duda"
     r"|dúvida|dudas|dúvidas|perguntas?)"
     r"|no dude[sn]? en (?:preguntar|consultar|contactar|escrib)|(?:házme|hazme|hágame|me avise|avísame|me diga"
-    r"|fique à vontade)\b|estou à disposição|não hesite em|qualquer dúvida"
+    r"|fique à vontade)\b|(?:qualquer coisa|se precisar)[^.!\n]{0,20}(?:é só (?:perguntar|chamar|falar)|pergunte)|estou à disposição|não hesite em|qualquer dúvida"
     r"|spero (?:che (?:questo|questa|ti|le|sia)|di esserti)|(?:fammi|mi faccia) sapere|se hai (?:altre "
     r"|ulteriori )?(?:domande|dubbi)|non esitare a|resto a disposizione"
     r"|mam nadzieję, że (?:to|ta)|daj (?:mi )?znać|jeśli masz (?:więcej |jeszcze |inne )?pyta"
     r"|надеюсь, (?:это|что|мой|вам|ответ)|если у (?:вас|тебя) (?:есть|остались|будут|возникнут) (?:ещё |еще "
     r"|другие |дополнительные |какие-либо )*вопрос|дайте (?:мне )?знать|обращайтесь|не стесняйтесь|буду рад[а]? помочь"
     r"|umarım (?:bu|yardımcı|faydalı|işine|işinize)|(?:başka|ek) (?:bir )?soru(?:nuz|n|ların|larınız)"
-    r"|çekinme(?:yin|den)|bana (?:bildir|haber ver))\b"
+    r"|daha fazla (?:bilgi|detay|ayrıntı) (?:ister|için|gerek|almak)\w*|sorman(?:ız)? yeterli|çekinme(?:yin|den)|bana (?:bildir|haber ver))\b"
     r"|希望(?:这|這|以上|我的|能|对您|对你)[^。！\n]{0,16}(?:帮助|有用|帮到|幫助|有所帮助)|(?:如果|若|如)(?:您|你)?(?:还)?有(?:任何|其他|更多|别的"
     r"|什么)?(?:其他|其它)?(?:的)?(?:问题|疑问|疑問|問題)|请?随时(?:告诉|问|提问|联系|向我)|欢迎(?:随时)?(?:提问|继续|咨询)"
     r"|お役に立て|参考になれば|ご(?:質問|不明(?:な)?点)[^。\n]{0,12}(?:あれ|ござい|あり)|お気軽に(?:お|ご)|お知らせください|ほかに(?:ご)?質問"
@@ -105,7 +105,7 @@ _CLOSING_ELSEWHERE = re.compile(
     r"|(?:آمل|أتمنى|أرجو) أن (?:يكون|تكون|يساعد|أكون)|(?:إذا|إن) (?:كان|كانت) لديك (?:أي |المزيد من )?(?:أسئلة"
     r"|سؤال|استفسار)|لا تتردد|أخبرني إذا"
     r"|(?:आशा|उम्मीद) (?:है|करता हूँ|करती हूँ) (?:कि )?(?:यह|इससे|इस|ये|मेरा|आपको)|(?:अगर|यदि) (?:आपके|आपका"
-    r"|आपको)[^।\n]{0,20}(?:सवाल|प्रश्न)|बेझिझक|मुझे बताएँ",
+    r"|आपको)[^।\n]{0,20}(?:सवाल|प्रश्न)|बेझिझक|(?:और|अधिक|ज़्यादा) जानकारी (?:चाहिए|के लिए)|मुझे बताएँ",
     re.IGNORECASE,
 )
 _CLOSING_CHARACTERS = 260

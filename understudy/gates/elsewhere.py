@@ -8,7 +8,7 @@ from understudy.gates.guarded import Guarded
 REFUSAL = Guarded(
     # German
     r"\bals (?:ki|k[üu]nstliche intelligenz|sprachmodell)\b(?=\s*,|\s+(?:kann|habe|bin|darf))"
-    r"|\bich kann (?:diese|die|ihre|deine) frage (?:leider )?nicht"
+    r"|\b(?:ich kann|kann ich) (?:diese|die|ihre|deine) frage (?:leider )?nicht"
     r"|\b(?:der|dieser|im) (?:vortrag|text|transkript) (?:sagt|erwähnt|nennt|enthält|behandelt|geht) (?:das "
     r"|dazu |dies |darauf )?(?:nichts|nicht|kein)"
     r"|\b(?:dazu|darüber|hierzu) kann ich (?:leider )?(?:nichts|keine)|\b(?:mir liegen"
@@ -18,7 +18,7 @@ REFUSAL = Guarded(
     r" nicht (?:behandelt|erwähnt|genannt)"
     # French
     r"|\b(?:je ne (?:peux|puis) (?:malheureusement )?pas (?:répondre|vous aider|fournir)"
-    r"|je ne suis pas (?:en mesure|capable) de|je n['’]ai pas (?:assez |suffisamment )?d['’]information"
+    r"|je ne suis pas (?:en mesure|capable) de|je ne dispose pas (?:d['’]|de |des )|je n['’]ai pas (?:assez |suffisamment )?d['’]information"
     r"|en tant qu['’](?:ia|intelligence artificielle|assistant|modèle)|(?:la vidéo|le texte|la transcription"
     r"|la conférence) ne (?:mentionne|précise|dit|parle)"
     r"|aucune information (?:\w+ ){0,6}(?:n['’]est|n['’]a|ne))\b"
@@ -75,6 +75,16 @@ REFUSAL_NOT_LATIN = Guarded(
 )  # fmt: skip
 
 ORDER = re.compile(
+    r"\bantworten? (?:sie )?in (?:\w+ )?(?:absätzen|sätzen|stichpunkten)|\berwähnen? (?:sie )?(?:nicht )?(?:den vortrag|das video|das transkript|den sprecher)"
+    r"|\b(?:réponds|répondez|répondre) en (?:\w+ )?(?:paragraphes|phrases)|\b(?:sans mentionner|ne mentionne[zr]? pas) (?:la vidéo|la conférence|l['’]orateur|la transcription)"
+    r"|\brespond[ea] en (?:\w+ )?(?:párrafos|frases)|\b(?:sin mencionar|no mencion(?:es|e)) (?:el v[ií]deo|la charla|la transcripción|al ponente)"
+    r"|\brispondi in (?:\w+ )?(?:paragrafi|frasi)|\b(?:senza menzionare|non menzionare) (?:il video|la trascrizione|il relatore)"
+    r"|\brespond[ae] em (?:\w+ )?(?:parágrafos|frases)|\b(?:sem mencionar|não mencione) (?:o vídeo|a palestra|a transcrição|o palestrante)"
+    r"|\bответь(?:те)? (?:в )?(?:двух|двумя|трёх|тремя|одним) (?:абзац|предложени)|\bне упоминай(?:те)? (?:видео|лекци|транскрип|лектор)"
+    r"|用\w{0,4}(?:段|句)话?(?:来)?(?:回答|作答)|(?:不要|请勿|不得|别)提(?:到|及)(?:视频|影片|演讲|讲座|讲者|演讲者|原文|文本)"
+    r"|(?:段落|文)で(?:答え|回答し)|(?:動画|講演|話者|文字起こし)に(?:は)?(?:触れない|言及しない|触れず)|문단으로 (?:답|작성)"
+    r"|أجب (?:في|ب)\s?(?:فقرتين|فقرات|جملتين)|لا تذكر (?:الفيديو|المتحدث|المحاضرة)|(?:अनुच्छेदों|अनुच्छेद|पैराग्राफ) में (?:उत्तर|जवाब)|(?:वीडियो|वक्ता) का (?:ज़िक्र|जिक्र|उल्लेख) (?:न|मत)"
+    r"|\bparagraf\w* (?:halinde |hâlinde )?(?:yanıtla|cevapla|cevap ver)|\b(?:videodan|konuşmacıdan|konuşmadan) (?:bahsetme|söz etme)|"
     r"\bdu bist (?:ein|eine)(?: \w+)? (?:assistent|sprachmodell|ki)|\bsie sind ein(?: \w+)? (?:assistent"
     r"|sprachmodell)|\bbeantworte(?:n sie)? (?:die|diese) (?:folgende |nachstehende )?frage|\b(?:schreibe?"
     r"|formulier\w*) (?:die|deine) antwort"

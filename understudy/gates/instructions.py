@@ -25,6 +25,8 @@ _SUBJECT = Guarded(
      "language model", "chatbot", "ignorier", "instruct"],
 )  # fmt: skip
 _ASKS = Guarded(
+    r"\A\W*(?:answer|respond|reply|write) in (?:\w+ ){0,2}(?:paragraph|sentence|word"
+    r"|bullet point)s?\b|"
     r"\b(?:answer|respond to|reply to) (?:the|this|each) (?:following "
     r"|numbered )?question(?:s)?\b(?=[^.\n]{0,60}(?:below|following|in (?:two|one|\w+) (?:paragraph|sentence)"
     r"|using|only|with))"
@@ -34,7 +36,8 @@ _ASKS = Guarded(
     r"|refer to) the (?:transcript|talk|video|speaker)\b|\b(?:use|using) only (?:the|this) (?:transcript|talk"
     r"|text|context|information)\b"
     r"|\bone answer per (?:number|question)\b",
-    ["question", "write the", "write your", "write each", "write an", "write every", "give the", "give your",
+    ["answer in", "respond in", "reply in", "write in", "question", "write the", "write your", "write each", "write an",
+    "write every", "give the", "give your",
     "give each", "give an", "phrase the", "phrase your",
      "phrase each", "phrase an", "phrase every", "give every", "in the voice", "in the style", "in the manner",
      "'s voice", "’s voice", "'s style", "’s style", "mention the",

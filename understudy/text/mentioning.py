@@ -25,6 +25,7 @@ _S = (
     r"|évoque|montre|présente|estime|définit|compare|insiste|rappelle|aborde|considère|entend)(?:-t-(?:il|elle|on))?"
 )
 _LATIN["fr"] = (
+    rf"\bdans (?:la |le |l['’])({_W}),? (?:il|elle|on) (?:nous )?{_S}|"
     rf"\b(?:dans|de|lors de|pendant) (?:cette|cet|ce) ({_W}|transcription)\b"
     rf"|\b(?:selon|d['’]après) (?:l['’]|la |le |cette |cet |ce )({_W}|{_P}|transcription|texte|extrait)\b"
     rf"|\b(?:l['’]|le |la |cet |cette )({_P}|{_W}) (?:nous |en |y |se |lui )?{_S}\b"
@@ -47,6 +48,7 @@ _S = (
     r"|señala|piensa|opina|cree|muestra|presenta|destaca|considera|define|compara|subraya|insiste|sostiene|propone|entiende)"
 )
 _LATIN["es"] = (
+    rf"\ben (?:el|la) ({_W}),? (?:él|ella|nos|se)? ?{_S}|"
     rf"\b(?:en|de|durante) (?:este|esta) ({_W})\b"
     rf"|\b(?:según|de acuerdo con|de acuerdo a) (?:el|la|este|esta) ({_W}|{_P}|texto|fragmento|pasaje)\b"
     rf"|\b(?:el|la|este|esta) ({_P}|{_W}) (?:también |nos |lo |la |se )*{_S}\b|\b{_S} (?:el|la) ({_P}|{_W})\b"
@@ -69,6 +71,7 @@ _S = (
     r"|crede|mostra|presenta|considera|definisce|confronta|sostiene|cita|ricorda|intende)"
 )
 _LATIN["it"] = (
+    rf"\bnel(?:la |l['’]| )({_W}),? (?:lui |lei |si |ci )?(?:viene |è stato )?(?:{_S}|spiegato|detto|mostrato)|"
     rf"\b(?:in|di|durante) (?:quest[oa] |quest['’])({_W}|trascrizione)\b"
     rf"|\b(?:secondo|stando al|stando alla) ?(?:il |la |l['’]|lo |quest[oa] )?({_P}|{_W}|testo|trascrizione|brano)\b"
     rf"|\b(?:il |la |l['’]|lo |quest[oa] )({_P}|{_W}) (?:ci |lo |si |anche )*{_S}\b|\b{_S} (?:il |la |l['’]|lo )({_P}|{_W})\b"
@@ -90,6 +93,7 @@ _S = (
     r"|destaca|pensa|acha|acredita|mostra|apresenta|considera|define|compara|defende|ressalta|cita|propõe|entende)"
 )
 _LATIN["pt"] = (
+    rf"\bn[oa] ({_W}),? (?:ele |ela |se |nos |é )?(?:{_S}|explicado|dito|mostrado|mencionado)|"
     rf"\b(?:neste|nesta|deste|desta|nesse|nessa|durante este|durante esta) ({_W})\b"
     rf"|\b(?:segundo|de acordo com|conforme) (?:o|a|este|esta|esse|essa) ({_W}|{_P}|texto|trecho)\b"
     rf"|\b(?:o|a|este|esta) ({_P}|{_W}) (?:também |nos |se )*{_S}\b|\b{_S} (?:o|a) ({_P}|{_W})\b"
@@ -148,6 +152,7 @@ _S = (
     r"|предлагает|рассказывает|рассказал[а]?|отмечает|подч[её]ркивает|считает|думает|полагает|показывает|приводит|имеет в виду)"
 )
 _OTHER["ru"] = (
+    rf"\bв (?:этом |этой )?({_W}|тексте),? (?:говорится|рассказыва\w+|упомина\w+|объясня\w+|показыва\w+|описыва\w+|сказано|он {_S}|она {_S})\b|"
     rf"\b(?:в|из|во время) (?:этом|этой|этого|данном|данной) ({_W})\b|\b(?:согласно|по словам|по мнению) ({_W}|{_P}|тексту)\b"
     rf"|\b({_P}|{_W}) (?:также |ещё |нам )?{_S}\b|\b{_S} ({_P})\b"
     rf"|\b(?:упомянут|сказан|говорится|описан|назван|показан|рассмотрен|объяснен|рассказыва)\w* в (?:этом |этой |данном )?({_W}|тексте)\b"
@@ -196,6 +201,7 @@ _W = r"الفيديو|المحاضرة|المقطع|الحلقة|البودكا�
 _P = r"المتحدثة?|المحاضرة?|المقدمة?|الضيف|المذيعة?|المدربة?|المدرسة?|الخطيب|المؤلفة?|الكاتبة?|الراوي"
 _S = r"[يت](?:قول|شرح|ذكر|وضح|رى|عتقد|ؤكد|صف|نصح|وصي|شير|تحدث|بين|ناقش|فسر|قصد)|قال|شرح|ذكر|أوضح|أشار|تحدث|أكد"
 _OTHER["ar"] = (
+    rf"كما (?:ورد|ذ[\u064b-\u0652]?كر|جاء|قيل|ش[\u064b-\u0652]?رح|أشار|يقول|يوضح) (?:في )?({_W}|{_P})|"
     rf"(?:في|من|خلال) (?:هذا|هذه) ({_W})|(?<!\w)(?:و|ف)?(?:{_S}) (?:لنا )?({_P}|{_W})(?!\w)|(?<!\w)({_P}) (?:أيض[\w\u064b-\u0652]* )?(?:{_S})(?!\w)"
     rf"|(?:وفق|طبق)[\w\u064b-\u0652]* لل?(متحدث|محاضر|فيديو|نص|معلومات|مؤلف|مقطع)\w*|(?<!\w)(?:بحسب|حسب) ({_W}|{_P})(?!\w)"
     r"|(?:بناء|استناد|اعتماد)[\w\u064b-\u0652]* (?:على|إلى) (المعلومات|النص) ?(?:المقدم|المعطا|المتوفر|المتاح|الوارد|المذكور)?",

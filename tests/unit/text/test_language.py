@@ -19,6 +19,14 @@ from understudy.text.language import language, scripts
         ("it", "Il calore va sempre dalla cosa calda alla cosa fredda, e non è una questione di tempo per gli altri."),
         ("pt", "O calor vai sempre da coisa quente para a coisa fria, e não é uma questão de tempo para os outros."),
         ("nl", "De warmte gaat altijd van het hete ding naar het koude, en dat is niet een kwestie van de tijd."),
+        (
+            "tr",
+            "Isı her zaman sıcak olandan soğuk olana geçer ve bu yalnızca zamanla değil, ağırlıkla ilgilidir.",
+        ),
+        (
+            "pl",
+            "Ciepło zawsze płynie od rzeczy gorącej do zimnej choć każdą zimą wydaje się inaczej.",
+        ),
         ("zh", "热量总是从热的东西流向冷的东西。"),
         ("ja", "熱はいつも熱いものから冷たいものへ移ります。"),
         ("cyrillic", "Тепло всегда переходит от горячего к холодному."),

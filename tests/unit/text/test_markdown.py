@@ -53,6 +53,19 @@ def test_an_answer_that_breaks_off_is_a_problem() -> None:
         "```\n** not bold, \\n\n```",
         "Ends in code:\n\n```py\nx = 1\n```",
         "Bare items:\n\n- wax\n- wick",
+        "It weighs\n\n12 kg",
+        "Он весит 12 кг",
+        "It is said so: $E = mc^2$",
+        "The area is:\n\n\\[ A = \\pi r^2 \\]",
+        "The law is:\n\nF = m · a",
+        "Look at https://example.org/a?b=1",
+        "It costs $20",
+        "He said:\n\n— A miller of old",
+        "Done! 😀",
+        "Er sagte: „Halt.“",
+        "ጨርሷል።",
+        "เสร็จแล้ว",
+        "पूरा हुआ।",
         "| a | b |\n|---|---|\n| 1 | 2 |",
         "Above.\n\n---\n\nBelow.",
         "word " * 81 + "\n\nanother paragraph.",
@@ -61,6 +74,18 @@ def test_an_answer_that_breaks_off_is_a_problem() -> None:
 )
 def test_good_markdown_has_no_problem(answer: str) -> None:
     assert problems(answer) == []
+
+
+@pytest.mark.parametrize(
+    "answer", ["It weighs 12", "It weighs 12 k", "The law is F =", "Look at the", "Er sagte: „Halt“", "这里没有结束"]
+)
+def test_what_is_cut_off_has_no_end(answer: str) -> None:
+    assert not profile(answer).ends_with_punctuation
+
+
+def test_lengths_are_counted_in_every_script() -> None:
+    chinese = profile("醒面最重要的是时间。面粉和水混合以后，面筋还很紧，擀不开。\n\n再等一会儿。")
+    assert 15 <= chinese.longest_paragraph_words <= 25 and 18 <= chinese.words <= 30
 
 
 def test_the_profile_counts_what_is_there() -> None:

@@ -41,6 +41,10 @@ def test_a_script_without_marks_always_ends_well() -> None:
     assert ends_sentence(ARTICLE["th"])
 
 
+def test_a_semicolon_asks_in_greek_alone() -> None:
+    assert ends_sentence("Πόσο κοστίζει;") and not ends_sentence("How much;")
+
+
 @pytest.mark.parametrize(("text", "expected"), [
     ("हिन्दी में", ["हिन्दी", "में"]),
     ("Don't re-use l’été", ["don't", "re-use", "l’été"]),
