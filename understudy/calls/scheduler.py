@@ -40,6 +40,7 @@ BACKOFF_SECONDS = (0.25, 20.0)
 BUDGET_SECONDS = 1.0
 RETRY_AFTER_AT_MOST_SECONDS = 600.0
 OUTCOMES, BAD_OUTCOMES = 40, 10
+UNREAD_REPLIES, SHOWN_CHARACTERS = 3, 300
 _PASSES = {"questions": 2, "answers": 1}
 _CLOSED = "the teacher is closed: no new call is made; what came is kept, and the next run resumes from there"
 _T = TypeVar("_T")
@@ -103,6 +104,7 @@ class Scheduler:
         self._tasks: set[asyncio.Task[None]] = set()
         self._wake: asyncio.TimerHandle | None = None
         self._order, self._stopped, self._closed = 0, "", False
+        self._unread, self._readable = 0, False
         self._lock = threading.Lock()
         self._running: tuple[asyncio.AbstractEventLoop, threading.Thread] | None = None
 
@@ -279,6 +281,14 @@ class Scheduler:
         fine = ask.usable is None or ask.usable(reply) or reply.finish == "refused"
         why = problem_of(reply) or f"it ended by {reply.finish!r}"
         self._outcome(ask, "" if fine else f"a reply without a usable item ({why})")
+        self._unread = 0 if fine else self._unread + (reply.finish == "stop" and bool(reply.text.strip()))
+        self._readable = self._readable or fine
+        if self._unread >= UNREAD_REPLIES and not self._readable and ask.call.kind in _PASSES:
+            begin = " ".join(reply.text.split())[:SHOWN_CHARACTERS]
+            self._stop(
+                f"the first {self._unread} replies could not be read as a numbered list; the last begins: {begin!r}. "
+                "Take a model that follows the form of a reply, or prompts of your own; every reply so far is kept"
+            )
         self._end(ask, reply)
 
     def _rate_limited(self, ask: _Ask, error: RateLimited, sent_at: float) -> None:

@@ -209,11 +209,19 @@ def test_a_stop_lets_calls_in_flight_finish_and_keeps_them(bench: Callable[..., 
     assert b.ledger.reply(call(9).key, 0) and texts(b.all([call(9)])) == ["re: 9"]
 
 
-def test_a_run_of_bad_replies_stops_everything(bench: Callable[..., Bench]) -> None:
+def test_replies_that_nobody_can_read_stop_after_three_and_show_how_they_begin(bench: Callable[..., Bench]) -> None:
     b = bench(concurrency=1)
     replies = b.all([call(i) for i in range(100)], usable=lambda reply: False)
-    assert b.transport.sent.total() == 10
-    assert "10 of the last 10 calls went wrong: 10 x a reply without a usable item" in str(replies[-1])
+    assert b.transport.sent.total() == 3
+    assert "the first 3 replies could not be read" in str(replies[-1]) and "begins: 're: 2'" in str(replies[-1])
+
+
+def test_a_run_of_bad_replies_stops_everything(bench: Callable[..., Bench]) -> None:
+    b = bench(concurrency=1)
+    assert texts(b.all([call("good")], usable=lambda reply: True)) == ["re: good"]
+    replies = b.all([call(i) for i in range(100)], usable=lambda reply: False)
+    assert b.transport.sent.total() == 11
+    assert "10 of the last 11 calls went wrong: 10 x a reply without a usable item" in str(replies[-1])
 
 
 def test_scattered_bad_replies_stop_nothing(bench: Callable[..., Bench]) -> None:
