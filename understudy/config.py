@@ -62,7 +62,9 @@ class Config(Settings):
     formats: list[Literal["alpaca", "sharegpt", "openai_chat", "llama_factory", "huggingface"]] = Field(
         default=[], description="also written, for other programs"
     )
-    base: PluginSpec = Field(description="'scratch', a folder, or a Hugging Face repository")
+    base: PluginSpec = Field(
+        description="'scratch', a folder, a .gguf file, ollama:NAME, lmstudio:NAME, or a Hugging Face repository"
+    )
     trainer: PluginSpec
     tune: TuneSettings = TuneSettings()
     export: ExportSettings = ExportSettings()
@@ -109,9 +111,7 @@ class Config(Settings):
     @field_validator("base", mode="before")
     @classmethod
     def _base_by_name(cls, value: Any) -> Any:
-        if isinstance(value, str):
-            return {"use": "scratch"} if value == "scratch" else {"use": "hub", "repository": value}
-        return value
+        return base_section(value) if isinstance(value, str) else value
 
     def plugin(self, kind: str, spec: PluginSpec | None = None) -> Any:
         """The plugin of the section `kind`, or the one `spec` names."""
@@ -149,6 +149,15 @@ class Config(Settings):
         yield "export", "exporter", PluginSpec(use=self.export.use)
         yield from ((f"gates[{i}]", "gate", spec) for i, spec in enumerate(self.gates))
         yield from ((f"evaluate.metrics[{i}]", "metric", spec) for i, spec in enumerate(self.evaluate.metrics))
+
+
+def base_section(name: str) -> dict[str, str]:
+    """The section that `base: NAME` stands for."""
+    if name == "scratch":
+        return {"use": "scratch"}
+    if name.lower().endswith(".gguf") or name.startswith(("ollama:", "lmstudio:")):
+        return {"use": "gguf", "file": name}
+    return {"use": "hub", "repository": name}
 
 
 def load(file: Path, changes: Mapping[str, Any] | None = None) -> Config:
@@ -199,8 +208,7 @@ def _put(raw: dict[str, Any], dotted: str, value: Any) -> None:
     for name in parents:
         inside = place.get(name)
         if isinstance(inside, str):  # `base: scratch`, then `--set base.steps=10`
-            hub = name == "base" and inside != "scratch"
-            inside = {"use": "hub", "repository": inside} if hub else {"use": inside}
+            inside = base_section(inside) if name == "base" else {"use": inside}
         place[name] = inside if isinstance(inside, dict) else {}
         place = place[name]
     place[last] = value

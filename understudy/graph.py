@@ -272,7 +272,8 @@ class Graph:
         digits = fingerprint[:RUN_DIGITS]
         if key == "base":
             spec = self.config.base
-            title = str(spec.options.get("repository", spec.use)).rstrip("/").rsplit("/", 1)[-1]
+            title = str(spec.options.get("repository") or spec.options.get("file") or spec.use)
+            title = title.rstrip("/").rsplit("/", 1)[-1].removesuffix(".gguf")
             return f"{slug(title)}-{digits}" if name == "base" else PurePosixPath(self.get("base").path).parts[2]
         if key == "run":
             return digits if name == "adapter" else self.run

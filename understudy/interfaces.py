@@ -8,7 +8,7 @@ the same input gives a different output: assets of the older version are then ma
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from pydantic import Field
 
@@ -172,6 +172,12 @@ class Base(Protocol):
 
     def problems(self) -> list[str]:
         """What makes this base unusable, one sentence each; downloads nothing."""
+
+    def sizes(self) -> Mapping[str, Any] | None:
+        """config.json, as far as it is known before `prepare`; None when it is not."""
+
+    def contents(self) -> str | None:
+        """A digest of what the options only point to, such as a file; None where they say all. Raises ConfigError."""
 
     def prepare(self, talks: Iterable[str], out: Path, seed: int, progress: Progress) -> BaseCard:
         """Fill the empty folder `out` with a Hugging Face model, tokenizer and chat template."""

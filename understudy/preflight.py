@@ -1,13 +1,11 @@
 """All problems of a run at once, before its first second of work; nothing is written."""
 
-import json
 import os
 import shutil
 from pathlib import Path
 from typing import Any, Literal
 
 from understudy import locks, memory
-from understudy.bases.known import known
 from understudy.calls import judging, verifying
 from understudy.channel import home
 from understudy.errors import AssetError, ConfigError
@@ -95,15 +93,10 @@ def _unreadable(items: Path) -> list[str]:
 
 def _memory(workspace: Workspace, only: Only | None) -> list[str]:
     """A base that can never be tuned here, as its config.json alone shows; none where a GPU has its own memory."""
-    repository = str(workspace.config.base.options.get("repository", ""))
-    if only in ("dataset", "score") or not repository or shutil.which("nvidia-smi"):
+    if only in ("dataset", "score") or shutil.which("nvidia-smi"):
         return []
-    listed, file = known(repository), Path(repository).expanduser() / "config.json"
-    try:
-        config = listed.config if listed else json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return []
-    problem = memory.cannot_fit(config)
+    sizes = workspace.config.plugin("base").sizes()
+    problem = memory.cannot_fit(sizes) if sizes else None
     return [problem] if problem else []
 
 

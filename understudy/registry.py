@@ -39,6 +39,7 @@ PLUGINS: dict[str, dict[str, str]] = {
         "verbatim": "understudy.gates.verbatim:VerbatimGate",
     },
     "base": {
+        "gguf": "understudy.bases.gguf:GgufBase",
         "hub": "understudy.bases.hub:HubBase",
         "scratch": "understudy.bases.scratch:ScratchBase",
     },

@@ -9,7 +9,7 @@ import math
 import os
 import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,15 @@ class HubBase:
             ]
         untested = problem(name, self.options.allow_untested)
         return [untested] if untested else []
+
+    def sizes(self) -> Mapping[str, Any] | None:
+        """config.json of a folder or of a tested base."""
+        folder, base = self._folder(), known(self.options.repository)
+        config = _json(folder / "config.json") if folder else base.config if base else {}
+        return config or None
+
+    def contents(self) -> None:
+        """A repository or a folder is what its name says."""
 
     def prepare(self, talks: Iterable[str], out: Path, seed: int, progress: Progress) -> BaseCard:
         """Fill `out`. Raises ConfigError when it is no model to tune, Transient when the hub cannot be reached."""

@@ -96,6 +96,12 @@ class ScratchBase:
         missing = [name for name in ("mlx", "mlx_lm", "tokenizers") if find_spec(name) is None]
         return [f"base scratch needs the package {name!r}, which is missing; run `make setup`" for name in missing]
 
+    def sizes(self) -> None:
+        """Small enough for every machine."""
+
+    def contents(self) -> None:
+        """The talks are inputs."""
+
     def prepare(self, talks: Iterable[str], out: Path, seed: int, progress: Progress) -> BaseCard:
         """Fill `out` with the model. The same talks, options, seed and machine give the same bytes."""
         texts = [talk for talk in talks if talk.strip()]

@@ -41,6 +41,35 @@ PRE: dict[tuple[tuple[str, ...], bool], str] = {
     ((TEKKEN, BYTES), True): "tekken",
 }
 
+SAME_RULE = {
+    "llama3": "llama-bpe",
+    "llama-v3": "llama-bpe",
+    "dbrx": "smaug-bpe",
+    "deepseek-r1-qwen": "qwen2",
+    "llama4": "gpt-4o",
+    "olmo": "gpt-2",
+    "phi-2": "gpt-2",
+    "mpt": "gpt-2",
+    "starcoder": "smollm",
+    "refact": "smollm",
+    "command-r": "smollm",
+}
+"""Other names for which llama.cpp splits a text in the same way."""
+
+
+def pre_tokenizer(name: str) -> tuple[list[dict[str, Any]], bool] | None:
+    """The way back: the pre-tokenizers of tokenizer.json for a name, and `ignore_merges`; None for an unknown name."""
+    rules = {known: rule for rule, known in PRE.items()}.get(SAME_RULE.get(name, name))
+    return ([_step(rule) for rule in rules[0]], rules[1]) if rules else None
+
+
+def _step(rule: str) -> dict[str, Any]:
+    if rule == DIGITS:
+        return {"type": "Digits", "individual_digits": True}
+    if rule in (BYTES, GPT_2):
+        return {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": rule == GPT_2}
+    return {"type": "Split", "pattern": {"Regex": rule}, "behavior": "Isolated", "invert": False}
+
 
 class _Outside(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")

@@ -135,6 +135,12 @@ def interleaved(values: np.ndarray, head: int, width: int) -> np.ndarray:
     return np.ascontiguousarray(halves.swapaxes(1, 2)).reshape(values.shape)
 
 
+def halves_together(values: np.ndarray, head: int, width: int) -> np.ndarray:
+    """The way back from `interleaved`: rows of `width` values, each head's even rows before its odd ones."""
+    pairs = values.reshape(-1, head // 2, 2, width)
+    return np.ascontiguousarray(pairs.swapaxes(1, 2)).reshape(values.shape)
+
+
 def _floats(values: np.ndarray, dtype: str) -> np.ndarray:
     if dtype == "BF16":
         return (values.astype(np.uint32) << 16).view(np.float32)

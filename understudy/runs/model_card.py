@@ -175,7 +175,8 @@ def _base(about: About) -> str:
         licence = about.config.licence or NOT_STATED
         return f"A tiny model made from the talks themselves, for trying things out. Licence of the model: {licence}."
     name = f"[{about.base.name}](https://huggingface.co/{about.base.name})"
-    named = name if _REPOSITORY.match(about.base.name) else f"the folder `{about.base.name}`"
+    place = "GGUF file" if "quantization" in about.base.notes else "folder"
+    named = name if _REPOSITORY.match(about.base.name) else f"the {place} `{about.base.name}`"
     kind = f"{about.base.architecture}, {about.base.parameters:,} parameters" + ", quantized" * about.base.quantized
     built = "\n\nBuilt with Llama." if (about.licence or "").startswith("llama") else ""
     terms = "Its terms hold for this model too."

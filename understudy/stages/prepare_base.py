@@ -4,11 +4,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from understudy import locks
-from understudy.graph import Node
+from understudy.graph import Graph, Node, Refs
 from understudy.interfaces import Progress
 from understudy.records import AssetRef, BaseCard, SplitPlan
 
 VERSION = 1
+
+
+def identity(graph: Graph, keys: dict[str, str], inputs: Refs) -> str | None:
+    """What is in the file that the preset only names; None where the preset says all."""
+    contents: str | None = graph.config.plugin("base").contents()
+    return contents
 
 
 def materialize(node: Node) -> AssetRef:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -144,6 +144,22 @@ class ModelConfig(BaseModel):
         }
 
 
+class Read(NamedTuple):
+    """What a GGUF file says, for the way back to a config.json."""
+
+    keys: Mapping[str, Any]
+    """Without the architecture before them."""
+    made: Mapping[str, "np.ndarray"]
+    """The tensors that a converter computes, such as 'rope_freqs.weight', by name."""
+    settings: Mapping[str, Any]
+    """config.json so far: what all families share."""
+
+
+def _nothing(read: Read) -> dict[str, Any]:
+    """Most families have no settings of their own."""
+    return {}
+
+
 def _no_keys(writer: "GGUFWriter", config: ModelConfig) -> None:
     """Most families need no keys of their own."""
 
@@ -183,11 +199,24 @@ class Family:
     """True where llama.cpp can rotate less than a whole head."""
     add_keys: Callable[["GGUFWriter", ModelConfig], None] = _no_keys
     make_tensors: Callable[[ModelConfig], "dict[str, np.ndarray]"] = _no_tensors
+    settings: Callable[[Read], dict[str, Any]] = _nothing
+    """The way back: what `add_keys` and `make_tensors` wrote, as settings of config.json."""
 
 
 def known() -> list[str]:
     """The `model_type` of every family there is."""
     return sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
+
+
+def by_architecture() -> dict[str, str]:
+    """llama.cpp's name of an architecture > the `model_type` a file of it becomes, the plainest where there are two."""
+    return {of_type(name).architecture: name for name in reversed(known())}
+
+
+def of_type(name: str) -> Family:
+    """The family of a `model_type` in `known()`."""
+    family: Family = import_module(f"{__name__}.{name}").FAMILY
+    return family
 
 
 def kind(model: Path) -> str | None:
@@ -205,9 +234,14 @@ def read(model: Path) -> tuple[ModelConfig, Family]:
             f"{file}: model_type {name!r} cannot be written as GGUF by us; supported: {', '.join(known())}. Train one "
             "of these, or set the export option llama_cpp_dir to a llama.cpp folder, whose own converter is then used"
         )
-    family: Family = import_module(f"{__name__}.{name}").FAMILY
+    return validated(str(name), _raw(file), str(file))
+
+
+def validated(name: str, raw: Mapping[str, Any], file: str) -> tuple[ModelConfig, Family]:
+    """The settings of a config.json as those of the family `name`; `file` is what errors name. Raises ExportError."""
+    family = of_type(name)
     try:
-        config = family.config.model_validate(_raw(file))
+        config = family.config.model_validate(raw)
     except ValidationError as error:
         where = "; ".join(
             f"{'.'.join(map(str, e['loc'])) or name}: {e['msg'].removeprefix('Value error, ')}" for e in error.errors()

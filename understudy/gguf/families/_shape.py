@@ -1,12 +1,50 @@
 """The keys that say how large a model is and how it encodes positions: those that all families share."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from understudy.errors import ExportError
 from understudy.gguf.families import Family, ModelConfig, Rope
 
 if TYPE_CHECKING:
     from gguf import GGUFWriter
+
+
+SIZES = {
+    "block_count": "num_hidden_layers",
+    "embedding_length": "hidden_size",
+    "feed_forward_length": "intermediate_size",
+    "attention.head_count": "num_attention_heads",
+    "attention.layer_norm_rms_epsilon": "rms_norm_eps",
+}
+"""Key > the setting of config.json, of those that every file has."""
+OTHERS = {
+    "context_length": "max_position_embeddings",
+    "attention.head_count_kv": "num_key_value_heads",
+    "attention.key_length": "head_dim",
+    "rope.freq_base": "rope_theta",
+}
+SCALING = {
+    "rope.scaling.type": "rope_type",
+    "rope.scaling.factor": "factor",
+    "rope.scaling.original_context_length": "original_max_position_embeddings",
+    "rope.scaling.yarn_ext_factor": "extrapolation_factor",
+    "rope.scaling.yarn_attn_factor": "attention_factor",
+    "rope.scaling.yarn_beta_fast": "beta_fast",
+    "rope.scaling.yarn_beta_slow": "beta_slow",
+}
+
+
+def shape_settings(keys: Mapping[str, Any]) -> dict[str, Any]:
+    """The way back: what `add_shape` wrote, as settings of config.json. Raises ExportError when a size is missing."""
+    if missing := [key for key in SIZES if key not in keys]:
+        raise ExportError(f"its metadata lack {', '.join(missing)}")
+    if lists := [key for key in SIZES | OTHERS if isinstance(keys.get(key), list)]:
+        raise ExportError(f"{', '.join(lists)} differ from layer to layer, which none of the families here has")
+    settings = {setting: keys[key] for key, setting in (SIZES | OTHERS).items() if key in keys}
+    if keys.get("rope.scaling.type") in ("linear", "yarn"):
+        settings["rope_scaling"] = {setting: keys[key] for key, setting in SCALING.items() if key in keys}
+    return settings
 
 
 def add_shape(writer: "GGUFWriter", config: ModelConfig, family: Family) -> None:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import model_validator
 
-from understudy.gguf.families import HEAD_NORMS, LAYER, Family, ModelConfig
+from understudy.gguf.families import HEAD_NORMS, LAYER, Family, ModelConfig, Read
 
 if TYPE_CHECKING:
     from gguf import GGUFWriter
@@ -69,6 +69,19 @@ def _add_keys(writer: "GGUFWriter", config: ModelConfig) -> None:
         writer.add_final_logit_softcapping(config.final_logit_softcapping)
 
 
+def _settings(read: Read) -> dict[str, Any]:
+    shape = read.settings
+    largest = shape["num_hidden_layers"] == LARGEST_LAYERS
+    width = shape["hidden_size"] // shape["num_attention_heads"] if largest else shape.get("head_dim", 256)
+    return {
+        "sliding_window": read.keys.get("attention.sliding_window", 512),
+        "sliding_window_pattern": WINDOW_LAYERS,
+        "rope_local_base_freq": read.keys.get("rope.freq_base_swa", 10_000.0),
+        "query_pre_attn_scalar": width,
+        "final_logit_softcapping": read.keys.get("final_logit_softcapping"),
+    }
+
+
 FAMILY = Family(
     architecture="gemma3",
     classes=("Gemma3ForCausalLM",),
@@ -79,4 +92,5 @@ FAMILY = Family(
     config=Gemma3Config,
     norm_offset=1.0,
     add_keys=_add_keys,
+    settings=_settings,
 )

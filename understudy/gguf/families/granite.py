@@ -1,14 +1,22 @@
 """Granite 3, dense: Llama's shape with four multipliers."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, model_validator
 
-from understudy.gguf.families import IN_PAIRS, LAYER, OTHER_BIASES, QKV_BIASES, Family, ModelConfig
+from understudy.gguf.families import IN_PAIRS, LAYER, OTHER_BIASES, QKV_BIASES, Family, ModelConfig, Read
 from understudy.gguf.families.llama import add_keys as add_llama_keys
 
 if TYPE_CHECKING:
     from gguf import GGUFWriter
+
+
+MULTIPLIERS = {
+    "attention.scale": "attention_multiplier",
+    "embedding_scale": "embedding_multiplier",
+    "residual_scale": "residual_multiplier",
+    "logit_scale": "logits_scaling",
+}
 
 
 class GraniteConfig(ModelConfig):
@@ -36,6 +44,10 @@ def add_keys(writer: "GGUFWriter", config: ModelConfig) -> None:
     writer.add_logit_scale(config.logits_scaling)
 
 
+def _settings(read: Read) -> dict[str, Any]:
+    return {setting: read.keys[key] for key, setting in MULTIPLIERS.items() if key in read.keys}
+
+
 FAMILY = Family(
     architecture="granite",
     classes=("GraniteForCausalLM",),
@@ -45,4 +57,5 @@ FAMILY = Family(
     writes_head_width=None,
     config=GraniteConfig,
     add_keys=add_keys,
+    settings=_settings,
 )

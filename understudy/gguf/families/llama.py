@@ -1,13 +1,18 @@
 """Llama 2 and 3 by shape, and all models like them; Llama 3.1's RoPE scaling becomes `rope_freqs.weight`."""
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from understudy.gguf.families import IN_PAIRS, LAYER, OTHER_BIASES, QKV_BIASES, Family, ModelConfig
+from understudy.errors import ExportError
+from understudy.gguf.families import IN_PAIRS, LAYER, OTHER_BIASES, QKV_BIASES, Family, ModelConfig, Read
 
 if TYPE_CHECKING:
     import numpy as np
     from gguf import GGUFWriter
+
+
+FIRST_CONTEXTS = (8192, *(2**power for power in range(5, 20)))
+"""Llama 3's own is 8,192 tokens."""
 
 
 def add_keys(writer: "GGUFWriter", config: ModelConfig) -> None:
@@ -41,6 +46,28 @@ def _rope_frequencies(config: ModelConfig) -> "dict[str, np.ndarray]":
     return {"rope_freqs.weight": np.where(wavelengths < old / rope.high_freq_factor, one, divisors)}
 
 
+def _settings(read: Read) -> dict[str, Any]:
+    """Llama 3.1's RoPE scaling, of which a file holds the divisors only: the first context that gives just these."""
+    import numpy as np
+
+    divisors = read.made.get("rope_freqs.weight")
+    if divisors is None:
+        return {}
+    for original in FIRST_CONTEXTS:
+        rope = {
+            "rope_type": "llama3",
+            "factor": float(divisors.max()),
+            "low_freq_factor": 1.0,
+            "high_freq_factor": 4.0,
+            "original_max_position_embeddings": original,
+        }
+        config = ModelConfig.model_validate({**read.settings, "rope_scaling": rope})
+        made = _rope_frequencies(config)["rope_freqs.weight"]
+        if made.shape == divisors.shape and np.allclose(made, divisors, rtol=1e-6, atol=0):
+            return {"rope_scaling": rope}
+    raise ExportError("rope_freqs.weight is not of Llama 3's kind of RoPE scaling")
+
+
 FAMILY = Family(
     architecture="llama",
     classes=("LlamaForCausalLM",),
@@ -50,4 +77,5 @@ FAMILY = Family(
     rope_types=("default", "linear", "yarn", "llama3"),
     add_keys=add_keys,
     make_tensors=_rope_frequencies,
+    settings=_settings,
 )

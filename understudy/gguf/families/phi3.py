@@ -1,11 +1,11 @@
 """Phi 3 and Phi-4-mini: queries, keys and values in one tensor, gate and up in another; only a share is rotated."""
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import model_validator
 
-from understudy.gguf.families import Family, ModelConfig
+from understudy.gguf.families import Family, ModelConfig, Read
 
 if TYPE_CHECKING:
     import numpy as np
@@ -61,6 +61,20 @@ def _rope_factors(config: ModelConfig) -> "dict[str, np.ndarray]":
     }
 
 
+def _settings(read: Read) -> dict[str, Any]:
+    width = read.settings["hidden_size"] // read.settings["num_attention_heads"]
+    settings: dict[str, Any] = {
+        "partial_rotary_factor": read.keys.get("rope.dimension_count", width) / width,
+        "sliding_window": read.keys.get("attention.sliding_window") or None,
+        "original_max_position_embeddings": read.keys.get("rope.scaling.original_context_length"),
+    }
+    factors = {name: read.made.get(f"rope_factors_{name}.weight") for name in ("long", "short")}
+    if any(values is not None for values in factors.values()):
+        lists = {f"{name}_factor": [] if values is None else values.tolist() for name, values in factors.items()}
+        settings["rope_scaling"] = {"rope_type": "longrope", **lists}
+    return settings
+
+
 FAMILY = Family(
     architecture="phi3",
     classes=("Phi3ForCausalLM",),
@@ -78,4 +92,5 @@ FAMILY = Family(
     config=Phi3Config,
     add_keys=_add_keys,
     make_tensors=_rope_factors,
+    settings=_settings,
 )
