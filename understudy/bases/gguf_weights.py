@@ -72,7 +72,7 @@ def write(header: Header, sources: Sequence[Source], kinds: dict[str, str], out:
         )
     names = [SINGLE] if len(shards) == 1 else _numbered(len(shards))
     with ExitStack() as opened:
-        files, parts = [], []
+        files, parts = list[int](), list[Part]()
         for number, (name, shard) in enumerate(zip(names, shards, strict=True)):
             file = opened.enter_context((out / name).open("wb"))
             files.append(file.fileno())

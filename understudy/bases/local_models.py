@@ -48,7 +48,7 @@ def _ollama(name: str) -> Path:
         raise ConfigError([f"base: {manifest} cannot be read ({error!r}); run: ollama pull {name}"]) from None
     if ADAPTER in blobs:
         raise ConfigError([f"base: Ollama's {name} is a base with an adapter on top; take the base alone"])
-    file = blobs.get(MODEL)
+    file: Path | None = blobs.get(MODEL)
     if file is None or not file.is_file():
         raise ConfigError([f"base: Ollama's {name} has no weights on this machine; run: ollama pull {name}"])
     return file
