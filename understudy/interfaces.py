@@ -176,6 +176,9 @@ class Base(Protocol):
     def sizes(self) -> Mapping[str, Any] | None:
         """config.json, as far as it is known before `prepare`; None when it is not."""
 
+    def folder(self) -> Path | None:
+        """Where the model is on this machine before `prepare`, as a folder; None when it is not."""
+
     def contents(self) -> str | None:
         """A digest of what the options only point to, such as a file; None where they say all. Raises ConfigError."""
 
@@ -207,6 +210,12 @@ class Exporter(Protocol):
 
     def convert(self, model: Path, out: Path, type: str, progress: Progress) -> None:
         """Write the Hugging Face folder `model` as one file, its matrices as F16, BF16 or Q8_0. Raises ExportError."""
+
+    def unwritable(self, model: Path) -> list[str]:
+        """Why the model in a folder cannot be written, one sentence each, as far as it shows without its weights."""
+
+    def rehearse(self, model: Path, progress: Progress) -> list[str]:
+        """All that would keep a tuned copy of the folder from being written, or prompted as it was trained."""
 
     def knows(self, model: Path) -> bool:
         """Whether it can write this kind of model without another program, and so an adapter of it."""

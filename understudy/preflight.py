@@ -27,7 +27,7 @@ def check(workspace: Workspace, only: Only | None = None) -> None:
         *_home(workspace),
         *_plugins(workspace, only),
         *_memory(workspace, only),
-        *_export(workspace),
+        *_export(workspace, only),
         *(_ledger(workspace) or _other_talks(workspace)),
         *_parts_before(workspace, only),
     ]
@@ -100,9 +100,14 @@ def _memory(workspace: Workspace, only: Only | None) -> list[str]:
     return [problem] if problem else []
 
 
-def _export(workspace: Workspace) -> list[str]:
+def _export(workspace: Workspace, only: Only | None) -> list[str]:
+    """Wrong names of types, and a base on this machine that could not be written after it was trained."""
     exporter: Any = workspace.config.exporter()
     problems: list[str] = exporter.problems(workspace.config.export.types)
+    base = workspace.config.plugin("base")
+    folder = base.folder() if only in (None, "model") else None
+    if folder and not problems and not base.problems():
+        problems = [f"base: {problem}" for problem in exporter.unwritable(folder)]
     return problems
 
 

@@ -65,6 +65,9 @@ class GgufBase:
         except ConfigError:
             return None
 
+    def folder(self) -> None:
+        """It is unpacked first."""
+
     def contents(self) -> str:
         """A digest of the length of the file and of 64 places all over it. Raises ConfigError when it is not there."""
         file = local_models.find(self.options.file)

@@ -5,6 +5,7 @@ Only what mlx-lm and transformers load is taken: safetensors, config, tokenizer 
 """
 
 import json
+import logging
 import math
 import os
 import re
@@ -13,23 +14,28 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from understudy.bases.known import config_problem, known, problem
-from understudy.errors import ConfigError, Transient
+from understudy.bases import hub_download
+from understudy.bases.hub_download import CARD
+from understudy.bases.known import another_name, config_problem, known, problem
+from understudy.errors import ConfigError
 from understudy.interfaces import Progress
 from understudy.records import BaseCard
+from understudy.text import tokenizer
 
-WANTED = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.tiktoken", "merges.txt", "vocab.txt"]
-UNWANTED = ["*/*", "consolidated*"]
-CARD = "README.md"
+HUB = re.compile(r"(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)/([^/\s]+/[^/\s?#]+).*")
+INDEX, SIDECAR, TEMPLATE = "model.safetensors.index.json", "chat_template.json", "chat_template.jinja"
+NOT_READ = {"bitsandbytes": "bitsandbytes", "gptq": "GPTQ", "awq": "AWQ"}
+"""Formats of quantized weights that MLX does not tune."""
 _REPOSITORY = re.compile(r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")
+log = logging.getLogger("understudy")
 
 
 class HubBase:
     """Somebody's instruct model, downloaded once or taken from a folder."""
 
-    VERSION = 3
+    VERSION = 4
     needs_talks = False
 
     class Options(BaseModel):
@@ -41,16 +47,24 @@ class HubBase:
         revision: str | None = Field(default=None, description="commit, tag or branch; the newest when left out")
         allow_untested: bool = Field(default=False, description="also a model that is not on the tested list")
 
+        @field_validator("repository")
+        @classmethod
+        def _without_address(cls, name: str) -> str:
+            address = HUB.fullmatch(name.strip())
+            return address[1] if address else name
+
     def __init__(self, options: Options) -> None:
         self.options = options
 
     def problems(self) -> list[str]:
         """A repository that cannot exist, a folder that holds no model, or a model that is not to be tuned."""
-        name, folder = self.options.repository, self._folder()
+        name, folder = self.options.repository, self.folder()
         if folder is not None:
             return _folder_problems(folder) or self._not_to_tune(folder)
         if name.startswith((".", "/", "~")):
             return [f"base: the folder {name!r} does not exist; give the path of a Hugging Face folder"]
+        if instead := another_name(name):
+            return [instead]
         if not _REPOSITORY.match(name):
             return [
                 f"base: {name!r} is neither a folder nor 'owner/name' on the hub, "
@@ -61,7 +75,7 @@ class HubBase:
 
     def sizes(self) -> Mapping[str, Any] | None:
         """config.json of a folder or of a tested base."""
-        folder, base = self._folder(), known(self.options.repository)
+        folder, base = self.folder(), known(self.options.repository)
         config = _json(folder / "config.json") if folder else base.config if base else {}
         return config or None
 
@@ -70,88 +84,106 @@ class HubBase:
 
     def prepare(self, talks: Iterable[str], out: Path, seed: int, progress: Progress) -> BaseCard:
         """Fill `out`. Raises ConfigError when it is no model to tune, Transient when the hub cannot be reached."""
-        folder, commit = self._folder(), None
+        folder, commit = self.folder(), None
         if folder is None:
-            progress(0, 1, f"downloading {self.options.repository}")
-            commit = _download(self.options.repository, self.options.revision, out)
+            commit = hub_download.download(
+                self.options.repository, self.options.revision, out, lambda: self._require(out, False), progress
+            )
         else:
+            progress(0, 1, f"taking over {folder}")
             _link(folder, out)
         progress(1, 1)
-        problems = _folder_problems(out) or self._not_to_tune(out)
-        if problems:
-            raise ConfigError([problem.replace(str(out), self.options.repository) for problem in problems])
+        self._require(out, True)
+        _take_sidecar(out)
         original = _original(folder or out, self.options.repository)
         if folder is None:
             (out / CARD).unlink(missing_ok=True)  # it describes another model than the one to come
-        return _card(self.options.repository if folder is None else folder.resolve().name, out, original, commit)
+        card = _card(self.options.repository if folder is None else folder.resolve().name, out, original, commit)
+        if difference := tokenizer.mend(out):
+            log.warning("%s: %s; the file is used, here and in the tuned model", card.name, difference)
+            card = card.model_copy(update={"notes": card.notes | {"tokenizer": f"{difference}; the file is used"}})
+        return card
+
+    def _require(self, folder: Path, weights: bool) -> None:
+        """Raise ConfigError when what is in the folder is no model to tune."""
+        problems = _folder_problems(folder, weights) or self._not_to_tune(folder)
+        if problems:
+            raise ConfigError([problem.replace(str(folder), self.options.repository) for problem in problems])
 
     def _not_to_tune(self, folder: Path) -> list[str]:
         tested = known(self.options.repository) is not None
         problem = config_problem(str(folder), _json(folder / "config.json"), self.options.allow_untested or tested)
         return [problem] if problem else []
 
-    def _folder(self) -> Path | None:
+    def folder(self) -> Path | None:
+        """The folder, where one is named; in the hub's own cache that of the newest version there."""
         path = Path(self.options.repository).expanduser()
-        return path if path.is_dir() else None
+        if not path.is_dir():
+            return None
+        versions = sorted((path / "snapshots").glob("*/config.json"), key=lambda file: file.stat().st_mtime)
+        return versions[-1].parent if versions else path
 
 
-def _folder_problems(folder: Path) -> list[str]:
-    """What the folder lacks to be tuned, one sentence each."""
+def _folder_problems(folder: Path, weights: bool = True) -> list[str]:
+    """What the folder lacks to be tuned, one sentence each; without its `weights` as long as these are not there."""
     if not (folder / "config.json").is_file():
-        return [f"base: {folder} holds no config.json; give a folder in the Hugging Face layout"]
-    problems = []
-    if not any(folder.glob("model*.safetensors")):
-        problems.append(
-            f"base: {folder} holds no model*.safetensors; take a repository that has them, "
-            "not one of .bin or .gguf files only"
-        )
+        files = sorted(file.name for file in folder.glob("*.gguf"))
+        instead = f"give the file's own path: {folder / files[0]}" if files else "give one in the Hugging Face layout"
+        return [f"base: {folder} holds no config.json; {instead}"]
+    problems = _weight_problems(folder) if weights else []
+    method = (_json(folder / "config.json").get("quantization_config") or {}).get("quant_method")
+    if method in NOT_READ:
+        return [
+            f"base: {folder} is quantized with {NOT_READ[method]}, which MLX does not tune; take the repository in "
+            "bf16 it was made of, or a 4-bit one of mlx-community"
+        ]
     if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model")):
         problems.append(f"base: {folder} holds no tokenizer.json; take a repository with its tokenizer")
-    inside = _json(folder / "tokenizer_config.json").get("chat_template")
-    if not inside and not (folder / "chat_template.jinja").is_file():
+    inside = [_json(folder / name).get("chat_template") for name in ("tokenizer_config.json", SIDECAR)]
+    if not any(inside) and not (folder / TEMPLATE).is_file():
         problems.append(
             f"base: {folder} has no chat template; take an instruct model, whose name often ends in -Instruct or -it"
         )
     return problems
 
 
+def _weight_problems(folder: Path) -> list[str]:
+    """Every file of the index has to be there; without an index, one file of weights."""
+    named = _json(folder / INDEX).get("weight_map")
+    if (folder / INDEX).is_file() and not isinstance(named, dict):
+        return [f"base: {folder / INDEX} cannot be read; copy it again"]
+    names = sorted(set(named.values())) if isinstance(named, dict) else []
+    if lost := hub_download.missing_shards(folder, names):
+        rest = f" and {len(lost) - 3} more" if len(lost) > 3 else ""
+        return [f"base: {folder} lacks {', '.join(lost[:3])}{rest}, which its index names; copy what is missing there"]
+    if not names and not any(folder.glob("model*.safetensors")):
+        return [
+            f"base: {folder} holds no model*.safetensors; take a repository that has them, "
+            "not one of .bin or .gguf files only"
+        ]
+    return []
+
+
+def _take_sidecar(out: Path) -> None:
+    """Have a template that lies in chat_template.json where transformers and the exporters look for it."""
+    template = _json(out / SIDECAR).get("chat_template")
+    inside = _json(out / "tokenizer_config.json").get("chat_template")
+    if isinstance(template, str) and not inside and not (out / TEMPLATE).is_file():
+        (out / TEMPLATE).write_text(template, encoding="utf-8")
+
+
 def _link(folder: Path, out: Path) -> None:
     """Take over the wanted files of `folder`: weights linked where the disk allows, the rest copied."""
-    for pattern in WANTED:
-        for file in sorted(folder.glob(pattern)):
-            if not file.is_file() or file.name.startswith("consolidated"):
-                continue
-            try:
-                if file.suffix != ".safetensors":
-                    raise OSError("small files are copied: an edit of the original must not reach the copy")
-                os.link(file.resolve(), out / file.name)
-            except OSError:  # another disk, or one without links
-                shutil.copyfile(file, out / file.name)
-
-
-def _download(repository: str, revision: str | None, out: Path) -> str | None:
-    """Fill `out`; the commit, where the downloader's own notes have it. Raises ConfigError, Transient."""
-    from huggingface_hub import errors, snapshot_download
-
-    try:
-        snapshot_download(
-            repository, revision=revision, local_dir=out, allow_patterns=[*WANTED, CARD], ignore_patterns=UNWANTED
-        )
-    except errors.GatedRepoError:
-        way_out = "accept it on the model's page, then run `hf auth login`"
-        raise ConfigError([f"base: {repository} is given only to those who accept its licence: {way_out}"]) from None
-    except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError, errors.HFValidationError):
-        which = f"{repository} at revision {revision!r}" if revision else repository
-        way_out = "check the spelling, or run `hf auth login`"
-        raise ConfigError([f"base: the hub has no {which}, or it is private; {way_out}"]) from None
-    except (errors.HfHubHTTPError, errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, OSError) as error:
-        raise Transient(
-            f"base: {repository} could not be downloaded ({type(error).__name__}); try again with a connection, "
-            "or give the path of a folder that holds the model"
-        ) from None
-    commit = _text(out / ".cache" / "huggingface" / "download" / "config.json.metadata").partition("\n")[0]
-    shutil.rmtree(out / ".cache", ignore_errors=True)
-    return commit if re.fullmatch("[0-9a-f]{40}", commit) else None
+    for file in sorted(folder.iterdir()):
+        if not file.is_file() or not hub_download.wanted(file.name):
+            continue
+        (out / file.name).unlink(missing_ok=True)  # of a run that was killed
+        try:
+            if file.suffix != ".safetensors":
+                raise OSError("small files are copied: an edit of the original must not reach the copy")
+            os.link(file.resolve(), out / file.name)
+        except OSError:  # another disk, or one without links
+            shutil.copyfile(file, out / file.name)
 
 
 def _original(folder: Path, repository: str) -> str | None:

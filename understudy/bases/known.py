@@ -122,7 +122,9 @@ KNOWN: tuple[KnownBase, ...] = (
 
 _CONVERTERS = ("mlx-community", "unsloth", "lmstudio-community")
 # What converters put behind the name; formats that mlx does not read (gguf, awq, bnb) are not among them.
-_FORMAT = r"(?:-(?:mlx|bf16|bfloat16|fp16|[34568]-?bits?|dwq))*"
+_FORMAT = r"(?:-(?:mlx|bf16|bfloat16|fp16|fp32|[234568]-?bits?|dwq(?:-\d+)?|mxfp[48]|nvfp4|qat|g(?:32|64)|text))*"
+_GGUF, _BITSANDBYTES = re.compile(r"-gguf$", re.IGNORECASE), re.compile(r"-(?:unsloth-)?bnb-\d-?bit$", re.IGNORECASE)
+_OLLAMA = re.compile(r"[a-z0-9][a-z0-9._-]*:[\w.-]+")
 
 _DELTA = (
     "stock mlx-lm trains its linear attention without the fast kernel: one block takes 10 GB at 1,024 tokens; "
@@ -143,6 +145,30 @@ def known(repository: str) -> KnownBase | None:
         if ours and re.fullmatch(re.escape(base.name) + _FORMAT, name, re.IGNORECASE):
             return base
     return None
+
+
+def another_name(name: str) -> str | None:
+    """What to give instead of a name that means a model in another form; None when it may be one of the hub's."""
+    if _OLLAMA.fullmatch(name):
+        return f"base: {name!r} is a name of Ollama's; write ollama:{name} to take what it has pulled{_or(name)}"
+    if _GGUF.search(name):
+        return (
+            f"base: {name} holds GGUF files; download the one with the most bits and give its path"
+            f"{_or(_GGUF.sub('', name))}"
+        )
+    if _BITSANDBYTES.search(name):
+        return (
+            f"base: {name} is quantized with bitsandbytes, which MLX does not tune"
+            f"{_or(_BITSANDBYTES.sub('', name)) or '; take the repository it was made of'}"
+        )
+    return None
+
+
+def _or(name: str) -> str:
+    """'; or take OWNER/NAME' of the tested base that a name begins with."""
+    wanted = name.rpartition("/")[2].replace(":", "-").lower()
+    near = [base.repository for base in KNOWN if base.name.lower().startswith(wanted) and base.thinking != "always"]
+    return f"; or take {min(near, key=len)}" if near else ""
 
 
 def problem(repository: str, allow_untested: bool) -> str | None:

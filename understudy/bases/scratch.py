@@ -99,6 +99,9 @@ class ScratchBase:
     def sizes(self) -> None:
         """Small enough for every machine."""
 
+    def folder(self) -> None:
+        """It is made first."""
+
     def contents(self) -> None:
         """The talks are inputs."""
 

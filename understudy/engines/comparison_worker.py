@@ -8,6 +8,7 @@ from understudy.engines.answer_cache import Conversation
 from understudy.engines.comparison import Job
 from understudy.errors import ExportError
 from understudy.interfaces import Candidate, Progress, RowCompared
+from understudy.text.tokenizer import for_mlx
 from understudy.worker import serve
 
 if TYPE_CHECKING:
@@ -152,7 +153,7 @@ def _tokens(side: Candidate, conversations: list[Conversation]) -> list[Row]:
 
     from understudy.engines import mlx_worker
 
-    tokenizer = load_tokenizer(side.model)
+    tokenizer = for_mlx(load_tokenizer(side.model), side.model)
     return [mlx_worker.tokens(tokenizer, messages) for messages in conversations]
 
 

@@ -10,6 +10,7 @@ from understudy.errors import ExportError
 from understudy.interfaces import Progress
 from understudy.records import Completion
 from understudy.text.thinking import TEMPLATE_ARGUMENTS
+from understudy.text.tokenizer import for_mlx
 from understudy.worker import serve
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ def load(path: Path, adapter: Path | None) -> LoadedModel:
     mx.random.seed(0)  # greedy decoding draws nothing; the seed is for models that would
     adapter_path = str(adapter) if adapter else None
     model, tokenizer, config = mlx_lm.load(str(path), adapter_path=adapter_path, return_config=True)
+    tokenizer = for_mlx(tokenizer, path)
     if mx.default_device() == mx.Device(mx.cpu):
         model.set_dtype(mx.float32)
     model.eval()

@@ -5,9 +5,9 @@ from types import NoneType
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from understudy.errors import ConfigError
+from understudy.errors import ConfigError, ExportError
 from understudy.exporters import gguf_quantize, templates
-from understudy.exporters.gguf_jobs import Convert, ConvertAdapter, Job, MeasureImportance, Quantize
+from understudy.exporters.gguf_jobs import Convert, ConvertAdapter, Job, MeasureImportance, Quantize, Rehearse
 from understudy.exporters.gguf_quantize import known_types
 from understudy.gguf import header
 from understudy.interfaces import Progress
@@ -49,6 +49,21 @@ class GgufExporter:
     def set_template_defaults(self, model: Path) -> bool:
         """Switch thinking off, and pin the date, in the chat template of a folder; True when that changed it."""
         return templates.set_defaults(model)
+
+    def unwritable(self, model: Path) -> list[str]:
+        """Why the model in a folder cannot be written, one sentence each, as far as it shows without its weights."""
+        from understudy.exporters import gguf_convert
+
+        try:
+            gguf_convert.require_writable(model, self.options.llama_cpp_dir)
+        except ExportError as error:
+            return [str(error)]
+        return []
+
+    def rehearse(self, model: Path, progress: Progress) -> list[str]:
+        """All that would keep a tuned copy of the folder from being written or prompted as it was trained."""
+        task = Rehearse(model=model, llama_cpp_dir=self.options.llama_cpp_dir)
+        return call("understudy.exporters.rehearsal", task, list[str], progress)
 
     def convert(self, model: Path, out: Path, type: str, progress: Progress) -> None:
         """Write the Hugging Face folder `model` as one file. Raises ExportError, WorkerFailed."""

@@ -65,6 +65,35 @@ def convert(
     write(writer, out, tensors, progress)
 
 
+def require_writable(model: Path, llama_cpp_dir: Path | None = None) -> None:
+    """Raise ExportError now for everything that `convert` would refuse of the folder later; reads no weights."""
+    if llama_cpp_dir and families.kind(model) not in families.known():
+        return
+    config, family = families.read(model)
+    Tokenizer(model, config)
+    if not _is_quantized(model):  # what is fused from it has plain weights
+        dict(_tensors(config, family, weights.index(model), "F16"))
+
+
+def _is_quantized(model: Path) -> bool:
+    config = json.loads((model / "config.json").read_text(encoding="utf-8"))
+    return "quantization" in config or "quantization_config" in config
+
+
+def write_vocabulary(model: Path, out: Path) -> None:
+    """Write tokenizer and chat template of the folder `model` as a GGUF file without weights. Raises ExportError."""
+    from gguf import GGUFType, GGUFWriter
+
+    config, family = families.read(model)
+    writer = GGUFWriter(None, family.architecture)
+    writer.add_type(GGUFType.MODEL)
+    writer.add_name(model.name)
+    add_shape(writer, config, family)
+    family.add_keys(writer, config)
+    Tokenizer(model, config).write(writer)
+    write(writer, out, {}, lambda done, total, note="": None)
+
+
 def _tensors(
     config: ModelConfig, family: Family, stored: dict[str, Stored], type: str
 ) -> "Iterator[tuple[str, Converted | np.ndarray]]":

@@ -17,6 +17,7 @@ from understudy.errors import ExportError
 from understudy.interfaces import Progress
 from understudy.records import ImportanceCard
 from understudy.text.thinking import TEMPLATE_ARGUMENTS
+from understudy.text.tokenizer import for_mlx
 
 MOST_TOKENS, MOST_TOKENS_OF_A_ROW = 32_768, 2_048
 
@@ -32,6 +33,7 @@ def measure(model: Path, rows: Path, out: Path, progress: Progress) -> Importanc
     config, family = families.read(model)
     gguf_names, matrices = layout.names(config, family), layout.matrices(config, family)
     loaded, tokenizer = load(str(model))[:2]
+    tokenizer = for_mlx(tokenizer, model)
     sums = _sum_squares(loaded)
     read, tokens = _run(loaded, tokenizer, rows, sums, progress)
     means = {

@@ -40,6 +40,13 @@ class MeasureImportance(Record):
     out: Path
 
 
+class Rehearse(Record):
+    """Whether a folder can be written at all; its weights are not read."""
+
+    model: Path
+    llama_cpp_dir: Path | None
+
+
 class Job(Record):
     """One task."""
 

@@ -16,6 +16,7 @@ from understudy.exporters.template_families import DATE, FAMILIES, Family, Messa
 from understudy.interfaces import Progress
 from understudy.records import Record, TemplateCheck
 from understudy.text.thinking import TEMPLATE_ARGUMENTS
+from understudy.text.tokenizer import load
 from understudy.worker import call, serve
 
 if TYPE_CHECKING:
@@ -98,19 +99,24 @@ def round_trip(fused: Path, gguf: Path, progress: Progress) -> TemplateCheck:
 
 def run(job: Job, progress: Progress) -> TemplateCheck:
     """The worker's half of `round_trip`."""
+    return compare(job.fused, job.gguf)
+
+
+def compare(fused: Path, gguf: Path) -> TemplateCheck:
+    """How both render five conversations, in this process: a damaged file can end it. Raises ExportError."""
     from understudy.serving.gguf import Gguf, Unusable
 
     try:
-        trained, model = _training(job.fused), Gguf(job.gguf)
+        trained, model = _training(fused), Gguf(gguf)
         embedded = _embedded(model)
         sentences = [*_differences(trained, embedded, model), *_left_over(embedded, model)]
         equal = (f.name for f in FAMILIES if not any(_differences(trained, _ollama(f, model), model, whole=False)))
-        name = job.gguf.name.removeprefix(".").removesuffix(".tmp")  # a file is checked before it has its own name
+        name = gguf.name.removeprefix(".").removesuffix(".tmp")  # a file is checked before it has its own name
         return TemplateCheck(
             family=next(equal, None), stops=_ends(model), differences=[f"{name}: {one}" for one in sentences]
         )
     except (Unusable, ValueError, OSError) as error:
-        raise ExportError(f"{job.gguf}: its chat template cannot be compared: {error}") from None
+        raise ExportError(f"{gguf}: its chat template cannot be compared: {error}") from None
 
 
 def marks_in(answer: str) -> set[str]:
@@ -120,9 +126,7 @@ def marks_in(answer: str) -> set[str]:
 
 def _training(fused: Path) -> Encoder:
     """The tokens the model was trained on."""
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(fused)
+    tokenizer = load(fused)
     apply, options = tokenizer.apply_chat_template, {"tokenize": False, **TEMPLATE_ARGUMENTS}
     return _encoder(
         lambda messages, prompt: str(apply(messages, add_generation_prompt=prompt, **options)),

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from understudy import locks
+from understudy.errors import ConfigError
 from understudy.graph import Graph, Node, Refs
 from understudy.interfaces import Progress
 from understudy.records import AssetRef, BaseCard, SplitPlan
@@ -26,9 +27,20 @@ def materialize(node: Node) -> AssetRef:
             card: BaseCard = plugin.prepare(
                 list(_train_talks(node)) if plugin.needs_talks else [], out, node.config.seed, progress
             )
+        if not plugin.needs_talks:  # one that was made here is known
+            _require_export(node, out, progress)
         return card
 
     return node.build(prepare)
+
+
+def _require_export(node: Node, folder: Path, progress: Progress) -> None:
+    """Raise ConfigError for a base whose tuned copy no file could be written of: before it is trained."""
+    progress(0, 1, "rehearsing the export")
+    name = folder.name.removeprefix(".").removesuffix(".partial")
+    problems = node.config.exporter().rehearse(folder, progress)
+    if problems:
+        raise ConfigError([f"base: {problem.replace(str(folder), name)}" for problem in problems])
 
 
 def _train_talks(node: Node) -> Iterator[str]:

@@ -11,7 +11,10 @@ import logging
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 PROBE = (
     "Plain words, then a few more of them.",
@@ -26,7 +29,16 @@ PROBE = (
 """Scripts, digits, spaces, emoji, markdown: texts that tokenizers split differently."""
 FROM_FILE = "PreTrainedTokenizerFast"
 """The class that takes tokenizer.json as it is."""
-FILES = ("tokenizer*", "chat_template*", "special_tokens_map.json", "added_tokens.json", "*config.json", "*.model")
+PLAIN = "llama"
+"""A kind of model for which transformers takes the class that the folder names."""
+FILES = (
+    "tokenizer*",
+    "chat_template*",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "generation_config.json",
+    "*.model",
+)
 Loaded = TypeVar("Loaded")
 log = logging.getLogger("understudy")
 
@@ -57,26 +69,36 @@ def of_file(loaded: Loaded, folder: Path, loader: Callable[[Path], Loaded]) -> L
         for file in {file for pattern in FILES for file in folder.glob(pattern) if file.is_file()}:
             (copy / file.name).write_bytes(file.read_bytes())
         name_class(copy)
+        (copy / "config.json").write_text(json.dumps({"model_type": PLAIN}))
         return loader(copy)
 
 
 def differs(loaded: Any, folder: Path) -> str | None:
-    """A sentence that names the first text which `loaded` splits unlike tokenizer.json; None when there is none."""
+    """A sentence that names the first text which `loaded` splits unlike tokenizer.json; None when there is none.
+
+    Before the merges too: whether another split shows in the tokens depends on the vocabulary.
+    """
     from tokenizers import Tokenizer
 
     file = folder / "tokenizer.json"
     if not file.is_file():
         return None
-    own = Tokenizer.from_file(str(file))
+    own, by_class = Tokenizer.from_file(str(file)), getattr(loaded, "backend_tokenizer", None)
     for text in PROBE:
-        expected, tokens = own.encode(text, add_special_tokens=False).ids, _encode(loaded, text)
-        if tokens != expected:
-            place = next((at for at, both in enumerate(zip(expected, tokens)) if both[0] != both[1]), len(expected))
-            return (
-                f"the class {_class(folder)} that tokenizer_config.json names splits {text[:30]!r} into other tokens "
-                f"than tokenizer.json (token {place + 1} of {len(expected)})"
-            )
+        expected = own.encode(text, add_special_tokens=False).ids
+        same = list(loaded.encode(text, add_special_tokens=False)) == expected
+        pieces = [_pieces(one, text) for one in (own, by_class) if one is not None]
+        if not same or (None not in pieces and pieces[0] != pieces[-1]):
+            return f"the class {_class(folder)} of tokenizer_config.json splits {text[:30]!r} unlike tokenizer.json"
     return None
+
+
+def _pieces(tokenizer: "Tokenizer", text: str) -> list[str] | None:
+    """What a text is split into before the merges; None where it is not."""
+    if tokenizer.pre_tokenizer is None:
+        return None
+    whole = tokenizer.normalizer.normalize_str(text) if tokenizer.normalizer else text
+    return [piece for piece, _ in tokenizer.pre_tokenizer.pre_tokenize_str(whole)]
 
 
 def name_class(folder: Path) -> None:
@@ -88,7 +110,10 @@ def name_class(folder: Path) -> None:
 
 
 def mend(folder: Path) -> str | None:
-    """Have every program that loads `folder` split text by its tokenizer.json; what was wrong, None when nothing."""
+    """Have other programs split text by the tokenizer.json of `folder`; what was wrong, None when nothing.
+
+    Not all of them: for some kinds of model transformers takes its own class, whatever the folder names.
+    """
     from transformers import AutoTokenizer
 
     if not (folder / "tokenizer.json").is_file():
@@ -99,13 +124,9 @@ def mend(folder: Path) -> str | None:
     return difference
 
 
-def _encode(loaded: Any, text: str) -> list[int]:
-    return list(loaded.encode(text, add_special_tokens=False))
-
-
 def _class(folder: Path) -> str:
     try:
         settings = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         settings = {}
-    return str(settings.get("tokenizer_class", "of its model_type"))
+    return str(settings.get("tokenizer_class", "of its kind of model"))

@@ -15,6 +15,7 @@ from mlx_lm.utils import load
 from understudy.errors import AssetError, ConfigError, DatasetError, Diverged, WorkerFailed
 from understudy.interfaces import Progress
 from understudy.records import AdapterCard
+from understudy.text.tokenizer import for_mlx
 from understudy.trainers import mlx_attention, mlx_checkpoint, mlx_fit, mlx_group, mlx_measure, mlx_rows, mlx_shape
 from understudy.trainers.lora_job import Counts, Fit, Job, LoraOptions, Outcome
 from understudy.trainers.mlx_checkpoint import Checkpoints
@@ -134,6 +135,7 @@ def _load(job: Job, config: dict[str, Any]) -> tuple[nn.Module, Any]:
             ]
         )
     model, tokenizer = load(str(job.base), lazy=True)
+    tokenizer = for_mlx(tokenizer, job.base)
     if not tokenizer.chat_template:
         raise ConfigError(
             [f"base: {job.base.name} has no chat template, so there is no way to ask it; take an instruct model"]
