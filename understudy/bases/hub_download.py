@@ -110,7 +110,8 @@ def _fetch(repository: str, revision: str | None, file: HubFile, out: Path, coun
 
 def _append(url: str, part: Path, start: int, counter: _Counter) -> None:
     """Write what comes from byte `start` on at the end of `part`."""
-    from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
+    from huggingface_hub.utils._headers import build_hf_headers  # documented as huggingface_hub.utils', which mypy
+    from huggingface_hub.utils._http import get_session, hf_raise_for_status  # does not see: it has no __all__
 
     headers = {**build_hf_headers(), "Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
     with get_session().stream("GET", url, headers=headers, follow_redirects=True) as response:
