@@ -102,3 +102,20 @@ def test_a_prompt_is_a_text_or_the_file_that_holds_it(tmp_path: Path) -> None:
         assert loaded.teacher_prompts.own == {"answers": "Answer {questions} like a baker."}
     with pytest.raises(ConfigError, match="gone.md cannot be read"):
         config.load(DEMO, {"prompts.answers": str(tmp_path / "gone.md")})
+
+
+@pytest.mark.parametrize(
+    ("name", "plugin"),
+    [
+        ("scratch", "scratch"),
+        ("x/model.GGUF", "gguf"),
+        ("ollama:tea:1b", "gguf"),
+        ("lmstudio:a/b", "gguf"),
+        ("a/b", "hub"),
+    ],
+)
+def test_a_base_is_given_by_its_name(name: str, plugin: str, tmp_path: Path) -> None:
+    file = tmp_path / "p.yaml"
+    file.write_text(PRESET)
+    base = config.load(file, {"base": name}).base
+    assert base.use == plugin and (plugin == "scratch" or name in base.options.values())

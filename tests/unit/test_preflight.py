@@ -1,11 +1,13 @@
 """A run that cannot end well is refused before it starts, with every reason and without a trace."""
 
+import json
 import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.models.exporters.gguf_models import make_model
 from understudy import preflight
 from understudy.channel import home
 from understudy.channel.lease import alone
@@ -85,3 +87,19 @@ def test_a_channel_is_busy_while_a_run_of_it_works(tmp_path: Path) -> None:
     assert preflight.busy(workspace) is None
     with alone(workspace.folder):
         assert f"process {os.getpid()}" in (preflight.busy(workspace) or "")
+
+
+def test_a_base_that_no_file_could_be_written_of_is_refused_before_the_first_second(tmp_path: Path) -> None:
+    base = tmp_path / "base"
+    make_model(base)
+    assert preflight.check(Workspace(home=tmp_path / "home", config=load(DEMO, {"base": str(base)}))) is None
+    config = json.loads((base / "config.json").read_text()) | {"rope_scaling": {"type": "dynamic", "factor": 2.0}}
+    (base / "config.json").write_text(json.dumps(config))
+    [problem] = problems(tmp_path / "home", base=str(base))
+    assert problem.startswith("base: ") and "rope type 'dynamic'" in problem
+
+
+def test_a_gguf_file_that_is_cut_short_is_refused_before_the_first_second(tmp_path: Path) -> None:
+    (tmp_path / "cut.gguf").write_bytes(b"GGUF" + bytes(20))
+    [problem] = problems(tmp_path / "home", base=str(tmp_path / "cut.gguf"))
+    assert "cut short or damaged" in problem

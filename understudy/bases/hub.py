@@ -99,7 +99,11 @@ class HubBase:
         if folder is None:
             (out / CARD).unlink(missing_ok=True)  # it describes another model than the one to come
         card = _card(self.options.repository if folder is None else folder.resolve().name, out, original, commit)
-        if difference := tokenizer.mend(out):
+        try:
+            difference = tokenizer.mend(out)
+        except ValueError as error:
+            raise ConfigError([f"base: {error}; copy or download it again"]) from None
+        if difference:
             log.warning("%s: %s; the file is used, here and in the tuned model", card.name, difference)
             card = card.model_copy(update={"notes": card.notes | {"tokenizer": f"{difference}; the file is used"}})
         return card

@@ -59,7 +59,7 @@ def read(file: Path) -> Header:
         raise ExportError(f"{file}: cannot be read: {error.strerror}") from None
     except (struct.error, KeyError, ValueError, OverflowError, MemoryError) as error:
         raise ExportError(f"{file}: its header is cut short or damaged ({error}); make the file again") from None
-    needed = header.start + max((tensor.offset + tensor.bytes for tensor in header.tensors), default=0)
+    needed = max((header.start + tensor.offset + tensor.bytes for tensor in header.tensors), default=0)
     if size < needed:
         raise ExportError(f"{file}: cut short: {size:,} bytes, its tensors need {needed:,}; make the file again")
     return header

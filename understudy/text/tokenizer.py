@@ -44,10 +44,18 @@ log = logging.getLogger("understudy")
 
 
 def load(folder: Path) -> Any:
-    """The tokenizer of `folder` for transformers."""
+    """The tokenizer of `folder` for transformers. Raises ValueError when it cannot be read."""
+    return of_file(_by_class(folder), folder, _by_class)
+
+
+def _by_class(folder: Path) -> Any:
+    """What transformers makes of the folder."""
     from transformers import AutoTokenizer
 
-    return of_file(AutoTokenizer.from_pretrained(folder), folder, AutoTokenizer.from_pretrained)
+    try:
+        return AutoTokenizer.from_pretrained(folder)
+    except Exception as error:  # tokenizers raises bare Exception for a file that it cannot parse
+        raise ValueError(f"{folder.name}: its tokenizer cannot be read ({str(error).splitlines()[0][:200]})") from error
 
 
 def for_mlx(loaded: Any, folder: Path) -> Any:
@@ -112,13 +120,12 @@ def name_class(folder: Path) -> None:
 def mend(folder: Path) -> str | None:
     """Have other programs split text by the tokenizer.json of `folder`; what was wrong, None when nothing.
 
-    Not all of them: for some kinds of model transformers takes its own class, whatever the folder names.
+    Not all of them: for some kinds of model transformers takes its own class, whatever the folder names. Raises
+    ValueError when the tokenizer cannot be read.
     """
-    from transformers import AutoTokenizer
-
     if not (folder / "tokenizer.json").is_file():
         return None
-    difference = differs(AutoTokenizer.from_pretrained(folder), folder)
+    difference = differs(_by_class(folder), folder)
     if difference is not None:
         name_class(folder)
     return difference

@@ -83,3 +83,56 @@ def test_a_chat_template_inside_the_tokenizer_config_counts(tiny_base: tuple[Pat
     config.write_text(json.dumps(json.loads(config.read_text()) | {"chat_template": template.read_text()}))
     template.unlink()
     assert base(tmp_path / "old").problems() == []
+
+
+def copied(folder: Path, out: Path) -> Path:
+    """The model again, to be changed."""
+    out.mkdir(parents=True)
+    for file in folder.iterdir():
+        (out / file.name).write_bytes(file.read_bytes())
+    return out
+
+
+def test_a_template_beside_the_tokenizer_counts(tiny_base: tuple[Path, BaseCard], tmp_path: Path) -> None:
+    source = copied(tiny_base[0], tmp_path / "source")
+    template = (source / "chat_template.jinja").read_text()
+    (source / "chat_template.jinja").unlink()
+    (source / "chat_template.json").write_text(json.dumps({"chat_template": template}))
+    prepare(source, tmp_path / "out")
+    assert (tmp_path / "out" / "chat_template.jinja").read_text() == template
+
+
+def test_a_shard_that_is_missing_is_named(tiny_base: tuple[Path, BaseCard], tmp_path: Path) -> None:
+    source = copied(tiny_base[0], tmp_path / "source")
+    index = {"weight_map": {"a": "model.safetensors", "b": "model-00002-of-00002.safetensors"}}
+    (source / "model.safetensors.index.json").write_text(json.dumps(index))
+    [problem] = base(source).problems()
+    assert "lacks model-00002-of-00002.safetensors" in problem and "copy" in problem
+
+
+@pytest.mark.parametrize("method", ["bitsandbytes", "gptq", "awq"])
+def test_weights_that_mlx_does_not_tune_are_refused(
+    method: str, tiny_base: tuple[Path, BaseCard], tmp_path: Path
+) -> None:
+    source = copied(tiny_base[0], tmp_path / "source")
+    config = json.loads((source / "config.json").read_text()) | {"quantization_config": {"quant_method": method}}
+    (source / "config.json").write_text(json.dumps(config))
+    [problem] = base(source).problems()
+    assert "MLX does not tune" in problem
+
+
+def test_the_newest_version_in_the_hubs_own_cache_is_taken(tiny_base: tuple[Path, BaseCard], tmp_path: Path) -> None:
+    version = copied(tiny_base[0], tmp_path / "models--owner--tiny" / "snapshots" / "0123")
+    assert base(tmp_path / "models--owner--tiny").folder() == version
+
+
+def test_a_class_that_splits_unlike_the_file_is_replaced_and_noted(
+    tiny_base: tuple[Path, BaseCard], tmp_path: Path
+) -> None:
+    source = copied(tiny_base[0], tmp_path / "source")
+    config = json.loads((source / "tokenizer_config.json").read_text()) | {"tokenizer_class": "Qwen2Tokenizer"}
+    (source / "tokenizer_config.json").write_text(json.dumps(config))
+    card = prepare(source, tmp_path / "out")
+    assert "Qwen2Tokenizer" in str(card.notes["tokenizer"])
+    assert json.loads((tmp_path / "out" / "tokenizer_config.json").read_text())["tokenizer_class"] != "Qwen2Tokenizer"
+    assert json.loads((source / "tokenizer_config.json").read_text()) == config

@@ -1,6 +1,7 @@
 """Laws of the list of bases."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,34 @@ def test_a_base_is_known_from_its_maker_and_from_converters(base: KnownBase) -> 
 
 def test_untested_bases_need_the_word() -> None:
     assert "allow_untested" in str(problem("owner/model", False)) and problem("owner/model", True) is None
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "mlx-community/Llama-3.2-1B-Instruct-mxfp4",
+        "mlx-community/gemma-3-1b-it-qat-8bit",
+        "mlx-community/Qwen3-8B-4bit-DWQ-1013",
+        "https://huggingface.co/ibm-granite/granite-4.0-micro/tree/main",
+        "hf.co/Qwen/Qwen3-1.7B",
+    ],
+)
+def test_a_known_base_is_known_by_all_its_names(name: str) -> None:
+    assert HubBase(HubBase.Options(repository=name)).problems() == []
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("bartowski/Llama-3.2-3B-Instruct-GGUF", "holds GGUF files; .* or take meta-llama/Llama-3.2-3B-Instruct"),
+        ("llama3.2:1b", "write ollama:llama3.2:1b"),
+        ("unsloth/Qwen3-8B-bnb-4bit", "bitsandbytes, .* or take Qwen/Qwen3-8B"),
+        ("someone/unheard-of-bnb-8bit", "take the repository it was made of"),
+    ],
+)
+def test_a_name_of_another_form_is_answered_with_what_to_take(name: str, words: str) -> None:
+    [problem] = HubBase(HubBase.Options(repository=name)).problems()
+    assert re.search(words, problem)
 
 
 @pytest.mark.parametrize("name", ["Qwen/Qwen3.5-4B", "mlx-community/Qwen3.6-27B-4bit", "Qwen/Qwen3-Next-80B-A3B"])
