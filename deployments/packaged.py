@@ -6,9 +6,11 @@ from collections.abc import Iterator, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
 
+from understudy.bases.local_models import INSTALL
 from understudy.config import load
 from understudy.errors import ConfigError
 from understudy.registry import nearest
+from understudy.sections import located
 
 FOLDER = Path(__file__).parent
 PRESETS = FOLDER / "presets"
@@ -27,6 +29,14 @@ def preset(name: str) -> Path:
     if not file.is_file():
         raise ConfigError([f"there is no preset {name!r}{nearest(name, presets())}"])
     return file.resolve()
+
+
+def default_preset() -> tuple[str, str | None]:
+    """The preset of a run that names none, and a sentence where it is `tiny` because the demo's base is not here."""
+    base = load(preset("demo")).base
+    if not base.options.get("file") or located(base.options["file"]).is_file():
+        return "demo", None
+    return "tiny", f"the demo's real base is not installed, so a tiny one is trained; for the real one: {INSTALL}"
 
 
 def configuration(name: str) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The sections of a preset, one per stage: what can be set, its limits and defaults, and what each means."""
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -11,6 +12,25 @@ FREE_GATES = (
     "duplicates",
 )  # fmt: skip
 METRICS = ("nll", "formatting", "degeneration", "format_gap", "style", "copying")
+
+
+PACKAGE = "package:"
+
+
+def located(path: str | Path) -> Path:
+    """`path`, or where a file of an installed package is, e.g. package:understudy.deployments/sample_channel.
+
+    The package is looked up and never run.
+    """
+    if not str(path).startswith(PACKAGE):
+        return Path(path)
+    name, _, inside = str(path).removeprefix(PACKAGE).partition("/")
+    try:
+        spec = find_spec(name)
+    except (ImportError, ValueError):
+        spec = None
+    folders = list(spec.submodule_search_locations or ()) if spec else []
+    return Path(folders[0]) / inside if folders else Path(path)
 
 
 class Settings(BaseModel):

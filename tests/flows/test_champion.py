@@ -21,7 +21,7 @@ TALKS = ("kettle", "lever", "bread", "bicycle", "bridge", "soap")
 @pytest.fixture
 def workspace(tmp_path: Path) -> Workspace:
     changes = {"name": "tea", "evaluate.metrics": METRICS, "split.test": 0.5}
-    return Workspace(home=tmp_path, config=load(ROOT / "deployments/presets/demo.yaml", changes))
+    return Workspace(home=tmp_path, config=load(ROOT / "deployments/presets/tiny.yaml", changes))
 
 
 def dataset(workspace: Workspace) -> DatasetRefs:
@@ -117,7 +117,7 @@ def test_training_again_is_worth_it_only_with_enough_new_rows(workspace: Workspa
     (models / "bbbbbbbb/trained_on.json").unlink()
     (models / "bbbbbbbb/.trained_on.json.manifest.json").unlink()
     few = workspace.model_copy(
-        update={"config": load(ROOT / "deployments/presets/demo.yaml", {"name": "tea", "sync.min_new_pairs": 1})}
+        update={"config": load(ROOT / "deployments/presets/tiny.yaml", {"name": "tea", "sync.min_new_pairs": 1})}
     )
     reasons.append(promote.why_train(few))
     assert reasons[0] == "there is no champion yet" and reasons[1] is None and "new rows in train" in str(reasons[2])

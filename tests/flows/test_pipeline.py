@@ -21,7 +21,7 @@ def first(tmp_path_factory: pytest.TempPathFactory, prefect_server: None) -> tup
     """The finished tiny run."""
     from understudy.flows.pipeline import pipeline
 
-    config = load(ROOT / "deployments/presets/demo.yaml", TINY)
+    config = load(ROOT / "deployments/presets/tiny.yaml", TINY)
     home = tmp_path_factory.mktemp("home")
     return Workspace(home=home, config=config), pipeline(config=config, home=home)
 
@@ -136,7 +136,7 @@ def test_a_changed_setting_makes_only_what_depends_on_it(first: tuple[Workspace,
     from understudy.flows.pipeline import pipeline
 
     workspace, outcome = first
-    changed = load(ROOT / "deployments/presets/demo.yaml", TINY | {"trainer.rank": 2})
+    changed = load(ROOT / "deployments/presets/tiny.yaml", TINY | {"trainer.rank": 2})
     before = files_under(workspace.home / "data") | files_under(workspace.home)
     other = pipeline(config=changed, home=workspace.home, only="model")
     assert other.model.run != outcome.model.run and other.model.base == outcome.model.base
@@ -148,7 +148,7 @@ def test_importance_makes_the_quantizations_again_and_nothing_before_them(first:
     from understudy.flows.pipeline import pipeline
 
     workspace, outcome = first
-    changed = load(ROOT / "deployments/presets/demo.yaml", TINY | {"export.importance": True})
+    changed = load(ROOT / "deployments/presets/tiny.yaml", TINY | {"export.importance": True})
     other = Workspace(home=workspace.home, config=changed)
     made = pipeline(config=changed, home=workspace.home, only="model").model
     card = other.read(other.latest("importance", run=made.run))

@@ -56,7 +56,7 @@ class Made(NamedTuple):
 def made(home: Path, talks: tuple[str, ...] = TALKS, changes: dict[str, Any] | None = None, base: str = PLAIN) -> Made:
     """A run whose adapter speaks like the teacher and whose base says `base`."""
     wanted = {"name": "tea", "split.test": 0.5, "runner.workers": 2} | (changes or {})
-    workspace = Workspace(home=home, config=load(ROOT / "deployments/presets/demo.yaml", wanted))
+    workspace = Workspace(home=home, config=load(ROOT / "deployments/presets/tiny.yaml", wanted))
     rows = _dataset(workspace, talks)
     card = AdapterCard(
         trainable_parameters=1, steps=3, iterations=3, epochs=1, stopped_early=False, best_iteration=2,
@@ -190,7 +190,7 @@ def test_a_verdict_that_is_missing_is_counted_for_neither_side(tmp_path: Path) -
 def test_who_judges_is_part_of_what_a_scorecard_is_made_from(tmp_path: Path) -> None:
     def of(judge: dict[str, Any]) -> str:
         changes = {"name": "tea", "evaluate.judge": judge}
-        workspace = Workspace(home=tmp_path, config=load(ROOT / "deployments/presets/demo.yaml", changes))
+        workspace = Workspace(home=tmp_path, config=load(ROOT / "deployments/presets/tiny.yaml", changes))
         return fingerprint_of(workspace, "scorecard")
 
     one = {"use": "openai", "model": "judge-1", "base_url": "http://127.0.0.1:9/v1"}
@@ -234,7 +234,7 @@ def _calls(home: Path) -> set[str]:
     "judge", [{"use": "extractive"}, {"use": "openai", "model": "m", "api_key_env": "NO_SUCH_KEY"}]
 )
 def test_a_judge_that_cannot_judge_is_refused_before_anything_starts(tmp_path: Path, judge: dict[str, Any]) -> None:
-    config = load(ROOT / "deployments/presets/demo.yaml", {"evaluate.judge": judge})
+    config = load(ROOT / "deployments/presets/tiny.yaml", {"evaluate.judge": judge})
     with pytest.raises(ConfigError) as error:
         preflight.check(Workspace(home=tmp_path, config=config))
     assert [problem for problem in error.value.problems if problem.startswith("evaluate.judge.")]

@@ -19,7 +19,7 @@ FAST = TINY | {"export.types": ["Q8_0"], "tune.min_steps": 2, "trainer.learning_
 
 
 def workspace(home: Path, **changes: Any) -> Workspace:
-    return Workspace(home=home, config=load(ROOT / "deployments/presets/demo.yaml", FAST | changes))
+    return Workspace(home=home, config=load(ROOT / "deployments/presets/tiny.yaml", FAST | changes))
 
 
 def train(where: Workspace) -> Any:

@@ -123,7 +123,7 @@ def test_workers_that_see_no_folder_of_the_flow_return_what_they_made(
 
 def test_workers_of_other_machines_need_a_ledger_they_can_reach() -> None:
     with pytest.raises(ConfigError, match=r"ledger: .*runner\.address.*postgresql"):
-        load(ROOT / "deployments/presets/demo.yaml", {"runner": {"use": "dask", "address": "tcp://10.0.0.5:8786"}})
+        load(ROOT / "deployments/presets/tiny.yaml", {"runner": {"use": "dask", "address": "tcp://10.0.0.5:8786"}})
 
 
 def test_an_address_where_nobody_answers_is_said() -> None:
@@ -136,4 +136,4 @@ def test_an_address_where_nobody_answers_is_said() -> None:
 @pytest.mark.parametrize("address", ["127.0.0.1:8786", "http://x:1", "tcp://x", "tcp://a b:1"])
 def test_an_address_that_is_none_is_refused(address: str) -> None:
     with pytest.raises(ConfigError, match="runner.address"):
-        load(ROOT / "deployments/presets/demo.yaml", {"runner": {"use": "dask", "address": address}})
+        load(ROOT / "deployments/presets/tiny.yaml", {"runner": {"use": "dask", "address": address}})

@@ -145,5 +145,5 @@ def test_a_database_that_is_not_there_is_said(tmp_path: Path) -> None:
 )
 def test_an_address_that_cannot_be_a_ledger_is_refused_without_a_connection(address: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message) as refused:
-        load(ROOT / "deployments/presets/demo.yaml", {"ledger": address})
+        load(ROOT / "deployments/presets/tiny.yaml", {"ledger": address})
     assert address != "postgresql://u:pw@h/d" or "u:pw@h" not in str(refused.value)

@@ -225,10 +225,10 @@ def test_only_what_the_catalog_knows_is_an_asset() -> None:
 @pytest.mark.parametrize("url", ["/mnt/nas", "file://", "sftp://me:secret@host/x", "s3://bucket/[a]"])
 def test_an_address_that_can_be_none_is_refused_and_not_repeated(url: str) -> None:
     with pytest.raises(ConfigError, match="remote: ") as refused:
-        load(ROOT / "deployments/presets/demo.yaml", {"remote": url})
+        load(ROOT / "deployments/presets/tiny.yaml", {"remote": url})
     assert "secret" not in str(refused.value)
     with pytest.raises(ConfigError, match=r"remote: it needs ledger: postgresql"):
-        load(ROOT / "deployments/presets/demo.yaml", {"remote": "s3://bucket/x"})
+        load(ROOT / "deployments/presets/tiny.yaml", {"remote": "s3://bucket/x"})
 
 
 def test_of_two_that_push_at_once_only_the_first_moves_the_pointer(url: str, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from understudy import config, registry
 from understudy.errors import ConfigError
 from understudy.sections import ParityLimit, TuneSettings
 
-DEMO = Path(__file__).resolve().parents[2] / "deployments/presets/demo.yaml"
+DEMO = Path(__file__).resolve().parents[2] / "deployments/presets/tiny.yaml"
 
 PRESET = """
 name: x

@@ -16,7 +16,7 @@ from understudy.config import load
 from understudy.errors import ConfigError
 from understudy.workspace import Workspace
 
-DEMO = Path(__file__).resolve().parents[2] / "deployments/presets/demo.yaml"
+DEMO = Path(__file__).resolve().parents[2] / "deployments/presets/tiny.yaml"
 
 
 def problems(home: Path, only: Any = None, **changes: Any) -> list[str]:

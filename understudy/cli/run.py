@@ -147,9 +147,13 @@ def _workspace(args: Namespace) -> Workspace:
             changes[key.strip()] = yaml.safe_load(value)
         except yaml.YAMLError:
             problems.append(f"--set {key.strip()}: {value!r} cannot be read as YAML; is a bracket or a quote missing?")
-    default = "documents" if args.documents else "channel" if args.channel else "demo"
+    default = "documents" if args.documents else "channel" if args.channel else None
+    if default is None and args.preset is None:
+        default, notice = packaged.default_preset()
+        if notice:
+            print(notice, file=sys.stderr)
     try:
-        preset = config.load(packaged.preset(args.preset or default), changes)
+        preset = config.load(packaged.preset(args.preset or str(default)), changes)
     except ConfigError as error:
         raise ConfigError([*problems, *error.problems]) from None
     if problems:

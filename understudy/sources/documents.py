@@ -3,7 +3,6 @@
 import re
 from collections.abc import Callable, Iterator
 from fnmatch import fnmatch
-from importlib import resources
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -11,9 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from understudy.errors import Refused, SourceError
 from understudy.readers import LIMIT_BYTES, READERS, read
 from understudy.records import Document, Entry, sha256_of
+from understudy.sections import located
 from understudy.text.words import slug
-
-PACKAGE = "package:"
 
 
 class DocumentsSource:
@@ -36,7 +34,7 @@ class DocumentsSource:
     def __init__(self, options: Options) -> None:
         self.options = options
         self.is_known: Callable[[str], bool] = lambda document_id: False
-        self.path = _resolved(options.path)
+        self.path = located(options.path)
 
     def problems(self) -> list[str]:
         """Problems that make the folder unusable."""
@@ -98,14 +96,3 @@ def _title(stem: str) -> str:
 def channel_name(path: Path) -> str:
     """A preset name for a folder, e.g. 'faraday' for './Lectures/Faraday'."""
     return slug(path.resolve().name)[:60] or "documents"
-
-
-def _resolved(path: Path) -> Path:
-    """`path`, or where the folder of an installed package is: package:understudy.deployments/sample_channel."""
-    if not str(path).startswith(PACKAGE):
-        return path
-    name, _, inside = str(path).removeprefix(PACKAGE).partition("/")
-    try:
-        return Path(str(resources.files(name))) / inside
-    except (ModuleNotFoundError, TypeError):
-        return path

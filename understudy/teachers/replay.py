@@ -1,6 +1,5 @@
 """Recorded replies of a real teacher: the same words again, offline and for nothing."""
 
-from pathlib import Path
 from typing import Any
 
 from pydantic import Field
@@ -10,6 +9,7 @@ from understudy.calls.model_teacher import ModelOptions, ModelTeacher
 from understudy.calls.prices import FREE, Usd
 from understudy.calls.recording import PASSES, Header, ReplayTransport, read_header
 from understudy.errors import ConfigError
+from understudy.sections import located
 
 
 class ReplayTeacher(ModelTeacher):
@@ -18,13 +18,13 @@ class ReplayTeacher(ModelTeacher):
     class Options(ModelOptions):
         """Options under `teacher:` in a preset. What decided the recorded words is as it was recorded."""
 
-        file: str = Field(min_length=1, description="a recording; relative to the current folder")
+        file: str = Field(min_length=1, description="a recording; relative to the current folder; or package:NAME/FILE")
 
     VERSION = 1
     INDIFFERENT = {"temperature", "seed", "answer_tokens", "thinking_tokens", "context_window", "max_usd"}
 
     def __init__(self, options: Options) -> None:
-        self.file = Path(options.file)
+        self.file = located(options.file)
         self._wrong: list[str] = []
         try:
             self.header = read_header(self.file)

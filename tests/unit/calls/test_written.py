@@ -29,7 +29,7 @@ EVERY = [(f"{name}#{pair.number}", pair) for name, pairs in WRITTEN.items() for 
 def talks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Both folders of the sample channel as one."""
     folder = tmp_path_factory.mktemp("talks")
-    for file in DEPLOYMENTS.glob("sample_channel*/[0-9]*.[vs][tr]t"):
+    for file in DEPLOYMENTS.glob("sample_channel/**/[0-9]*.[vs][tr]t"):
         shutil.copy(file, folder)
     return folder
 
@@ -171,3 +171,9 @@ def test_the_verb_names_markdown_without_a_talk(
     source = ["--from-markdown", str(tmp_path), "--documents", str(talks / "01-why-tea-cools.vtt")]
     assert main(["record", str(tmp_path / "replies.jsonl"), *source]) == 0
     assert "(without a talk in this source: 26-how-a-clock-keeps-time.md)" in capsys.readouterr().out
+
+
+def test_the_recording_that_ships_is_what_the_markdown_gives(tmp_path: Path) -> None:
+    """After a change of the prompts, talks or answers: `understudy record` as the README beside them says."""
+    assert main(["record", str(tmp_path / "replies.jsonl"), "--from-markdown", str(ANSWERS)]) == 0
+    assert (tmp_path / "replies.jsonl").read_bytes() == (DEPLOYMENTS / "sample_replies.jsonl").read_bytes()

@@ -84,7 +84,7 @@ def test_the_sample_channel_is_found_from_any_folder(tmp_path: Path, monkeypatch
     monkeypatch.chdir(tmp_path)
     preset = config.load(packaged.preset("demo"))
     source = registry.build("source", preset.source.use, preset.source.options)
-    assert source.problems() == [] and len(list(source.entries())) == 14
+    assert source.problems() == [] and len(list(source.entries())) == 26
     nowhere = registry.build("source", "documents", {"path": "package:understudy.nowhere/talks"})
     assert "there is no folder 'package:understudy.nowhere/talks'" in nowhere.problems()[0]
 

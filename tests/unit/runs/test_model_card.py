@@ -36,7 +36,7 @@ def about(root: Path) -> About:
     """A tested base, two files."""
     adapter = {name: 1 for name in ("trainable_parameters", "steps", "iterations", "best_iteration", "longest_row")}
     return About(
-        config=config.load(root / "deployments/presets/demo.yaml", {"name": "candles"}),
+        config=config.load(root / "deployments/presets/tiny.yaml", {"name": "candles"}),
         scorecard=scorecard(),
         base=BaseCard(name="Qwen/Qwen3-0.6B", architecture="qwen3", parameters=6, notes={"licence": "Apache-2.0"}),
         adapter=AdapterCard.model_validate(

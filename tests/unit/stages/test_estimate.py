@@ -19,7 +19,7 @@ def workspace(home: Path, **teacher: object) -> Workspace:
 
 def test_it_needs_no_key_and_writes_nothing(tmp_path: Path) -> None:
     page = estimate_page(workspace(tmp_path, api_key_env="NO_SUCH_KEY"))
-    assert "14 talks here, 14 of them to be read" in page
+    assert "26 talks here, 26 of them to be read" in page
     assert "batch" in page and "flex" in page
     assert not list(tmp_path.iterdir())
 
@@ -28,4 +28,4 @@ def test_a_forgotten_talk_is_not_priced(tmp_path: Path) -> None:
     result = workspace(tmp_path)
     entry = next(DocumentsSource(DocumentsSource.Options(path=SAMPLE)).entries())
     result.ledger.record(Row(entry.document_id, entry.title, entry.locator, entry.revision, "excluded"))
-    assert "13 talks here, 13 of them to be read" in estimate_page(result)
+    assert "25 talks here, 25 of them to be read" in estimate_page(result)

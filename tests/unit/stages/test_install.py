@@ -28,7 +28,7 @@ sys.exit("Error: no such weights" if not weights.is_file() or (beside / "broken"
 @pytest.fixture
 def workspace(tmp_path: Path, root: Path) -> Workspace:
     changes = {"name": "candles"}
-    return Workspace(home=tmp_path, config=config.load(root / "deployments/presets/demo.yaml", changes))
+    return Workspace(home=tmp_path, config=config.load(root / "deployments/presets/tiny.yaml", changes))
 
 
 def with_export(workspace: Workspace, **settings: str) -> Workspace:
@@ -177,5 +177,5 @@ def test_a_refused_file_goes_nowhere(workspace: Workspace, ollama: Path, home: P
 
 @pytest.mark.parametrize("value", [False, "off", "auto"])
 def test_yamls_off_is_off(root: Path, value: object) -> None:
-    loaded = config.load(root / "deployments/presets/demo.yaml", {"export.ollama": value})
+    loaded = config.load(root / "deployments/presets/tiny.yaml", {"export.ollama": value})
     assert loaded.export.ollama == (value or "off")

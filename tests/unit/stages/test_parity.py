@@ -218,7 +218,7 @@ def test_the_table_shows_every_hop_and_every_reason() -> None:
 def test_one_limit_is_changed_alone(root: Path) -> None:
     from understudy.config import load
 
-    preset = root / "deployments/presets/demo.yaml"
+    preset = root / "deployments/presets/tiny.yaml"
     limits = load(preset, {"export.limits.q4.kl": 0.1, "export.limits.leaks": 0.02}).export.limits
     assert limits.q4 == LIMITS.q4.model_copy(update={"kl": 0.1}) and limits.leaks == 0.02 and limits.q8 == LIMITS.q8
     with pytest.raises(ConfigError, match=r"export.limits.q4.kl: .* \(got -1\)"):

@@ -294,7 +294,7 @@ def test_newlines_and_marks_of_an_answer_reach_the_row() -> None:
 
 
 def test_each_file_holds_the_rows_of_its_split_in_the_order_of_the_plan(tmp_path: Path) -> None:
-    preset = Path(__file__).resolve().parents[3] / "deployments/presets/demo.yaml"
+    preset = Path(__file__).resolve().parents[3] / "deployments/presets/tiny.yaml"
     workspace, pairs = Workspace(home=tmp_path, config=load(preset)), plain(10)
     node = Node(workspace, "split", {}, {"pairs": workspace.save("pairs", pairs, "f")}, "f", (), {})
     plan, by_id = workspace.read(materialize(node)), {p.pair_id: p for p in pairs}
