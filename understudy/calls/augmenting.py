@@ -16,12 +16,14 @@ from functools import partial
 from typing import NamedTuple
 
 from understudy.calls import Call, Reply, prompting
+from understudy.calls.likeness import Asked
 from understudy.calls.model_teacher import ModelTeacher
 from understudy.calls.prompting import BUILT_IN, Prompt, Prompts
 from understudy.calls.replies import parse
 from understudy.calls.verifying import drawn
 from understudy.records import Document, Pair, VariantKind, sha256_of
 from understudy.sections import AugmentSettings
+from understudy.text import questions
 from understudy.text.language import FUNCTION_WORDS
 from understudy.text.similarity import stem
 from understudy.text.standalone import standalone_problem
@@ -106,7 +108,7 @@ def write(teacher: ModelTeacher, document: Document, wishes: Sequence[Wish], tit
         call = call_for(teacher, document, pending, titles)
         # A talk that has given something is no sign of a broken teacher, however stubborn the rest is.
         reply = teacher.send(call, tries, None if texts else partial(_usable, call))
-        parsed = parse(reply, "answers", call.numbers)
+        parsed = parse(reply, "answers", call.numbers, _asked(document, pending))
         if parsed.defects:
             log.info("%s, %s: %s", document.document_id, KIND, dict(parsed.defects))
         new = {item.question_number: item.text for item in parsed.items}
@@ -161,6 +163,11 @@ def read(wish: Wish, text: str, first: Pair, talks: Sequence[frozenset[str]]) ->
         return wrong
     if sorted(_NUMBER.findall(question)) != sorted(_NUMBER.findall(wish.pair.question)):
         return "other numbers"
+    one, other = questions.read([wish.pair.question, question])
+    if one.denials != other.denials:
+        return "turned round"
+    if not substance(question) & substance(f"{wish.pair.question} {wish.pair.answer}"):
+        return "another question"
     return wish.pair.model_copy(update={"pair_id": name, "question": question})
 
 
@@ -192,6 +199,12 @@ def substance(text: str) -> frozenset[str]:
 def digest(seed: int, name: str) -> str:
     """What decides order and choice: the same for the same seed and name, regardless of all others."""
     return sha256_of(f"{seed}/{name}".encode())
+
+
+def _asked(document: Document, pending: Sequence[Wish]) -> Asked:
+    """What each entry is about: the question of the pair it is made from; a refusal is about none."""
+    about = {wish.number: wish.pair.question if wish.pair else "" for wish in pending}
+    return Asked(about, passages=[paragraph.text for paragraph in document.paragraphs], gaps=True)
 
 
 def _usable(call: Call, reply: Reply) -> bool:

@@ -34,6 +34,7 @@ CONVINCING_NATS = 1.0
 """Evidence per entry that a list whose numbers fit is out of order."""
 ORDERED_NATS = 2.5
 """Evidence per entry of the best order, from which a list in quite another one is taken for shuffled."""
+WORDS_OF_A_MARK = 2
 MERGED_NATS = 3.0
 """Evidence from which a text may hold a second answer."""
 MOST_NATS_PER_WORD = 2.5
@@ -69,6 +70,8 @@ class Asked:
     """Further questions of the talk, which an answer may belong to by mistake."""
     passages: Sequence[str] = field(default=(), repr=False)
     """Paragraphs of the talk, and answers already kept."""
+    gaps: bool = False
+    """Whether a missing number is nothing strange."""
 
 
 def place(claims: Sequence[Claim], asked: Asked, whole: bool) -> Placed:
@@ -123,6 +126,8 @@ def _without_repeats(claims: Sequence[Claim], asked: Asked) -> list[Claim]:
         numbers = {claim.number for claim in same}
         if len(numbers) == 1:
             kept.append(same[0])
+        elif len(same[0].text.split()) <= WORDS_OF_A_MARK:
+            kept += same  # a word that means 'nothing to say' may come often
         elif best := _best_of(same, asked):
             kept.append(best)
     return sorted(kept, key=claims.index)
@@ -141,7 +146,7 @@ def _suspect(claims: Sequence[Claim], asked: Asked, whole: bool) -> bool:
     numbers = Counter(claim.number for claim in claims)
     if max(numbers.values()) > 1 or not numbers.keys() <= asked.questions.keys():
         return True
-    if whole and len(numbers) < len(asked.questions):
+    if whole and not asked.gaps and len(numbers) < len(asked.questions):
         return True
     echoes = [(claim.number, claim.question) for claim in claims if claim.question]
     return any(names(question, number, asked.questions) is False for number, question in echoes)

@@ -87,7 +87,10 @@ class Server(ThreadingHTTPServer):
             self.holding.release()
             self.more.wait()
         items = [
-            {"question_number": int(number), "text": self.instead.get(command) or self.say(command, rest, title)}
+            {
+                "question_number": int(number),
+                "text": self.instead.get(command, self.instead.get(number)) or self.say(command, rest, title),
+            }
             for number, command, rest in tasks
             if int(number) not in (self.never | self.leave_out if first else self.never)
         ]
@@ -99,9 +102,9 @@ class Server(ThreadingHTTPServer):
             seen = ("once", "twice")[way - 1]
             return f"By which means, seen {seen}, is the {ASPECTS[question - 1]} kept by {title}?"
         if command == "SHORTEN":
-            return f"**{title.capitalize()}** keep it by how they are made. It is as simple as that."
+            return f"**{title.capitalize()}** keep the {ASPECTS[question - 1]} by how they are made. Simple as that."
         if command == "LENGTHEN":
-            return f"**{title.capitalize()}** keep it by how they are made, all of them. " * 12
+            return f"**{title.capitalize()}** keep the {ASPECTS[question - 1]} by how they are made, all. " * 12
         emperor = ("Nero", "Titus", "Trajan")[way - 1]
         return f"What did {emperor} think of submarines, of all {title}?\n\nI have never talked about that."
 
@@ -205,12 +208,12 @@ def test_nothing_is_made_from_what_is_held_out(server: Server, tmp_path: Path) -
 
 def test_a_variant_near_a_held_out_question_is_dropped_and_counted(server: Server, tmp_path: Path) -> None:
     stolen = QUESTION[PLAN.splits["test"][0]]
-    server.instead = {"REWORD": stolen.replace("How do", "So how exactly do")}
-    assert list(near_duplicates([server.instead["REWORD"], *QUESTION.values()], 0.7))
+    server.instead = {"1": stolen.replace("How do", "So how exactly do")}  # the first task of every talk
+    assert list(near_duplicates([server.instead["1"], *QUESTION.values()], 0.7))
     result = kept(made(server, tmp_path, AugmentSettings(paraphrases=1)))
-    assert not result.variants
-    others = len(PLAN.splits["train"]) - 1
-    assert result.dropped == {"paraphrase: near a held-out question": 1, "paraphrase: asked already": others}
+    talks = len({name.split("#")[0] for name in PLAN.splits["train"]})
+    assert result.dropped == {"paraphrase: near a held-out question": 1, "paraphrase: asked already": talks - 1}
+    assert len(result.variants) == len(PLAN.splits["train"]) - talks
 
 
 def test_whatever_else_is_measured_stays_unseen_too(server: Server, tmp_path: Path) -> None:
@@ -367,6 +370,8 @@ def wish(kind: str, number: int = 1) -> Wish:
         ("paraphrase", "How do kettles\nkeep heat?", "malformed"),
         ("paraphrase", "What does the speaker say about kettles?", "mentions the talk"),
         ("paraphrase", "How do 3 kettles keep their heat?", "other numbers"),
+        ("paraphrase", "Why do kettles never keep their heat?", "turned round"),
+        ("paraphrase", "What is the quickest road to an orchid garden?", "another question"),
         ("short", "word " * 70, "not shorter"),
         ("short", "By how they are made.", None),
         ("long", "word " * 90, "not longer"),
