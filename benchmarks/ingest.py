@@ -6,16 +6,21 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks.figures import Figure, peak_mb
 from tests.fixtures.youtube_server import Video, YouTube, serve
+from tests.unit.readers.damage import damaged, valid
+from understudy import readers
 from understudy.channel.ledger import Ledger, Row
 from understudy.config import load
+from understudy.errors import Refused
 from understudy.graph import fingerprint_of
 from understudy.readers import captions
+from understudy.records import Entry
+from understudy.sources.documents import DocumentsSource
 from understudy.stages import collect
 from understudy.text.words import words
 from understudy.workspace import Workspace
@@ -31,6 +36,8 @@ def figures() -> Iterator[Figure]:
     yield from _memory()
     yield from _polled(5000)
     yield from _cleaned()
+    yield from _damaged(2000)
+    yield from _folder(1000)
     yield from _status(100_000)
 
 
@@ -160,6 +167,36 @@ def _cleaned() -> Iterator[Figure]:
     if CAPTIONS:
         [rolling], [manual] = (list(Path(CAPTIONS).glob(f"*{end}")) for end in (".asr.rolling.vtt", ".manual.srt"))
         yield Figure("rolling_word_error_rate", _word_errors(_words(manual), _words(rolling)), "<=", 0.01)
+
+
+def _damaged(count: int) -> Iterator[Figure]:
+    """Damaged files of every format: each is read or refused, none ends the loop or takes long."""
+    entry, slowest, outcomes = Entry(document_id="a", title="A", locator="a", revision="1"), 0.0, 0
+    with tempfile.TemporaryDirectory() as folder:
+        for suffix, raw in damaged(count, seed=7):
+            file = Path(folder) / f"a{suffix}"
+            file.write_bytes(raw)
+            start = time.perf_counter()
+            with suppress(Refused):
+                readers.read(file, entry)
+            outcomes += 1
+            slowest = max(slowest, time.perf_counter() - start)
+    yield Figure("damaged_files_survived", outcomes, "=", count)
+    yield Figure("damaged_file_slowest_seconds", slowest, "<=", 10)
+
+
+def _folder(files: int) -> Iterator[Figure]:
+    """A folder of every format, listed and read as `collect` does."""
+    with tempfile.TemporaryDirectory() as folder:
+        kinds = list(valid().items())
+        for at in range(files):
+            suffix, raw = kinds[at % len(kinds)]
+            (Path(folder) / f"talk-{at}{suffix}").write_bytes(raw)
+        source = DocumentsSource(DocumentsSource.Options(path=Path(folder), min_words=1))
+        start = time.perf_counter()
+        read = [collect.fetch(source, entry, None, datetime.now(UTC))[0] for entry in source.entries()]
+        yield Figure("mixed_files_read", sum(document is not None for document in read), "=", files)
+        yield Figure("mixed_files_seconds", time.perf_counter() - start, "<=", 60)
 
 
 def _words(file: Path) -> list[str]:

@@ -4,8 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from understudy.errors import Refused
-from understudy.readers import caption_files, docx, epub, html, pdf, plain, signatures
+from understudy.readers import apart, caption_files, docx, epub, html, pdf, plain, signatures
 from understudy.records import Document, Entry
+from understudy.text.words import one_line
 
 LIMIT_BYTES = 25 * 1024 * 1024
 
@@ -25,13 +26,28 @@ READERS: dict[str, Reader] = {
     ".json3": caption_files.read,
     ".xml": caption_files.read,
 }
+APART = {".docx", ".epub", ".pdf"}
+"""Formats that unpack to anything: read in a process of their own, within bounds of time and memory."""
 
 
 def read(file: Path, entry: Entry) -> Document:
-    """The whole file as a document. Raises Refused with the reason."""
+    """The whole file as a document. Raises Refused with the reason, whatever is wrong with the file."""
+    try:
+        suffix, raw = file.suffix.lower(), _checked(file)
+        return apart.read(file, entry) if suffix in APART else _read(raw, entry, suffix)
+    except OSError as error:
+        raise Refused(f"it cannot be read: {error.strerror or error}", retry_seconds=300) from None
+
+
+def read_here(file: Path, entry: Entry) -> Document:
+    """As `read`, in this process."""
+    return _read(file.read_bytes(), entry, file.suffix.lower())
+
+
+def _checked(file: Path) -> bytes:
+    """The content of a file that is what its name says. Raises Refused, OSError."""
     suffix = file.suffix.lower()
-    reader = READERS.get(suffix)
-    if reader is None:
+    if suffix not in READERS:
         raise Refused(f"files of type {file.suffix or 'without ending'} are not read; use {', '.join(READERS)}")
     if file.stat().st_size > LIMIT_BYTES:
         raise Refused(f"larger than {LIMIT_BYTES // 1024 // 1024} MB")
@@ -39,4 +55,19 @@ def read(file: Path, entry: Entry) -> Document:
     if not raw.strip():
         raise Refused("the file is empty")
     signatures.check(raw, suffix)
-    return reader(raw, entry, suffix)
+    return raw
+
+
+def _read(raw: bytes, entry: Entry, suffix: str) -> Document:
+    try:
+        return READERS[suffix](raw, entry, suffix)
+    except Refused:
+        raise
+    except RecursionError:
+        raise Refused("its parts are nested too deep") from None
+    except MemoryError:
+        raise Refused("it needs too much memory") from None
+    # A damaged file surfaces as almost any exception; none of them may end the run of a thousand others.
+    except Exception as error:
+        words = one_line(str(error), 100)
+        raise Refused(f"it cannot be read as {suffix} ({type(error).__name__}{words and ': '}{words})") from None

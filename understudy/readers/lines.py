@@ -46,8 +46,10 @@ def without_running_lines(pages: Sequence[Sequence[str]]) -> list[str]:
 
 def joined(lines: Sequence[str]) -> list[str]:
     """Paragraphs: a line that ends a sentence well before the margin ends one, and so does a heading."""
+    if not lines:
+        return []
     widths = sorted(len(line) for line in lines)
-    usual = widths[len(widths) * 3 // 4] if widths else 0
+    usual = widths[len(widths) * 3 // 4]
     vocabulary = {word.lower() for line in lines for word in _WORD.findall(line)}
     paragraphs: list[str] = []
     open_paragraph = False

@@ -35,6 +35,8 @@ def read(raw: bytes, entry: Entry, suffix: str) -> Document:
     if len(_LOST.findall(text)) > len(text) * LETTERS_LOST:
         raise Refused("its fonts do not map to letters, needs OCR")
     lines = without_running_lines([list(_lines(page)) for page in pages])
+    if not lines:
+        raise Refused("nothing but page numbers and lines that every page repeats")
     return document(joined(lines), entry, f"pdf {suffix}", properties, guess_title=True)
 
 

@@ -20,12 +20,17 @@ def read(raw: bytes, entry: Entry, suffix: str) -> Document:
 
 
 def _front_matter(text: str) -> tuple[dict[str, str], str]:
-    match = re.match(r"---\s*\n(.*?)\n---\s*\n", text, re.DOTALL)
+    """The fields between two lines of dashes, each as it is written, and the text below them."""
+    match = re.match(r"---[ \t]*\r?\n(.*?)\r?\n---[ \t]*\r?\n", text, re.DOTALL)
     if not match:
         return {}, text
     try:
-        fields = yaml.safe_load(match.group(1))
+        # As strings: a date such as 2024-02-30 is no reason to refuse a talk, and the language 'no' is Norwegian.
+        fields = yaml.load(match.group(1), yaml.BaseLoader)
+    except RecursionError:
+        raise Refused("the front matter is nested too deep") from None
     except yaml.YAMLError as error:
         raise Refused(f"the front matter is not YAML: {str(error).splitlines()[0]}") from None
-    fields = fields if isinstance(fields, dict) else {}
-    return {str(k).lower(): str(v) for k, v in fields.items() if v is not None}, text[match.end() :]
+    pairs = fields.items() if isinstance(fields, dict) else ()
+    values = {key.lower(): value for key, value in pairs if isinstance(key, str) and isinstance(value, str)}
+    return {key: value for key, value in values.items() if value not in ("null", "~")}, text[match.end() :]

@@ -7,11 +7,14 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from understudy.errors import Refused, SourceError
+from understudy.errors import Refused
 from understudy.readers import LIMIT_BYTES, READERS, read
 from understudy.records import Document, Entry, sha256_of
 from understudy.sections import located
 from understudy.text.words import slug
+
+UNREADABLE = "unreadable"
+"""The revision of a file that cannot be opened: it is another one as soon as it can be."""
 
 
 class DocumentsSource:
@@ -45,19 +48,25 @@ class DocumentsSource:
         return []
 
     def list_talks(self) -> Iterator[tuple[Entry, Refused | None]]:
-        """Every file, by name; a file that cannot be read shows only when it is fetched."""
-        return ((entry, None) for entry in self.entries())
+        """Every file, by name, and why one is refused that cannot even be opened."""
+        return map(self._listed, self._files())
 
     def entries(self) -> Iterator[Entry]:
-        """Every file, by name."""
-        for file in self._files():
-            name = self._name(file)
-            try:
-                size = file.stat().st_size
-                revision = sha256_of(file.read_bytes()) if size <= LIMIT_BYTES else f"{size} bytes"
-            except OSError as error:
-                raise SourceError(f"{name} cannot be read: {error.strerror}") from error
-            yield Entry(document_id=_identifier(name), title=_title(file.stem), locator=name, revision=revision)
+        """Every file that can be opened, by name."""
+        return (entry for entry, refusal in self.list_talks() if refusal is None)
+
+    def _listed(self, file: Path) -> tuple[Entry, Refused | None]:
+        name, refusal = self._name(file), None
+        try:
+            size = file.stat().st_size
+            revision = sha256_of(file.read_bytes()) if size <= LIMIT_BYTES else f"{size} bytes"
+        except OSError as error:
+            revision, refusal = UNREADABLE, Refused(f"it cannot be read: {error.strerror}")
+        plain = name.encode(errors="replace").decode()
+        if plain != name:
+            refusal = Refused("its name is not UTF-8; give it another name")
+        title = _title(Path(plain).stem)
+        return Entry(document_id=_identifier(name), title=title, locator=plain, revision=revision), refusal
 
     def fetch(self, entry: Entry) -> Document:
         """The whole file. Raises Refused with the reason."""
@@ -83,7 +92,8 @@ def _identifier(name: str) -> str:
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._")
     if plain == name and len(plain) <= 100:
         return plain
-    return f"{plain[:80].strip('-._') or 'file'}-{sha256_of(name.encode())[:8]}"
+    digest = sha256_of(name.encode(errors="surrogateescape"))[:8]
+    return f"{plain[:80].strip('-._') or 'file'}-{digest}"
 
 
 def _title(stem: str) -> str:
