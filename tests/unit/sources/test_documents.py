@@ -26,7 +26,7 @@ def fetched(folder: Path, name: str, raw: bytes) -> object:
         (b"", "empty"),
         (b" \n \n", "empty"),
         (b"\x00\x01\x02" * 50, "binary"),
-        (bytes(range(128, 160)) * 40, "binary"),
+        (bytes(range(128, 160)) * 40, "the encoding is not known; save it as UTF-8"),
         (b"Too short.", "only 2 words"),
     ],
 )
