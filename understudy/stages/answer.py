@@ -1,17 +1,23 @@
 """Stage `answer`: what one candidate makes of the held-out questions."""
 
 import logging
+import platform
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from understudy import store
 from understudy.graph import Graph, Node, Refs, Rows, engine_identity
-from understudy.records import AssetRef, ParityReport
+from understudy.records import AssetRef, BaseCard, ParityReport
 from understudy.scoring.suites import conversations
 from understudy.stages.evaluate import BASE, PROMPTED, TUNED
 
 VERSION = 6
+METAL = sys.platform == "darwin" and platform.machine() == "arm64"
+FILES_FROM_PARAMETERS = 20_000_000
+"""Smaller bases answer through MLX everywhere: their processes take longer to start than to answer."""
+EXACT = ("F32", "F16", "BF16")
 log = logging.getLogger("understudy.score")
 
 
@@ -22,14 +28,36 @@ class Candidate(NamedTuple):
     inputs: dict[str, AssetRef]
 
 
+class Forms(NamedTuple):
+    """What answers as the base, as the adapter and as the fused model: folders for MLX, or files for llama.cpp."""
+
+    base: dict[str, AssetRef]
+    adapter: dict[str, AssetRef]
+    fused: dict[str, AssetRef]
+
+
+def forms(graph: Graph) -> Forms:
+    """The forms that answer fastest on this machine; base and tuned are never read by two different engines.
+
+    Without Metal, llama.cpp writes several times faster than MLX. The first file is the fused model to the last
+    digit that F16 has, which the parity check measures, and the base becomes a file of the same type.
+    """
+    model = graph.model()
+    base: BaseCard = graph.workspace.read(model.base)
+    if METAL or base.parameters < FILES_FROM_PARAMETERS or base.quantized or graph.config.export.first not in EXACT:
+        return Forms({"model": model.base}, {"model": model.base, "lora": model.adapter}, {"model": model.fused})
+    first = {"model": model.files[graph.config.export.first]}
+    return Forms({"model": graph.get("base_file", type=graph.config.export.first)}, first, first)
+
+
 def candidates(graph: Graph) -> Iterator[Candidate]:
     """Base, base with examples, adapter, fused model and every exported file."""
-    model = graph.model()
-    yield Candidate(BASE, {"model": model.base})
+    model, form = graph.model(), forms(graph)
+    yield Candidate(BASE, form.base)
     if graph.config.evaluate.prompted_base and prompted(graph):
-        yield Candidate(PROMPTED, {"model": model.base})
-    yield Candidate(TUNED, {"model": model.base, "lora": model.adapter})
-    yield Candidate("fused", {"model": model.fused})
+        yield Candidate(PROMPTED, form.base)
+    yield Candidate(TUNED, form.adapter)
+    yield Candidate("fused", form.fused)
     yield from (Candidate(kind, {"model": ref}) for kind, ref in model.files.items())
 
 

@@ -6,7 +6,7 @@ from understudy.records import AssetRef, SuiteAnswers
 from understudy.scoring import suites
 from understudy.scoring.suites import retrieval
 from understudy.scoring.suites.selection import Selection
-from understudy.stages.answer import answer_cache
+from understudy.stages.answer import answer_cache, engine_of, forms
 from understudy.stages.evaluate import BASE, TUNED
 
 VERSION = 6
@@ -16,23 +16,27 @@ def measure(graph: Graph) -> None:
     """Have base and adapter answer the suites, and their drift measured, where the preset wants that."""
     wanted = graph.config.evaluate
     if wanted.suites or wanted.retrieval:
-        base = graph.get("base")
-        graph.get("suites", {"model": base}, candidate=BASE)
-        graph.get("suites", {"model": base, "lora": graph.get("adapter")}, candidate=TUNED)
+        form = forms(graph)
+        graph.get("suites", form.base, candidate=BASE)
+        graph.get("suites", form.adapter, candidate=TUNED)
         graph.get("drift")
 
 
 def identity(graph: Graph, keys: dict[str, str], inputs: Refs) -> list[object]:
     """The engine and the items; not what counts as right."""
     settings = graph.config.evaluate
-    return [registry.identity("engine", "mlx", {}), Selection(settings).digest(marks=False), settings.max_tokens]
+    return [
+        registry.identity("engine", engine_of(inputs["model"]), {}),
+        Selection(settings).digest(marks=False),
+        settings.max_tokens,
+    ]
 
 
 def materialize(node: Node) -> AssetRef:
     """The answers of one model to every prompt, and how likely it finds each answer of every question."""
     selection, max_tokens = Selection(node.config.evaluate), node.config.evaluate.max_tokens
     files = node.file("model"), node.file("lora") if "lora" in node.inputs else None
-    engine = node.config.engine("mlx", answer_cache=answer_cache(node, node.keys["place"]))
+    engine = node.config.engine(engine_of(node.ref("model")), answer_cache=answer_cache(node, node.keys["place"]))
     with node.track() as progress:
         texts = engine.complete(*files, [one.conversation for one in selection.prompts], suites.MAX_TOKENS, progress)
         given = [retrieval.conversation(item) for item in selection.items]

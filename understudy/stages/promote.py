@@ -25,7 +25,7 @@ from understudy.records import (
     sha256_of,
 )
 from understudy.runs import champion
-from understudy.stages import evaluate, score
+from understudy.stages import answer, evaluate, score
 from understudy.workspace import Workspace
 
 VERSION = 3
@@ -209,10 +209,11 @@ def _interval(differences: Mapping[str, Interval], name: str) -> str:
 def _challenged(graph: Graph, champion_run: str) -> AssetRef:
     """The comparison with the champion, which answers again where the held-out rows changed."""
     workspace = graph.workspace
-    weights = workspace.latest("fused", run=champion_run)
+    form = answer.forms(graph).fused["model"].name  # the champion answers in the form in which its challenger did
+    weights = workspace.latest(form, run=champion_run, type=graph.config.export.first)
     if weights is None:
         raise AssetError(
-            f"the champion {champion_run} of {graph.config.name} has no fused model any more; choose another run: "
+            f"the champion {champion_run} of {graph.config.name} has no {form} model any more; choose another run: "
             f"understudy rollback {graph.config.name}"
         )
     model = {"model": weights}
