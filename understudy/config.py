@@ -125,7 +125,7 @@ class Config(Settings):
     def teacher_prompts(self) -> Prompts:
         """The built-in prompts, with this preset's own in their place."""
         own = {name: text for name, text in self.prompts.model_dump(exclude={"persona"}).items() if text}
-        return Prompts(own, self.prompts.persona or "")
+        return Prompts(own, self.prompts.persona or "", self.answers.language or "")
 
     def exporter(self) -> Exporter:
         """The plugin that writes the tuned model for other programs."""

@@ -83,6 +83,12 @@ class AnswerSettings(Settings):
         description="questions answered in one call; None: all of a talk, or as many as the model's limits allow",
         exclude_if=lambda value: value is None,  # so that it leaves answers fresh that were written without it
     )
+    language: str | None = Field(
+        default=None,
+        min_length=2,
+        description="of questions and answers, e.g. German; None: the talk's own",
+        exclude_if=lambda value: value is None,
+    )
 
 
 class PromptSettings(Settings):

@@ -31,6 +31,11 @@ FROZEN = {
 """What stands for the built-in prompt of each pass in fingerprints: the digest of its first wording. A better wording
 makes nothing stale that was paid for; `understudy retry --prompt` asks again by it."""
 
+_LANGUAGE = (
+    "THE LANGUAGE\n\nWrite every question and every answer in {}, whatever the language of the talk. Where you are told "
+    "to write in the language of the talk, this one is meant."
+)
+
 
 @dataclass(frozen=True)
 class Prompts:
@@ -39,14 +44,20 @@ class Prompts:
     own: Mapping[str, str] = field(default_factory=dict)
     persona: str = ""
     """Who the teacher is, in a preset's words: the end of the system text."""
+    language: str = ""
+    """What questions and answers are written in; empty: the language of the talk."""
     folder: Path = FOLDER
 
     def text(self, name: str) -> str:
         """The prompt `name`, without outer white space. Raises OSError, UnicodeDecodeError."""
         # utf-8-sig: some editors put a byte order mark in front, which is no part of the prompt.
         text = self.own.get(name) or (self.folder / f"{name}.md").read_text(encoding="utf-8-sig")
-        persona = f"\n\nTHE TEACHER\n\n{self.persona.strip()}" if name == "system" and self.persona.strip() else ""
-        return text.strip() + persona
+        return text.strip() + (self._addition() if name == "system" else "")
+
+    def _addition(self) -> str:
+        """What a preset adds to the system text."""
+        persona = f"\n\nTHE TEACHER\n\n{self.persona.strip()}" if self.persona.strip() else ""
+        return persona + (f"\n\n{_LANGUAGE.format(self.language)}" if self.language else "")
 
     def place(self, name: str) -> str:
         """Where a person finds the prompt `name`."""
@@ -133,9 +144,10 @@ def identity(kind: str, prompts: Prompts = BUILT_IN) -> str:
     """What stands for the prompt of a pass in fingerprints: a digest of a preset's own texts, else `FROZEN`."""
     names = {"system", "talk", kind} if kind != "judge" else {kind}
     own = {name: text for name, text in prompts.own.items() if name in names and text}
-    if not own and not (prompts.persona.strip() and "system" in names):
+    added = [prompts.persona.strip(), prompts.language] if "system" in names else ["", ""]
+    if not own and not any(added):
         return FROZEN[kind]
-    parts = [FROZEN[kind], own, prompts.persona.strip()]
+    parts = [FROZEN[kind], own, *added]
     return hashlib.sha256(json.dumps(parts, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 

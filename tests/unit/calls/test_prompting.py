@@ -187,7 +187,11 @@ def test_a_better_built_in_wording_makes_nothing_stale_and_a_presets_own_does() 
     assert identity("answers", own) != FROZEN["answers"] and identity("questions", own) == FROZEN["questions"]
     assert identity("answers", Prompts(own.own | {"answers": "Another {questions}."})) != identity("answers", own)
     persona = Prompts(persona="She has baked for forty years.")
-    assert {kind for kind in FROZEN if identity(kind, persona) == FROZEN[kind]} == {"judge"}
+    german = Prompts(language="German")
+    for added in (persona, german):
+        assert {kind for kind in FROZEN if identity(kind, added) == FROZEN[kind]} == {"judge"}
+    assert identity("answers", persona) != identity("answers", german)
+    assert "every answer in German" in german.text("system")
 
 
 def test_a_presets_own_words_are_sent_and_checked() -> None:
