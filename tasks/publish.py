@@ -14,8 +14,7 @@ from prefect.artifacts import (
 from understudy.tasks import live
 from understudy.tasks.live import key as _key
 
-from understudy.calls.ledger import CallLedger
-from understudy.calls.model_teacher import CALLS, ModelTeacher
+from understudy.calls.model_teacher import ModelTeacher
 from understudy.dataset import card
 from understudy.graph import Graph
 from understudy.records import (
@@ -53,14 +52,12 @@ def dataset(graph: Graph) -> DatasetRefs:
 
 
 def costs(workspace: Workspace, talks: Sequence[Talk]) -> None:
-    """What the teacher was estimated at and what it came to, when it is one that is paid."""
-    ledger = CallLedger(workspace.folder / CALLS)
-    paid = ledger.summary()
-    ledger.close()
-    teacher = workspace.config.plugin("teacher")
+    """What teacher, verifier, variants and judge were estimated at and came to, where the teacher is paid."""
+    paid, teacher = estimates.paid(workspace), workspace.config.plugin("teacher")
     if paid and isinstance(teacher, ModelTeacher):
-        read = (estimates.Talk(workspace.read(talk.document), workspace.read(talk.questions), False) for talk in talks)
+        read = [estimates.Talk(workspace.read(talk.document), workspace.read(talk.questions), False) for talk in talks]
         rows = estimates.estimate(teacher, read, workspace.config.questions, again=True)
+        rows += estimates.others(workspace, read)
         create_markdown_artifact(
             key=_key(workspace, "cost"),
             markdown=estimates.compared(rows, paid),

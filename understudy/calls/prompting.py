@@ -32,7 +32,7 @@ FROZEN = {
 makes nothing stale that was paid for; `understudy retry --prompt` asks again by it."""
 
 _LANGUAGE = (
-    "THE LANGUAGE\n\nWrite every question and every answer in {}, whatever the language of the talk. Where you are told "
+    "THE LANGUAGE\n\nWrite every question and every answer in {}, whatever the language of the talk. Where it says "
     "to write in the language of the talk, this one is meant."
 )
 

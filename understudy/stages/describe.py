@@ -4,8 +4,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from understudy.calls.ledger import CallLedger
-from understudy.calls.model_teacher import CALLS
 from understudy.calls.prompting import estimated_tokens
 from understudy.dataset import describe as describing
 from understudy.dataset import description as showing
@@ -13,7 +11,7 @@ from understudy.dataset.pairs_page import pieces
 from understudy.dataset.pictures import drawings
 from understudy.graph import Node
 from understudy.records import AssetRef, DescriptionCard, Document, Pair, Questions, SplitPlan
-from understudy.stages import generate_answers, verify
+from understudy.stages import estimate, generate_answers, verify
 
 VERSION = 4
 SUMMARY = "summary.md"
@@ -22,9 +20,7 @@ SUMMARY = "summary.md"
 def materialize(node: Node) -> AssetRef:
     """The dataset in numbers, tables and pictures, and its pairs as a page to read."""
     workspace = node.workspace
-    ledger = CallLedger(workspace.folder / CALLS)
-    usd = sum(total.usd for total in ledger.summary()) or None
-    ledger.close()
+    usd = sum(total.usd for total in estimate.paid(workspace) if total.kind != "judge") or None
     documents = (workspace.read(ref) for ref in node.talks("document"))
     questions = (workspace.read(ref) for ref in node.talks("questions"))
     pairs, plan, remarks = node.rows("pairs"), node.read("split"), list(_remarks(node))

@@ -11,8 +11,9 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from understudy.calls import Call, Usage
-from understudy.calls.ledger import KindTotals
-from understudy.calls.model_teacher import ModelTeacher
+from understudy.calls.ledger import CallLedger, KindTotals
+from understudy.calls.model_teacher import CALLS, ModelTeacher
+from understudy.calls.verifying import INSTRUCTION_TOKENS, VERDICT_TOKENS
 from understudy.errors import ConfigError, Refused
 from understudy.graph import chain
 from understudy.records import Document, Question, Questions
@@ -23,6 +24,9 @@ from understudy.workspace import Workspace
 
 CACHED_FROM, CACHE_BLOCK = 1024, 128  # tokens; OpenAI's rule, and near enough for the servers that have one
 SHORT, LONG = 0.6, 1.8  # of the expected length of a reply
+PAIR_TOKENS = 170  # of one pair as a verifier reads it
+VARIANT_TOKENS = {"paraphrases": 30, "short": 110, "long": 420, "out_of_scope": 90}
+JUDGE_PROMPT, JUDGE_REPLY = 1_100, 40  # of one of the two calls about a held-out question
 REPAIRS = 0.05  # share of the answers that is requested again
 
 
@@ -71,6 +75,47 @@ def estimate(
     return [Row(kind, *totals[kind], *prices[kind]) for kind in totals if totals[kind][0]]
 
 
+def others(workspace: Workspace, talks: Sequence[Talk]) -> list[Row]:
+    """One row for each further model that is asked about these talks: the verifier, the variants, the judge."""
+    config, rows = workspace.config, list[Row]()
+    pairs = [extract_questions.question_count(talk.document, config.questions) for talk in talks]
+    teacher = config.plugin("teacher")
+    if config.verify.on and isinstance(verifier := config.plugin("teacher", config.verify), ModelTeacher):
+        drawn = [round(config.verify.fraction * count) for count in pairs]
+        calls = [_Guess(_read(verifier, talk) + count * PAIR_TOKENS, count * VERDICT_TOKENS)
+                 for talk, count in zip(talks, drawn, strict=True) if count]  # fmt: skip
+        rows.append(_row("verify", verifier, calls))
+    if config.augment.asks_teacher and isinstance(teacher, ModelTeacher):
+        train = 1 - config.split.valid - config.split.test
+        each = sum(getattr(config.augment, name) * tokens for name, tokens in VARIANT_TOKENS.items())
+        calls = [_Guess(_read(teacher, talk) + count * PAIR_TOKENS, round(count * train * each))
+                 for talk, count in zip(talks, pairs, strict=True)]  # fmt: skip
+        rows.append(_row("augment", teacher, calls))
+    if config.evaluate.judge.on and isinstance(judge := config.plugin("teacher", config.evaluate.judge), ModelTeacher):
+        asked = min(config.evaluate.questions, round(sum(pairs) * config.split.test))
+        rows.append(_row("judge", judge, [_Guess(JUDGE_PROMPT, JUDGE_REPLY)] * (2 * asked)))
+    return rows
+
+
+class _Guess(NamedTuple):
+    """Tokens of a call that cannot be composed yet."""
+
+    prompt: int
+    output: int
+
+
+def _read(model: ModelTeacher, talk: Talk) -> int:
+    return model.tokens(talk.document.text) + INSTRUCTION_TOKENS
+
+
+def _row(kind: str, model: ModelTeacher, calls: Sequence[_Guess]) -> Row:
+    usd = model.usd()
+    low = sum(usd(Usage(call.prompt, 0, 0, round(call.output * SHORT)), None) for call in calls)
+    high = sum(usd(Usage(call.prompt, 0, 0, round(call.output * LONG)), None) for call in calls)
+    prompt, output = sum(call.prompt for call in calls), sum(call.output for call in calls)
+    return Row(kind, len(calls), prompt, 0, output, low, high)
+
+
 def _calls(teacher: ModelTeacher, talk: Talk, settings: QuestionSettings, again: bool) -> list[Call]:
     """The calls that a talk still needs when nothing goes wrong, part by part where it does not fit the window."""
     if talk.answered and not again:
@@ -95,7 +140,7 @@ def table(rows: Sequence[Row], cheaper: dict[str, float]) -> str:
         "| stage | talks | tokens in, fresh | cached | tokens out | USD, low to high |",
         "|---|--:|--:|--:|--:|--:|",
         *(
-            f"| {_NAMES[row.kind]} | {row.talks} | {row.fresh:,} | {row.cached:,} | {row.output:,} | "
+            f"| {_NAMES.get(row.kind, row.kind)} | {row.talks} | {row.fresh:,} | {row.cached:,} | {row.output:,} | "
             f"{row.low_usd:.4f} to {row.high_usd:.4f} |"
             for row in rows
         ),
@@ -127,7 +172,17 @@ def compared(rows: Sequence[Row], paid: Sequence[KindTotals]) -> str:
     )
 
 
-_NAMES = {"questions": "extract questions", "answers": "generate answers", "verify": "verify"}
+_NAMES = {"questions": "extract questions", "answers": "generate answers", "augment": "variants"}
+
+
+def paid(workspace: Workspace) -> list[KindTotals]:
+    """What every model that this channel asks has cost so far: teacher and variants, verifier, judge."""
+    totals: list[KindTotals] = []
+    for folder in (workspace.folder, workspace.verifier_folder, workspace.judge_folder):
+        ledger = CallLedger(folder / CALLS)
+        totals += ledger.summary()
+        ledger.close()
+    return totals
 
 
 def talks_of(workspace: Workspace) -> tuple[list[Talk], int]:
@@ -166,7 +221,8 @@ def estimate_page(workspace: Workspace) -> str:
     due = [talk for talk in talks if not talk.answered]
     lines = [f"{teacher.label}: {len(talks)} talks here, {len(due)} of them to be read, {unread} not fetched yet"]
     if due:
-        lines += ["", table(estimate(teacher, due, workspace.config.questions), getattr(teacher, "cheaper", {}))]
+        rows = [*estimate(teacher, due, workspace.config.questions), *others(workspace, due)]
+        lines += ["", table(rows, getattr(teacher, "cheaper", {}))]
     if unread:
         priced = f"each about as much as one of the {len(due)} above" if due else "fetch some first (--only dataset)"
         lines += ["", f"The {unread} talks that are not fetched yet come on top, {priced}."]

@@ -5,7 +5,7 @@ from pathlib import Path
 from understudy.channel.ledger import Row
 from understudy.config import load
 from understudy.sources.documents import DocumentsSource
-from understudy.stages.estimate import estimate_page
+from understudy.stages.estimate import estimate_page, others, talks_of
 from understudy.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -29,3 +29,17 @@ def test_a_forgotten_talk_is_not_priced(tmp_path: Path) -> None:
     entry = next(DocumentsSource(DocumentsSource.Options(path=SAMPLE)).entries())
     result.ledger.record(Row(entry.document_id, entry.title, entry.locator, entry.revision, "excluded"))
     assert "25 talks here, 25 of them to be read" in estimate_page(result)
+
+
+def test_the_bill_counts_every_model_that_is_asked(tmp_path: Path) -> None:
+    plain = workspace(tmp_path)
+    asked = {"use": "openai", "model": "gpt-5-mini"}
+    more = {"verify": asked, "augment": {"paraphrases": 2}, "evaluate.judge": asked}
+    changes = {"name": "tea", "teacher": asked} | more
+    whole = Workspace(home=tmp_path, config=load(ROOT / "deployments/presets/documents.yaml", changes))
+    page = estimate_page(whole)
+    for stage in ("| verify |", "| variants |", "| judge |"):
+        assert stage in page and stage not in estimate_page(plain)
+    rows = {row.kind: row for row in others(whole, talks_of(whole)[0])}
+    assert rows["verify"].talks == 26 and rows["judge"].talks == 2 * whole.config.evaluate.questions
+    assert all(0 < row.low_usd < row.high_usd for row in rows.values())
