@@ -1,15 +1,14 @@
-"""What a person sees: live bars in a terminal, plain lines elsewhere, and the result at the end."""
+"""What a person sees while a run works: live bars in a terminal, plain lines elsewhere; and the result of a part."""
 
 import logging
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from understudy import progress
-from understudy.records import Scorecard
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
@@ -102,40 +101,6 @@ def of_part(channel: str, counts: Mapping[str, Any], files: Mapping[str, str] | 
         f"  dataset  {dataset / 'README.md'}",
     ]
     return "\n".join(lines + [f"  {kind:8} {file}" for kind, file in (files or {}).items()])
-
-
-def summary(
-    card: Scorecard,
-    files: Mapping[str, Path],
-    report: Path,
-    how_to_run: Sequence[str] = (),
-    refused: Mapping[str, str] | None = None,
-) -> str:
-    """The result in a few lines of plain text; `refused` maps a type to the reason why that file is not offered."""
-    talks = f"{card.test_documents} talk{'s' * (card.test_documents != 1)}"
-    lines = [
-        "",
-        f"{card.channel}: {card.test_pairs} held-out questions from {talks}; base -> tuned, difference, 95 % interval",
-    ]
-    width = max((len(name) for name in card.verdicts), default=0)
-    for name, verdict in card.verdicts.items():
-        change = card.differences[name]
-        by_name = {candidate.name: candidate.metrics.get(name) for candidate in card.candidates}
-        before, after = by_name.get("base"), by_name.get("adapter")
-        values = f"{before.value:.3f} -> {after.value:.3f}" if before and after else ""
-        lines.append(
-            f"  {name:<{width}} {values:<17} {change.value:+.3f} [{change.low:+.3f}, {change.high:+.3f}]  {verdict}"
-        )
-    if not card.honest:
-        lines.append("  fewer than three independent talks: the held-out questions come from trained talks")
-    if card.decision:
-        lines += ["", f"  {card.decision.action}: {card.decision.reasons[0] if card.decision.reasons else ''}"]
-    why = {kind: f"  NOT OFFERED: {reason}" for kind, reason in (refused or {}).items()}
-    lines += ["", *(f"  {kind:<8} {file}{why.get(kind, '')}" for kind, file in files.items())]
-    lines.append(f"  {'report':<8} {report}")
-    if how_to_run:
-        lines += ["", "Run it:", *(f"  {line}" for line in how_to_run)]
-    return "\n".join(lines)
 
 
 @contextmanager

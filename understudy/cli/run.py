@@ -17,9 +17,10 @@ from typing import Any
 import yaml
 
 from understudy import config, preflight
-from understudy.cli import Result, display, stopping
+from understudy.cli import Result, display, ending, stopping
 from understudy.deployments import packaged
 from understudy.errors import Busy, ConfigError, UnderstudyError
+from understudy.report.evidence import gather
 from understudy.sources.documents import channel_name
 from understudy.text.words import slug
 from understudy.workspace import Workspace
@@ -189,7 +190,8 @@ def _result(workspace: Workspace, outcome: Any) -> Result:
         "refused": score.refused,
         "how_to_run": score.how_to_run,
     }
-    return Result(display.summary(card, files, report, score.how_to_run, score.refused), data)
+    shown = gather(workspace.home, workspace.config.name, outcome.model.run)
+    return Result(ending.text(shown, files, report, score.how_to_run, score.refused), data)
 
 
 def _failed(what: str, log_file: Path) -> int:

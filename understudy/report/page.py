@@ -1,8 +1,9 @@
 """
 report.html, one file that asks the network for nothing and runs no script.
 
-Order: what to do and each verdict in a sentence; did it learn; did it break; is the exported file what was
-trained; what does it cost to run; answers side by side; training curves; run record.
+Order: one sentence of verdict and what to do; three questions with their answers; the numbers in plain words; what the
+words mean. Then, folded, everything for specialists: each verdict with its reason; did it learn; did it break; is the
+exported file what was trained; what does it cost to run; answers side by side; training curves; run record.
 """
 
 from collections.abc import Iterator
@@ -12,6 +13,8 @@ from understudy.records import Scorecard
 from understudy.report import LEARNED, answers, difference, label, number, tables, words
 from understudy.report.charts import forests, loss_curve, small_curves
 from understudy.report.evidence import Evidence
+from understudy.report.findings import WORDS, findings
+from understudy.report.outcome import outcome
 from understudy.report.rendering import render
 from understudy.report.shapes import forms, lengths
 from understudy.scoring import preferences
@@ -41,6 +44,10 @@ def html(evidence: Evidence) -> str:
     return render(
         "report.html",
         card=card,
+        outcome=outcome(evidence),
+        first=_first(evidence),
+        findings=findings(card),
+        words=WORDS,
         basis=words.basis(card),
         dishonest=words.DISHONEST,
         decision=words.decision(card),
@@ -76,6 +83,12 @@ def _verdicts(card: Scorecard) -> Iterator[Line]:
             interval, word = card.differences[name], card.verdicts[name]
             numbers = both + difference(name, interval)
             yield Line(word, label(name).text, numbers, words.why(name, interval, word, card))
+
+
+def _first(evidence: Evidence) -> dict[str, tuple[str, list[answers.Column]]]:
+    """Title > question and answers, for the top of the page."""
+    chosen = answers.first(evidence.samples, evidence.pairs)
+    return {title: (one.pair.question, answers.side_by_side(one)) for title, one in chosen.items()}
 
 
 def _shapes(evidence: Evidence) -> list[str]:

@@ -59,11 +59,11 @@ def how_to_run(workspace: Workspace, model: ModelRefs, refused: Mapping[str, str
         return ["no file is offered: the parity check refused all of them, see the report"]
     file = min(offered.values(), key=lambda path: path.stat().st_size)
     home = "" if workspace.home == Path.cwd() else f" --home {shlex.quote(str(workspace.home))}"
-    lines = [f"{_program()} chat {workspace.config.name}/{model.run}{home}"]
+    lines = [f"{program()} chat {workspace.config.name}/{model.run}{home}"]
     return [*lines, *_in_ollama(workspace, file), *_in_lm_studio(workspace, file)]
 
 
-def _program() -> str:
+def program() -> str:
     """The command `understudy` of this environment, as it is typed from the current folder."""
     program = Path(sys.executable).with_name("understudy")
     if shutil.which("understudy") == str(program):

@@ -28,7 +28,7 @@ from understudy.records import (
     Scorecard,
 )
 from understudy.report import LABELS, difference, readable, signed, size
-from understudy.report.answers import groups
+from understudy.report.answers import first, groups
 from understudy.report.charts import forests, loss_curve, small_curves
 from understudy.report.drawing import standing_alone
 from understudy.report.evidence import Evidence
@@ -214,17 +214,42 @@ def test_the_page_stays_small_however_long_the_answers() -> None:
 
 def test_the_page_says_what_to_do_and_each_verdict_with_its_reason() -> None:
     text = whole()
-    assert text.index("Ship it") < text.index("Better in loss on the reference answers.") < text.index(">better</span>")
+    special = text[text.index("For specialists") :]
+    assert (
+        special.index("Ship it") < special.index("Better in loss on the reference answers.") < special.index(">better<")
+    )
     assert "Even the low end of the interval is above the 5 points that are allowed." in text
     assert all(f">{word}</span>" in text for word in ("better", "worse", "no worse", "not enough data"))
 
 
 def test_the_sections_come_in_one_order() -> None:
     titles = re.findall(r"<h2>([^<]+)</h2>", whole())
-    assert titles[1:] == [
-        "Did it learn?", "Did it break?", "Is the exported file what was trained?", "What does it cost to run?",
-        "Answers side by side", "Training curves", "Run record",
+    assert titles == [
+        "Hear it first", "In numbers", "Words", "Did it learn?", "Did it break?",
+        "Is the exported file what was trained?", "What does it cost to run?", "Answers side by side",
+        "Training curves", "Run record",
     ]  # fmt: skip
+
+
+def test_a_person_reads_the_verdict_then_answers_then_numbers_and_the_rest_is_folded() -> None:
+    text = whole()
+    places = [text.index(part) for part in (
+        "<h1>It worked</h1>", "understudy chat candles/r1", "A typical question:", "How surprised it is by the teacher",
+        "was 3.00, now 2.00", "too few questions to tell: between 10 points worse and 30 better",
+        '<dl class="glossary">', '<details class="specialists">', "Did it break?",
+    )]  # fmt: skip
+    assert places == sorted(places)
+    assert "nll" not in text[: places[-2]] and "KL" not in text[: places[-2]]
+
+
+def test_three_questions_stand_above_the_numbers_and_few_are_shown_once() -> None:
+    shown = evidence()
+    chosen = first(shown.samples, shown.pairs)
+    assert {title: one.pair.pair_id for title, one in chosen.items()} == {
+        "A typical question": "t#20", "Where training helped most": "t#39", "Where it helped least": "t#0",
+    }  # fmt: skip
+    assert [name for name, _, _ in chosen["A typical question"].texts] == ["teacher", "base", "tuned"]
+    assert [len(first(shown.samples, pairs(count=count))) for count in (0, 1, 2, 3)] == [0, 1, 2, 3]
 
 
 def test_best_worst_and_drawn_answers_are_shown_and_none_twice() -> None:

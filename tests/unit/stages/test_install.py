@@ -120,7 +120,7 @@ def test_by_default_lines_are_given_and_no_program_is_started(workspace: Workspa
     lines = install.how_to_run(workspace, model, {})
     file = workspace.file(model.files["Q8_0"])
     assert lines == [
-        f"{install._program()} chat candles/{RUN} --home {workspace.home}",
+        f"{install.program()} chat candles/{RUN} --home {workspace.home}",
         f"ollama create candles -f {file.with_suffix('.Modelfile')}",
         "ollama run candles",
         f"lms import {file}",

@@ -1,0 +1,138 @@
+"""
+The numbers of a scorecard for somebody who has never trained a model: what each means, from what to what, and how sure.
+
+Nothing here is computed: words and intervals are the scorecard's, and only how they are said is decided.
+"""
+
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
+
+from understudy.records import Interval, Scorecard, Word
+from understudy.report import LEARNED, label
+from understudy.scoring.verdicts import BUDGETS
+
+BASE, TUNED = "base", "adapter"
+WORDS: dict[Word, str] = {
+    "better": "better",
+    "no worse": "no worse",
+    "worse": "worse",
+    "not enough data": "can't tell",
+}
+"""A verdict as it is said to a person."""
+
+
+class Meaning(NamedTuple):
+    """What a metric is, in plain words."""
+
+    text: str
+    better: Literal["lower", "higher"]
+
+
+MEANINGS = {
+    "nll_per_token": Meaning("How surprised it is by the teacher's real answers", "lower"),
+    "nll_end": Meaning("Knows when to stop: how surprised it is where the teacher ends", "lower"),
+    "format_gap_closed": Meaning("Form: how far it went from its base's to the teacher's", "higher"),
+    "style_gap_closed_teacher": Meaning("Choice of words: how far it went from its base's to the teacher's", "higher"),
+    "style_gap_closed_talks": Meaning("Choice of words: how far it went towards the talks themselves", "higher"),
+    "judge_voice": Meaning("A judge, not knowing which is which: sounds more like the teacher", "higher"),
+    "well_formatted": Meaning("Answers in well-formed paragraphs and lists", "higher"),
+    "broken": Meaning("Broken answers: empty, endless, repeating, far too short", "lower"),
+    "copied": Meaning("Answers that recite what it was trained on", "lower"),
+    "instructions": Meaning("Still follows plain instructions", "higher"),
+    "choices": Meaning("Still knows what its base knew", "higher"),
+    "off_topic": Meaning("Keeps the teacher's manner out of other topics", "higher"),
+    "kl_general": Meaning("How far it moved from its base on everything else", "lower"),
+    "keyword_coverage": Meaning("Uses the passages it is given", "higher"),
+    "cites": Meaning("Names the passage it used", "higher"),
+    "declines_rightly": Meaning("Declines what the passages leave open", "higher"),
+}
+
+
+class Finding(NamedTuple):
+    """One number for a person."""
+
+    word: Word
+    name: str
+    hint: str
+    """Which way is better; '' where the numbers say it."""
+    numbers: str
+    """From the base's to the tuned model's."""
+    certainty: str
+    """What the interval allows, as a sentence without its full stop."""
+
+
+def findings(card: Scorecard) -> list[Finding]:
+    """Everything that has a verdict, what answers 'did it learn?' first."""
+    return list(_findings(card))
+
+
+def _findings(card: Scorecard) -> Iterator[Finding]:
+    scored = {one.name: one.metrics for one in card.candidates}
+    for name in sorted(card.verdicts, key=lambda name: LEARNED.index(name) if name in LEARNED else len(LEARNED)):
+        if name not in card.differences:
+            continue
+        change, word = card.differences[name], card.verdicts[name]
+        meaning = MEANINGS.get(name, Meaning(label(name).text, "higher"))
+        before, after = (scored.get(one, {}).get(name) for one in (BASE, TUNED))
+        hint = f"{meaning.better} is better" if before and after else ""
+        yield Finding(word, meaning.text, hint, _numbers(name, before, after, change), _certainty(name, change, word))
+
+
+def _numbers(name: str, before: Interval | None, after: Interval | None, change: Interval) -> str:
+    if before and after:
+        return f"was {_value(name, before.value)}, now {_value(name, after.value)}"
+    if "gap_closed" in name:
+        return f"{_value(name, change.value)} of the way"
+    if name in BUDGETS:
+        return f"{_value(name, change.value)}, where {_value(name, BUDGETS[name])} is allowed"
+    return f"a difference of {_value(name, change.value)}"
+
+
+def _certainty(name: str, change: Interval, word: Word) -> str:
+    """What the interval allows; of a number with a budget only whether it is kept."""
+    if name in BUDGETS:
+        return {
+            "no worse": "certainly within what is allowed",
+            "worse": "certainly more than is allowed",
+        }.get(word, "this may be more than is allowed, or not")
+    lower = MEANINGS.get(name, Meaning("", "higher")).better == "lower"
+    least, most = (-change.high, -change.low) if lower else (change.low, change.high)
+    span = _span(name, least, most)
+    match word:
+        case "better" | "worse":
+            return span
+        case "no worse":
+            return f"{span}, too little to matter" if least < 0 else span
+    return f"too few questions to tell: {span}"
+
+
+def _span(name: str, least: float, most: float) -> str:
+    """Two gains as words, e.g. 'between 36 points worse and 32 better'; below zero is worse."""
+    low, high, unit = _size(name, least), _size(name, most), _unit(name)
+    if low == high == _size(name, 0.0):
+        return "no difference"
+    if least >= 0:
+        return f"better by {low} to {high}{unit}"
+    if most <= 0:
+        return f"worse by {high} to {low}{unit}"
+    return f"between {low}{unit} worse and {high} better"
+
+
+def _size(name: str, gain: float) -> str:
+    return _value(name, abs(gain)).removesuffix(" %")
+
+
+def _unit(name: str) -> str:
+    return {"share": " points", "words": " words"}.get(label(name).unit, "")
+
+
+def _value(name: str, value: float) -> str:
+    """A number with as many digits as a person needs."""
+    match label(name).unit:
+        case "share":
+            return f"{100 * value:.0f} %"
+        case "words":
+            return f"{value:.0f}"
+        case "nats":
+            return f"{value:.2f}"
+    return f"{value:,.3g}"

@@ -1,0 +1,132 @@
+"""How a run ended, for a person: one sentence of verdict, and what to do next."""
+
+from typing import NamedTuple
+
+from understudy.bases import suggest
+from understudy.records import AdapterCard, BaseCard, Interval, Scorecard
+from understudy.report import readable
+from understudy.report.evidence import Evidence
+from understudy.report.findings import BASE, TUNED
+
+LESS, MORE = 3, 2
+"""By how much a learning rate is lowered, and epochs are raised, in what is suggested."""
+
+GAINS = {
+    "nll_per_token": "wording",
+    "format_gap_closed": "form",
+    "well_formatted": "form",
+    "style_gap_closed_teacher": "choice of words",
+    "judge_voice": "the eyes of a judge who did not know which was which",
+}
+"""What a verdict 'better' is better in."""
+
+
+class Outcome(NamedTuple):
+    """The end of a run."""
+
+    headline: str
+    """A few words, without a full stop."""
+    sentence: str
+    advice: str
+    """What to do next, as a sentence; '' where the model is ready."""
+    change: str
+    """What to add to the command that made the run; '' where that is not the way."""
+
+    @property
+    def verdict(self) -> str:
+        """Headline and sentence."""
+        return f"{self.headline}: {self.sentence[0].lower()}{self.sentence[1:]}"
+
+
+def outcome(evidence: Evidence) -> Outcome:
+    """What to tell the person who started the run."""
+    card, decision = evidence.scorecard, evidence.scorecard.decision
+    asked = _asked(card, evidence)
+    match decision.action if decision else None:
+        case "ship":
+            return Outcome("It worked", f"On {asked}, {_gained(card)}", "", "")
+        case "take a better base":
+            advice, change = better_base(evidence)
+            sentence = (
+                f"On {asked}, it learned from the teacher, but {_broken(card)}: its base is too weak to talk well."
+            )
+            return Outcome("It learned, but it does not talk well", sentence, advice, change)
+        case "lower the learning rate":
+            rate = _setting(evidence, "learning_rate")
+            change = f"--set trainer.learning_rate={rate / LESS:.1e}" if rate else ""
+            sentence = f"On {asked}, {_reason(card)}."
+            return Outcome("It was trained too hard", sentence, "Train again with a lower learning rate.", change)
+        case "train longer":
+            epochs = _setting(evidence, "epochs")
+            change = f"--set trainer.epochs={epochs * MORE:g}" if epochs else ""
+            sentence = "Its loss was still falling at the last step, and no number shows yet that it learned enough."
+            return Outcome("It was not finished", sentence, "Train longer.", change)
+        case "bug upstream of training":
+            where = f" (look at: {decision.where})" if decision and decision.where else ""
+            sentence = f"{_reason(card)[:1].upper()}{_reason(card)[1:]}{where}."
+            return Outcome("Something is wrong", sentence, "Put that right first; more training does not help.", "")
+        case "more data":
+            return _too_little(card, asked)
+    sentence = "This scorecard was written by an older version and holds no decision."
+    return Outcome("No verdict", sentence, "Score the run again: the same command with --only score.", "")
+
+
+def better_base(evidence: Evidence) -> tuple[str, str]:
+    """What to do about a weak base, and what to add to the command for it."""
+    bases = (card for card in evidence.cards.values() if isinstance(card, BaseCard))
+    base = next(bases, None)
+    better = suggest.better_than(base.parameters if base else 0)
+    if better is None:
+        return "A better base is the way, but no larger tested one fits this machine: take a larger machine.", ""
+    return f"Take a better base, for example {better.text}.", f"--base {better.repository}"
+
+
+def _asked(card: Scorecard, evidence: Evidence) -> str:
+    """'24 questions from 3 talks that it was not trained on'."""
+    answered = sum(sample.text is not None for sample in evidence.samples.get(TUNED, ())) or card.test_pairs
+    talks = f"{card.test_documents} talk{'s' * (card.test_documents != 1)}"
+    return f"{answered} question{'s' * (answered != 1)} from {talks} that it was {'not ' * card.honest}trained on"
+
+
+def _gained(card: Scorecard) -> str:
+    better = dict.fromkeys(what for name, what in GAINS.items() if card.verdicts.get(name) == "better")
+    in_what = f" in {_listed(list(better))}" if better else ""
+    unsure = len(card.decision.reasons) > 1 if card.decision else False
+    rest = "whether it forgot anything cannot be told" if unsure else "nothing that was measured got worse"
+    return f"it answers more like the teacher than its base does{in_what}, and {rest}."
+
+
+def _broken(card: Scorecard) -> str:
+    shares = [_share(card, name) for name in (TUNED, BASE)]
+    if shares[0] is None or shares[1] is None:
+        return "too many of its answers are broken"
+    return f"{100 * shares[0].value:.0f} % of its answers are broken ({100 * shares[1].value:.0f} % of its base's)"
+
+
+def _share(card: Scorecard, candidate: str) -> Interval | None:
+    return next((one.metrics.get("broken") for one in card.candidates if one.name == candidate), None)
+
+
+def _too_little(card: Scorecard, asked: str) -> Outcome:
+    if not card.honest:
+        sentence = "With so few talks, none could be kept away from training to ask about afterwards."
+        return Outcome("Nothing can be told", sentence, "Add talks: at least three, better ten.", "")
+    advice = "Add talks, or take a teacher that writes more and better pairs."
+    if card.verdicts.get("copied") == "worse":
+        return Outcome("It memorized", f"On {asked}, {_reason(card)}.", advice, "")
+    sentence = f"On {asked}, no number shows that it is closer to the teacher than its base is."
+    return Outcome("Nothing shows yet that it learned", sentence, advice, "")
+
+
+def _reason(card: Scorecard) -> str:
+    return readable("; ".join(card.decision.reasons) if card.decision else "").rstrip(".")
+
+
+def _setting(evidence: Evidence, name: str) -> float | None:
+    cards = (card for card in evidence.cards.values() if isinstance(card, AdapterCard))
+    value = next((card.settings.get(name) for card in cards), None)
+    return float(value) if isinstance(value, (int, float)) else None
+
+
+def _listed(words: list[str]) -> str:
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
