@@ -10,6 +10,7 @@ from understudy.calls import Call, Reply
 from understudy.calls.ledger import CallLedger
 from understudy.calls.model_teacher import CALLS
 from understudy.channel.ledger import Ledger, Row
+from understudy.cli import status
 
 
 @pytest.fixture
@@ -38,6 +39,64 @@ def test_status_tells_counts_reasons_and_the_next_try(home: Path, capsys: pytest
         assert part in output
     assert run(home, "status", "talks", "--json") == 0
     assert json.loads(capsys.readouterr().out)["talks"]["talks"]["private"]["talks"] == 1
+
+
+def test_status_shows_what_retry_and_forget_are_called_with_and_what_to_type_next(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(home, "status", "--json") == 0
+    shown = json.loads(capsys.readouterr().out)["talks"]
+    ids = [talk["id"] for talk in shown["documents"]]
+    assert ids == ["a", "b", "c"] and [model["run"] for model in shown["models"]] == ["0a1b"]
+    assert "same `understudy run` again" in shown["next"]
+    assert run(home, "retry", *ids) == 0 and run(home, "forget", *ids) == 0
+
+
+def test_the_next_step_of_a_scored_model_is_to_talk_to_it(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from tests.unit.report.test_page import full_card
+
+    card = full_card().model_copy(update={"candidates": []})
+    (home / "models/talks/0a1b/scorecard.json").write_text(card.model_dump_json())
+    assert status._next(home, home / "data/talks", {}, {"pairs": 3}, status._models(home / "models/talks")) == (
+        f"understudy chat talks/0a1b --home {home}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["retry"], "name the talks to request again"),
+        (["retry", "04-why-tea"], "no talk '04-why-tea'"),
+        (["forget"], "name the talks to delete"),
+        (["status", "talk"], "did you mean talks?"),
+        (["retry", "Privat", "--channel", "talks"], "no talk 'Privat'"),
+    ],
+)
+def test_what_is_not_meant_is_answered_with_what_to_type(
+    home: Path, words: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(home, *words) == 2
+    error = capsys.readouterr().err
+    assert sentence in error and ("`understudy status" in error or "did you mean" in error)
+
+
+def test_a_talk_is_named_by_id_title_file_or_beginning_and_a_state_names_all_of_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ledger = Ledger(tmp_path / "data/lamps/ledger.sqlite")
+    ledger.record_new([
+        Row("04-wicks-vtt", "How wicks draw", "04-wicks.vtt", "r", "refused", "empty"),
+        Row("05-wax-vtt", "Wax", "05-wax.vtt", "r", "network"),
+        Row("05-wind-vtt", "Wind", "05-wind.vtt", "r", "network"),
+    ])  # fmt: skip
+    for word in ("04-wicks-vtt", "how wicks draw", "04-wicks.vtt", "04-w", "refused"):
+        assert run(tmp_path, "retry", word, "--json") == 0
+        assert json.loads(capsys.readouterr().out)["retried"] == ["04-wicks-vtt"]
+        ledger.record(Row("04-wicks-vtt", "How wicks draw", "04-wicks.vtt", "r", "refused", "empty"))
+    assert run(tmp_path, "retry", "network", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["retried"] == ["05-wax-vtt", "05-wind-vtt"]
+    assert run(tmp_path, "forget", "05-w") == 2 and "05-wax-vtt or 05-wind-vtt" in capsys.readouterr().err
+    assert run(tmp_path, "forget", "05-wak-vtt") == 2 and "did you mean 05-wax-vtt?" in capsys.readouterr().err
 
 
 def test_retry_lets_the_next_run_ask_again(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

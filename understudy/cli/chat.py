@@ -13,7 +13,7 @@ JSON = False
 
 
 def options(p: ArgumentParser) -> None:
-    p.add_argument("model", nargs="?", metavar="MODEL", help="NAME of a channel, NAME/RUN or a GGUF file")
+    p.add_argument("model", nargs="?", metavar="MODEL", help="NAME of a channel, NAME/RUN, RUN or a GGUF file")
     p.add_argument("--force", action="store_true", help="also a file that the parity check refused")
 
 

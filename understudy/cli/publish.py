@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from understudy.cli import Result, confirmed
 from understudy.errors import ConfigError
 from understudy.records import Scorecard
+from understudy.report import size
 from understudy.runs import clean, find, hub, model_card
 from understudy.scoring.refusals import refused
 
@@ -115,9 +116,9 @@ def _plan(folder: Path, files: dict[str, Path], repository: str, private: bool, 
     return "\n".join(
         [
             f"{folder.parent.name}/{folder.name} would go to {where}/{repository}, {visibility}:",
-            *(f"  {place:<{width}}  {file.stat().st_size / 1e6:>10,.1f} MB" for place, file in files.items()),
+            *(f"  {place:<{width}}  {size(file.stat().st_size):>10}" for place, file in files.items()),
             *(f"  left out, refused: {kind}: {why}" for kind, why in reasons.items()),
-            f"{len(files)} files, {total / 1e6:,.1f} MB; permission: {card.permission}; "
+            f"{len(files)} files, {size(total)}; permission: {card.permission}; "
             f"the base's licence: {card.base_licence}",
             "report.html shows held-out questions with their answers. No transcript and no dataset is uploaded; files "
             "of an earlier upload that are no longer part of the model are removed.",

@@ -1,4 +1,7 @@
-"""Request talks again in the next run, whatever their state; with --prompt, those that another prompt wrote."""
+"""Request talks again in the next run: by id, file or title, or all in one state, as `status` shows them.
+
+With --prompt, those that another prompt wrote.
+"""
 
 from argparse import ArgumentParser, Namespace
 from datetime import UTC, datetime
@@ -19,18 +22,23 @@ RECORDS: dict[str, type[Questions] | type[Answers]] = {"questions": Questions, "
 
 
 def options(p: ArgumentParser) -> None:
-    p.add_argument("ids", nargs="*", metavar="ID", help="a talk: a folder under data/NAME/documents, a video id")
+    p.add_argument(
+        "ids", nargs="*", metavar="ID", help="a talk, or a state such as `refused`, as `understudy status` shows it"
+    )
     p.add_argument("--prompt", action="store_true",
                    help="every talk whose answers were written under another prompt; paid for again")  # fmt: skip
     p.add_argument("--preset", metavar="NAME|FILE", help="with --prompt: whose prompts (default: the built-in ones)")
-    channels.option(p)
+    channels.option(p, "a folder under data/ (default: the only one)", required=False)
 
 
 def main(args: Namespace) -> Result:
     """Make the talks due."""
     if bool(args.ids) == args.prompt:
-        raise UnderstudyError("name the talks to request again, or take --prompt for those of another prompt")
-    folder = channels.folder(args.home, args.channel)
+        raise UnderstudyError(
+            "name the talks to request again, e.g. understudy retry ID; `understudy status` lists them; or take "
+            "--prompt for those of another prompt"
+        )
+    folder = channels.meant(args.home, args.channel)
     prompts = config.load(packaged.preset(args.preset)).teacher_prompts if args.preset else BUILT_IN
     with channels.locked(folder):
         return _prompted(args.home, folder, prompts) if args.prompt else _named(folder, args.ids)
@@ -39,7 +47,8 @@ def main(args: Namespace) -> Result:
 def _named(folder: Path, ids: list[str]) -> Result:
     now = datetime.now(UTC).isoformat(timespec="seconds")
     ledger = channels.ledger(folder)
-    rows = channels.rows(ledger, ids)
+    every, states = ledger.rows(), ledger.counts()
+    rows = [row for row in every if row.status in ids] + channels.rows(ledger, [i for i in ids if i not in states])
     pending = [row._replace(status="pending", attempts=0, next_try=now) for row in rows if row.status != "ok"]
     for row in pending:
         ledger.record(row)
@@ -47,6 +56,7 @@ def _named(folder: Path, ids: list[str]) -> Result:
         f"{row.document_id}: {'already fetched' if row.status == 'ok' else 'tried again in the next run'}"
         for row in rows
     ]
+    lines += ["Now type the same `understudy run` again."] if pending else []
     return Result("\n".join(lines), {"retried": [row.document_id for row in pending]})
 
 

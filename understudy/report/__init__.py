@@ -3,7 +3,9 @@ The scorecard as a page to read.
 
     page            report.html: the order of its sections
     short           the same in short as markdown, plain for cards and with pictures for the Prefect UI
-    words           what each verdict means, in one sentence
+    outcome         how the run ended, for a person: a sentence and what to do next
+    findings        each number for a person: what it means, and how sure it is
+    words           what each verdict means, in one sentence, for specialists
     tables, answers what the sections hold, as data
     rendering       the templates, which draw and escape it
     charts, shapes  their charts, drawn by `drawing`
@@ -130,15 +132,17 @@ def signed(name: str, value: float) -> str:
 
 def difference(name: str, interval: Interval) -> str:
     """A difference with its interval and unit, e.g. '−0.412 nats per token (−0.501 to −0.322)'."""
-    ends = f"{signed(name, interval.low)} to {signed(name, interval.high)}"
-    return f"{signed(name, interval.value)}{UNITS[label(name).unit]} ({ends})"
+    low, high = signed(name, interval.low), signed(name, interval.high)
+    ends = f" ({low} to {high})" if low != high else ""
+    return f"{signed(name, interval.value)}{UNITS[label(name).unit]}{ends}"
 
 
 def with_interval(name: str, interval: Interval | None) -> str:
     """A value with its interval, e.g. '2.310 (2.201 to 2.418)'; '' without one."""
     if interval is None:
         return ""
-    return f"{number(name, interval.value)} ({number(name, interval.low)} to {number(name, interval.high)})"
+    low, high = number(name, interval.low), number(name, interval.high)
+    return number(name, interval.value) + (f" ({low} to {high})" if low != high else "")
 
 
 def size(count: int | None) -> str:

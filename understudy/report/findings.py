@@ -112,10 +112,14 @@ def _span(name: str, least: float, most: float) -> str:
     if low == high == _size(name, 0.0):
         return "no difference"
     if least >= 0:
-        return f"better by {low} to {high}{unit}"
+        return f"better by {_ends(low, high)}{unit}"
     if most <= 0:
-        return f"worse by {high} to {low}{unit}"
+        return f"worse by {_ends(high, low)}{unit}"
     return f"between {low}{unit} worse and {high} better"
+
+
+def _ends(low: str, high: str) -> str:
+    return low if low == high else f"{low} to {high}"
 
 
 def _size(name: str, gain: float) -> str:

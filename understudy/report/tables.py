@@ -147,7 +147,7 @@ def _with_ends(name: str, interval: Interval | None) -> Cell:
     if interval is None:
         return Cell("")
     low, high = number(name, interval.low), number(name, interval.high)
-    return Cell(number(name, interval.value), f"{low.removesuffix(' %')} to {high}")
+    return Cell(number(name, interval.value), f"{low.removesuffix(' %')} to {high}" if low != high else "")
 
 
 def _check(check: ParityCheck) -> list[str | Cell]:

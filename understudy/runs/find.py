@@ -5,6 +5,7 @@ The champion comes before the newest run, a small file before a large one, and a
 refused is given only with --force.
 """
 
+import difflib
 import re
 from pathlib import Path
 
@@ -21,8 +22,12 @@ def run_folder(models: Path, channel: str, run: str | None = None) -> Path:
     """The folder of `run`, else of the champion, else of the newest run of `channel`. Raises UnderstudyError."""
     runs = _runs(models / channel) if words.slug(channel) == channel else {}
     if not runs:
-        known = ", ".join(sorted(f.name for f in models.glob("*") if _runs(f))) or "none yet"
-        raise UnderstudyError(f"no model of {channel!r} under {models}; channels that have one: {known}")
+        known = sorted(f.name for f in models.glob("*") if _runs(f))
+        near = difflib.get_close_matches(channel, known, n=1)
+        maybe = f"did you mean {near[0]}? " if near else ""
+        raise UnderstudyError(
+            f"no model of {channel!r} under {models}; {maybe}channels that have one: {', '.join(known) or 'none yet'}"
+        )
     if run == champion.LINK or (run is None and champion.current(models / channel)):
         chosen = champion.current(models / channel)
         if chosen is None:
@@ -43,7 +48,7 @@ def files(run: Path) -> dict[str, Path]:
 
 
 def gguf(models: Path, model: str | None, force: bool = False) -> Path:
-    """The GGUF file that `model` means: a file, 'channel', 'channel/run', or None for the newest of all.
+    """The GGUF file that `model` means: a file, 'channel', 'channel/run', 'run', or None for the newest of all.
 
     Raises UnderstudyError when there is none, it was refused and not forced, or it is no whole GGUF file.
     """
@@ -72,6 +77,13 @@ def _meant(models: Path, model: str | None) -> Path:
         channel = max(newest, key=lambda run: (run / "gguf").stat().st_mtime).parent.name
         return run_folder(models, channel)
     channel, _, run = model.strip("/").partition("/")
+    if not run and not _runs(models / channel):
+        named = [folder for of in models.glob("*") for name, folder in _runs(of).items() if name == channel]
+        if len(named) == 1:
+            return named[0]
+        if named:
+            both = " or ".join(f"{folder.parent.name}/{folder.name}" for folder in named)
+            raise UnderstudyError(f"{model!r} is a run of several channels: name {both}")
     return run_folder(models, channel, run or None)
 
 

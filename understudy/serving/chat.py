@@ -10,7 +10,14 @@ from understudy.records import Message
 from understudy.serving import NOTICE, Done, Generate, Sampling
 from understudy.serving.model import Model, RequestRefused
 
+LOOP_CHARACTERS, LOOP_TIMES = range(16, 401), 3
+"""How long a passage is, and how often it must follow itself, to be a loop: a small model would go on to the limit."""
 HELP = "Ctrl-C stops an answer (and ends at the prompt), /new begins a new conversation, /quit ends."
+NOTES = {
+    "length": "\n(cut off at the limit)\n",
+    "loop": "\n(stopped: it began to repeat itself; a larger base, or a shorter question, helps)\n",
+}
+"""How an answer ended > what is said about it."""
 
 
 def chat(gguf: Path, sampling: Sampling | None = None, max_tokens: int = 2048, context: int | None = None) -> int:
@@ -69,7 +76,7 @@ def _turn(
         except KeyboardInterrupt:
             print("\n(stopped)", flush=True)
         else:
-            print("\n(cut off at the limit)\n" if finish == "length" else "\n", flush=True)
+            print(NOTES.get(finish, "\n"), flush=True)
         return [*messages, Message(role="assistant", content="".join(pieces).strip())]
 
 
@@ -82,4 +89,20 @@ async def _write(model: Model, request: Generate, pieces: list[str]) -> str:
             pieces.append(piece)
             sys.stdout.write(piece)
             sys.stdout.flush()
+            if repeats("".join(pieces[-LOOP_CHARACTERS.stop * LOOP_TIMES :])):
+                return "loop"
     raise AssertionError("every answer ends with Done")
+
+
+def repeats(text: str) -> bool:
+    """Whether `text` ends in one passage of words, three times in a row."""
+    return any(_repeats(text, length) for length in LOOP_CHARACTERS)
+
+
+def _repeats(text: str, length: int) -> bool:
+    passage = text[-length:]
+    return (
+        text[-2 * length : -length] == passage  # the rest only where this holds: it runs after every piece
+        and text.endswith(passage * LOOP_TIMES)
+        and sum(character.isalpha() for character in passage) > length // 2
+    )

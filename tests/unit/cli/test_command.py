@@ -54,7 +54,7 @@ def test_common_options_stand_before_or_after_the_verb(
         (["--hom", "x", "status"], "unknown option '--hom'; did you mean '--home'?"),
         (["run", "--presett", "x"], "unknown option '--presett'; did you mean '--preset'?"),
         (["run", "--only", "modle"], "invalid choice: 'modle'"),
-        (["retry", "x"], "required: --channel"),
+        (["import", "x"], "required: --channel"),
     ],
 )
 def test_what_is_unknown_is_named_with_the_nearest(

@@ -19,9 +19,11 @@ def last_words(shown: Evidence, **more: object) -> str:
 
 def test_verdict_question_report_and_next_command_come_before_any_number() -> None:
     text = last_words(evidence())
-    parts = ("It worked: on 40 questions", "Asked: Why 20?", "\n  teacher ", "\n  base ", "\n  tuned ",
-             "/home/a/report.html", "understudy chat candles/r1", "In numbers", "was 3.00, now 2.00", "m-Q8_0.gguf  NOT OFFERED: differs",
-             "ollama create x")  # fmt: skip
+    parts = (
+        "It worked: on 40 questions", "Asked: Why 20?", "\n  teacher ", "\n  base ", "\n  tuned ",
+        "/home/a/report.html", "understudy chat candles/r1", "In numbers", "was 3.00, now 2.00",
+        "m-Q8_0.gguf  NOT OFFERED: differs", "ollama create x",
+    )  # fmt: skip
     places = [text.index(part) for part in parts]
     assert places == sorted(places)
 

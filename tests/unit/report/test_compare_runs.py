@@ -30,7 +30,12 @@ def test_every_number_of_either_run_has_a_line() -> None:
 
 def test_runs_on_other_rows_do_not_compare() -> None:
     with pytest.raises(AssetError, match="candles/r1 was scored on the held-out rows abababababab .*cdcdcdcdcdcd"):
-        compare_runs(card(), card().model_copy(update={"test_sha256": "cd" * 32}))
+        compare_runs(card(), card().model_copy(update={"run": "r2", "test_sha256": "cd" * 32}))
+
+
+def test_a_run_is_not_compared_with_itself() -> None:
+    with pytest.raises(AssetError, match="both names mean the run candles/r1"):
+        compare_runs(card(), card())
 
 
 @pytest.mark.parametrize(

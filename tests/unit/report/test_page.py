@@ -27,7 +27,7 @@ from understudy.records import (
     Sample,
     Scorecard,
 )
-from understudy.report import LABELS, difference, readable, signed, size
+from understudy.report import LABELS, difference, readable, signed, size, with_interval
 from understudy.report.answers import first, groups
 from understudy.report.charts import forests, loss_curve, small_curves
 from understudy.report.drawing import standing_alone
@@ -396,6 +396,8 @@ def test_one_loss_is_enough_for_a_curve() -> None:
 def test_numbers_read_as_people_write_them() -> None:
     assert signed("nll_per_token", -0.0001) == "0.000" and signed("well_formatted", 0.123) == "+12"
     assert difference("well_formatted", Interval(value=-0.1, low=-0.2, high=0.0, n=5)) == "−10 points (−20 to 0)"
+    assert difference("well_formatted", Interval(value=0.1, low=0.1, high=0.1, n=5)) == "+10 points"
+    assert with_interval("well_formatted", Interval(value=0.1, low=0.1, high=0.1, n=5)) == "10 %"
     assert (size(None), size(999), size(1_321_000_000), size(807_000_000)) == ("", "999 bytes", "1.3 GB", "807 MB")
 
 

@@ -49,7 +49,7 @@ def models(tmp_path: Path, whole: bytes) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("model", [None, "candles", "candles/new"])
+@pytest.mark.parametrize("model", [None, "candles", "candles/new", "new"])
 def test_the_smallest_file_of_the_newest_run_is_meant(models: Path, model: str | None) -> None:
     assert find.gguf(models, model) == models / "candles/new/gguf/candles-Q4_K_M.gguf"
 
