@@ -121,6 +121,15 @@ class Node:
         """'quantize Q8_0': the stage and what tells this run of it apart, for people."""
         return " ".join([self.stage.replace("_", " "), *self.apart])
 
+    @property
+    def why(self) -> str:
+        """Whether it is made, and why, for the log."""
+        if ref := self.fresh():
+            return f"kept, {ref.path} is made of the same inputs and settings"
+        if ref := self.workspace.latest(self.name, **self.keys):
+            return f"made again: inputs, settings or version differ from those of {ref.path}"
+        return "made, as it is not there yet"
+
     @contextmanager
     def track(self, out: Path | None = None) -> Iterator[Progress]:
         """Progress under the title of the node."""
@@ -187,7 +196,10 @@ class Graph:
             self.known[name] = ref
         due = {slot: one for slot, one in zip(slots, keys, strict=True) if slot not in self.known}
         if due:
-            refs = self.make([self.node(name, inputs, **one) for one in due.values()])
+            nodes = [self.node(name, inputs, **one) for one in due.values()]
+            for node in nodes:
+                log.debug("%s: %s", node.title, node.why)
+            refs = self.make(nodes)
             self.known.update(zip(due, refs, strict=True))
         return [self.known[slot] for slot in slots]
 

@@ -3,6 +3,7 @@
 import fcntl
 import json
 import logging
+import math
 import os
 import socket
 import sys
@@ -18,6 +19,8 @@ from understudy.errors import Busy
 
 MACHINE = Path(tempfile.gettempdir())
 """The folder of the locks that are shared by all channels of this machine and user."""
+SAID_AGAIN_SECONDS = 8.0
+"""How often a wait is said again: nobody likes to look at nothing."""
 _own: set[Path] = set()
 log = logging.getLogger("understudy.locks")
 
@@ -28,8 +31,8 @@ def held(
 ) -> Iterator[None]:
     """Hold the lock `file` inside the block. Raises Busy, naming the holder, when it remains locked.
 
-    `waiting` is called once with a message that names the holder. A process may take a lock that it already holds: a
-    flow may call another one of the same channel.
+    `waiting` is called with a message that names the holder, and again every few seconds. A process may take a lock
+    that it already holds: a flow may call another one of the same channel.
     """
     if file in _own:
         yield
@@ -81,14 +84,16 @@ def only_training() -> Iterator[None]:
 def slot(name: str, count: int, wait_seconds: float, waiting: Callable[[str], None] | None = None) -> Iterator[None]:
     """Hold one of `count` slots shared by this user's processes on this machine. Raises Busy when none becomes free."""
     files = [MACHINE / f"understudy-{name}-{os.getuid()}-{number}.lock" for number in range(count)]
-    until, notified = time.monotonic() + wait_seconds, False
+    began, said = time.monotonic(), -math.inf
     with ExitStack() as stack:
         while not _one_of(files, name, stack):
-            if time.monotonic() >= until:
+            now = time.monotonic()
+            if now >= began + wait_seconds:
                 raise Busy(f"{count} other runs on this machine hold all slots of {name!r}; wait until one ends")
-            if waiting and not notified:
-                waiting(f"waiting for one of the {count} other runs on this machine that hold all slots of {name!r}")
-            notified = True
+            if waiting and now - said >= SAID_AGAIN_SECONDS:
+                holders = ", ".join(_who(file) for file in files)
+                waiting(f"{now - began:.0f} s: waiting for a slot of {name!r}, all {count} are held by {holders}")
+                said = now
             time.sleep(0.2)
         yield
 
@@ -105,16 +110,17 @@ def _one_of(files: Sequence[Path], name: str, stack: ExitStack) -> bool:
 
 
 def _acquire(handle: IO[str], file: Path, what: str, until: float, waiting: Callable[[str], None] | None) -> None:
+    began, said = time.monotonic(), -math.inf
     while True:
         try:
             return fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            who = _who(file)
-        if time.monotonic() >= until:
+            who, now = _who(file), time.monotonic()
+        if now >= until:
             raise Busy(f"{what} is in use by {who}; wait until that run ends, or stop it, or choose another --home")
-        if waiting:
-            waiting(f"{what} is in use by {who}; waiting")
-            waiting = None
+        if waiting and now - said >= SAID_AGAIN_SECONDS:
+            waiting(f"{what} is in use by {who}; waiting" + (f", {now - began:.0f} s so far" if said > 0 else ""))
+            said = now
         time.sleep(0.2)
 
 

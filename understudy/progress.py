@@ -11,10 +11,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from understudy.interfaces import Progress
 
 log = logging.getLogger("understudy")
+STOPPING = threading.Event()
+"""Set once a person has stopped the run: what ends after that has not failed."""
 
 
 class Sink:
@@ -23,6 +26,9 @@ class Sink:
     def watch(self, stage: str, out: Path) -> None:
         """`stage` is about to fill the folder or file `out`."""
 
+    def open(self, stage: str) -> None:
+        """`stage` begins."""
+
     def update(self, stage: str, done: int, total: int, note: str) -> None:
         """`stage` has finished `done` of `total` units."""
 
@@ -30,33 +36,76 @@ class Sink:
         """`stage` has ended; `failed` also when it was stopped."""
 
 
-class LogSink(Sink):
-    """Plain lines: one when a stage has run for `every_seconds`, and one at its end if it took over 2 s."""
+class _Open(NamedTuple):
+    """A stage that is going on, and what was last heard of it."""
 
-    def __init__(self, every_seconds: float = 10.0) -> None:
+    began: float
+    last: str = ""
+
+
+class LogSink(Sink):
+    """
+    Plain lines: where a stage is, every `every_seconds` at most, and one at its end if it took over 2 s.
+
+    `beat`, called about once a second, adds a line when nothing at all was shown for `every_seconds`: some work has no
+    units to count, and a person must see that it goes on.
+    """
+
+    def __init__(self, every_seconds: float = 8.0, first: str = "starting") -> None:
         self.every_seconds = every_seconds
         self._lock = threading.Lock()
         self._said: dict[str, float] = {}
-        self._began: dict[str, float] = {}
+        self._open: dict[str, _Open] = {}
+        self._idle, self._idle_since = first, time.monotonic()
+        self._shown = time.monotonic()
+
+    def open(self, stage: str) -> None:
+        with self._lock:
+            self._begun(stage)
 
     def update(self, stage: str, done: int, total: int, note: str) -> None:
         now = time.monotonic()
         with self._lock:
-            began = self._began.setdefault(stage, now)
+            began = self._begun(stage).began
+            left = f", about {remaining(now - began, done, total)} left" if 0 < done < total else ""
+            line = f"{done} of {total}{left}{f' ({note})' if note else ''}"
+            self._open[stage] = _Open(began, line)
             if now - self._said.setdefault(stage, began) < self.every_seconds:
                 return
-            self._said[stage] = now
-        left = f", about {remaining(now - began, done, total)} left" if 0 < done < total else ""
-        log.info("%s: %d of %d%s%s", stage, done, total, left, f" ({note})" if note else "")
+            self._said[stage] = self._shown = now
+        log.info("%s: %s", stage, line)
 
     def close(self, stage: str, seconds: float, failed: bool) -> None:
         with self._lock:
             self._said.pop(stage, None)
-            self._began.pop(stage, None)
-        if failed:
+            self._open.pop(stage, None)
+            self._idle_since = self._shown = time.monotonic()
+        if failed and STOPPING.is_set():
+            log.info("%s: stopped after %.0f s", stage, seconds)
+        elif failed:
             log.warning("%s: not done, ended after %.0f s", stage, seconds)
         elif seconds >= 2:
             log.info("%s: done in %.0f s", stage, seconds)
+
+    def shown(self) -> None:
+        """Something else was shown: `beat` waits from then on."""
+        self._shown = time.monotonic()
+
+    def beat(self) -> None:
+        """Say what goes on, when nothing was shown for `every_seconds`."""
+        now = time.monotonic()
+        with self._lock:
+            if now - self._shown < self.every_seconds:
+                return
+            self._shown = now
+            stage, since, last = self._idle, self._idle_since, ""
+            if self._open:
+                stage, (since, last) = list(self._open.items())[-1]
+        log.info("%s: %sstill working after %.0f s", stage, f"{last}, " if last else "", now - since)
+
+    def _begun(self, stage: str) -> _Open:
+        self._idle = "preparing what comes next"
+        return self._open.setdefault(stage, _Open(time.monotonic()))
 
 
 SINKS: list[Sink] = []
@@ -72,6 +121,8 @@ def remaining(elapsed_seconds: float, done: int, total: int) -> str:
 def track(stage: str, out: Path | None = None) -> Iterator[Progress]:
     """A `Progress` that feeds every sink while `stage` runs; `out` is what it fills."""
     began, failed = time.monotonic(), True
+    for sink in SINKS:
+        sink.open(stage)
     if out:
         for sink in SINKS:
             sink.watch(stage, out)

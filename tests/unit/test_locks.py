@@ -60,6 +60,27 @@ def test_who_waits_to_train_says_so_once_and_for_whom(
     assert message.startswith("training on this machine is in use by process") and message.endswith("; waiting")
 
 
+def test_a_long_wait_is_said_again_with_who_holds_it(
+    tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, messages = tmp_path / ".lock", []
+    monkeypatch.setattr(locks, "SAID_AGAIN_SECONDS", 0.1)
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(file)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=root
+    ) as first:
+        assert first.stdin and first.stdout and first.stdout.readline() == b"held\n"
+
+        def waiting(message: str) -> None:
+            messages.append(message)
+            if len(messages) == 3 and first.stdin:
+                first.stdin.close()
+
+        with locks.held(file, "data/x", 60, waiting):
+            pass
+    assert len(messages) >= 3 and all(f"data/x is in use by process {first.pid} on" in one for one in messages)
+    assert "so far" not in messages[0] and "s so far" in messages[1]
+
+
 def test_a_free_lock_is_held_by_nobody(tmp_path: Path) -> None:
     assert locks.holder(tmp_path / "never") is None
 

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from understudy import progress
 
@@ -18,21 +18,30 @@ SHOWN_AFTER_SECONDS = 2.0
 
 
 class BarSink(progress.Sink):
-    """A live bar per stage that runs for over two seconds, with counts and the time left."""
+    """A live bar per stage that runs for over two seconds, with counts, the time so far and the time left.
 
-    def __init__(self, bars: "Bars") -> None:
+    Before the first stage, and while one has counted nothing yet, a bar runs to and fro: work goes on.
+    """
+
+    def __init__(self, bars: "Bars", first: str = "starting") -> None:
         self.bars = bars
         self._lock = threading.Lock()
         self._tasks: dict[str, TaskID] = {}
+        self._first: TaskID | None = bars.add_task(first, total=None, note="")
+
+    def open(self, stage: str) -> None:
+        """Prepare the bar of `stage`."""
+        with self._lock:
+            if self._first is not None:
+                self.bars.remove_task(self._first)
+                self._first = None
+            self._task(stage)
 
     def update(self, stage: str, done: int, total: int, note: str) -> None:
         """Start or move the bar of `stage`."""
         with self._lock:
-            if stage not in self._tasks:
-                self._tasks[stage] = self.bars.add_task(stage, total=total, note="", visible=False)
-            task = self._tasks[stage]
-            old_enough = (self.bars.tasks[self.bars.task_ids.index(task)].elapsed or 0) >= SHOWN_AFTER_SECONDS
-            self.bars.update(task, completed=done, total=total, note=note, visible=old_enough)
+            self.bars.update(self._task(stage), completed=done, total=total, note=note)
+        self.beat()
 
     def close(self, stage: str, seconds: float, failed: bool) -> None:
         """Replace the bar by one line."""
@@ -41,8 +50,33 @@ class BarSink(progress.Sink):
             if task is not None:
                 self.bars.remove_task(task)
         if seconds >= SHOWN_AFTER_SECONDS or failed:
-            mark = "[red]failed[/]" if failed else "[green]done[/]"
+            stopped = "[yellow]stopped[/]" if progress.STOPPING.is_set() else "[red]failed[/]"
+            mark = stopped if failed else "[green]done[/]"
             self.bars.console.print(f"{stage:<16} {mark} [dim]{seconds:5.0f} s[/]", highlight=False)
+
+    def beat(self) -> None:
+        """Show the bars that are old enough."""
+        with self._lock:
+            for task in self.bars.tasks:
+                if (task.elapsed or 0) >= SHOWN_AFTER_SECONDS and not task.visible:
+                    self.bars.update(task.id, visible=True)
+
+    def _task(self, stage: str) -> "TaskID":
+        if stage not in self._tasks:
+            self._tasks[stage] = self.bars.add_task(stage, total=None, note="", visible=False)
+        return self._tasks[stage]
+
+
+class _Terminal(logging.StreamHandler[TextIO]):
+    """Lines on stderr, each of which the sink hears of, so that it adds none of its own soon after."""
+
+    def __init__(self, sink: progress.LogSink) -> None:
+        super().__init__(sys.stderr)
+        self.sink = sink
+
+    def emit(self, record: logging.LogRecord) -> None:
+        super().emit(record)
+        self.sink.shown()
 
 
 class _Lines(logging.Formatter):
@@ -54,8 +88,10 @@ class _Lines(logging.Formatter):
 
 
 @contextmanager
-def shown(log_file: Path, level: int = logging.INFO) -> Iterator[Callable[[], None]]:
-    """Show progress and log lines from `level` on while the block runs; INFO and above also goes to `log_file`.
+def shown(log_file: Path, level: int = logging.INFO, first: str = "starting") -> Iterator[Callable[[], None]]:
+    """Show progress and log lines from `level` on while the block runs; every line also goes to `log_file`.
+
+    `first` is what is going on until the first stage begins.
 
     Prefect removes every handler from its loggers when it is imported: the block then calls the function it was given,
     so that Prefect's lines go to the file too, and with DEBUG to the terminal.
@@ -64,18 +100,21 @@ def shown(log_file: Path, level: int = logging.INFO) -> Iterator[Callable[[], No
     to_file = logging.FileHandler(log_file, encoding="utf-8")
     to_file.setFormatter(_Lines("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
     logger, prefect = logging.getLogger("understudy"), logging.getLogger("prefect")
-    logger.setLevel(min(level, logging.INFO))
+    logger.setLevel(logging.DEBUG)
     with ExitStack() as stack:
-        sink: progress.Sink
+        sink: BarSink | progress.LogSink
+        terminal: logging.Handler
         if sys.stderr.isatty() and level < logging.WARNING:
             bars, terminal = stack.enter_context(_bars())
-            sink = BarSink(bars)
+            sink = BarSink(bars, first)
         else:
-            terminal, sink = logging.StreamHandler(sys.stderr), progress.LogSink()
+            sink = progress.LogSink(first=first)
+            terminal = _Terminal(sink)
             terminal.setFormatter(_Lines("%(message)s"))
         terminal.setLevel(level)
         progress.SINKS.append(sink)
         stack.callback(progress.SINKS.remove, sink)
+        stack.enter_context(_beating(sink.beat))
         for handler in (to_file, terminal):
             logger.addHandler(handler)
             stack.callback(logger.removeHandler, handler)
@@ -104,16 +143,42 @@ def of_part(channel: str, counts: Mapping[str, Any], files: Mapping[str, str] | 
 
 
 @contextmanager
+def _beating(beat: Callable[[], None]) -> Iterator[None]:
+    """Call `beat` once a second inside the block."""
+    over = threading.Event()
+
+    def go_on() -> None:
+        while not over.wait(1.0):
+            beat()
+
+    thread = threading.Thread(target=go_on, name="progress", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join(2.0)
+
+
+@contextmanager
 def _bars() -> Iterator[tuple["Bars", logging.Handler]]:
     from rich.console import Console
     from rich.logging import RichHandler
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     console = Console(stderr=True)
     columns = (
         TextColumn("{task.description:<16}"),
         BarColumn(),
         MofNCompleteColumn(),
+        TimeElapsedColumn(),
         TimeRemainingColumn(),
         TextColumn("[dim]{task.fields[note]}"),
     )

@@ -14,11 +14,12 @@ from understudy.report import answers
 from understudy.report.evidence import Evidence
 from understudy.report.findings import WORDS, findings
 from understudy.report.outcome import Outcome, outcome
+from understudy.stages import install
 from understudy.text.words import one_line
 
 WIDEST = 100
 LINES_OF_AN_ANSWER = 4
-MARKS = {"better": "+", "no worse": "=", "worse": "-", "not enough data": "?"}
+MARKS = {"better": "+", "no worse": "=", "worse": "-"}
 
 
 def text(
@@ -53,7 +54,7 @@ def again(command: Sequence[str], change: str) -> str:
     """The command that made this run, with `change` behind it, as it is typed."""
     name, *arguments = command
     ours = Path(name).name in ("understudy", "__main__.py")
-    name = "understudy" if ours else f"python {shlex.quote(name)}"
+    name = install.program() if ours else f"python {shlex.quote(name)}"
     return " ".join(filter(None, [name, shlex.join(arguments), change]))
 
 
@@ -82,15 +83,24 @@ def _next(end: Outcome, command: Sequence[str], width: int) -> Iterator[str]:
 
 
 def _numbers(evidence: Evidence, width: int) -> Iterator[str]:
+    """What the data can tell, a finding each; the rest by name, since the report says how far it is open."""
     listed = findings(evidence.scorecard)
-    if listed:
-        yield from ("", "In numbers (was: the base; now: the tuned model):")
+    known, open_ones = [], []
     for one in listed:
-        indent = " " * 15
+        (open_ones if one.word == "not enough data" else known).append(one)
+    if known:
+        yield from ("", "In numbers (was: the base; now: the tuned model):")
+    indent = " " * 15
+    for one in known:
+        first = f"  {MARKS[one.word]} {WORDS[one.word]:<10} "
         hint = f" ({one.hint})" if one.hint else ""
-        yield from textwrap.wrap(
-            one.name, width, initial_indent=f"  {MARKS[one.word]} {WORDS[one.word]:<10} ", subsequent_indent=indent
-        )
+        yield from textwrap.wrap(one.name, width, initial_indent=first, subsequent_indent=indent)
         yield from textwrap.wrap(
             f"{one.numbers}{hint}; {one.certainty}", width, initial_indent=indent, subsequent_indent=indent
+        )
+    if open_ones:
+        names = "; ".join(dict.fromkeys(one.name.partition(":")[0].lower() for one in open_ones))
+        line = f"{names} (the report says what is possible)"
+        yield from textwrap.wrap(
+            line, width, initial_indent="  ? too few questions to tell: ", subsequent_indent="    "
         )

@@ -87,7 +87,7 @@ def main(args: Namespace) -> Result | int:
 
 def _run(workspace: Workspace, args: Namespace, log_file: Path) -> Result | int:
     try:
-        with display.shown(log_file, args.log_level) as add_prefect:
+        with display.shown(log_file, args.log_level, "starting Prefect") as add_prefect:
             outcome = _pipeline(workspace, args.only, add_prefect)
     except KeyboardInterrupt:
         stopping.leave()

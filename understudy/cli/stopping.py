@@ -9,7 +9,7 @@ import time
 from types import FrameType
 from typing import NoReturn
 
-from understudy import worker
+from understudy import progress, worker
 
 STOP_SECONDS = 4.0
 
@@ -19,6 +19,7 @@ def stop_on_signals() -> None:
 
     def stop(number: int, frame: FrameType | None) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        progress.STOPPING.set()
         threading.Thread(target=_leave_late, daemon=True).start()
         worker.stop_all()
         raise KeyboardInterrupt
@@ -47,6 +48,7 @@ def _leave_on_sigterm(reader: socket.socket, writer: socket.socket) -> None:
     """`writer` is only held open: the number of every signal is written to it."""
     while signal.SIGTERM not in reader.recv(64):
         pass
+    progress.STOPPING.set()
     worker.stop_all()
     _leave_late()
 

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 from understudy.records import Interval, Scorecard, Word
 from understudy.report import LEARNED, label
-from understudy.scoring.verdicts import BUDGETS
+from understudy.scoring.verdicts import BUDGETS, MIN_PAIRS
 
 BASE, TUNED = "base", "adapter"
 WORDS: dict[Word, str] = {
@@ -62,8 +62,8 @@ class Finding(NamedTuple):
 
 
 def findings(card: Scorecard) -> list[Finding]:
-    """Everything that has a verdict, what answers 'did it learn?' first."""
-    return list(_findings(card))
+    """Everything that has a verdict: what is certain first, and of that what answers 'did it learn?'."""
+    return sorted(_findings(card), key=lambda one: one.word == "not enough data")
 
 
 def _findings(card: Scorecard) -> Iterator[Finding]:
@@ -91,10 +91,7 @@ def _numbers(name: str, before: Interval | None, after: Interval | None, change:
 def _certainty(name: str, change: Interval, word: Word) -> str:
     """What the interval allows; of a number with a budget only whether it is kept."""
     if name in BUDGETS:
-        return {
-            "no worse": "certainly within what is allowed",
-            "worse": "certainly more than is allowed",
-        }.get(word, "this may be more than is allowed, or not")
+        return _kept(name, change, word)
     lower = MEANINGS.get(name, Meaning("", "higher")).better == "lower"
     least, most = (-change.high, -change.low) if lower else (change.low, change.high)
     span = _span(name, least, most)
@@ -102,8 +99,19 @@ def _certainty(name: str, change: Interval, word: Word) -> str:
         case "better" | "worse":
             return span
         case "no worse":
-            return f"{span}, too little to matter" if least < 0 else span
+            return (
+                f"at worst {_size(name, least)}{_unit(name)} worse, too little to matter" if least < 0 < most else span
+            )
     return f"too few questions to tell: {span}"
+
+
+def _kept(name: str, change: Interval, word: Word) -> str:
+    """Whether a number stays within its budget."""
+    if word != "not enough data":
+        return f"certainly {'more than' if word == 'worse' else 'within what'} is allowed"
+    if name == "kl_general" and change.n >= MIN_PAIRS and change.low > BUDGETS[name]:
+        return "more than is allowed, but its base knows nothing that could be forgotten"
+    return f"too few questions to tell whether it stays within {_value(name, BUDGETS[name])}"
 
 
 def _span(name: str, least: float, most: float) -> str:
@@ -131,12 +139,14 @@ def _unit(name: str) -> str:
 
 
 def _value(name: str, value: float) -> str:
-    """A number with as many digits as a person needs."""
+    """A number with as many digits as a person needs, and a real minus."""
     match label(name).unit:
         case "share":
-            return f"{100 * value:.0f} %"
+            text = f"{100 * value:.0f} %"
         case "words":
-            return f"{value:.0f}"
+            text = f"{value:.0f}"
         case "nats":
-            return f"{value:.2f}"
-    return f"{value:,.3g}"
+            text = f"{value:.2f}"
+        case _:
+            text = f"{value:,.3g}"
+    return text.replace("-", "−")

@@ -47,10 +47,8 @@ def outcome(evidence: Evidence) -> Outcome:
             return Outcome("It worked", f"On {asked}, {_gained(card)}", "", "")
         case "take a better base":
             advice, change = better_base(evidence)
-            sentence = (
-                f"On {asked}, it learned from the teacher, but {_broken(card)}: its base is too weak to talk well."
-            )
-            return Outcome("It learned, but it does not talk well", sentence, advice, change)
+            sentence = f"On {asked}, {_broken(card)}: a base that cannot talk well cannot learn to."
+            return Outcome("It learned, but it does not talk well yet", sentence, advice, change)
         case "lower the learning rate":
             rate = _setting(evidence, "learning_rate")
             change = f"--set trainer.learning_rate={rate / LESS:.1e}" if rate else ""
@@ -100,7 +98,8 @@ def _broken(card: Scorecard) -> str:
     shares = [_share(card, name) for name in (TUNED, BASE)]
     if shares[0] is None or shares[1] is None:
         return "too many of its answers are broken"
-    return f"{100 * shares[0].value:.0f} % of its answers are broken ({100 * shares[1].value:.0f} % of its base's)"
+    tuned, base = (f"{100 * share.value:.0f} %" for share in (shares[0], shares[1]))
+    return f"{tuned} of its answers are broken (empty, endless or repeating), as are {base} of its base's"
 
 
 def _share(card: Scorecard, candidate: str) -> Interval | None:

@@ -48,6 +48,7 @@ def html(evidence: Evidence) -> str:
         first=_first(evidence),
         findings=findings(card),
         words=WORDS,
+        counted=words.counted(card, len(evidence.answers["tuned"])),
         basis=words.basis(card),
         dishonest=words.DISHONEST,
         decision=words.decision(card),

@@ -37,6 +37,16 @@ def basis(card: Scorecard) -> str:
     return f"Measured on {card.test_pairs} held-out pair{'' if card.test_pairs == 1 else 's'} of {talks}."
 
 
+def counted(card: Scorecard, answered: int) -> str:
+    """What the numbers for a person were taken over: answers are written to some of the held-out questions only."""
+    talks = f"{card.test_documents} talk{'' if card.test_documents == 1 else 's'}"
+    if answered in (0, card.test_pairs):
+        return f"Measured on {card.test_pairs} held-out question{'' if card.test_pairs == 1 else 's'} from {talks}."
+    return (
+        f"Surprise is measured on {card.test_pairs} held-out questions from {talks}; {answered} of them were answered."
+    )
+
+
 def decision(card: Scorecard) -> Advice:
     """What to do with the run."""
     if card.decision is None:

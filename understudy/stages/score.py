@@ -17,7 +17,7 @@ from understudy.stages import judge as judging
 from understudy.stages.evaluate import BASE, TUNED
 from understudy.workspace import Workspace
 
-VERSION = 6
+VERSION = 7
 
 
 class Talks(Mapping[str, str]):

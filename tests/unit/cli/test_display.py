@@ -44,7 +44,9 @@ def test_a_bar_is_shown_while_a_stage_is_long_and_one_line_when_it_is_done() -> 
     from rich.progress import Progress
 
     with Progress(console=Console(record=True, width=80, file=io.StringIO())) as bars:
-        sink = display.BarSink(bars)
+        sink = display.BarSink(bars, "starting")
+        assert [(task.description, task.visible) for task in bars.tasks] == [("starting", True)]
+        sink.open("train")
         sink.watch("train", Path("models"))
         sink.update("train", 1, 4, "loss 3.1")
         assert [(task.completed, task.total, task.visible) for task in bars.tasks] == [(1, 4, False)]

@@ -7,6 +7,7 @@ from tests.unit.report.test_page import card, evidence
 from understudy.cli import ending
 from understudy.records import Decision
 from understudy.report.evidence import Evidence
+from understudy.stages import install
 
 FILES = {"F16": Path("/home/a/m-F16.gguf"), "Q8_0": Path("/home/a/m-Q8_0.gguf")}
 CHAT = ["understudy chat candles/r1", "ollama create x"]
@@ -39,9 +40,11 @@ def test_no_line_is_wider_than_a_terminal_and_none_compares_with_a_sign() -> Non
 def test_what_was_typed_is_given_back_with_what_to_change() -> None:
     weak = card().model_copy(update={"decision": Decision(action="take a better base", reasons=["x"])})
     text = last_words(evidence()._replace(scorecard=weak))
-    assert re.search(r"^ +understudy run --documents 'my talks' --base \S+$", text, re.MULTILINE) or "no larger" in text
+    assert (
+        re.search(r"^ +\S*understudy run --documents 'my talks' --base \S+$", text, re.MULTILINE) or "no larger" in text
+    )
     assert ending.again(["flows/main.py"], "--base x") == "python flows/main.py --base x"
-    assert ending.again(["/x/understudy/__main__.py", "run"], "--base x") == "understudy run --base x"
+    assert ending.again(["/x/understudy/__main__.py", "run"], "--base x") == f"{install.program()} run --base x"
 
 
 def test_a_run_without_answers_still_ends_in_words() -> None:

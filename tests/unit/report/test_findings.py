@@ -27,13 +27,20 @@ def scorecard(name: str, word: Word, low: float, high: float) -> Scorecard:
         ("broken", "worse", 0.03, 0.1, "worse by 3 to 10 points"),
         ("broken", "better", -0.1, -0.03, "better by 3 to 10 points"),
         ("instructions", "better", 0.03, 0.1, "better by 3 to 10 points"),
-        ("instructions", "no worse", -0.03, 0.1, "between 3 points worse and 10 better, too little to matter"),
+        ("instructions", "no worse", -0.03, 0.1, "at worst 3 points worse, too little to matter"),
         ("choices", "no worse", 0.0, 0.0, "no difference"),
         ("nll_per_token", "better", -0.8, -0.5, "better by 0.50 to 0.80"),
         ("nll_end", "not enough data", 0.1, 0.2, "too few questions to tell: worse by 0.10 to 0.20"),
         ("kl_general", "no worse", 0.01, 0.02, "certainly within what is allowed"),
         ("copied", "worse", 0.2, 0.4, "certainly more than is allowed"),
-        ("kl_general", "not enough data", 0.01, 0.2, "this may be more than is allowed, or not"),
+        ("copied", "not enough data", 0.01, 0.2, "too few questions to tell whether it stays within 5 %"),
+        (
+            "kl_general",
+            "not enough data",
+            0.1,
+            0.2,
+            "more than is allowed, but its base knows nothing that could be forgotten",
+        ),
     ],
 )
 def test_an_interval_is_said_as_gain_and_loss(name: str, word: Word, low: float, high: float, sentence: str) -> None:
@@ -89,7 +96,7 @@ def test_settings_are_suggested_as_they_are_typed(monkeypatch: pytest.MonkeyPatc
     assert outcome(decided("train longer")).change == "--set trainer.epochs=4"
     end = outcome(decided("take a better base"))
     assert end.change.startswith("--base ") and end.change.removeprefix("--base ") in end.advice
-    assert "50 % of its answers are broken (60 % of its base's)" in end.sentence
+    assert "50 % of its answers are broken (empty, endless or repeating), as are 60 % of its base's" in end.sentence
 
 
 @pytest.mark.parametrize("gpu", [True, False])
