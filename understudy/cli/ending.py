@@ -12,7 +12,7 @@ from pathlib import Path
 
 from understudy.report import answers
 from understudy.report.evidence import Evidence
-from understudy.report.findings import WORDS, findings
+from understudy.report.findings import WORDS, Finding, findings
 from understudy.report.outcome import Outcome, outcome
 from understudy.stages import install
 from understudy.text.words import one_line
@@ -85,7 +85,8 @@ def _next(end: Outcome, command: Sequence[str], width: int) -> Iterator[str]:
 def _numbers(evidence: Evidence, width: int) -> Iterator[str]:
     """What the data can tell, a finding each; the rest by name, since the report says how far it is open."""
     listed = findings(evidence.scorecard)
-    known, open_ones = [], []
+    known: list[Finding] = []
+    open_ones: list[Finding] = []
     for one in listed:
         (open_ones if one.word == "not enough data" else known).append(one)
     if known:

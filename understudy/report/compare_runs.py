@@ -50,8 +50,10 @@ def compare_runs(a: Scorecard, b: Scorecard) -> RunComparison:
 
     No interval of the difference between the runs is given: two scorecards do not hold the answers it needs.
     """
-    if (a.channel, a.run) == (b.channel, b.run):
-        raise AssetError(f"both names mean the run {a.channel}/{a.run}: name two runs, `understudy status` lists them")
+    if a == b:
+        raise AssetError(
+            f"both are the scorecard of {a.channel}/{a.run}: name two runs, `understudy status` lists them"
+        )
     if a.test_sha256 != b.test_sha256:
         raise AssetError(
             f"{a.channel}/{a.run} was scored on the held-out rows {a.test_sha256[:12]} and {b.channel}/{b.run} on "

@@ -91,11 +91,13 @@ def test_equal_answers_leave_nothing_to_compare(tmp_path: Path, capsys: pytest.C
 
 def test_two_runs_stand_side_by_side_as_text_json_and_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run(tmp_path)
-    both = ["--home", str(tmp_path), "compare-runs", "r1", str(tmp_path / RUN / "scorecard.json")]
-    assert main(both) == 0 and "| tuned minus base | r1 | r1 |" in capsys.readouterr().out
+    other = tmp_path / "other.json"
+    other.write_text((tmp_path / RUN / "scorecard.json").read_text().replace('"run":"r1"', '"run":"r2"'))
+    both = ["--home", str(tmp_path), "compare-runs", "r1", str(other)]
+    assert main(both) == 0 and "| tuned minus base | r1 | r2 |" in capsys.readouterr().out
     assert main([*both, "--json"]) == 0 and json.loads(capsys.readouterr().out)["first"] == "r1"
     page = tmp_path / "page.html"
-    assert main([*both, "--html", str(page)]) == 0 and "<h1>r1 beside r1</h1>" in page.read_text()
+    assert main([*both, "--html", str(page)]) == 0 and "<h1>r1 beside r2</h1>" in page.read_text()
 
 
 def test_runs_on_other_rows_and_older_or_newer_scorecards_are_told_apart(

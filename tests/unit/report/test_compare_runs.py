@@ -34,7 +34,7 @@ def test_runs_on_other_rows_do_not_compare() -> None:
 
 
 def test_a_run_is_not_compared_with_itself() -> None:
-    with pytest.raises(AssetError, match="both names mean the run candles/r1"):
+    with pytest.raises(AssetError, match="both are the scorecard of candles/r1"):
         compare_runs(card(), card())
 
 
