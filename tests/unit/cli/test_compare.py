@@ -92,7 +92,7 @@ def test_equal_answers_leave_nothing_to_compare(tmp_path: Path, capsys: pytest.C
 def test_two_runs_stand_side_by_side_as_text_json_and_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run(tmp_path)
     other = tmp_path / "other.json"
-    other.write_text((tmp_path / RUN / "scorecard.json").read_text().replace('"run":"r1"', '"run":"r2"'))
+    other.write_text((tmp_path / RUN / "scorecard.json").read_text().replace('"r1"', '"r2"'))
     both = ["--home", str(tmp_path), "compare-runs", "r1", str(other)]
     assert main(both) == 0 and "| tuned minus base | r1 | r2 |" in capsys.readouterr().out
     assert main([*both, "--json"]) == 0 and json.loads(capsys.readouterr().out)["first"] == "r1"
