@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from understudy.errors import Refused
-from understudy.readers import apart, caption_files, docx, epub, html, pdf, plain, signatures
+from understudy.readers import apart, caption_files, captions, docx, epub, html, pdf, plain, signatures
 from understudy.records import Document, Entry
 from understudy.text.words import one_line
 
@@ -21,10 +21,7 @@ READERS: dict[str, Reader] = {
     ".docx": docx.read,
     ".epub": epub.read,
     ".pdf": pdf.read,
-    ".vtt": caption_files.read,
-    ".srt": caption_files.read,
-    ".json3": caption_files.read,
-    ".xml": caption_files.read,
+    **dict.fromkeys(captions.FORMATS, caption_files.read),
 }
 APART = {".docx", ".epub", ".pdf"}
 """Formats that unpack to anything: read in a process of their own, within bounds of time and memory."""

@@ -1,93 +1,98 @@
 """
-Captions as they come (WebVTT, SubRip, YouTube's timed text and json3), and clean paragraphs made of them.
+Clean paragraphs made of captions as they come: each word once, with its time, and what is no speech left out.
 
-Automatic captions repeat: a cue shows the line before it again ("roll-up"), and a 10 ms cue
-holds each full line. Only lines that stood at the end of the cue just before are dropped, so
-that a phrase that a speaker repeats is kept twice.
+Every line that is left out is counted by its reason, and a talk that loses words says so.
 """
 
 import html
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
-from xml.etree import ElementTree
-
-from pydantic import BaseModel, Field, FiniteFloat, ValidationError
 
 from understudy.errors import Refused
+from understudy.readers import cues as plain_formats
+from understudy.readers import timed_text
+from understudy.readers.cues import VOICE, VOICE_END, VOICE_SPACE, Cue, Shown
+from understudy.readers.noise import without_noise
+from understudy.readers.rolling import once
+from understudy.readers.spacing import CHUNK_WORDS, glued, ground
 from understudy.records import Paragraph
+from understudy.text.words import ends_sentence, unspaced, word_count
 
 WORDS_PER_SECOND = 2.6
 PARAGRAPH_WORDS, PARAGRAPH_WORDS_AT_MOST = 110, 200
-ROLL_UP_SILENCE = 60.0  # the last line stays on the screen during a pause of the speaker
 PAUSE_SECONDS, PAUSE_AFTER_WORDS = 2.0, 25
 
-_TIMES = re.compile(r"(?:(\d+):)?(\d{1,2}):(\d{2})[.,](\d{3})\s*-->\s*(?:(\d+):)?(\d{1,2}):(\d{2})[.,](\d{3})")
-_TAGS = re.compile(r"<[^>]*>|\{\\[^}]*\}")
-_INVISIBLE = re.compile("[\u200b\u200e\u200f\u2060\ufeff]")
-_NOISE = re.compile(
-    r"[\[(]\s*(?:music|applause|laughter|laughs?|laughing|cheering|silence|inaudible|musik|applaus|gelächter|música|"
-    r"aplausos|risas|musique|applaudissements|rires)[^\])]*[\])]|[♪♫]+",
+FORMATS: dict[str, Callable[[str, str], Shown]] = {
+    ".vtt": plain_formats.blocks,
+    ".srt": plain_formats.blocks,
+    ".sbv": plain_formats.subviewer,
+    ".ass": plain_formats.substation,
+    ".ssa": plain_formats.substation,
+    ".tsv": plain_formats.table,
+    ".json": timed_text.json3,
+    ".json3": timed_text.json3,
+    ".xml": timed_text.xml,
+    ".srv1": timed_text.xml,
+    ".srv2": timed_text.xml,
+    ".srv3": timed_text.xml,
+    ".ttml": timed_text.xml,
+    ".dfxp": timed_text.xml,
+}
+
+# Only these are tags: 'Box<String>' and 'a < b' are words of a talk.
+_READING = re.compile(r"<rt>.*?</rt>|<rp>.*?</rp>", re.IGNORECASE)
+_TAGS = re.compile(
+    r"</?(?:i|b|u|s|em|strong|ruby|rt|rp|c|v|lang|font|span|div|p)(?:\.[\w.-]+)?\s*/?>"
+    r"|<(?:font|span|c|v|lang|div|p)[.\s][^<>]*>|<\d+:[\d:.]+>|\{\\[^}]*\}",
     re.IGNORECASE,
 )
+_BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
+_INVISIBLE = re.compile("[\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]")
+_FORGED = re.compile(f"[{VOICE}{VOICE_END}{VOICE_SPACE}]")
 _CENSORED = re.compile(r"\[\s*__\s*\]")
-_SENTENCE_END = re.compile(r"[.!?][\"'”’)]*$")
 _LAST_OF_SENTENCE = frozenset(".!?\"'”’)")
 _ABBREVIATION = re.compile(r"^(?:Dr|Mr|Mrs|Ms|Prof|St|No|vs|e\.g|i\.e|[A-Z])\.$")
-
-
-class Cue(NamedTuple):
-    """One caption on the screen: when, and its lines as shown."""
-
-    start: float
-    end: float
-    lines: tuple[str, ...]
+_MARKUP = re.compile(r"[<&{\xa0\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]|\[\s*_")
 
 
 class SpokenWord(NamedTuple):
-    """One word, and what the captions mark just before it."""
+    """One word, or a sentence of a script without spaces, and what the captions mark just before it."""
 
     word: str
+    size: int
     start: float
-    new_speaker: bool
     pause_seconds: float
+    begins_turn: bool
+    speaker: str | None
+    is_glued: bool
 
 
 class Cleaned(NamedTuple):
-    """Paragraphs with their start; noise tags that were dropped; how often another speaker begins."""
+    """Paragraphs with their start; noise tags that were dropped; how often another speaker begins; the account."""
 
     paragraphs: list[Paragraph]
     noise_tags: int
     speaker_changes: int
-
-
-class Segment(BaseModel):
-    """Some words of an event of json3."""
-
-    utf8: str = ""
-
-
-class Event(BaseModel):
-    """One event of json3: a caption when it has segments, else only a position on the screen."""
-
-    tStartMs: FiniteFloat = Field(default=0, ge=0)
-    dDurationMs: FiniteFloat = Field(default=0, ge=0)
-    segs: list[Segment] = []
-
-
-class Json3(BaseModel):
-    """The part of YouTube's json3 captions that is read."""
-
-    events: list[Event]
+    left_out: dict[str, int]
+    """Lines that are not in the paragraphs, by reason."""
+    lost_share: float
+    """Of the different words of the captions, those that are in no paragraph."""
 
 
 def parse(text: str, suffix: str) -> list[Cue]:
     """The cues of a caption file, in order of time. Raises Refused when there are none."""
-    parsers = {".xml": _timed_text, ".json3": _events}
-    cues = list(parsers.get(suffix, _blocks)(text))
-    if not cues:
+    return shown(text, suffix).cues
+
+
+def shown(text: str, suffix: str) -> Shown:
+    """The cues of a caption file, in order of time, and what was left out. Raises Refused when there are none."""
+    result = FORMATS[suffix](_FORGED.sub("", text), suffix)
+    if not any(line.strip() for cue in result.cues for line in cue.lines):
         raise Refused(f"this {suffix} file has no caption with a time")
-    return sorted(cues, key=lambda cue: cue.start)
+    result.cues.sort(key=lambda cue: cue.start)
+    return result
 
 
 def note(text: str) -> dict[str, str]:
@@ -97,137 +102,100 @@ def note(text: str) -> dict[str, str]:
     return {key.strip().lower(): value.strip() for key, colon, value in pairs if colon and "-->" not in value}
 
 
-def clean(cues: list[Cue]) -> Cleaned:
+def clean(cues: Sequence[Cue]) -> Cleaned:
     """The words of the cues, once each, as paragraphs of about 110 words."""
     noise, tidy = 0, []
     for cue in cues:
-        lines = []
-        for line in cue.lines:
-            line, dropped = _NOISE.subn(" ", _plain(line))
-            noise += dropped
-            lines.append(" ".join(line.split()))
+        text, dropped = without_noise("\n".join(map(_plain, cue.lines)))
+        noise += dropped
+        lines = (" ".join(line.split()) for line in text.split("\n"))
         tidy.append(Cue(cue.start, cue.end, tuple(line for line in lines if line)))
-    speech = list(_words(_without_roll_up(tidy)))
-    return Cleaned(list(_paragraphs(speech)), noise, sum(word.new_speaker for word in speech))
+    new = once(tidy)
+    speech = list(_words(new))
+    left_out = Counter({"sound": noise, "shown again": _lines(tidy) - _lines(new)})
+    paragraphs = list(_paragraphs(speech))
+    return Cleaned(paragraphs, noise, _changes(speech), dict(+left_out), _lost(tidy, speech))
 
 
-def _blocks(text: str) -> Iterator[Cue]:
-    """Cues of WebVTT and SubRip. A body ends at an empty line; a line with one space is part of the cue."""
-    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    for at, line in enumerate(lines):
-        times = _TIMES.match(line.strip())
-        if times:
-            body = []
-            for following in lines[at + 1 :]:
-                if following == "" or _TIMES.match(following.strip()):
-                    break
-                body.append(following)
-            hours, minutes, seconds, millis = (int(part or 0) for part in times.groups()[:4])
-            end = [int(part or 0) for part in times.groups()[4:]]
-            yield Cue(_seconds(hours, minutes, seconds, millis), _seconds(*end), tuple(body))
+def _lines(cues: Sequence[Cue]) -> int:
+    return sum(len(cue.lines) for cue in cues)
 
 
-def _seconds(hours: int, minutes: int, seconds: int, millis: int) -> float:
-    return hours * 3600 + minutes * 60 + seconds + millis / 1000
-
-
-def _timed_text(text: str) -> Iterator[Cue]:
-    if "<!DOCTYPE" in text or "<!ENTITY" in text:
-        raise Refused("an XML file that declares its own entities is not read")
-    try:
-        root = ElementTree.fromstring(text.encode())
-    except ElementTree.ParseError as error:
-        raise Refused(f"not well-formed XML: {error}") from None
-    for node in root.iter("text"):
-        start = float(node.get("start", "0"))
-        yield Cue(start, start + float(node.get("dur", "0")), tuple("".join(node.itertext()).split("\n")))
-
-
-def _events(text: str) -> Iterator[Cue]:
-    """Cues of json3. It has no roll-up: a line is in one event only."""
-    try:
-        events = Json3.model_validate_json(text).events
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the file"
-        raise Refused(f"not captions in json3: {where}: {first['msg']}") from None
-    for event in events:
-        if event.segs:
-            start = event.tStartMs / 1000
-            lines = "".join(segment.utf8 for segment in event.segs).split("\n")
-            yield Cue(start, start + event.dDurationMs / 1000, tuple(lines))
+def _lost(tidy: Sequence[Cue], speech: Sequence[SpokenWord]) -> float:
+    before = {word for cue in tidy for line in cue.lines for word in line.split() if word[0] not in (VOICE, ">", "-")}
+    kept = {s.word for s in speech}
+    missing = {word for word in before - kept if not unspaced(word)}
+    return len(missing) / len(before) if before else 0.0
 
 
 def _plain(line: str) -> str:
     """One line without entities (YouTube escapes them twice), tags and invisible characters."""
+    if not _MARKUP.search(line):
+        return line
+    line = _BREAK.sub("\n", _TAGS.sub("", _READING.sub("", line)))
     line = _TAGS.sub("", html.unescape(html.unescape(line)))
     return _CENSORED.sub("[censored]", _INVISIBLE.sub("", line.replace("\xa0", " ")))
 
 
-def _without_roll_up(cues: list[Cue]) -> list[Cue]:
-    cues = [cue for cue in cues if cue.lines]
-    shared = [_shared_lines(before, cue) for before, cue in zip([Cue(0, 0, ()), *cues], cues, strict=False)]
-    if sum(map(bool, shared)) * 3 >= len(cues):  # few cues repeat by chance; in roll-up nearly all do
-        shared = [_shared_lines(b, c, ROLL_UP_SILENCE) for b, c in zip([Cue(0, 0, ()), *cues], cues, strict=False)]
-        return [Cue(cue.start, cue.end, cue.lines[k:]) for cue, k in zip(cues, shared, strict=True)]
-    flat = [Cue(cue.start, cue.end, tuple(" ".join(cue.lines).split())) for cue in cues]
-    overlap = [_shared_words(before, cue) for before, cue in zip([Cue(0, 0, ()), *flat], flat, strict=False)]
-    if sum(map(bool, overlap)) * 3 >= len(cues):
-        return [Cue(cue.start, cue.end, (" ".join(cue.lines[k:]),)) for cue, k in zip(flat, overlap, strict=True)]
-    return cues
-
-
-def _shared_lines(before: Cue, cue: Cue, within_seconds: float = 0.5) -> int:
-    """How many leading lines of `cue` repeat the end of the cue just before it."""
-    if cue.start - before.end >= within_seconds:
-        return 0
-    longest = min(len(before.lines), len(cue.lines))
-    return next((k for k in range(longest, 0, -1) if before.lines[-k:] == cue.lines[:k]), 0)
-
-
-def _shared_words(before: Cue, cue: Cue) -> int:
-    """As `_shared_lines`, for cues flattened to words; fewer than three words are chance."""
-    shared = _shared_lines(before, cue)
-    return shared if shared >= 3 else 0
-
-
-def _words(cues: list[Cue]) -> Iterator[SpokenWord]:
-    silent_since = None
+def _words(cues: Sequence[Cue]) -> Iterator[SpokenWord]:
+    silent_since, before, speaker, begins = None, "", None, False
     for cue in cues:
-        words = " ".join(cue.lines).split()
         pause = max(0.0, cue.start - silent_since) if silent_since is not None else 0.0
-        new_speaker = False
-        for at, word in enumerate(words):
-            if word[0] == ">" and word.startswith(">>"):
-                new_speaker, word = True, word.lstrip(">")
-                if not word:
+        said = 0
+        for line in cue.lines:
+            is_first = True
+            for word in line.split():
+                if word[0] == VOICE:
+                    name = word[1:-1].replace(VOICE_SPACE, " ") or None
+                    begins, speaker = begins or name is None or name != speaker, name
                     continue
-            yield SpokenWord(word, round(cue.start + at / WORDS_PER_SECOND, 2), new_speaker, pause)
-            pause, new_speaker = 0.0, False
-        silent_since = cue.start + len(words) / WORDS_PER_SECOND if words else silent_since
+                if word[0] == ">" and word.startswith(">>"):
+                    begins, speaker, word = True, None, word.lstrip(">")
+                    if not word:
+                        continue
+                for piece in ground(word):
+                    size = word_count(piece) or 1 if unspaced(piece) else 1
+                    start = round(cue.start + said / WORDS_PER_SECOND, 2)
+                    is_glued = (is_first or piece is not word) and glued(before, piece)
+                    yield SpokenWord(piece, size, start, pause, begins, speaker, is_glued)
+                    said, pause, begins, before, is_first = said + size, 0.0, False, piece, False
+        silent_since = cue.start + said / WORDS_PER_SECOND if said else silent_since
 
 
-def _paragraphs(speech: list[SpokenWord]) -> Iterator[Paragraph]:
-    ends = sum(map(_ends_sentence, (s.word for s in speech)))
-    punctuated = ends * 60 > len(speech)
+def _changes(speech: Sequence[SpokenWord]) -> int:
+    """How often another speaker begins; the first name of all is no change."""
+    changes = sum(s.begins_turn for s in speech)
+    return changes - (bool(speech) and speech[0].begins_turn and speech[0].speaker is not None)
+
+
+def _paragraphs(speech: Sequence[SpokenWord]) -> Iterator[Paragraph]:
+    total, ends = sum(s.size for s in speech), sum(_ends_sentence(s.word) for s in speech)
+    punctuated = ends * 60 > total
     gathered: list[SpokenWord] = []
+    size = 0
     for s in speech:
-        full = len(gathered) >= PARAGRAPH_WORDS and (not punctuated or _ends_sentence(gathered[-1].word))
-        silence = s.pause_seconds >= PAUSE_SECONDS and len(gathered) >= PAUSE_AFTER_WORDS
-        if gathered and (s.new_speaker or full or silence or len(gathered) >= PARAGRAPH_WORDS_AT_MOST):
+        full = size >= PARAGRAPH_WORDS and (not punctuated or _ends_sentence(gathered[-1].word))
+        silence = s.pause_seconds >= PAUSE_SECONDS and size >= PAUSE_AFTER_WORDS
+        if gathered and (s.begins_turn or full or silence or size + s.size > PARAGRAPH_WORDS_AT_MOST):
             yield _paragraph(gathered)
-            gathered = []
+            gathered, size = [], 0
         gathered.append(s)
+        size += s.size
     if gathered:
         yield _paragraph(gathered)
 
 
-def _paragraph(speech: list[SpokenWord]) -> Paragraph:
-    pause = round(speech[0].pause_seconds, 1) or None
-    return Paragraph(start_seconds=speech[0].start, pause_seconds=pause, text=" ".join(s.word for s in speech))
+def _paragraph(speech: Sequence[SpokenWord]) -> Paragraph:
+    first = speech[0]
+    text = first.word + "".join(s.word if s.is_glued else f" {s.word}" for s in speech[1:])
+    pause = round(first.pause_seconds, 1) or None
+    return Paragraph(start_seconds=first.start, pause_seconds=pause, text=text, speaker=first.speaker)
 
 
 def _ends_sentence(word: str) -> bool:
-    if word[-1] not in _LAST_OF_SENTENCE:  # true of nearly every word: skip the search
+    if word.isascii() and word[-1] not in _LAST_OF_SENTENCE:  # true of nearly every word: skip the search
         return False
-    return bool(_SENTENCE_END.search(word)) and not _ABBREVIATION.match(word)
+    return ends_sentence(word) and not _ABBREVIATION.match(word)
+
+
+assert CHUNK_WORDS < PARAGRAPH_WORDS_AT_MOST, "a piece of a script without spaces fits a paragraph"

@@ -22,6 +22,7 @@ class Paragraph(Record):
     start_seconds: float | None = Field(default=None, ge=0, description="None where the source has no times")
     pause_seconds: float | None = Field(default=None, ge=0, description="silence before it, as far as captions tell")
     text: str = Field(min_length=1)
+    speaker: str | None = Field(default=None, description="who says it, where the source names speakers")
 
 
 class Document(Record):
@@ -35,7 +36,10 @@ class Document(Record):
     published: str | None = None
     duration_seconds: float | None = Field(default=None, ge=0)
     noise_tags: int = Field(default=0, ge=0, description="[Music], [Laughter] and the like that were dropped")
-    speaker_changes: int = Field(default=0, ge=0, description=">> marks; many mean that it is not one person's talk")
+    speaker_changes: int = Field(default=0, ge=0, description="many mean that it is not one person's talk")
+    captions: int | None = Field(default=None, ge=0, description="captions it was read from; None for other formats")
+    left_out: dict[str, int] = Field(default={}, description="lines that are not in the text, by reason")
+    lost_share: float = Field(default=0, ge=0, le=1, description="of the different words, those that are lost")
     paragraphs: list[Paragraph] = Field(min_length=1)
 
     @property

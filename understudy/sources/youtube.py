@@ -193,6 +193,9 @@ class YoutubeSource:
             duration_seconds=facts.seconds,
             noise_tags=talk.noise_tags,
             speaker_changes=talk.speaker_changes,
+            captions=len(words.cues),
+            left_out=talk.left_out,
+            lost_share=round(talk.lost_share, 3),
             paragraphs=talk.paragraphs,
         )
 

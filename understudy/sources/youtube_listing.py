@@ -18,7 +18,7 @@ from yt_dlp.networking.exceptions import HTTPError, TransportError
 from yt_dlp.utils import YoutubeDLError
 
 from understudy.errors import Blocked, Refused, SourceError, Transient
-from understudy.readers.captions import Cue
+from understudy.readers.cues import Cue
 from understudy.sources.youtube_tracks import DAY, Empty, Facts, Track, Words, best
 
 log = logging.getLogger("understudy.youtube")

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from understudy.errors import Refused
-from understudy.readers.captions import Cue
+from understudy.readers.cues import Cue
 
 WORDS_PER_MINUTE = (60, 260)
 DAY = 86_400.0

@@ -20,7 +20,7 @@ from youtube_transcript_api import YouTubeTranscriptApi
 from youtube_transcript_api.proxies import ProxyConfig
 
 from understudy.errors import Blocked, Refused, SourceError, Transient
-from understudy.readers.captions import Cue
+from understudy.readers.cues import Cue
 from understudy.sources.youtube_tracks import DAY, Empty, Facts, Track, Words, best, running
 
 HOUR = 3_600.0

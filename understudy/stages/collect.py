@@ -27,6 +27,7 @@ BLOCK_HOURS, BLOCK_HOURS_AT_MOST = 6, 24
 BLOCKED_UNTIL, BLOCKED_HOURS = "blocked_until", "blocked_hours"
 WORDS_PER_END = 100
 """With fewer ends of sentences a talk has no punctuation: long Victorian sentences have 25 words."""
+LOST_AT_MOST = 0.02
 NOTICE_SHOWN = "notice_shown"
 log = logging.getLogger("understudy.talks")
 _ENDS = re.compile(r"[.!?。！？…؟।]")
@@ -136,13 +137,30 @@ def here(entry: Entry, document: Document) -> Row:
         remarks.append(f"several speakers: {changes} changes; forget it when it is not the teacher's own talk")
     if document.words >= 100 and len(_ENDS.findall(document.text)) * WORDS_PER_END < document.words:
         remarks.append("hardly any punctuation: a model as teacher can read it, 'extractive' quotes broken sentences")
+    if document.lost_share > LOST_AT_MOST:
+        remarks.append(f"{document.lost_share:.0%} of the different words of its captions were left out; look at it")
+    if _shouts(document.text):
+        remarks.append("all capitals: the model would shout; use captions with small letters where there are some")
     return row(entry, "ok", "; ".join(remarks) or None)._replace(
-        how=document.how,
+        how=_how(document),
         language=document.language,
         published=document.published,
         duration_seconds=document.duration_seconds,
         words=document.words,
     )
+
+
+def _how(document: Document) -> str:
+    """How the words were read, and how much of the captions is not among them, and why."""
+    if document.captions is None:
+        return document.how
+    left_out = ", ".join(f"{lines} {why}" for why, lines in sorted(document.left_out.items()))
+    return f"{document.how}, {document.captions} captions" + (f"; left out: {left_out}" if left_out else "")
+
+
+def _shouts(text: str) -> bool:
+    capitals, small = sum(map(str.isupper, text)), sum(map(str.islower, text))
+    return capitals > 200 and capitals > 9 * small
 
 
 def row(entry: Entry, status: str, reason: str | None = None) -> Row:

@@ -24,6 +24,12 @@ def valid() -> dict[str, bytes]:
     vtt = "\n\n".join(f"00:00:{at:02}.000 --> 00:00:{at + 2:02}.000\n<v Ann>{text}" for at, text in _CUES[:25])
     srt = "\n\n".join(f"{at}\n00:00:{at:02},000 --> 00:00:{at + 2:02},000\n{text}" for at, text in _CUES[:25])
     events = [{"tStartMs": at * 1000, "dDurationMs": 2000, "segs": [{"utf8": text}]} for at, text in _CUES]
+    lines = [f"0:00:{at:02}.00,0:00:{at + 2:02}.00" for at, _ in _CUES[:25]]
+    sbv = "".join(f"{times}\n{text}\n\n" for times, (_, text) in zip(lines, _CUES, strict=False))
+    ass = "".join(f"Dialogue: 0,{t},Default,Ann,0,0,0,,{text}\n" for t, (_, text) in zip(lines, _CUES, strict=False))
+    spoken = [{"start": at, "end": at + 2, "text": text, "speaker": "SPEAKER_00"} for at, text in _CUES]
+    third = "".join(f'<p t="{at}000" d="2000"><s>{text}</s></p>' for at, text in _CUES)
+    ttml = "".join(f'<p begin="{at}s" end="00:00:{at + 2:02}.5">{text}<br/></p>' for at, text in _CUES)
     timed = "".join(f'<text start="{at}" dur="2">{text}</text>' for at, text in _CUES)
     return {
         ".txt": "\n\n".join(BLOCKS).encode("utf-16"),
@@ -36,6 +42,16 @@ def valid() -> dict[str, bytes]:
         ".vtt": f"WEBVTT\nLanguage: en\n\nNOTE\nTitle: Dough\n\n{vtt}\n".encode(),
         ".srt": f"{srt}\n".encode(),
         ".json3": json.dumps({"events": events}).encode(),
+        ".json": json.dumps({"segments": spoken}).encode(),
+        ".tsv": "".join(f"{at}000\t{at + 2}000\t{text}\n" for at, text in _CUES).encode(),
+        ".sbv": sbv.encode(),
+        ".ass": f"[Events]\nFormat: Layer, Start, End, Style, Name, L, R, V, Effect, Text\n{ass}".encode(),
+        ".ssa": ass.encode(),
+        ".srv1": f"<transcript>{timed}</transcript>".encode(),
+        ".srv2": f'<timedtext><text t="0" d="900">{TEXT}</text></timedtext>'.encode(),
+        ".srv3": f'<timedtext format="3"><body>{third}</body></timedtext>'.encode(),
+        ".ttml": f'<tt xmlns="http://www.w3.org/ns/ttml"><body><div>{ttml}</div></body></tt>'.encode(),
+        ".dfxp": f"<tt><body><div>{ttml}</div></body></tt>".encode(),
         ".xml": f'<?xml version="1.0"?><transcript>{timed}</transcript>'.encode(),
     }
 

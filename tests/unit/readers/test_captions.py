@@ -56,8 +56,8 @@ def test_a_line_of_one_space_does_not_end_a_cue() -> None:
 
 def test_noise_is_dropped_and_counted() -> None:
     text = HEAD + cue(0, "[Music]") + cue(2, "hello [Laughter] there") + cue(4, "♪♪") + cue(6, "[ __ ] it")
-    paragraphs, noise, _ = captions.clean(captions.parse(text, ".vtt"))
-    assert " ".join(p.text for p in paragraphs) == "hello there [censored] it" and noise == 3
+    talk = captions.clean(captions.parse(text, ".vtt"))
+    assert " ".join(p.text for p in talk.paragraphs) == "hello there [censored] it" and talk.noise_tags == 3
 
 
 def test_entities_tags_and_invisible_characters_go() -> None:

@@ -184,7 +184,7 @@ def test_json3_keeps_its_times_and_counts_its_noise(read: Read) -> None:
     assert document.paragraphs[0].start_seconds == 4.0
 
 
-@pytest.mark.parametrize("start", ["soon", "-4", "nan"])
+@pytest.mark.parametrize("start", ["soon", "nan"])
 def test_captions_with_a_senseless_time_are_refused(read: Read, start: str) -> None:
-    with pytest.raises(Refused, match="time in this .xml file"):
+    with pytest.raises(Refused, match="1 of 1 captions have a time that makes no sense"):
         read("a.xml", f'<transcript><text start="{start}" dur="1">hi</text></transcript>'.encode())

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from tests.fixtures.clock import FakeClock
 from tests.fixtures.youtube_server import Track, Video, YouTube, serve
 from understudy.errors import Blocked, SourceError, Transient
-from understudy.readers.captions import Cue
+from understudy.readers.cues import Cue
 from understudy.records import Entry
 from understudy.sources.youtube import YoutubeSource
 from understudy.sources.youtube_address import Place, addresses, place_of
