@@ -23,9 +23,12 @@ def presets() -> list[str]:
 
 def preset(name: str) -> Path:
     """The file of a preset: a YAML file, or one of `presets`. Raises ConfigError with the nearest name."""
-    file = Path(name)
-    if file.suffix not in (".yaml", ".yml") and not file.is_file():
+    file, own = Path(name), name.endswith((".yaml", ".yml")) or "/" in name
+    if not own and not file.is_file():
         file = PRESETS / f"{name}.yaml"
+    if not file.is_file() and own:
+        listed = f"the presets that need no file are {', '.join(presets())}, e.g. --preset demo"
+        raise ConfigError([f"there is no file {str(file.resolve())!r}; {listed}"])
     if not file.is_file():
         raise ConfigError([f"there is no preset {name!r}{nearest(name, presets())}"])
     return file.resolve()

@@ -1,5 +1,6 @@
 """Talks in, train, valid and test out."""
 
+import logging
 from collections.abc import Mapping
 from contextlib import nullcontext
 from typing import Any, cast
@@ -13,6 +14,7 @@ from understudy.tasks.policies import TALKS_PER_WORKER
 
 from understudy import locks
 from understudy.channel.talks import PASSES, Pass
+from understudy.dataset.few import warning
 from understudy.errors import DatasetError, TeacherStopped
 from understudy.graph import Graph
 from understudy.progress import track
@@ -21,6 +23,8 @@ from understudy.runs import teachers
 from understudy.stages import verify, write_format
 from understudy.workspace import Workspace
 
+log = logging.getLogger("understudy.talks")
+
 
 @flow(name="build-dataset", flow_run_name="dataset-{workspace.config.name}", persist_result=False)
 def build_dataset(workspace: Workspace) -> DatasetRefs:
@@ -28,6 +32,8 @@ def build_dataset(workspace: Workspace) -> DatasetRefs:
     with locks.held(workspace.lock, f"data/{workspace.config.name}"):
         limits.ensure()
         entries = reading.list_talks(workspace)
+        if few := warning(len(entries)):
+            log.warning("%s", few)
         try:
             return _dataset(workspace, entries)
         finally:

@@ -7,6 +7,7 @@ values out of range, plugins that do not exist, options their plugin does not kn
 
 import copy
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,8 +35,12 @@ from understudy.sections import (
     SyncSettings,
     TuneSettings,
     VerifySpec,
+    located,
 )
+from understudy.text.words import slug
 
+DEMO = "package:understudy.deployments/presets/demo.yaml"
+"""Whose sections a preset gets that leaves out its own."""
 ADDRESSES = ("ledger", "remote")
 """Keys whose wrong values are not repeated in messages: they may contain a password."""
 
@@ -44,7 +49,7 @@ class Config(Settings):
     """A whole preset."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$", description="the folder under data/ and models/")
-    permission: Literal["owned", "permitted", "own_risk"] | None = Field(
+    permission: Literal["owned", "permitted", "public_domain", "own_risk"] | None = Field(
         default=None, description="your right to the talks; required for a channel, printed in every card"
     )
     licence: str | None = Field(default=None, description="of the dataset, as the Hugging Face Hub names it")
@@ -108,6 +113,11 @@ class Config(Settings):
             )
         return url
 
+    @field_validator("source", "teacher", "verify", "trainer", mode="before")
+    @classmethod
+    def _plugin_by_name(cls, value: Any) -> Any:
+        return {"use": value} if isinstance(value, str) else value
+
     @field_validator("base", mode="before")
     @classmethod
     def _base_by_name(cls, value: Any) -> Any:
@@ -166,11 +176,35 @@ def load(file: Path, changes: Mapping[str, Any] | None = None) -> Config:
         raw = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError([f"{file}: cannot be read as YAML: {error}"]) from None
+    raw = {} if raw is None else raw
     if not isinstance(raw, dict):
         raise ConfigError([f"{file}: a preset is a mapping of sections, this is {type(raw).__name__}"])
-    for dotted, value in (changes or {}).items():
+    empty = not raw
+    for dotted, value in sorted((changes or {}).items(), key=_options_last):
         _put(raw, dotted, copy.deepcopy(value))  # a later change may go inside it; the caller's stays as it is
-    return validate(raw)
+    return validate(_completed(raw, "" if empty else slug(file.stem)))
+
+
+def _options_last(change: tuple[str, Any]) -> int:
+    """Whole sections and the choice of a plugin come before that plugin's options, in whatever order they are typed."""
+    return 0 if "." not in change[0] else 1 if change[0].endswith(".use") else 2
+
+
+def _completed(raw: dict[str, Any], name: str) -> dict[str, Any]:
+    """`raw` with the sections that it leaves out: the demo's where it has no talks of its own, else free ones."""
+    demo: dict[str, Any] = yaml.safe_load(located(DEMO).read_text(encoding="utf-8"))
+    if not raw.keys() - {"name", "permission"}:
+        return demo | raw
+    sections = {"name": name or demo["name"], "teacher": {"use": "extractive"}, "trainer": {"use": "mlx_lora"}}
+    if "source" not in raw:
+        sections |= {key: demo[key] for key in ("permission", "source", "teacher", "questions", "split")}
+    if "base" not in raw:
+        sections |= {key: demo[key] for key in ("base", "trainer")}
+    for section, usual in sections.items():
+        given = raw.setdefault(section, usual)
+        if isinstance(given, dict) and isinstance(usual, dict) and "use" in usual:
+            given.setdefault("use", usual["use"])
+    return raw
 
 
 def validate(raw: Mapping[str, Any]) -> Config:
@@ -178,10 +212,10 @@ def validate(raw: Mapping[str, Any]) -> Config:
     try:
         config = Config.model_validate(raw)
     except ValidationError as error:
-        problems = [_sentence(e) for e in error.errors()]
-        raise ConfigError([*problems, *_plugin_problems(_readable_plugins(raw))]) from None
+        problems, plugins = [_sentence(e) for e in error.errors()], list(_readable_plugins(raw))
+        raise ConfigError([*problems, *_plugin_problems(plugins), *_unusable(plugins)]) from None
     if problems := _plugin_problems(config.plugins()):
-        raise ConfigError(problems)
+        raise ConfigError([*problems, *_unusable(config.plugins())])
     return config
 
 
@@ -193,16 +227,37 @@ def _plugin_problems(plugins: Iterable[tuple[str, str, PluginSpec]]) -> list[str
     ]
 
 
+def _unusable(plugins: Iterable[tuple[str, str, PluginSpec]]) -> list[str]:
+    """What else stops the run, where something is wrong already: talks and base that are not there."""
+    return [
+        problem
+        for where, kind, spec in plugins
+        if where in ("source", "base") and not option_problems(kind, spec.use, spec.options)
+        for problem in registry.build(kind, spec.use, spec.options).problems()
+    ]
+
+
 def _readable_plugins(raw: Mapping[str, Any]) -> Iterator[tuple[str, str, PluginSpec]]:
     """The plugins of a preset with other errors, as far as they can be recognized."""
-    for section in ("source", "teacher", "base", "trainer"):
-        value = raw.get(section)
-        if isinstance(value, Mapping) and isinstance(value.get("use"), str):
-            yield section, section, PluginSpec.model_validate(value)
+    evaluate = raw.get("evaluate")
+    inside: Mapping[str, Any] = evaluate if isinstance(evaluate, Mapping) else {}
+    sections = [(name, name, raw.get(name)) for name in ("source", "teacher", "base", "trainer")]
+    sections += [("verify", "teacher", raw.get("verify")), ("evaluate.judge", "teacher", inside.get("judge"))]
+    for where, kind, several in (
+        ("gates", "gate", raw.get("gates")),
+        ("evaluate.metrics", "metric", inside.get("metrics")),
+    ):
+        sections += [(f"{where}[{i}]", kind, one) for i, one in enumerate(several if isinstance(several, list) else [])]
+    for where, kind, value in sections:
+        spec = base_section(value) if kind == "base" and isinstance(value, str) else value
+        if isinstance(spec, Mapping) and isinstance(spec.get("use"), str) and spec["use"] != "none":
+            known = VerifySpec if where == "verify" else PluginSpec
+            with suppress(ValidationError):  # which is among the problems already
+                yield where, kind, known.model_validate(spec)
 
 
 def _put(raw: dict[str, Any], dotted: str, value: Any) -> None:
-    """Set `section.key` in place. `--set base=scratch` replaces a whole section."""
+    """Set `section.key` in place. `--set base=scratch` replaces a whole section; so does another plugin's name."""
     *parents, last = dotted.split(".")
     place = raw
     for name in parents:
@@ -211,11 +266,16 @@ def _put(raw: dict[str, Any], dotted: str, value: Any) -> None:
             inside = base_section(inside) if name == "base" else {"use": inside}
         place[name] = inside if isinstance(inside, dict) else {}
         place = place[name]
+    if last == "use" and place.get("use", value) != value:
+        place.clear()  # the options of one plugin mean nothing to another
     place[last] = value
 
 
 def _sentence(error: Any) -> str:
     where = ".".join(str(part) for part in error["loc"])
+    if where == "name" and error["type"] == "string_pattern_mismatch":
+        better = slug(str(error["input"]))[:60] or "my-talks"
+        return f"name: {error['input']!r} is not lower-case letters, digits and hyphens; take --set name={better}"
     if error["type"] != "extra_forbidden":
         return (
             f"{where}: is missing"

@@ -16,7 +16,10 @@ from understudy.stages import augment
 from understudy.workspace import Workspace
 
 FREE_BYTES = 500 * 1000 * 1000
-PERMISSION = "permission: state your right to these talks: owned, permitted or own_risk (--set permission=owned). "
+PERMISSION = (
+    "permission: state your right to these talks: owned, permitted, public_domain or own_risk "
+    "(--set permission=owned). "
+)
 Only = Literal["dataset", "model", "score"]
 
 

@@ -102,17 +102,22 @@ def option_problems(kind: str, name: str, options: dict[str, Any]) -> list[str]:
     except ConfigError as error:
         return error.problems
     except ValidationError as error:
-        return [_phrase(e, list(plugin.Options.model_fields)) for e in error.errors()]
+        return [_phrase(e, kind, name) for e in error.errors()]
     return []
 
 
-def _phrase(error: Any, known: list[str]) -> str:
-    where = ".".join(str(part) for part in error["loc"])
+def _phrase(error: Any, kind: str, name: str) -> str:
+    where, fields = ".".join(str(part) for part in error["loc"]), resolve(kind, name).Options.model_fields
     if error["type"] == "missing":
-        return f"{where}: is missing"
+        about = fields[where].description if where in fields else None
+        return f"{where}: is missing: {about}" if about else f"{where}: is missing"
     if error["type"] != "extra_forbidden":
         return f"{where}: {error['msg'].lower()} (got {error['input']!r})"
-    return f"{where}: unknown option{nearest(where, known)}"
+    others = [other for other in PLUGINS[kind] if other != name and where in resolve(kind, other).Options.model_fields]
+    if others:
+        ways = " or ".join(f"--set {kind}.use={other}" for other in others)
+        return f"{where}: the {kind} {name!r} has no such option; choose one that has it: {ways}"
+    return f"{where}: unknown option{nearest(where, list(fields))}"
 
 
 def nearest(word: str, known: list[str]) -> str:
@@ -120,7 +125,7 @@ def nearest(word: str, known: list[str]) -> str:
     renamed = RENAMED.get(word, "")
     if renamed.split(" ")[0] in known:
         return f"; it is called {renamed} now"
-    close = difflib.get_close_matches(word, known, n=1)
+    close = difflib.get_close_matches(word, known, n=1) or difflib.get_close_matches(word.lower(), known, n=1)
     if close:
         return f"; did you mean {close[0]!r}?"
     return f"; choose from {', '.join(sorted(known)) or 'none: it has no options'}"

@@ -76,7 +76,7 @@ def test_a_value_out_of_range_is_shown(tmp_path: Path) -> None:
     assert "got 0" in problems(tmp_path, **{"trainer.rank": 0})[0]
 
 
-@pytest.mark.parametrize("text", ["[1, 2]", "a: [", "just words", ""])
+@pytest.mark.parametrize("text", ["[1, 2]", "a: [", "just words"])
 def test_a_file_that_is_no_preset_is_said_to_be_none(tmp_path: Path, text: str) -> None:
     assert len(problems(tmp_path, text)) == 1
 
@@ -119,3 +119,75 @@ def test_a_base_is_given_by_its_name(name: str, plugin: str, tmp_path: Path) -> 
     file.write_text(PRESET)
     base = config.load(file, {"base": name}).base
     assert base.use == plugin and (plugin == "scratch" or name in base.options.values())
+
+
+def loaded(tmp_path: Path, text: str, **changes: Any) -> config.Config:
+    file = tmp_path / "My Talks.yaml"
+    file.write_text(text)
+    return config.load(file, changes)
+
+
+@pytest.mark.parametrize("text", ["", "# nothing yet\n", "{}", "permission: owned"])
+def test_an_empty_preset_is_the_demos(tmp_path: Path, text: str) -> None:
+    demo = config.load(DEMO.with_name("demo.yaml"))
+    assert loaded(tmp_path, text).model_dump() == demo.model_dump()
+
+
+def test_a_preset_with_talks_takes_its_name_from_its_file_and_the_rest_costs_nothing(tmp_path: Path) -> None:
+    own = loaded(tmp_path, "source: {use: documents, path: .}")
+    assert (own.name, own.teacher.use, own.trainer.use, own.permission) == ("my-talks", "extractive", "mlx_lora", None)
+    assert own.base == config.load(DEMO.with_name("demo.yaml")).base
+
+
+@pytest.mark.parametrize("section", ["source", "teacher", "base", "trainer", "split", "evaluate"])
+def test_every_section_of_the_demo_may_be_left_out(tmp_path: Path, section: str) -> None:
+    import yaml
+
+    raw = yaml.safe_load(DEMO.read_text())
+    del raw[section]
+    assert loaded(tmp_path, yaml.safe_dump(raw)).name == "sample"
+
+
+def test_another_plugin_starts_without_the_options_of_the_one_before(tmp_path: Path) -> None:
+    text = PRESET.replace("{use: extractive}", "{use: extractive, min_answer_words: 40}")
+    changed = loaded(tmp_path, text, **{"teacher.model": "m", "teacher.use": "openai"})  # in whatever order
+    assert changed.teacher.use == "openai" and changed.teacher.options == {"model": "m"}
+    assert loaded(tmp_path, text, **{"teacher.use": "extractive"}).teacher.options == {"min_answer_words": 40}
+    assert loaded(tmp_path, text, **{"teacher": "openai", "teacher.model": "m"}).teacher.options == {"model": "m"}
+
+
+def test_an_option_of_another_plugin_names_the_plugins_that_have_it(tmp_path: Path) -> None:
+    [problem] = problems(tmp_path, **{"teacher.model": "m"})
+    assert problem == (
+        "teacher.model: the teacher 'extractive' has no such option; choose one that has it: "
+        "--set teacher.use=llama_cpp or --set teacher.use=openai"
+    )
+    assert "--model gpt-5-mini" in problems(tmp_path, teacher="openai")[0]
+
+
+def test_a_name_that_is_none_comes_with_one_that_is(tmp_path: Path) -> None:
+    [problem] = problems(tmp_path, name="My Talks")
+    assert problem.endswith("take --set name=my-talks")
+
+
+def test_problems_of_every_section_come_at_once_also_where_the_talks_are_not_there(tmp_path: Path) -> None:
+    wrong = {"verify.use": "opnai", "trainer.rnk": 3, "source.path": str(tmp_path / "no"), "evaluate.judge.use": "x"}
+    messages = problems(tmp_path, **wrong, **{"gates": [{"use": "length"}, {"use": "lenght"}]})
+    text = "\n".join(messages)
+    parts = (
+        "verify: unknown teacher",
+        "trainer.rnk",
+        "there is no folder",
+        "evaluate.judge: unknown",
+        "gates[1]: unknown",
+    )
+    assert all(part in text for part in parts) and len(messages) == len(parts)
+    assert len(problems(tmp_path, **wrong, seed=-1)) == 5
+
+
+def test_talks_may_be_in_the_public_domain(tmp_path: Path) -> None:
+    from understudy.dataset import card
+    from understudy.runs import hub
+
+    permission = loaded(tmp_path, PRESET, permission="public_domain").permission
+    assert permission in card.PERMISSION and permission in hub.MAY_BE_GIVEN_ON

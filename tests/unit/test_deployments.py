@@ -54,7 +54,7 @@ def test_every_deployment_says_what_happens_when_runs_collide() -> None:
     ("arguments", "sentence"),
     [
         (["--preset", "nowhere"], "no preset 'nowhere'; choose from channel, demo"),
-        (["--preset", "gone.yaml"], "no preset 'gone.yaml'"),
+        (["--preset", "gone.yaml"], "gone.yaml'; the presets that need no file are channel, demo"),
         (["--cron", "nightly"], "--cron 'nightly' is not a cron line"),
         (["--cron", "99 3 * * *"], "'99 3 * * *' is not a cron line"),
         (["--timezone", "Berlin"], "no time zone 'Berlin'; did you mean 'Europe/Berlin'?"),

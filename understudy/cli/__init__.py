@@ -7,10 +7,12 @@ is fast.
 """
 
 import argparse
+import difflib
 import importlib
 import json
 import logging
 import re
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -41,6 +43,15 @@ VERBS = {
     "clean": ("clean", "delete the heavy files of old runs"),
 }
 """Verb -> its module (in this package, or by its full name) and its help line."""
+OTHER_WORDS = {
+    "train": "run --only model", "tune": "run --tune", "start": "run", "demo": "run", "resume": "run",
+    "dataset": "run --only dataset", "score": "run --only score", "evaluate": "run --only score",
+    "estimate": "run --estimate", "export": "run --only model", "list": "status", "ls": "status", "models": "status",
+    "talks": "status", "delete": "forget ID", "remove": "forget ID", "rm": "forget ID", "talk": "chat", "ask": "chat",
+    "upload": "publish NAME --repo OWNER/NAME", "check": "doctor", "diff": "compare-runs A B", "stop": "undeploy",
+    "help": "--help", "version": "--version",
+}  # fmt: skip
+"""What people type for a verb -> what to type."""
 EXIT_STATUS = "Exit status: 0 done; 1 it failed, run it again to resume; 2 the request is invalid; 130 stopped."
 
 
@@ -59,6 +70,8 @@ class Parser(argparse.ArgumentParser):
         """Print `message` with the nearest option, and exit with status 2."""
         if unknown := re.match(r"unrecognized arguments: (-[^\s=]+)", message):
             message = f"unknown option {unknown[1]!r}{nearest(unknown[1], list(self._option_string_actions))}"
+        elif extra := re.match(r"unrecognized arguments: (.+)", message):
+            message = f"{extra[1]!r} is one word too many; put quotes around a path with spaces"
         self.exit(2, f"{self.prog}: {message}\nFor help: {self.prog} --help\n")
 
 
@@ -129,12 +142,15 @@ def _parsed(arguments: Sequence[str] | None) -> tuple[argparse.Namespace, Any]:
     top.add_argument("rest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     args, unknown = top.parse_known_args(arguments)
     if unknown:
+        if args.verb not in VERBS and not difflib.get_close_matches(unknown[0], list(top._option_string_actions)):
+            typed = shlex.join(sys.argv[1:] if arguments is None else arguments)
+            top.error(f"{unknown[0]} is no option without a verb; if you mean to run, type: understudy run {typed}")
         top.error(f"unrecognized arguments: {unknown[0]}")
     if args.verb is None:
         top.print_help(sys.stderr)
         raise SystemExit(2)
     if args.verb not in VERBS:
-        top.error(f"there is no verb {args.verb!r}{nearest(args.verb, list(VERBS))}")
+        top.error(_no_verb(args.verb))
     name = VERBS[args.verb][0]
     module = importlib.import_module(name if "." in name else f"understudy.cli.{name}")
     parser = _parser(f"understudy {args.verb}", module.__doc__ or "", f"Example: {module.EXAMPLE}\n{EXIT_STATUS}")
@@ -143,6 +159,16 @@ def _parsed(arguments: Sequence[str] | None) -> tuple[argparse.Namespace, Any]:
     rest = args.rest
     del args.rest
     return parser.parse_args(rest, args), module
+
+
+def _no_verb(word: str) -> str:
+    """What to type instead of a verb that does not exist."""
+    if other := OTHER_WORDS.get(word.lower()):
+        return f"there is no verb {word!r}; type: understudy {other}"
+    if Path(word).exists():
+        kind = "--documents" if Path(word).is_dir() else "--preset"
+        return f"there is no verb {word!r}; to use it, type: understudy run {kind} {word}"
+    return f"there is no verb {word!r}{nearest(word, list(VERBS))}"
 
 
 def _parser(program: str, about: str, epilog: str) -> Parser:

@@ -48,6 +48,9 @@ def options(p: ArgumentParser) -> None:
     p.add_argument(
         "--channel", metavar="URL_OR_HANDLE", help="use the talks of a YouTube channel, a playlist or a video"
     )
+    p.add_argument("--base", metavar="NAME|FOLDER|FILE", help="the model to tune: --set base=...")
+    p.add_argument("--teacher", metavar="NAME", help="who writes questions and answers: --set teacher.use=...")
+    p.add_argument("--model", metavar="NAME", help="the teacher's model: --set teacher.model=...")
     p.add_argument(
         "--only", choices=["dataset", "model", "score"], help="run one part; the parts before it must be complete"
     )
@@ -126,19 +129,7 @@ def _workspace(args: Namespace) -> Workspace:
     problems = []
     if args.channel and args.documents:
         problems.append("--channel and --documents: take one of them")
-    changes: dict[str, Any] = {}
-    if args.documents:
-        changes |= {
-            "source": {"use": "documents", "path": str(args.documents.resolve())},
-            "name": channel_name(args.documents),
-        }
-    if args.channel:
-        changes |= {
-            "source.channel": args.channel,
-            "name": slug(args.channel.rstrip("/").split("/")[-1])[:60] or "channel",
-        }
-    if args.tune:
-        changes["tune.trials"] = 3
+    changes = _shorthands(args)
     for change in args.changes:
         key, equals, value = change.partition("=")
         if not equals or not key.strip():
@@ -160,6 +151,26 @@ def _workspace(args: Namespace) -> Workspace:
     if problems:
         raise ConfigError(problems)
     return Workspace(home=args.home, config=preset)
+
+
+def _shorthands(args: Namespace) -> dict[str, Any]:
+    """The options that stand for a change of the preset."""
+    changes: dict[str, Any] = {}
+    if args.documents:
+        changes |= {
+            "source": {"use": "documents", "path": str(args.documents.resolve())},
+            "name": channel_name(args.documents),
+        }
+    if args.channel:
+        changes |= {
+            "source.use": "youtube",
+            "source.channel": args.channel,
+            "name": slug(args.channel.rstrip("/").split("/")[-1])[:60] or "channel",
+        }
+    if args.tune:
+        changes["tune.trials"] = 3
+    named = {"base": args.base, "teacher.use": args.teacher, "teacher.model": args.model}
+    return changes | {key: value for key, value in named.items() if value is not None}
 
 
 def _read_keys(home: Path) -> None:

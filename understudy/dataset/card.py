@@ -5,10 +5,13 @@ from understudy.config import Config
 PERMISSION = {
     "owned": "The talks are the publisher's own.",
     "permitted": "The holder of the rights to the talks has permitted this use.",
+    "public_domain": "The talks are in the public domain, according to the publisher.",
     "own_risk": "**No permission was given for this use of the talks; it was made at its maker's own risk. "
     "Do not pass it on.**",
     None: "**Whether this use of the talks is permitted is not stated. Do not pass it on.**",
 }
+MAY_BE_GIVEN_ON = ("owned", "permitted", "public_domain")
+"""With which permissions what is made of the talks may be given to others."""
 NOT_STATED = "not stated"
 LABEL = (
     "Everything the model says is written by AI in the style of the talks. It is not by the person who gave them, it "

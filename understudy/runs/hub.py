@@ -13,6 +13,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from understudy.dataset.card import MAY_BE_GIVEN_ON
 from understudy.errors import ConfigError, Transient, UnderstudyError
 
 if TYPE_CHECKING:
@@ -42,7 +43,6 @@ LAYOUT: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("adapter", "adapter", ("adapters.safetensors", "adapter_config.json")),
 )
 """Folder of the run > folder of the repository, and the files that go. Programs look for a model at the top."""
-MAY_BE_PUBLISHED = ("owned", "permitted")
 OPEN = ("apache-2.0", "mit", "bsd-2-clause", "bsd-3-clause", "cc0-1.0", "cc-by-4.0", "cc-by-sa-4.0", "unlicense")
 LLAMA = ("llama3", "llama3.1", "llama3.2", "llama3.3")
 WITH_TERMS = (*LLAMA, "gemma")
@@ -92,10 +92,10 @@ def problems(
     wrong, licence = [], (base_licence or "").lower()
     if not _REPOSITORY.match(repository):
         wrong.append(f"{repository!r} is not 'owner/name' on the hub")
-    if permission not in MAY_BE_PUBLISHED:
+    if permission not in MAY_BE_GIVEN_ON:
         wrong.append(
-            f"permission is {permission!r}: only a model of owned or permitted talks may be published; where that "
-            "is so, state it in the preset and run it again, which does not train again"
+            f"permission is {permission!r}: only a model of owned, permitted or public_domain talks may be published; "
+            "where that is so, state it in the preset and run it again, which does not train again"
         )
     if licence not in (*OPEN, *WITH_TERMS, SCRATCH):
         known = ", ".join((*OPEN, *WITH_TERMS))

@@ -40,7 +40,7 @@ class OpenAITeacher(ModelTeacher):
     class Options(ModelOptions):
         """Options under `teacher:` in a preset."""
 
-        model: str = Field(min_length=1, description="as the server calls it, e.g. gpt-5-mini")
+        model: str = Field(min_length=1, description="as the server calls it, e.g. --model gpt-5-mini")
         base_url: str | None = Field(default=None, description="None: api.openai.com; e.g. http://127.0.0.1:11434/v1")
         api_key_env: str = Field(
             default="OPENAI_API_KEY", pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", description="variable that holds the key"

@@ -51,6 +51,11 @@ def test_common_options_stand_before_or_after_the_verb(
     ("arguments", "sentence"),
     [
         (["stauts"], "no verb 'stauts'; did you mean 'status'?"),
+        (["Status"], "did you mean 'status'?"),
+        (["train"], "type: understudy run --only model"),
+        (["/"], "to use it, type: understudy run --documents /"),
+        (["--preset", "demo"], "type: understudy run --preset demo"),
+        (["run", "--documents", "my", "talks"], "'talks' is one word too many; put quotes"),
         (["--hom", "x", "status"], "unknown option '--hom'; did you mean '--home'?"),
         (["run", "--presett", "x"], "unknown option '--presett'; did you mean '--preset'?"),
         (["run", "--only", "modle"], "invalid choice: 'modle'"),
@@ -105,3 +110,18 @@ def test_help_is_answered_at_once() -> None:
             subprocess.run([sys.executable, *arguments], check=True, capture_output=True)
             seconds.append(time.perf_counter() - start)
         assert min(seconds) < 0.5, arguments
+
+
+def test_what_is_typed_instead_of_a_verb_is_a_command_that_exists() -> None:
+    for word, typed in cli.OTHER_WORDS.items():
+        assert word not in VERBS and (typed.startswith("--") or typed.split()[0] in VERBS)
+        if not typed.startswith("--"):
+            cli._parsed(typed.split())
+
+
+def test_base_teacher_and_model_stand_for_changes_of_the_preset() -> None:
+    words = ["run", "--base", "scratch", "--teacher", "openai", "--model", "m", "--preset", "tiny"]
+    args, _ = cli._parsed(words)
+    args.home = Path()
+    preset = run._workspace(args).config
+    assert (preset.base.use, preset.teacher.use, preset.teacher.options) == ("scratch", "openai", {"model": "m"})

@@ -125,7 +125,8 @@ def test_every_reason_not_to_publish_is_told_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("permission", "allowed"), [("owned", True), ("permitted", True), ("own_risk", False), (None, False)]
+    ("permission", "allowed"),
+    [("owned", True), ("permitted", True), ("public_domain", True), ("own_risk", False), (None, False)],
 )
 def test_a_model_goes_only_with_the_right_to_the_talks(model: Path, permission: str | None, allowed: bool) -> None:
     assert (problems(chosen(model), model, REPOSITORY, permission, "apache-2.0") == []) is allowed

@@ -20,6 +20,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from understudy.dataset.card import MAY_BE_GIVEN_ON
 from understudy.errors import ConfigError, DatasetError
 from understudy.records import Document, Pair, Split, SplitPlan
 from understudy.text.table import plain
@@ -158,10 +159,10 @@ def _problems(kind: str, permission: str | None, licence: str | None) -> list[st
     problems = []
     if kind not in FORMATS:
         problems.append(f"unknown format {kind!r}; choose from {', '.join(FORMATS)}")
-    if licence and permission not in ("owned", "permitted"):
+    if licence and permission not in MAY_BE_GIVEN_ON:
         problems.append(
             f"licence {licence!r} cannot be given to others with permission {permission!r}: "
-            "leave the licence out, or set permission to owned or permitted where that is true"
+            "leave the licence out, or set permission to owned, permitted or public_domain where that is true"
         )
     return problems
 
