@@ -185,7 +185,7 @@ def figures() -> Iterator[Figure]:
     clean = [_run(Plan(latency=LATENCY), documents) for _ in range(5)]
     yield Figure("clean_over_ideal_median_of_5", statistics.median(run.seconds for run in clean) / IDEAL, "<=", 1.10)
     usd = clean[0].account["usd"]
-    for name in ("faults", "nasty"):
+    for name in ("faults", "nasty", "slips"):
         runs = [_run(Plan(latency=LATENCY, seed=seed, **MIXES[name]), documents) for seed in range(3)]
         yield Figure(f"{name}_over_floor_median_of_3", statistics.median(r.seconds / r.floor for r in runs), "<=", 1.10)
         yield Figure(f"{name}_lost", sum(r.lost for r in runs), "=", 0)
