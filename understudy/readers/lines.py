@@ -4,6 +4,8 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from understudy.readers.spacing import join
+
 EDGE_LINES = 3  # how far from the edge of a page a head or foot may be
 FULL_LINE, SHORT_LINE = 0.8, 0.6  # of a usual line
 
@@ -14,6 +16,8 @@ _BARE_NUMBER = re.compile(
 _BARE_ROMAN = re.compile(r"[–—-]?\s*(?=[ivxl])(?:xl|l?x{0,3})(?:ix|iv|v?i{0,3})\s*[–—-]?")
 _SENTENCE_END = re.compile(r"[.!?:][\"'”’)\]]*$")
 _HYPHEN_END = re.compile(r"(\w+)[-\xad‐]$")
+_COMPOUNDS = frozenset("well self half twenty thirty forty fifty sixty seventy eighty ninety".split())
+_ENDINGS = frozenset("ness ish ishly ishness less fare come".split())
 _WORD = re.compile(r"(?<!\w-)\b\w+(?:-\w+)*\b(?!-$)")
 
 
@@ -64,17 +68,28 @@ def joined(lines: Sequence[str]) -> list[str]:
     return paragraphs
 
 
+def glue(lines: Sequence[str]) -> str:
+    """The lines of one paragraph as one line."""
+    vocabulary = {word.lower() for line in lines for word in _WORD.findall(line)}
+    text = lines[0]
+    for line in lines[1:]:
+        text = _glued(text, line, vocabulary)
+    return text
+
+
 def _glued(text: str, line: str, vocabulary: set[str]) -> str:
     """`text` followed by `line`; a hyphen between them stays only where it is part of the word."""
     broken = _HYPHEN_END.search(text)
     rest = re.match(r"\w+", line)
     if not broken or not rest:
-        return f"{text} {line}"
+        return join([text, line])
     before, after = broken.group(1).lower(), rest.group().lower()
     if text[-1] == "\xad" or before + after in vocabulary:
         keeps = False
     elif not line[0].islower() or not before[-1].isalpha() or f"{before}-{after}" in vocabulary:
         keeps = True
+    elif before in _COMPOUNDS and after not in _ENDINGS:
+        keeps = True  # 'well-known', 'self-made', 'twenty-one'
     else:
         keeps = before in vocabulary and after in vocabulary  # 'forty-' 'zinc' are words, 'chemi-' 'cal' are not
     return (text if keeps else text[:-1]) + line

@@ -1,22 +1,27 @@
 """A document from blocks of text: its title, and paragraphs of about 110 words."""
 
+import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 
 from understudy.errors import Refused
+from understudy.readers.lines import glue
+from understudy.readers.spacing import join
 from understudy.records import Document, Entry, Paragraph
 from understudy.text.words import sentences, word_count
 
-PARAGRAPH_WORDS = 110
+PARAGRAPH_WORDS, PARAGRAPH_WORDS_AT_MOST, SENTENCE_WORDS_AT_MOST = 110, 200, 160
 TITLE_CHARACTERS = 90
+LONGER, SHORT_LINE = 1.6, 12
 
+_TYPEWRITER_DASH = re.compile(r"(?<=[\w,;.!?\"'”’)])--(?=[\w\"'“‘(])")
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{2,8})*")
 _DAY = re.compile(r"\s*(\d{4})-(\d{2})-(\d{2})")
 
 
 def document(
-    blocks: list[str],
+    blocks: Sequence[str],
     entry: Entry,
     how: str,
     properties: Mapping[str, str | None],
@@ -53,28 +58,67 @@ def heading(blocks: list[str]) -> str | None:
     first, *rest = blocks[0].split("\n")
     line = first.lstrip("# ").strip()
     if not first.startswith("#") and (
-        len(line) > TITLE_CHARACTERS or line.endswith((".", "!", "?", ",")) or (not rest and len(blocks) < 2)
+        len(line) > TITLE_CHARACTERS
+        or line.endswith((".", ",", "।", *"!?。！？؟"))
+        or (not rest and len(blocks) < 2)
+        or line[:1].islower()
+        or _is_one_of(line, rest)
     ):
         return None
     blocks[0:1] = ["\n".join(rest)] if rest else []
     return line
 
 
-def pieces(blocks: list[str]) -> Iterator[str]:
+def _is_one_of(line: str, rest: Sequence[str]) -> bool:
+    """Whether the lines below are as short as it, as in a transcript: then it is no title."""
+    lengths = sorted(map(len, rest))
+    return len(rest) >= 3 and lengths[len(rest) // 2] < LONGER * max(len(line), SHORT_LINE)
+
+
+def pieces(blocks: Sequence[str]) -> Iterator[str]:
     """Paragraphs of about 110 words: short blocks join what follows, long ones are cut between sentences."""
     gathered: list[str] = []
+    size = 0
     for block in blocks:
-        plain = " ".join(re.sub(r"^#+\s+", "", block).replace("--", " -- ").split())
-        for sentence in sentences(plain):
+        # The dash of a typewriter is one between two words; --force is none.
+        plain = _TYPEWRITER_DASH.sub(" -- ", one_paragraph(re.sub(r"^#+\s+", "", block)))
+        for sentence in _cut(sentences(plain)):
+            count = word_count(sentence)
+            if gathered and size + count > PARAGRAPH_WORDS_AT_MOST:
+                yield join(gathered)
+                gathered, size = [], 0
             gathered.append(sentence)
-            if sum(map(word_count, gathered)) >= PARAGRAPH_WORDS:
-                yield " ".join(gathered)
-                gathered = []
-        if sum(map(word_count, gathered)) >= PARAGRAPH_WORDS // 3:
-            yield " ".join(gathered)
-            gathered = []
+            size += count
+            if size >= PARAGRAPH_WORDS:
+                yield join(gathered)
+                gathered, size = [], 0
+        if size >= PARAGRAPH_WORDS // 3:
+            yield join(gathered)
+            gathered, size = [], 0
     if gathered:
-        yield " ".join(gathered)
+        yield join(gathered)
+
+
+def one_paragraph(block: str) -> str:
+    """The lines of a block as one, without hyphens at line ends and without spaces between Chinese lines."""
+    lines = [" ".join(line.split()) for line in block.split("\n") if line.strip()]
+    if len(lines) < 2:
+        return " ".join(lines)
+    return glue(lines)
+
+
+def _cut(whole: Sequence[str]) -> Iterator[str]:
+    """The sentences; what has no end for very long is cut by its length."""
+    for sentence in whole:
+        count = word_count(sentence)
+        if count <= SENTENCE_WORDS_AT_MOST:
+            yield sentence
+            continue
+        parts = math.ceil(count / PARAGRAPH_WORDS)
+        words = sentence.split() if sentence.count(" ") * 20 > len(sentence) else list(sentence)
+        size = math.ceil(len(words) / parts)
+        joint = " " if len(words) < len(sentence) else ""
+        yield from (joint.join(words[at : at + size]) for at in range(0, len(words), size))
 
 
 def same_words(one: str, other: str) -> bool:

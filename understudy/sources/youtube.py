@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_serializer
 
 from understudy.errors import Blocked, Refused, SourceError
 from understudy.readers import captions
@@ -20,6 +20,7 @@ from understudy.records import Document, Entry
 from understudy.seams import CLOCK, Clock
 from understudy.sources.youtube_address import addresses, place_of
 from understudy.sources.youtube_pace import Pace
+from understudy.sources.youtube_tracks import ORIGINAL
 
 if TYPE_CHECKING:
     from understudy.sources.youtube_tracks import Facts, Words
@@ -72,7 +73,11 @@ class YoutubeSource:
         tabs: list[Tab] = Field(
             default=["videos", "streams"], min_length=1, description="parts of a channel: videos, streams, shorts"
         )
-        languages: list[str] = Field(default=["en"], min_length=1, description="of captions, in order of preference")
+        languages: list[str] = Field(
+            default=[ORIGINAL],
+            min_length=1,
+            description="of captions, in order of preference; original: the one spoken in each video",
+        )
         second_way: bool = Field(default=True, description="try yt-dlp where captions are empty or need a token")
         seconds_between_videos: float = Field(default=8, ge=0, description="on average; each wait varies by up to 50 %")
         seconds_between_pages: float = Field(default=1, ge=0, description="pause between yt-dlp's own requests")
@@ -83,6 +88,11 @@ class YoutubeSource:
         base_url: str | None = Field(
             default=None, pattern=r"^https?://[^/]+$", description="a server to use instead of YouTube, for tests"
         )
+
+        @field_serializer("languages")
+        def _identity(self, languages: list[str]) -> list[str]:
+            # Talks that were read while English was the default are not read, and paid for, again.
+            return ["en"] if languages == [ORIGINAL] else languages
 
     VERSION = 1
     INDIFFERENT = {

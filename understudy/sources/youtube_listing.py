@@ -181,9 +181,10 @@ def words(client: Client, video_id: str, languages: Sequence[str], facts: Facts)
             facts.seconds = facts.seconds or info.get("duration")
             facts.published = facts.published or _dashed(info.get("upload_date"))
             tracks = list(_tracks(info))
+            spoken = facts.language or _spoken(info)
             if not tracks:
                 raise _nothing(client.messages)
-            return best(tracks, languages, facts.seconds, lambda track: _cues(client, track))
+            return best(tracks, languages, facts.seconds, lambda track: _cues(client, track), spoken)
     except YoutubeDLError as error:
         outcome = failure(error, video_id)
         raise outcome if isinstance(outcome, Blocked) else NotThisWay(plain(str(error))) from None
@@ -200,6 +201,12 @@ def _nothing(messages: Sequence[str]) -> Blocked | NotThisWay:
 
 def _dashed(date: str | None) -> str | None:
     return f"{date[:4]}-{date[4:6]}-{date[6:]}" if date else None
+
+
+def _spoken(info: dict[str, Any]) -> str | None:
+    """What yt-dlp says of the language: of the video, or of the one generated track that is no translation."""
+    codes = [code for code in info.get("automatic_captions") or {} if code.endswith("-orig")]
+    return info.get("language") or (codes[0].removesuffix("-orig") if len(codes) == 1 else None)
 
 
 def _tracks(info: dict[str, Any]) -> Iterator[Track]:

@@ -5,9 +5,11 @@ from typing import Any, NamedTuple
 
 from understudy.errors import Refused
 from understudy.readers.cues import Cue
+from understudy.text.words import word_count
 
 WORDS_PER_MINUTE = (60, 260)
 DAY = 86_400.0
+ORIGINAL = "original"
 
 
 class Facts:
@@ -19,6 +21,8 @@ class Facts:
         self.seconds: float | None = None
         self.channel_id: str | None = None
         self.running = False
+        self.language: str | None = None
+        """What is spoken in it, where the captions show it."""
 
 
 class Track(NamedTuple):
@@ -42,15 +46,23 @@ class Empty(Exception):
 
 
 def best(
-    tracks: Iterable[Track], languages: Sequence[str], seconds: float | None, fetch: Callable[[Track], list[Cue]]
+    tracks: Iterable[Track],
+    languages: Sequence[str],
+    seconds: float | None,
+    fetch: Callable[[Track], list[Cue]],
+    original: str | None = None,
 ) -> Words:
-    """The words of the best track in one of `languages`. Raises Refused, Empty.
+    """The words of the best track in one of `languages`, where 'original' is the one spoken. Raises Refused, Empty.
 
     A manual track may be a chat or a few signs: when its words are not a plausible amount of speech for
     the length of the video, the generated track is fetched as well, and the more plausible one is used.
     """
     offered = list(tracks)
-    order = ranked(offered, languages)
+    original = original or _spoken(offered)
+    wanted = [original or "en" if language == ORIGINAL else language for language in languages]
+    # A generated track in another language is that of a dubbed voice.
+    own = [t for t in offered if not (t.generated and original and _base(t.code.lower()) != _base(original.lower()))]
+    order = ranked(own, wanted)
     if not order:
         there = ", ".join(f"{t.code} ({'generated' if t.generated else 'manual'})" for t in offered) or "none"
         raise Refused(f"no captions in {', '.join(languages)} (source.languages); there are: {there}", "no_language")
@@ -64,6 +76,14 @@ def best(
     if not cues:
         raise Empty("it contains no captions")
     return Words(track.code, track.generated, cues)
+
+
+def _spoken(tracks: Sequence[Track]) -> str | None:
+    """The language that the captions show to be spoken: that of the generated ones, or the only one there is."""
+    generated = {_base(track.code.lower()): track.code for track in tracks if track.generated}
+    every = {_base(track.code.lower()): track.code for track in tracks}
+    only = generated or every
+    return next(iter(only.values())) if len(only) == 1 else None
 
 
 def ranked(tracks: Iterable[Track], languages: Sequence[str]) -> list[Track]:
@@ -99,7 +119,7 @@ def _base(code: str) -> str:
 
 def _oddness(cues: list[Cue], seconds: float | None) -> float:
     """How far the words per minute are from those of speech, as a factor; 1 within."""
-    words = sum(len(line.split()) for cue in cues for line in cue.lines)
+    words = sum(word_count(line) for cue in cues for line in cue.lines)
     if not words:
         return float("inf")
     if not seconds:

@@ -65,13 +65,26 @@ class Recorder:
             self.facts.published = match.group(1)
         if "/youtubei/v1/player" in response.url:
             try:
-                details = response.json().get("videoDetails") or {}
+                content = response.json()
+                details = content.get("videoDetails") or {}
             except (ValueError, AttributeError):
                 return  # the library gets the same reply and reports what is wrong with it
             self.facts.title = details.get("title") or None
             self.facts.seconds = float(details.get("lengthSeconds") or 0) or None
+            self.facts.language = _spoken(content.get("captions") or {})
             self.facts.channel_id = details.get("channelId")
             self.facts.running = bool(details.get("isLive") or details.get("isUpcoming"))
+
+
+def _spoken(captions: dict[str, Any]) -> str | None:
+    """The language of the generated captions of the first voice, where a video has several voices; else None."""
+    try:
+        listed = captions["playerCaptionsTracklistRenderer"]
+        voice = listed["audioTracks"][listed.get("defaultAudioTrackIndex", 0)]
+        tracks = [listed["captionTracks"][at] for at in voice["captionTrackIndices"]]
+        return next((str(track["languageCode"]) for track in tracks if track.get("kind") == "asr"), None)
+    except (KeyError, IndexError, TypeError, AttributeError):
+        return None
 
 
 class Adapter(HTTPAdapter):
@@ -123,7 +136,7 @@ class Library:
         tracks = [Track(t.language_code, t.is_generated, t) for t in transcripts]
         if facts.running:
             raise running()
-        return best(tracks, languages, facts.seconds, _cues)
+        return best(tracks, languages, facts.seconds, _cues, facts.language)
 
 
 def _cues(track: Track) -> list[Cue]:

@@ -10,14 +10,14 @@ from pydantic import ValidationError
 
 from tests.fixtures.clock import FakeClock
 from tests.fixtures.youtube_server import Track, Video, YouTube, serve
-from understudy.errors import Blocked, SourceError, Transient
+from understudy.errors import Blocked, Refused, SourceError, Transient
 from understudy.readers.cues import Cue
 from understudy.records import Entry
 from understudy.sources.youtube import YoutubeSource
 from understudy.sources.youtube_address import Place, addresses, place_of
 from understudy.sources.youtube_pace import Enough, Pace
 from understudy.sources.youtube_tracks import Track as Offered
-from understudy.sources.youtube_tracks import clipped, ranked
+from understudy.sources.youtube_tracks import best, clipped, ranked
 
 UC = "UC" + "a" * 22
 
@@ -227,12 +227,58 @@ def test_odd_captions_are_kept_when_nothing_is_better(youtube: YouTube) -> None:
 
 
 def test_a_translation_is_never_taken(youtube: YouTube) -> None:
-    from understudy.errors import Refused
-
     for fault, way in (("", "source.languages"), ("layout", "by yt-dlp: no captions in en")):
         with pytest.raises(Refused, match=way):
-            talk(youtube, Video("talk0000001", fault=fault, tracks=[Track("de", generated=True)]))
+            talk(youtube, Video("talk0000001", fault=fault, tracks=[Track("de", generated=True)]), languages=["en"])
     assert youtube.asked("/api/timedtext") == 0
+
+
+@pytest.mark.parametrize(
+    ("codes", "chosen"),
+    [
+        (["en.", "de.asr"], "de.asr"),  # English subtitles of a German talk
+        (["en.", "de.", "de.asr"], "de."),
+        (["ja."], "ja."),
+        (["fr.", "en."], "en."),  # nothing shows what is spoken
+        (["fr.", "de."], None),
+    ],
+)
+def test_the_language_that_is_spoken_is_read_by_default(codes: list[str], chosen: str | None) -> None:
+    tracks = [Offered(code.split(".")[0], code.endswith("asr"), code) for code in codes]
+    fetched: list[str] = []
+
+    def fetch(track: Offered) -> list[Cue]:
+        fetched.append(track.handle)
+        return [Cue(0, 60, ("word " * 120,))]
+
+    if chosen is None:
+        with pytest.raises(Refused, match="there are: fr"):
+            best(tracks, ["original"], 60, fetch)
+    else:
+        best(tracks, ["original"], 60, fetch)
+        assert fetched == [chosen]
+
+
+def test_the_captions_of_a_dubbed_voice_are_never_taken() -> None:
+    tracks = [Offered("en", True, "dub"), Offered("de", True, "voice")]
+    with pytest.raises(Refused, match="no captions in en"):
+        best(tracks, ["en"], 60, lambda track: [], original="de")
+    assert best(tracks, ["original"], 60, lambda track: [Cue(0, 60, ("wort " * 99,))], original="de").code == "de"
+
+
+def test_manual_captions_without_spaces_are_as_many_words_as_speech_has() -> None:
+    line = "面团会发起来，是因为酵母吃糖并放出气体。"
+    manual = [Cue(at * 5.0, at * 5 + 5.0, (line,)) for at in range(36)]
+    generated = [Cue(at * 5.0, at * 5 + 5.0, ("面团会发",)) for at in range(36)]
+    tracks = [Offered("zh-Hans", False, "m"), Offered("zh-Hans", True, "g")]
+    assert not best(tracks, ["zh"], 180, lambda track: manual if track.handle == "m" else generated).generated
+
+
+def test_the_default_language_makes_no_talk_of_an_older_home_stale() -> None:
+    from understudy import registry
+
+    new, old = ({"channel": "@tea"}, {"channel": "@tea", "languages": ["en"]})
+    assert registry.identity("source", "youtube", new) == registry.identity("source", "youtube", old)
 
 
 def test_captions_past_the_end_are_clipped(youtube: YouTube) -> None:

@@ -23,7 +23,13 @@ def youtube() -> Iterator[YouTube]:
 
 
 def source(youtube: YouTube, **options: Any) -> YoutubeSource:
-    quick = {"seconds_between_videos": 0, "seconds_between_pages": 0, "base_url": youtube.url, "channel": ID}
+    quick: dict[str, Any] = {
+        "seconds_between_videos": 0,
+        "seconds_between_pages": 0,
+        "base_url": youtube.url,
+        "channel": ID,
+        "languages": ["en"],
+    }
     return YoutubeSource(YoutubeSource.Options(**{**quick, **options}))
 
 
