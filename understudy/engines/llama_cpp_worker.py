@@ -3,7 +3,7 @@
 import resource
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import llama_cpp
 
 GREEDY = Sampling(temperature=0)
+SHARED_TOKENS = 256
 
 LOGIT_BYTES = 64 << 20
 """Memory that the logits of one call may take."""
@@ -31,16 +32,20 @@ def run(job: Job, progress: Progress) -> Result:
     rows, prompts = tokens(job.model, job.conversations, job.prompts)
     longest = max([len(p) + len(a) for p, a in rows] + [len(p) + job.max_tokens for p in prompts])
     gguf = load(job.model, longest, job.threads)
+    # Examples that stand before every question are read once; a short beginning is read each time, so that the wait for
+    # the first token is that of a first question.
+    shared = common([*prompts, *(prompt for prompt, _ in rows)])
+    keep = len(shared) >= SHARED_TOKENS and can_go_back(gguf.llama)
     total, cache = len(prompts) + len(rows), AnswerCache(job.answer_cache, job.cache_key)
     ids = {cache.key(conversation): prompt for conversation, prompt in zip(job.prompts, prompts, strict=True)}
 
     def generate(batch: list[Conversation]) -> list[Completion]:
-        return [write(gguf, ids[cache.key(one)], job.max_tokens, started_with) for one in batch]
+        return [write(gguf, ids[cache.key(one)], job.max_tokens, started_with, keep) for one in batch]
 
     answers = cache.complete(job.prompts, 1, generate, lambda done: progress(done, total, "answering"))
-    scores = []
+    scores, known = [], read_once(gguf.llama, shared) if keep and rows else 0
     for row in rows:
-        scores.append(nats(gguf.llama, row))
+        scores.append(nats(gguf.llama, row, known))
         progress(len(prompts) + len(scores), total, "scoring")
     return Result(scores=scores, answers=answers)
 
@@ -53,12 +58,37 @@ def load(file: Path, context: int | None = None, threads: int | None = None) -> 
         raise ExportError(f"{file.name}: {error}") from None
 
 
-def nats(model: "llama_cpp.Llama", row: Row) -> list[float]:
-    """-log p of each token of the answer, after everything before it."""
+def can_go_back(model: "llama_cpp.Llama") -> bool:
+    """Whether the model can forget the end of what it read: one with recurrent layers cannot."""
+    import llama_cpp
+
+    weights = model._model.model
+    return not (llama_cpp.llama_model_is_recurrent(weights) or llama_cpp.llama_model_is_hybrid(weights))
+
+
+def common(prompts: Sequence[Sequence[int]]) -> list[int]:
+    """The tokens that every prompt begins with, the last token of each left out."""
+    first, last = min(prompts), max(prompts)
+    count = next((at for at, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))
+    return list(first[: max(0, min([count, *(len(prompt) - 1 for prompt in prompts)]))])
+
+
+def read_once(model: "llama_cpp.Llama", beginning: Sequence[int]) -> int:
+    """Read the beginning that all rows share; how many tokens that are."""
+    model.reset()
+    model._ctx.kv_cache_seq_rm(-1, 0, -1)
+    for start in range(0, len(beginning), TOKENS_AT_ONCE):
+        model._batch.set_batch(beginning[start : start + TOKENS_AT_ONCE], n_past=start, logits_all=False)
+        model._ctx.decode(model._batch)
+    return len(beginning)
+
+
+def nats(model: "llama_cpp.Llama", row: Row, known: int = 0) -> list[float]:
+    """-log p of each token of the answer, after everything before it; the first `known` tokens are read already."""
     import numpy as np
 
     losses: list[float] = []
-    for piece in pieces(model, row, at_once(model.n_vocab())):
+    for piece in pieces(model, row, at_once(model.n_vocab()), known):
         logits = piece.astype(np.float64)
         ids = np.asarray(row[1][len(losses) : len(losses) + len(logits)])
         top = logits.max(axis=1)
@@ -67,7 +97,7 @@ def nats(model: "llama_cpp.Llama", row: Row) -> list[float]:
     return losses
 
 
-def pieces(model: "llama_cpp.Llama", row: Row, tokens_at_once: int) -> Iterator[Any]:
+def pieces(model: "llama_cpp.Llama", row: Row, tokens_at_once: int, known: int = 0) -> Iterator[Any]:
     """Float32 logits [tokens, vocabulary] that predict the row's answer, at most `tokens_at_once` at a time.
 
     A piece is llama.cpp's own memory: it holds until the next one is asked for. Not `Llama.eval`, which
@@ -77,18 +107,18 @@ def pieces(model: "llama_cpp.Llama", row: Row, tokens_at_once: int) -> Iterator[
 
     prompt, answer = row
     model.reset()
-    model._ctx.kv_cache_seq_rm(-1, 0, -1)
+    model._ctx.kv_cache_seq_rm(-1, known, -1)
     read = prompt + answer[:-1]
-    for start, end, with_logits in _spans(len(prompt) - 1, len(read), tokens_at_once):
+    for start, end, with_logits in _spans(len(prompt) - 1, len(read), tokens_at_once, known):
         model._batch.set_batch(read[start:end], n_past=start, logits_all=with_logits)
         model._ctx.decode(model._batch)
         if with_logits:
             yield np.ctypeslib.as_array(model._ctx.get_logits(), shape=(end - start, model.n_vocab()))
 
 
-def _spans(first: int, count: int, tokens_at_once: int) -> Iterator[tuple[int, int, bool]]:
-    """(from, to, whether its logits are needed) of calls for `count` tokens, of which those from `first` on matter."""
-    yield from ((start, min(start + TOKENS_AT_ONCE, first), False) for start in range(0, first, TOKENS_AT_ONCE))
+def _spans(first: int, count: int, tokens_at_once: int, known: int = 0) -> Iterator[tuple[int, int, bool]]:
+    """(from, to, whether its logits are needed) of calls for tokens `known` to `count`; those from `first` on are."""
+    yield from ((start, min(start + TOKENS_AT_ONCE, first), False) for start in range(known, first, TOKENS_AT_ONCE))
     yield from ((start, min(start + tokens_at_once, count), True) for start in range(first, count, tokens_at_once))
 
 
@@ -97,9 +127,10 @@ def at_once(vocabulary: int) -> int:
     return max(1, min(TOKENS_AT_ONCE, LOGIT_BYTES // (4 * vocabulary)))
 
 
-def write(gguf: Gguf, prompt: list[int], max_tokens: int, started_with: int = 0) -> Completion:
-    """What follows `prompt` greedily, up to an end token or `max_tokens`."""
-    gguf.llama.reset()  # a prefix left from the question before would make the wait for the first token look short
+def write(gguf: Gguf, prompt: list[int], max_tokens: int, started_with: int = 0, keep: bool = False) -> Completion:
+    """What follows `prompt` greedily, up to an end token or `max_tokens`; `keep` what it shares with the one before."""
+    if not keep:
+        gguf.llama.reset()
     began, tokens, stopped, first = time.perf_counter(), list[int](), False, 0.0
     for token in gguf.generate(prompt, GREEDY):
         first = first or time.perf_counter() - began

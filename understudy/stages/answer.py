@@ -83,6 +83,10 @@ def identity(graph: Graph, keys: dict[str, str], inputs: Refs) -> list[object]:
 
 def materialize(node: Node) -> AssetRef:
     """Samples of one candidate: the likelihood of every held-out answer, and its own answers."""
+    for name in (TUNED, "fused"):  # adapter, fused model and first file may be one file: it is asked once
+        same = node.workspace.fresh("samples", node.fingerprint, run=node.keys["run"], candidate=name)
+        if same:
+            return node.save(node.workspace.rows(same))
     settings = node.config.evaluate
     lora = node.file("lora") if "lora" in node.inputs else None
     rows = prompted(node) if node.keys["candidate"] == PROMPTED else node.held_out()

@@ -162,3 +162,26 @@ def test_the_adapter_is_applied(tiny_folder: Path, tmp_path: Path, mlx_samples: 
     mx.save_safetensors(str(tmp_path / "adapters.safetensors"), weights)
     tuned = MlxEngine(MlxEngine.Options()).run(tiny_folder, tmp_path, rows, 0, 8, quiet)
     assert abs(sum(s.nll for s in tuned) - sum(s.nll for s in mlx_samples)) > 1
+
+
+def test_a_beginning_that_is_read_once_changes_no_loss_and_no_answer(tiny_gguf: Path, rows: Rows) -> None:
+    from understudy.engines import llama_cpp_worker as worker
+
+    turns = [[message.model_dump() for message in example.messages] for _, example in rows]
+    examples = [{"role": "system", "content": "Answer as the examples do. " * 12}]
+    scored, prompts = worker.tokens(
+        tiny_gguf, [examples + one for one in turns], [examples + one[:-1] for one in turns]
+    )
+    gguf = worker.load(tiny_gguf, 512, 1)
+    plain = [worker.nats(gguf.llama, row) for row in scored]
+    alone = [worker.write(gguf, prompt, MAX_TOKENS).text for prompt in prompts]
+    shared = worker.common([prompt for prompt, _ in scored])
+    assert (
+        len(shared) > 30
+        and all(prompt[: len(shared)] == shared for prompt in prompts)
+        and worker.can_go_back(gguf.llama)
+    )
+    known = worker.read_once(gguf.llama, shared)
+    for row, expected in zip(scored, plain, strict=True):
+        assert worker.nats(gguf.llama, row, known) == pytest.approx(expected, abs=1e-3)
+    assert [worker.write(gguf, prompt, MAX_TOKENS, keep=True).text for prompt in prompts] == alone
