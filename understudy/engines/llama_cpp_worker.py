@@ -66,7 +66,7 @@ def can_go_back(model: "llama_cpp.Llama") -> bool:
     return not (llama_cpp.llama_model_is_recurrent(weights) or llama_cpp.llama_model_is_hybrid(weights))
 
 
-def common(prompts: Sequence[Sequence[int]]) -> list[int]:
+def common(prompts: Sequence[list[int]]) -> list[int]:
     """The tokens that every prompt begins with, the last token of each left out."""
     first, last = min(prompts), max(prompts)
     count = next((at for at, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))
