@@ -5,9 +5,10 @@ from html.parser import HTMLParser
 
 from understudy.errors import Refused
 from understudy.readers.decoding import decode
+from understudy.readers.formulas import raised
 from understudy.readers.paragraphs import document
 from understudy.records import Document, Entry
-from understudy.text.words import one_line
+from understudy.text.words import one_line, word_count
 
 SKIPPED = frozenset("script style head nav title template noscript svg".split())
 ALLOWED_IN_HEAD = frozenset("base basefont bgsound link meta noscript script style template title".split())
@@ -16,6 +17,16 @@ BLOCKS = frozenset(
     "footer form h1 h2 h3 h4 h5 h6 header hr html legend li main menu ol option p pre section summary table tbody "
     "td tfoot th thead tr ul".split()
 )
+NOTES = frozenset(
+    "noteref footnote footnotes endnote endnotes rearnote rearnotes pagebreak doc-noteref doc-footnote doc-endnote "
+    "doc-endnotes doc-pagebreak doc-backlink footnote-ref footnote-backref".split()
+)
+"""What is a note, its mark or the number of a printed page, by epub:type, role or class."""
+END_LEFT_OUT = frozenset("p li dt dd td th tr".split())
+"""Elements that a page may leave open: skipped by their class alone they could take the rest of it along."""
+ASIDE_IN_MAIN = frozenset("aside footer".split())
+MAIN_WORDS = 10  # fewer are no talk: such a <main> is filled by a script
+BETWEEN = {"msup": "^", "msub": "_", "mfrac": "/"}
 PUBLISHED = frozenset("article:published_time date dc.date dc.date.issued dcterms.date dcterms.issued".split())
 UNFINISHED_CHARACTERS = 2000
 
@@ -46,13 +57,23 @@ class Page(HTMLParser):
         self.first_h1: str | None = None
         self.language: str | None = None
         self.published: str | None = None
-        self.blocks: list[str] = []
+        self.all_blocks: list[tuple[str, bool, bool]] = []
         self.never_closed: list[str] = []
         self._skipping: list[str] = []
         self._preformatted = 0
         self._h1_from: int | None = None
         self._titles: list[str] = []
         self._text: list[str] = []
+        self._main = self._article = 0
+        self._raised_from: int | None = None
+        self._formula: list[tuple[str, int]] = []
+
+    @property
+    def blocks(self) -> list[str]:
+        """The blocks of the page's main part where it marks one, else all of them."""
+        main, article = ([text for text, *marks in self.all_blocks if marks[at]] for at in (0, 1))
+        chosen = next((part for part in (main, article) if sum(map(word_count, part)) >= MAIN_WORDS), None)
+        return chosen or [text for text, *_ in self.all_blocks]
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags += 1
@@ -61,17 +82,24 @@ class Page(HTMLParser):
         # The end tag of <head> may be left out: what cannot stand in a head ends it.
         if self._skipping == ["head"] and tag not in ALLOWED_IN_HEAD:
             self._skipping.clear()
-        if tag in SKIPPED:
+        if tag in SKIPPED or self._is_aside(tag, attributes):
             self._skipping.append(tag)
         elif self._skipping:
-            return
+            # A note may hold elements of its own kind: each has an end.
+            self._skipping += [tag] if tag == self._skipping[-1] and tag not in SKIPPED else []
+        elif self._formula or tag == "math":
+            self._begin_formula(tag, attributes)
+        elif tag == "sup":
+            self._raised_from = len(self._text)
         elif tag == "br":
             self._text.append("\n")
         elif tag in BLOCKS:
             self._end_block()
             self._preformatted += tag == "pre"
+            self._main += tag == "main" or attributes.get("role") == "main"
+            self._article += tag == "article"
             if tag == "h1" and self.first_h1 is None:
-                self._h1_from = len(self.blocks)
+                self._h1_from = len(self.all_blocks)
 
     def handle_endtag(self, tag: str) -> None:
         if tag in self._skipping:
@@ -81,17 +109,23 @@ class Page(HTMLParser):
                 self.title = " ".join("".join(self._titles).split())
         elif tag in ("body", "html"):
             self._end_skipping()
+        elif self._formula:
+            self._end_formula(tag)
+        elif tag == "sup" and self._raised_from is not None:
+            self._end_raised()
         if tag in BLOCKS and not self._skipping:
             self._end_block()
+            self._main -= tag == "main" and self._main > 0
+            self._article -= tag == "article" and self._article > 0
             self._preformatted -= tag == "pre" and self._preformatted > 0
         if tag == "h1" and self._h1_from is not None:
-            self.first_h1 = " ".join(" ".join(self.blocks[self._h1_from :]).split()) or None
+            self.first_h1 = " ".join(" ".join(text for text, *_ in self.all_blocks[self._h1_from :]).split()) or None
             self._h1_from = None
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         # In XHTML <title/> and <script/> are whole; an HTML parser would wait for their end indefinitely.
         self.handle_starttag(tag, attrs)
-        if tag in SKIPPED:
+        if tag in SKIPPED or (self._skipping and self._skipping[-1] == tag) or self._formula:
             self.handle_endtag(tag)
 
     def handle_data(self, data: str) -> None:
@@ -113,14 +147,50 @@ class Page(HTMLParser):
         elif tag == "meta" and (attributes.get("property") or attributes.get("name", "")).lower() in PUBLISHED:
             self.published = self.published or attributes.get("content")
 
+    def _is_aside(self, tag: str, attributes: dict[str, str]) -> bool:
+        """Whether an element is no part of what is read: a note, its mark, the number of a page."""
+        if tag in ("html", "body", "main", "article"):
+            return False
+        keys = ("epub:type", "role") if tag in END_LEFT_OUT else ("epub:type", "role", "class")
+        names = " ".join(attributes.get(key, "") for key in keys).lower().split()
+        return not NOTES.isdisjoint(names) or (tag in ASIDE_IN_MAIN and self._main + self._article > 0)
+
+    def _begin_formula(self, tag: str, attributes: dict[str, str]) -> None:
+        """An element of MathML: its LaTeX where the page gives it, else its letters with the signs between them."""
+        if tag == "math" and (words := attributes.get("alttext", "").strip()):
+            self._text.append(words)
+            self._skipping.append(tag)
+            return
+        if tag in ("annotation", "annotation-xml"):
+            self._skipping.append(tag)
+            return
+        if self._formula:
+            parent, children = self._formula[-1]
+            self._formula[-1] = (parent, children + 1)
+            self._text += [BETWEEN[parent]] if parent in BETWEEN and children == 1 else []
+        self._text += ["√"] if tag == "msqrt" else []
+        self._formula.append((tag, 0))
+
+    def _end_formula(self, tag: str) -> None:
+        if any(tag == opened for opened, _ in self._formula):
+            while self._formula.pop()[0] != tag:  # elements left open inside end with it
+                pass
+
+    def _end_raised(self) -> None:
+        """The end of a superscript: a power, the mark of a note, or letters such as those of 1st."""
+        start, self._raised_from = self._raised_from, None
+        text = "".join(self._text[start:])
+        self._text[start:] = [raised("".join(self._text[:start])[-40:], text)]
+
     def _end_skipping(self) -> None:
         self.never_closed += [tag for tag in self._skipping if tag not in ("head", "title")]
         self._skipping.clear()
 
     def _end_block(self) -> None:
         text = _INVISIBLE.sub("", "".join(self._text)).replace("\xa0", " ")
-        self.blocks += [block.strip() for block in re.split(r"\n\s*\n", text) if block.strip()]
-        self._text = []
+        marks = (self._main > 0, self._article > 0)
+        self.all_blocks += [(block.strip(), *marks) for block in re.split(r"\n\s*\n", text) if block.strip()]
+        self._text, self._raised_from = [], None
 
 
 def parse(text: str) -> Page:

@@ -15,6 +15,8 @@ PARAGRAPH_WORDS, PARAGRAPH_WORDS_AT_MOST, SENTENCE_WORDS_AT_MOST = 110, 200, 160
 TITLE_CHARACTERS = 90
 LONGER, SHORT_LINE = 1.6, 12
 
+_DASHED = re.compile(r"\S*--\S*")
+_NO_PROSE = re.compile(r"://|`|<!|^www\.|/\S*--|--\S*/")
 _TYPEWRITER_DASH = re.compile(r"(?<=[\w,;.!?\"'”’)])--(?=[\w\"'“‘(])")
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{2,8})*")
 _DAY = re.compile(r"\s*(\d{4})-(\d{2})-(\d{2})")
@@ -81,7 +83,7 @@ def pieces(blocks: Sequence[str]) -> Iterator[str]:
     size = 0
     for block in blocks:
         # The dash of a typewriter is one between two words; --force is none.
-        plain = _TYPEWRITER_DASH.sub(" -- ", one_paragraph(re.sub(r"^#+\s+", "", block)))
+        plain = _DASHED.sub(_dash, one_paragraph(re.sub(r"^#+\s+", "", block)))
         for sentence in _cut(sentences(plain)):
             count = word_count(sentence)
             if gathered and size + count > PARAGRAPH_WORDS_AT_MOST:
@@ -97,6 +99,11 @@ def pieces(blocks: Sequence[str]) -> Iterator[str]:
             gathered, size = [], 0
     if gathered:
         yield join(gathered)
+
+
+def _dash(match: re.Match[str]) -> str:
+    token = match.group()
+    return token if _NO_PROSE.search(token) else _TYPEWRITER_DASH.sub(" -- ", token)
 
 
 def one_paragraph(block: str) -> str:

@@ -112,3 +112,29 @@ def test_a_page_cut_short_keeps_the_words_before(end: str) -> None:
 def test_a_page_without_words_is_refused() -> None:
     with pytest.raises(Refused, match="no text"):
         read("<html><head><title>T</title></head><body><script>x</script></body></html>")
+
+
+TALK = "<p>Dough rises because yeast eats sugar, and the gas is caught in a net of gluten that has to rest.</p>"
+FURNITURE = "<div class=cookies>We use cookies.</div><aside>Ten best ovens.</aside>"
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        f"<main>{TALK}<aside>Buy now.</aside></main>",
+        f"<article>{TALK}</article>",
+        f"<div role=main><h2>Bread</h2></div><article>{TALK}</article>",
+        f"<main><article>{TALK}</article><footer>Share it.</footer></main>",
+    ],
+)
+def test_the_main_part_of_a_page_is_read_alone(part: str) -> None:
+    text = read(f"<title>Bread</title><body>{FURNITURE}{part}<footer>Copyright. Privacy.</footer></body>").text
+    assert text.startswith("Dough rises") and text.endswith("has to rest.")
+
+
+def test_a_main_part_without_words_leaves_the_page_as_it_is() -> None:
+    assert "Dough" in read(f"<title>Bread</title><main><p>Loading</p></main>{TALK}").text
+
+
+def test_a_class_alone_takes_no_open_paragraph_along() -> None:
+    assert read("<title>T</title><p class=footnote>One<p>Two<p>Three").text == "One Two Three"

@@ -188,3 +188,8 @@ def test_json3_keeps_its_times_and_counts_its_noise(read: Read) -> None:
 def test_captions_with_a_senseless_time_are_refused(read: Read, start: str) -> None:
     with pytest.raises(Refused, match="1 of 1 captions have a time that makes no sense"):
         read("a.xml", f'<transcript><text start="{start}" dur="1">hi</text></transcript>'.encode())
+
+
+def test_flags_links_and_comments_of_markdown_stay_as_they_are(read: Read) -> None:
+    text = "Run `git--x` with --force, see https://a.b/c--d or <!--not--> a--b/c, and rest--then bake."
+    assert read("a.md", text.encode()).text == text.replace("rest--then", "rest -- then")
