@@ -44,10 +44,15 @@ def forms(graph: Graph) -> Forms:
     """
     model = graph.model()
     base: BaseCard = graph.workspace.read(model.base)
-    if METAL or base.parameters < FILES_FROM_PARAMETERS or base.quantized or graph.config.export.first not in EXACT:
+    if not answers_by_file(base, graph.config.export.first):
         return Forms({"model": model.base}, {"model": model.base, "lora": model.adapter}, {"model": model.fused})
     first = {"model": model.files[graph.config.export.first]}
     return Forms({"model": graph.get("base_file", type=graph.config.export.first)}, first, first)
+
+
+def answers_by_file(base: BaseCard, first: str) -> bool:
+    """Whether base and tuned answer as files of the type `first` on this machine."""
+    return not METAL and base.parameters >= FILES_FROM_PARAMETERS and not base.quantized and first in EXACT
 
 
 def candidates(graph: Graph) -> Iterator[Candidate]:

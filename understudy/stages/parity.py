@@ -18,10 +18,12 @@ from understudy.interfaces import Candidate, Compare, Compared, Progress
 from understudy.records import AssetRef, ChatExample, Interval, Pair, ParityCheck, ParityReport, Sample, Stopping
 from understudy.scoring.statistics import mcnemar, ratio_interval, wilson
 from understudy.sections import LimitSettings, ParityLimit
+from understudy.stages.answer import answers_by_file
 
 VERSION = 1
 
-ENOUGH_TOKENS = 12_000
+ENOUGH_TOKENS, ENOUGH_ON_A_CPU = 12_000, 2_500
+"""Answer tokens that are compared: KL differs by hundreds of times between a right and a wrong conversion."""
 """Answer tokens that are compared at most. Half of them suffice for a verdict."""
 
 LEAKS = {
@@ -67,6 +69,7 @@ def materialize(node: Node) -> AssetRef:
             registry.compare(),
             node.config.seed,
             progress,
+            ENOUGH_ON_A_CPU if answers_by_file(node.read("base"), node.config.export.first) else ENOUGH_TOKENS,
         )
     return node.save([report])
 
@@ -83,6 +86,7 @@ def check(
     compare: Compare,
     seed: int,
     progress: Progress,
+    most_tokens: int = ENOUGH_TOKENS,
 ) -> ParityReport:
     """Every check of a run, in order: adapter, fused, the first file, what was made of it.
 
@@ -91,7 +95,7 @@ def check(
     """
     if not rows:
         raise DatasetError("there is no held-out pair to check the files with; make the test or the valid split larger")
-    drawn = spread(rows, {sample.pair_id: sample.tokens for sample in samples[candidates[0].name]})
+    drawn = spread(rows, {sample.pair_id: sample.tokens for sample in samples[candidates[0].name]}, most_tokens)
     trained = samples[candidates[0].name]
     checks: list[ParityCheck] = []
     for place, candidate in enumerate(candidates):
