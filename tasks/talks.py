@@ -130,7 +130,8 @@ def save(workspace: Workspace, talk: ReadTalk) -> None:
         ref = workspace.fresh(name, fingerprint, document=document_id)
         if ref is None:
             ref = workspace.save(name, [getattr(talk, name)], fingerprint, document=document_id)
-            log.info("%s: %s", document_id, talk.summary(name))
+            level = logging.INFO if name == PASSES[-1] else logging.DEBUG  # a line per talk is enough to watch
+            log.log(level, "%s: %s", document_id, talk.summary(name))
         inputs.append(ref)
     if row:
         workspace.ledger.record(row._replace(sha256=inputs[0].sha256) if inputs else row)

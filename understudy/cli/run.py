@@ -6,25 +6,27 @@ the same command resumes after a failure, and makes only what has changed.
 
 import logging
 import os
+import platform
+import shlex
 import sys
 import time
-import traceback
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from understudy import config, preflight
-from understudy.cli import Result, display, ending, stopping
+from understudy import config, memory, preflight
+from understudy.cli import Result, display, stopping
 from understudy.deployments import packaged
 from understudy.errors import Busy, ConfigError, UnderstudyError
-from understudy.report.evidence import gather
 from understudy.sources.documents import channel_name
 from understudy.text.words import slug
 from understudy.workspace import Workspace
 
+log = logging.getLogger("understudy.run")
 EXAMPLE = "understudy run --documents talks/ --set trainer.rank=16"
 
 
@@ -91,23 +93,40 @@ def main(args: Namespace) -> Result | int:
 def _run(workspace: Workspace, args: Namespace, log_file: Path) -> Result | int:
     try:
         with display.shown(log_file, args.log_level, "starting Prefect") as add_prefect:
-            outcome = _pipeline(workspace, args.only, add_prefect)
+            begin(workspace, args.only)
+            try:
+                outcome = _pipeline(workspace, args.only, add_prefect)
+            except Exception:
+                log.debug("where it failed:", exc_info=True)  # for the file: the terminal gets a sentence
+                raise
     except KeyboardInterrupt:
         stopping.leave()
     except (ConfigError, Busy) as error:
-        print(f"Nothing more was done:\n{error}", file=sys.stderr)
+        print(f"Nothing more was done:\n{error}\nThe log: {log_file}", file=sys.stderr)
         return 2
     except UnderstudyError as error:
         return _failed(f"{type(error).__name__}: {error}", log_file)
     except Exception as error:
-        with log_file.open("a", encoding="utf-8") as file:
-            traceback.print_exc(file=file)
         return _failed(f"unexpected {type(error).__name__}: {error}.", log_file)
     return _result(workspace, outcome)
 
 
+def begin(workspace: Workspace, only: str | None) -> None:
+    """Log what the run is made of, for whoever reads the log later: program, machine, command and every setting."""
+    log.debug("understudy %s, Python %s on %s", metadata.version("understudy"), platform.python_version(),
+              platform.platform())  # fmt: skip
+    log.debug("%d cores, %.1f GB of memory, %.1f GB of it free; home %s", os.cpu_count() or 0,
+              memory.physical_bytes() / 1e9, memory.free_bytes() / 1e9, workspace.home)  # fmt: skip
+    log.debug("command: %s", shlex.join(sys.argv))
+    log.debug("part: %s", only or "all")
+    settings = workspace.config.model_dump(mode="json")
+    settings |= {key: "(set, not shown)" for key in config.ADDRESSES if settings.get(key)}
+    for line in yaml.safe_dump(settings, sort_keys=False, allow_unicode=True).splitlines():
+        log.debug("settings: %s", line)
+
+
 def _pipeline(workspace: Workspace, only: preflight.Only | None, add_prefect: Callable[[], None]) -> Any:
-    logging.getLogger("understudy").info("%s: starting Prefect", workspace.config.name)
+    log.info("%s: starting Prefect", workspace.config.name)
     from understudy import progress
     from understudy.flows.pipeline import pipeline
     from understudy.tasks import server
@@ -201,6 +220,9 @@ def _result(workspace: Workspace, outcome: Any) -> Result:
         "refused": score.refused,
         "how_to_run": score.how_to_run,
     }
+    from understudy.cli import ending  # here, so that the first line of a run does not wait for it
+    from understudy.report.evidence import gather
+
     shown = gather(workspace.home, workspace.config.name, outcome.model.run)
     return Result(ending.text(shown, files, report, score.how_to_run, score.refused), data)
 

@@ -14,6 +14,7 @@ from understudy.deployments import packaged
 
 from understudy import cli, config, registry
 from understudy.cli import VERBS, main, run
+from understudy.workspace import Workspace
 
 
 def module(verb: str) -> str:
@@ -125,3 +126,23 @@ def test_base_teacher_and_model_stand_for_changes_of_the_preset() -> None:
     args.home = Path()
     preset = run._workspace(args).config
     assert (preset.base.use, preset.teacher.use, preset.teacher.options) == ("scratch", "openai", {"model": "m"})
+
+
+def test_the_log_begins_with_program_command_and_every_setting_and_holds_no_address(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    changes = {"ledger": "postgresql://me@database.example/x", "trainer.rank": 7}
+    workspace = Workspace(home=tmp_path, config=config.load(packaged.preset("tiny"), changes))
+    with caplog.at_level("DEBUG", "understudy"):
+        run.begin(workspace, "model")
+    text = "\n".join(caplog.messages)
+    for part in (
+        "understudy 0.",
+        "command: ",
+        "part: model",
+        "settings:   rank: 7",
+        "settings: seed: 42",
+        "ledger: (set, not shown)",
+    ):
+        assert part in text, part
+    assert "database.example" not in text
