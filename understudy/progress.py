@@ -68,7 +68,8 @@ class LogSink(Sink):
         with self._lock:
             began = self._begun(stage).began
             left = f", about {remaining(now - began, done, total)} left" if 0 < done < total else ""
-            line = f"{done} of {total}{left}{f' ({note})' if note else ''}"
+            count = f"{done} of {total}{left}"
+            line = note if note and total == 1 else count + (f" ({note})" if note else "")
             self._open[stage] = _Open(began, line)
             if now - self._said.setdefault(stage, began) < self.every_seconds:
                 return

@@ -6,6 +6,7 @@ killed run resumes from its checkpoint, and what was really trained is read back
 """
 
 import json
+import logging
 import shutil
 import signal
 from importlib.util import find_spec
@@ -172,6 +173,7 @@ def _resume_or_clear(out: Path, run: dict[str, object]) -> None:
             raise ConfigError(
                 [f"the run in {out} was started with {'; '.join(changes)}: put that back, or delete it to start again"]
             )
+        logging.getLogger("understudy.train").info("train: resuming from the checkpoint of a run that was stopped")
         return
     for name in ("best", "last", "checkpoints"):
         shutil.rmtree(out / name, ignore_errors=True)

@@ -86,6 +86,7 @@ def tune(job: Job, world: World, progress: Progress) -> AdapterCard:
 
 def prepare(job: Job, world: World, progress: Progress) -> Training:
     """All that comes before the first step; plan.json says what the data makes of the settings."""
+    progress(0, 1, "loading the base")
     config = json.loads((job.base / "config.json").read_text(encoding="utf-8"))
     model, tokenizer = _load(job, config)
     (job.out / "dropped.jsonl").unlink(missing_ok=True)
@@ -230,6 +231,7 @@ def _train(training: Training) -> None:
         log.info("resuming from iteration %d of %d", journal.done, plan.iterations)
         journal.progress(journal.done, plan.iterations, f"resumes from checkpoint {journal.done}")
     else:
+        journal.progress(0, plan.iterations, "a first look at the valid rows, and what the base answers")
         journal.evaluate(0)
     if journal.finished:
         raise Stopped

@@ -49,7 +49,7 @@ def measure(
     if job.options.memory == "off" or fit.measured_memory_bytes is not None:
         return fit
     mlx_fit.note(fit, job.out)
-    progress(0, 1, f"memory: {fit.memory_plan}")
+    progress(0, 1, f"trying the longest batch; memory {fit.memory_plan}")
     rows = mlx_fit.longest(rows, fit.batch_size, fit.batch_tokens)
     batch = next(world.iterate(Batches(0, fit.batch_tokens))(rows, len(rows), job.options.max_seq_length))
     optimizer = optimizer_of(job, lambda step: mx.array(1e-4), fit)
