@@ -4,6 +4,7 @@ from typing import Literal, NamedTuple, get_args
 
 from understudy.channel.ledger import Row
 from understudy.records import Answers, Document, Entry, Questions
+from understudy.text.words import counted
 
 Pass = Literal["document", "questions", "answers"]
 PASSES: tuple[Pass, ...] = get_args(Pass)
@@ -27,7 +28,7 @@ class ReadTalk(NamedTuple):
         if name == "document" and self.document:
             return f"{self.document.words:,} words in {len(self.document.paragraphs)} paragraphs"
         if name == "questions" and self.questions:
-            return f"{len(self.questions.questions)} questions"
+            return counted(len(self.questions.questions), "question")
         answers = self.answers.answers if self.answers else []
         return f"{sum(answer.answer is not None for answer in answers)} of {len(answers)} questions answered"
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from understudy import progress
+from understudy.text.words import counted
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
@@ -134,7 +135,7 @@ def of_part(channel: str, counts: Mapping[str, Any], files: Mapping[str, str] | 
     left_out = counts["pairs"] - sum(rows.values())
     states = ", ".join(f"{count} {state}" for state, count in counts["talks"].items())
     lines = [
-        f"{channel}: {counts['pairs']} pairs from talks ({states}); "
+        f"{channel}: {counted(counts['pairs'], 'pair')} from talks ({states}); "
         + ", ".join(f"{count} {side}" for side, count in rows.items())
         + (f", {left_out} left out" if left_out else ""),
         f"  dataset  {dataset / 'README.md'}",

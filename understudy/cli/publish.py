@@ -17,6 +17,7 @@ from understudy.records import Scorecard
 from understudy.report import size
 from understudy.runs import clean, find, hub, model_card
 from understudy.scoring.refusals import refused
+from understudy.text.words import counted
 
 EXAMPLE = "understudy publish my-channel --repo owner/my-model"
 PUBLIC_HUB = "https://huggingface.co"
@@ -118,7 +119,7 @@ def _plan(folder: Path, files: dict[str, Path], repository: str, private: bool, 
             f"{folder.parent.name}/{folder.name} would go to {where}/{repository}, {visibility}:",
             *(f"  {place:<{width}}  {size(file.stat().st_size):>10}" for place, file in files.items()),
             *(f"  left out, refused: {kind}: {why}" for kind, why in reasons.items()),
-            f"{len(files)} files, {size(total)}; permission: {card.permission}; "
+            f"{counted(len(files), 'file')}, {size(total)}; permission: {card.permission}; "
             f"the base's licence: {card.base_licence}",
             "report.html shows held-out questions with their answers. No transcript and no dataset is uploaded; files "
             "of an earlier upload that are no longer part of the model are removed.",

@@ -6,7 +6,7 @@ from understudy.dataset.describe import Description, Formatting, Refusals, TalkD
 from understudy.dataset.formats import cell, linked, watch
 from understudy.dataset.pictures import amount
 from understudy.text.table import table
-from understudy.text.words import clock
+from understudy.text.words import clock, counted
 
 TALKS_SHOWN = 50
 SPANS_SHOWN = 4
@@ -19,7 +19,8 @@ def markdown(description: Description) -> str:
     leakage = description.leakage
     splits = [(split, description.split_talks[split], pairs) for split, pairs in description.splits.items()]
     parts = [
-        f"**{len(description.talks)} talks**, {description.pairs} pairs, **{description.kept} kept**."
+        f"**{counted(len(description.talks), 'talk')}**, {counted(description.pairs, 'pair')}, "
+        f"**{description.kept} kept**."
         f"{cost}{each}{'.' if cost else ''}",
         table(["split", "talks", "pairs"], splits),
         f"Leakage: {leakage.rows_sharing_a_document} held-out rows share a talk with train, "

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from understudy.dataset.formats import cell, link, linked, watch
 from understudy.records import Pair, SplitPlan
 from understudy.text.table import plain
-from understudy.text.words import clock
+from understudy.text.words import clock, counted
 
 FENCE = "```"
 
@@ -18,7 +18,7 @@ def pieces(pairs: Sequence[Pair], plan: SplitPlan) -> Iterator[str]:
         talks.setdefault(pair.document_id, []).append(pair)
     split_of: dict[str, str] = {pair_id: split for split, names in plan.splits.items() for pair_id in names}
     split_of |= {drop.pair_id: f"in no split: {plain(drop.reason)}" for drop in plan.dropped}
-    yield f"# Pairs\n\n{kept} kept and {len(pairs) - kept} refused, of {len(talks)} talks.\n"
+    yield f"# Pairs\n\n{kept} kept and {len(pairs) - kept} refused, of {counted(len(talks), 'talk')}.\n"
     for document_id, of_talk in talks.items():
         refused = [pair for pair in of_talk if not pair.kept]
         yield f"\n## {linked(of_talk[0].title or document_id, watch(document_id), 200)}\n"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from understudy.dataset.describe import Coverage, Description, Spread
 from understudy.report.drawing import WIDTH, Colour, Drawing, axes, drawable
+from understudy.text.words import counted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -78,7 +79,7 @@ def _coverage(talks: Sequence[tuple[str, str, Coverage]]) -> Drawing:
         if more:
             ax.text(0, ROW * len(shown) + 18, f"and {more} more talks", color=Colour.SOFT)
 
-    return Drawing(WIDTH, height, f"{title}: {len(talks)} talks", paint)
+    return Drawing(WIDTH, height, f"{title}: {counted(len(talks), 'talk')}", paint)
 
 
 def _short(title: str) -> str:

@@ -88,16 +88,24 @@ def compare_runs(a: Scorecard, b: Scorecard) -> RunComparison:
 
 
 def markdown(runs: RunComparison) -> str:
-    """Both tables as GitHub-flavoured markdown."""
+    """Both tables as GitHub-flavoured markdown, of what has a verdict in either run; the page has every number."""
     ends = plain(runs.first), plain(runs.second)
-    changes = [(plain(line.label), *(_with_word(line.name, *of) for of in line.runs)) for line in runs.lines]
-    tuned = [(plain(line.label), *(with_interval(line.name, i) for i, _ in line.runs)) for line in runs.tuned]
+    judged = [line for line in runs.lines if line.first_word or line.second_word]
+    names = {line.name for line in judged}
+    changes = [(plain(line.label), *(_with_word(line.name, *of) for of in line.runs)) for line in judged]
+    tuned = [
+        (plain(line.label), *(with_interval(line.name, i) for i, _ in line.runs))
+        for line in runs.tuned
+        if line.name in names
+    ]
+    left = len(runs.lines) + len(runs.tuned) - len(changes) - len(tuned)
     parts = [
         f"## {ends[0]} beside {ends[1]}",
         f"Held-out rows `{runs.test_sha256[:12]}`.",
         "\n".join(f"> {note}" for note in runs.notes),
         table(("tuned minus base", *ends), changes),
         table(("tuned", *ends), tuned),
+        f"{left} more numbers are on the page: --html FILE" if left else "",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from understudy.records import Scorecard
 from understudy.report import (
     LEARNED,
+    answers,
     candidate,
     difference,
     label,
@@ -17,12 +18,16 @@ from understudy.report import (
 from understudy.report.charts import forests, loss_curve
 from understudy.report.drawing import data_uri, standing_alone
 from understudy.report.evidence import Evidence
+from understudy.report.findings import WORDS, findings
+from understudy.report.outcome import outcome
 from understudy.report.shapes import forms, lengths
 from understudy.report.training import POINTS_DRAWN, thinned
 from understudy.scoring import preferences
 from understudy.text.table import plain, table
+from understudy.text.words import one_line
 
 MAIN_METRICS = ("nll_per_token", "well_formatted", "format_gap", "broken")
+ANSWER_CHARACTERS = 600
 ARTIFACT_BYTES = 200_000
 """The UI lists whole bodies: pictures that would make it larger are left out."""
 
@@ -55,8 +60,12 @@ def markdown(card: Scorecard) -> str:
 
 def artifact(evidence: Evidence) -> str:
     """The page in short with its pictures inside, under 200 KB, for the Prefect UI."""
-    card = evidence.scorecard
-    parts = [markdown(card)]
+    card, end = evidence.scorecard, outcome(evidence)
+    parts = [f"# {plain(end.headline)}", plain(end.sentence)]
+    if end.advice:
+        parts.append(f"Next: {plain(end.advice)}" + (f" The same command with `{end.change}`." if end.change else ""))
+    parts.append(_for_a_person(evidence))
+    parts.append(markdown(card))
     if evidence.parity:
         parts += ["## Is the exported file what was trained?", parity_table.markdown(evidence.parity)]
     if card.judge:
@@ -72,6 +81,22 @@ def artifact(evidence: Evidence) -> str:
         longer = f"{text}\n\n![{what}]({data_uri(standing_alone(svg))})"
         text = longer if len(longer.encode()) < ARTIFACT_BYTES - 2 else text
     return f"{text}\n"
+
+
+def _for_a_person(evidence: Evidence) -> str:
+    """The typical question with its answers, and what the numbers say in plain words."""
+    lines = []
+    for one in list(answers.first(evidence.samples, evidence.pairs).values())[:1]:
+        lines = [f"**{plain(one.pair.question)}**", *(f"*{name}:* {plain(_cut(text))}" for name, text, _ in one.texts)]
+    lines += [
+        f"- **{WORDS[one.word]}**: {plain(one.name)}, {one.numbers}; {one.certainty}"
+        for one in findings(evidence.scorecard)
+    ]
+    return "\n\n".join(lines)
+
+
+def _cut(text: str) -> str:
+    return one_line(text, ANSWER_CHARACTERS) or "(nothing)"
 
 
 def _pictures(evidence: Evidence) -> Iterator[tuple[str, str]]:

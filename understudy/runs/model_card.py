@@ -20,6 +20,7 @@ from understudy.dataset.card import LABEL, NOT_STATED, PERMISSION
 from understudy.errors import ConfigError
 from understudy.records import AdapterCard, BaseCard, Interval, ParityReport, Scorecard
 from understudy.text.table import table
+from understudy.text.words import counted
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult
@@ -187,8 +188,9 @@ def _data(about: About) -> str:
     count, languages = about.counts, ", ".join(sorted(set(about.languages))) or NOT_STATED
     dataset = about.config.publish.dataset
     where = f"The dataset: [{dataset}](https://huggingface.co/datasets/{dataset})." if dataset else ""
+    talks = counted(count["talks"], "talk")
     return (
-        f"{count['kept']} question-and-answer pairs from {count['talks']} talks ({count['pairs']} before the quality "
+        f"{count['kept']} question-and-answer pairs from {talks} ({count['pairs']} before the quality "
         f"gates), written from whole transcripts by `{about.config.teacher.use}`: {count['train']} train, "
         f"{count['valid']} valid, {count['test']} test rows. Language: {languages}. The transcripts are not part of "
         f"the model's files. {where}"
@@ -251,7 +253,8 @@ def _limits(about: About) -> str:
     limits = [
         "It imitates a manner. What it states may be wrong, out of date, or never said by anyone.",
         "It knows no more than its base does; the talks are not looked up when it answers.",
-        f"It was measured on {about.scorecard.test_pairs} questions of {about.scorecard.test_documents} held-out talks "
+        f"It was measured on {counted(about.scorecard.test_pairs, 'question')} of "
+        f"{counted(about.scorecard.test_documents, 'held-out talk')} "
         "only; a verdict 'not enough data' means just that.",
     ]
     if not about.scorecard.honest:

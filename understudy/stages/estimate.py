@@ -20,6 +20,7 @@ from understudy.records import Document, Question, Questions
 from understudy.sections import QuestionSettings
 from understudy.stages import extract_questions, generate_answers
 from understudy.stages.collect import due_entries, remembered
+from understudy.text.words import counted
 from understudy.workspace import Workspace
 
 CACHED_FROM, CACHE_BLOCK = 1024, 128  # tokens; OpenAI's rule, and near enough for the servers that have one
@@ -219,7 +220,9 @@ def estimate_page(workspace: Workspace) -> str:
         raise ConfigError(problems)
     talks, unread = talks_of(workspace)
     due = [talk for talk in talks if not talk.answered]
-    lines = [f"{teacher.label}: {len(talks)} talks here, {len(due)} of them to be read, {unread} not fetched yet"]
+    lines = [
+        f"{teacher.label}: {counted(len(talks), 'talk')} here, {len(due)} of them to be read, {unread} not fetched yet"
+    ]
     if due:
         rows = [*estimate(teacher, due, workspace.config.questions), *others(workspace, due)]
         lines += ["", table(rows, getattr(teacher, "cheaper", {}))]

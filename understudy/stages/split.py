@@ -21,6 +21,7 @@ from understudy.graph import Node
 from understudy.records import AssetRef, ChatExample, Dropped, Message, Pair, Split, SplitPlan, sha256_of
 from understudy.sections import SplitSettings
 from understudy.text.similarity import components, near_duplicates
+from understudy.text.words import counted
 
 VERSION = 3
 SPLITS: tuple[Split, ...] = ("train", "valid", "test")
@@ -301,5 +302,7 @@ def _notes(kept: Sequence[Pair], splits: dict[str, Split], settings: SplitSettin
         if not share / 2 <= has <= share * 2:
             notes.append(f"{split} holds {has:.0%} of the pairs where {share:.0%} were wanted, as talks stay whole")
         if talks < settings.min_documents:
-            notes.append(f"{split} holds {talks} talks where {settings.min_documents} were wanted; add talks")
+            notes.append(
+                f"{split} holds {counted(talks, 'talk')} where {settings.min_documents} were wanted; add talks"
+            )
     return notes

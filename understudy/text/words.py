@@ -147,6 +147,11 @@ def clock(seconds: float) -> str:
     return f"{minutes // 60}:{minutes % 60:02}:{rest:02}" if minutes >= 60 else f"{minutes}:{rest:02}"
 
 
+def counted(count: int, noun: str) -> str:
+    """'1 talk', '12 talks', '1,709 pairs': a number with its noun, which takes an s."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def one_line(text: str, limit_characters: int) -> str:
     """`text` on one line, cut at a word with an ellipsis, for tables and logs."""
     line = " ".join(text.split())

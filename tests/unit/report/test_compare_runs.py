@@ -25,6 +25,7 @@ def test_every_number_of_either_run_has_a_line() -> None:
     assert (line.first, line.second) == (first.differences["nll_per_token"], None)
     assert len(comparison.tuned) == 3 and any("format 1, r2 2" in note for note in comparison.notes)
     text = markdown(comparison)
+    assert "own metric" not in text and "more numbers are on the page: --html" in text  # it has no verdict
     assert "| tuned minus base | r1 | r2 |" in text and "−1.000 nats per token (−1.200 to −0.800), **better**" in text
 
 

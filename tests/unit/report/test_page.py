@@ -308,6 +308,7 @@ def test_an_artifact_has_pictures_and_stays_under_200_kb() -> None:
         text = artifact(shown)
         assert "data:image/svg+xml;base64," in text and len(text.encode()) < ARTIFACT_BYTES
         assert "**Ship it.**" in text and "Q4_K_M" in text
+        assert text.startswith("# It worked\n") and text.index("*teacher:*") < text.index("**Ship it.**")
     assert "<script" not in artifact(evidence(EVIL))
 
 

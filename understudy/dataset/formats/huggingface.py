@@ -15,6 +15,7 @@ from understudy.dataset.formats import Dataset, cell, link, linked, watch
 from understudy.dataset.formats.openai_chat import messages
 from understudy.records import Pair
 from understudy.text.table import table
+from understudy.text.words import counted
 
 SPLITS = {"train": "train", "valid": "validation", "test": "test"}
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
@@ -67,7 +68,7 @@ def _card(dataset: Dataset) -> str:
     sections = [
         f"---\n{yaml.safe_dump(_front_matter(dataset), sort_keys=False, allow_unicode=True)}---",
         f"# Questions and answers from the talks of {dataset.name}",
-        f"{dataset.rows} question-and-answer pairs from {len(dataset.origins)} talks. {written}",
+        f"{dataset.rows} question-and-answer pairs from {counted(len(dataset.origins), 'talk')}. {written}",
         "## In numbers" if dataset.summary or pictures else "",
         dataset.summary,
         *pictures,
