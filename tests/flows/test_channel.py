@@ -142,6 +142,6 @@ def test_imported_captions_are_read_and_never_asked_for(youtube: YouTube, tmp_pa
     assert run(workspace) == {"ok": 6}
     assert requests_of(youtube) == (1, 0)
     row = workspace.ledger.get(f"yt-{videos[1].video_id}")
-    assert row and row.how == "imported captions .vtt" and row.language == "en"
+    assert row and row.how == "imported captions .vtt, 16 captions" and row.language == "en"
     assert run(workspace) == {"ok": 6}
     assert requests_of(youtube) == (1, 0)

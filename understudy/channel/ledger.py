@@ -38,6 +38,12 @@ CREATE TABLE notes (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 SCHEMA = Schema(1, _TABLES, durable=False, if_broken="move it away, and the next run starts another one")
 
 
+SOURCE = "source"
+"""The note that says whose talks these are."""
+ASKED_UNDER = "asked_under"
+"""The note with a digest of the settings and the readers under which talks were refused."""
+
+
 class Row(NamedTuple):
     """What the ledger knows of one document.
 
@@ -111,6 +117,11 @@ class Ledger(Notes):
             *(status, most),
         )
         return {reason: count for reason, count in counts}
+
+    def reason_count(self, status: str) -> int:
+        """How many different reasons the documents of `status` have."""
+        rows = self._database.rows("SELECT count(DISTINCT reason) FROM documents WHERE status = ?", status)
+        return int(rows[0][0]) if rows else 0
 
     def first_next_try(self, status: str) -> str | None:
         """When the first document of `status` is requested again."""

@@ -27,21 +27,33 @@ def options(p: ArgumentParser) -> None:
     )
     p.add_argument("--prompt", action="store_true",
                    help="every talk whose answers were written under another prompt; paid for again")  # fmt: skip
+    p.add_argument(
+        "--status", metavar="STATE", help="every talk in this state, e.g. no_language; see understudy status"
+    )
     p.add_argument("--preset", metavar="NAME|FILE", help="with --prompt: whose prompts (default: the built-in ones)")
     channels.option(p, "a folder under data/ (default: the only one)", required=False)
 
 
 def main(args: Namespace) -> Result:
     """Make the talks due."""
-    if bool(args.ids) == args.prompt:
+    if bool(args.ids) + args.prompt + bool(args.status) != 1:
         raise UnderstudyError(
             "name the talks to request again, e.g. understudy retry ID; `understudy status` lists them; or take "
-            "--prompt for those of another prompt"
+            "--status STATE for those in one state, or --prompt for those of another prompt"
         )
     folder = channels.meant(args.home, args.channel)
     prompts = config.load(packaged.preset(args.preset)).teacher_prompts if args.preset else BUILT_IN
     with channels.locked(folder):
-        return _prompted(args.home, folder, prompts) if args.prompt else _named(folder, args.ids)
+        ids = _in_state(folder, args.status) if args.status else args.ids
+        return _prompted(args.home, folder, prompts) if args.prompt else _named(folder, ids)
+
+
+def _in_state(folder: Path, state: str) -> list[str]:
+    """The talks in a state. Raises UnderstudyError with the states there are."""
+    ledger = channels.ledger(folder)
+    if ids := [row.document_id for row in ledger.rows() if row.status == state]:
+        return ids
+    raise UnderstudyError(f"no talk is {state!r}; there are: {', '.join(ledger.counts()) or 'none'}")
 
 
 def _named(folder: Path, ids: list[str]) -> Result:

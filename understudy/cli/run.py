@@ -19,11 +19,12 @@ from typing import Any
 import yaml
 
 from understudy import config, memory, preflight
+from understudy.channel.ledger import SOURCE, Ledger
 from understudy.cli import Result, display, stopping
 from understudy.deployments import packaged
 from understudy.errors import Busy, ConfigError, UnderstudyError
+from understudy.sources import youtube_address
 from understudy.sources.documents import channel_name
-from understudy.text.words import slug
 from understudy.workspace import Workspace
 
 log = logging.getLogger("understudy.run")
@@ -48,7 +49,10 @@ def options(p: ArgumentParser) -> None:
         help="use the talks in this folder (text, captions, html, docx, epub, pdf)",
     )
     p.add_argument(
-        "--channel", metavar="URL_OR_HANDLE", help="use the talks of a YouTube channel, a playlist or a video"
+        "--channel",
+        metavar="URL_OR_HANDLE",
+        action="append",
+        help="use the talks of a YouTube channel, a playlist or a video",
     )
     p.add_argument("--base", metavar="NAME|FOLDER|FILE", help="the model to tune: --set base=...")
     p.add_argument("--teacher", metavar="NAME", help="who writes questions and answers: --set teacher.use=...")
@@ -148,6 +152,8 @@ def _workspace(args: Namespace) -> Workspace:
     problems = []
     if args.channel and args.documents:
         problems.append("--channel and --documents: take one of them")
+    if len(set(args.channel or ())) > 1:
+        problems.append(f"--channel: one channel at a time, not {' and '.join(args.channel)}; run each by itself")
     changes = _shorthands(args)
     for change in args.changes:
         key, equals, value = change.partition("=")
@@ -183,13 +189,22 @@ def _shorthands(args: Namespace) -> dict[str, Any]:
     if args.channel:
         changes |= {
             "source.use": "youtube",
-            "source.channel": args.channel,
-            "name": slug(args.channel.rstrip("/").split("/")[-1])[:60] or "channel",
+            "source.channel": args.channel[0],
+            "name": _channel_folder(args.home, args.channel[0]),
         }
     if args.tune:
         changes["tune.trials"] = 3
     named = {"base": args.base, "teacher.use": args.teacher, "teacher.model": args.model}
     return changes | {key: value for key, value in named.items() if value is not None}
+
+
+def _channel_folder(home: Path, channel: str) -> str:
+    """The name of a channel's folder; one that an older version named keeps its name."""
+    name, old = youtube_address.folder_name(channel), youtube_address.old_folder_name(channel)
+    if old == name or not (home / "data" / old / "ledger.sqlite").exists() or (home / "data" / name).exists():
+        return name
+    owner = Ledger(home / "data" / old / "ledger.sqlite").note(SOURCE)
+    return old if owner in (None, youtube_address.identity(channel)) else name
 
 
 def _read_keys(home: Path) -> None:

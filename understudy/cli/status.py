@@ -14,6 +14,7 @@ from understudy.report import size
 from understudy.runs import champion, clean
 from understudy.text import words
 
+MOST_REASONS = 10_000
 EXAMPLE = "understudy status my-channel"
 TALKS_SHOWN = 40
 SPLITS = ("train", "valid", "test")
@@ -25,6 +26,7 @@ class State(NamedTuple):
     talks: int
     next_try: str | None
     reasons: dict[str, int]
+    more_reasons: int = 0
 
 
 class Model(NamedTuple):
@@ -39,7 +41,7 @@ class Model(NamedTuple):
 
 def options(p: ArgumentParser) -> None:
     p.add_argument("channel", nargs="?", metavar="NAME", help="a folder under data/ (default: all)")
-    p.add_argument("--all", action="store_true", help=f"list every talk, not only the first {TALKS_SHOWN}")
+    p.add_argument("--all", action="store_true", help=f"list every talk and reason, not only {TALKS_SHOWN} and 5")
 
 
 def main(args: Namespace) -> Result:
@@ -51,7 +53,9 @@ def main(args: Namespace) -> Result:
     lines, data = [], {}
     for folder in folders:
         ledger = channels.ledger(folder)
-        states = {state: _state(ledger, state, talks) for state, talks in ledger.counts().items()}
+        states = {
+            state: _state(ledger, state, talks, args.json or args.all) for state, talks in ledger.counts().items()
+        }
         pairs, models = _pairs(home, folder.name), _models(home / "models" / folder.name)
         disk = {part: clean.size(home / part / folder.name) for part in ("data", "models")}
         talks, step = ledger.rows(), _next(home, folder, states, pairs, models)
@@ -79,6 +83,8 @@ def _of_talks(states: Mapping[str, State], talks: Sequence[Row], listed: bool, m
     for name, state in states.items():
         yield f"  {name:<16} {state.talks:>6}" + (f"  next attempt {state.next_try}" if state.next_try else "")
         yield from (f"      {count:>6}  {words.one_line(why, 100)}" for why, count in state.reasons.items())
+        if state.more_reasons:
+            yield f"              and {state.more_reasons} more reasons; all of them: --all"
     if not listed:
         return
     width = max((len(row.document_id) for row in talks[:most]), default=0)
@@ -142,5 +148,6 @@ def _next(
     return f"understudy chat {folder.name}{f'/{scored[-1]}' if chosen is None and len(scored) == 1 else ''}{where}"
 
 
-def _state(ledger: Ledger, state: str, talks: int) -> State:
-    return State(talks, ledger.first_next_try(state), ledger.reasons(state))
+def _state(ledger: Ledger, state: str, talks: int, every: bool) -> State:
+    shown = ledger.reasons(state, MOST_REASONS if every else 5)
+    return State(talks, ledger.first_next_try(state), shown, ledger.reason_count(state) - len(shown))

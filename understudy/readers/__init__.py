@@ -8,6 +8,8 @@ from understudy.readers import apart, caption_files, captions, docx, epub, html,
 from understudy.records import Document, Entry
 from understudy.text.words import one_line
 
+VERSION = 2
+"""Of all readers together: a file that another version refused is read again."""
 LIMIT_BYTES = 25 * 1024 * 1024
 
 Reader = Callable[[bytes, Entry, str], Document]

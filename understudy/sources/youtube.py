@@ -18,7 +18,7 @@ from understudy.errors import Blocked, Refused, SourceError
 from understudy.readers import captions
 from understudy.records import Document, Entry
 from understudy.seams import CLOCK, Clock
-from understudy.sources.youtube_address import addresses, place_of
+from understudy.sources.youtube_address import addresses, identity, place_of
 from understudy.sources.youtube_pace import Pace
 from understudy.sources.youtube_tracks import ORIGINAL
 
@@ -118,6 +118,8 @@ class YoutubeSource:
         self._lock = threading.Lock()
         self._library: Library | None = None
         self._blocked: str | None = None
+        place = place_of(options.channel)
+        self.identity = identity(options.channel) if place and place.kind != "video" else None
 
     def problems(self) -> list[str]:
         """Problems that make the channel unusable, as far as they show without a request to YouTube."""

@@ -3,6 +3,10 @@
 import re
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
+from urllib.parse import unquote
+
+from understudy.records import sha256_of
+from understudy.text.words import slug
 
 SITE = "https://www.youtube.com"
 _ID = r"([A-Za-z0-9_-]{11})(?![A-Za-z0-9_-])"
@@ -44,6 +48,28 @@ def place_of(text: str) -> Place | None:
     else:
         match = _CHANNEL.fullmatch(text[host.end() :])
     return Place("channel", *match.groups()) if match else None
+
+
+def identity(text: str) -> str:
+    """What makes a channel, playlist or video itself: no tab, no query; a handle in any case is the same handle."""
+    place = place_of(text)
+    if place is None:
+        return text.strip()
+    return f"{place.kind} {unquote(place.name).lower() if place.name.startswith('@') else place.name}"
+
+
+def folder_name(text: str) -> str:
+    """The name of the folder of a channel; with a digest where its own name has other letters than a to z."""
+    name = identity(text).rpartition("/")[2].partition(" ")[2] or identity(text).rpartition("/")[2]
+    plain = slug(name)[:60].strip("-")
+    if plain and name.isascii():
+        return plain
+    return f"{plain or 'channel'}-{sha256_of(name.encode())[:8]}"
+
+
+def old_folder_name(text: str) -> str:
+    """The name that versions up to 0.3 gave it: the last part of the address, be it a tab."""
+    return slug(text.rstrip("/").split("/")[-1])[:60] or "channel"
 
 
 def addresses(place: Place, tabs: Sequence[str]) -> list[str]:

@@ -5,18 +5,22 @@ The ledger decides what is requested again, and when: a temporary cause never be
 a hopeless one is not requested twice, and a block rests the whole channel.
 """
 
+import json
 import logging
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
+from understudy import readers
 from understudy.channel import imported
-from understudy.channel.ledger import Ledger, Row
+from understudy.channel.ledger import ASKED_UNDER, SOURCE, Ledger, Row
 from understudy.channel.talks import ReadTalk
 from understudy.errors import Blocked, Refused, SourceError, Transient
 from understudy.interfaces import Source
-from understudy.records import Document, Entry
+from understudy.records import Document, Entry, sha256_of
 
 VERSION = 1
 MOST_ATTEMPTS = 6
@@ -28,6 +32,10 @@ BLOCKED_UNTIL, BLOCKED_HOURS = "blocked_until", "blocked_hours"
 WORDS_PER_END = 100
 """With fewer ends of sentences a talk has no punctuation: long Victorian sentences have 25 words."""
 LOST_AT_MOST = 0.02
+ENDS_WITH_ITS_CAUSE = {"refused", "no_language"}
+SHARED_BY_MISTAKE = {"videos", "streams", "shorts", "featured", "playlists", "about", "channel"}
+"""Names that older versions gave the folders of all channels whose address ends so, or has no Latin letter."""
+MOST_UNLISTED = 0.2  # of a channel's own talks: deleted, private, or unlisted since
 NOTICE_SHOWN = "notice_shown"
 log = logging.getLogger("understudy.talks")
 _ENDS = re.compile(r"[.!?。！？…؟।]")
@@ -41,12 +49,15 @@ def list_talks(source: Source, ledger: Ledger, files: Mapping[str, Path], now: d
     if source.notice and not ledger.note(NOTICE_SHOWN):
         log.warning("%s.", source.notice)
         ledger.set_note(NOTICE_SHOWN, now.isoformat(timespec="seconds"))
+    _ask_again(source, ledger)
     known = ledger.rows()
-    source.is_known = {row.document_id for row in known}.__contains__
+    if _is_claimed(source, ledger):  # else its whole listing shows whether the talks here are its own
+        source.is_known = {row.document_id for row in known}.__contains__
     listed = [
         (imported.revised(entry, files[entry.document_id]), None) if entry.document_id in files else (entry, refusal)
         for entry, refusal in _listed(source, ledger, now)
     ]
+    _claim(source, ledger, known, {entry.document_id for entry, _ in listed})
     entries, doubles = without_doubles(entry for entry, refusal in listed if refusal is None)
     early_rows = [
         early(entry, refusal, ledger.get(entry.document_id), now) for entry, refusal in listed if refusal is not None
@@ -58,7 +69,59 @@ def list_talks(source: Source, ledger: Ledger, files: Mapping[str, Path], now: d
         ledger.record(changed)
     if not source.complete:
         entries += remembered(ledger.rows(), [entry.document_id for entry in entries])
-    return due_entries(entries, {row.document_id: row for row in ledger.rows()}, now)
+    rows_now = ledger.rows()
+    due = due_entries(entries, {row.document_id: row for row in rows_now}, now)
+    if not due and rows_now:
+        why = Counter(row.status for row in rows_now)
+        log.warning(
+            "no talk may be asked now: %s; see `understudy status`", ", ".join(f"{n} {s}" for s, n in why.items())
+        )
+    return due
+
+
+def _ask_again(source: Source, ledger: Ledger) -> None:
+    """What was refused under other settings, or by other readers, may be asked again."""
+    options: Any = getattr(source, "options", None)
+    names = sorted(set(getattr(type(options), "model_fields", ())) - set(getattr(source, "INDIFFERENT", ())))
+    settings = {name: str(getattr(options, name)) for name in names}
+    under = sha256_of(json.dumps([readers.VERSION, settings]).encode())
+    if ledger.note(ASKED_UNDER) == under:
+        return
+    for row in ledger.rows():
+        if row.status in ENDS_WITH_ITS_CAUSE:
+            ledger.record(row._replace(status="pending", reason=None, attempts=0, next_try=None))
+    ledger.set_note(ASKED_UNDER, under)
+
+
+def _is_claimed(source: Source, ledger: Ledger) -> bool:
+    owner = ledger.note(SOURCE)
+    return owner == getattr(source, "identity", None) or (
+        owner is None and ledger.file.parent.name not in SHARED_BY_MISTAKE
+    )
+
+
+def _claim(source: Source, ledger: Ledger, known: Sequence[Row], listed: set[str]) -> None:
+    """Note whose talks the folder holds. Raises SourceError where they are another's, or of two."""
+    identity: str | None = getattr(source, "identity", None)
+    owner = ledger.note(SOURCE)
+    if identity is None or owner == identity or not listed:
+        return
+    fetched = [row.document_id for row in known if row.status == "ok"]
+    foreign = [document_id for document_id in fetched if document_id not in listed]
+    folder = ledger.file.parent.name
+    if fetched and len(foreign) == len(fetched):
+        whose = owner or "another channel"
+        raise SourceError(
+            f"data/{folder} holds the talks of {whose}, none of which {identity} lists; give this channel a folder of "
+            f"its own: --set name=ANOTHER-NAME"
+        )
+    if owner is None and folder in SHARED_BY_MISTAKE and len(foreign) > MOST_UNLISTED * len(fetched):
+        raise SourceError(
+            f"data/{folder} holds talks of another channel than {identity} too ({len(foreign)} of {len(fetched)}); "
+            f"take them out, and run the other channel by itself: understudy forget --channel {folder} "
+            + " ".join(foreign)
+        )
+    ledger.set_note(SOURCE, identity)
 
 
 def _listed(source: Source, ledger: Ledger, now: datetime) -> list[tuple[Entry, Refused | None]]:

@@ -2,11 +2,17 @@
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
+import pytest
+
+from tests.fixtures.youtube_server import Track, Video, serve
 from understudy.channel.ledger import Ledger, Row
-from understudy.errors import Refused, Transient
+from understudy.errors import Refused, SourceError, Transient
 from understudy.readers import read
 from understudy.records import Entry
+from understudy.sources.documents import DocumentsSource
+from understudy.sources.youtube import YoutubeSource
 from understudy.stages import collect
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -88,3 +94,59 @@ def test_a_talk_without_punctuation_is_told(tmp_path: Path) -> None:
         file.write_text(text)
         warnings.append(collect.here(ENTRY, read(file, ENTRY)).reason)
     assert warnings[0] is not None and warnings[0].startswith("hardly any punctuation") and warnings[1] is None
+
+
+def run(source: Any, ledger: Ledger) -> dict[str, str]:
+    """What a run does, without its tasks: every due talk fetched once. Returns the state of each talk."""
+    for entry in collect.list_talks(source, ledger, {}, NOW):
+        ledger.record(collect.fetch(source, entry, ledger.get(entry.document_id), NOW)[1])
+    return {row.document_id: row.status for row in ledger.rows()}
+
+
+def test_what_was_refused_is_asked_again_when_the_settings_change_and_only_then(tmp_path: Path) -> None:
+    (tmp_path / "talks").mkdir()
+    (tmp_path / "talks" / "a.txt").write_text("Dough rises because yeast eats sugar.")
+    ledger = Ledger(tmp_path / "data" / "x" / "ledger.sqlite")
+
+    def source(words: int) -> DocumentsSource:
+        return DocumentsSource(DocumentsSource.Options(path=tmp_path / "talks", min_words=words))
+
+    assert run(source(50), ledger) == {"a.txt": "refused"}
+    assert collect.list_talks(source(50), ledger, {}, NOW) == []
+    assert run(source(5), ledger) == {"a.txt": "ok"}
+
+
+def test_another_language_asks_again_for_talks_that_had_none(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "data" / "x" / "ledger.sqlite")
+    with serve() as youtube:
+        quick = {"seconds_between_videos": 0, "seconds_between_pages": 0, "base_url": youtube.url}
+        youtube.channel("@lehrer", videos=[Video("v0000000001", tracks=[Track("de", generated=True)])])
+        youtube.channel("@other", videos=[Video("w0000000001")])
+
+        def source(channel: str, *languages: str) -> YoutubeSource:
+            return YoutubeSource(
+                YoutubeSource.Options.model_validate(quick | {"channel": channel, "languages": languages})
+            )
+
+        assert run(source("@lehrer", "en"), ledger) == {"yt-v0000000001": "no_language"}
+        asked = youtube.asked("/watch")
+        assert run(source("@lehrer", "en"), ledger) == {"yt-v0000000001": "no_language"}
+        assert youtube.asked("/watch") == asked
+        assert run(source("@lehrer", "de"), ledger) == {"yt-v0000000001": "ok"}
+        with pytest.raises(SourceError, match=r"holds the talks of channel @lehrer, .*--set name="):
+            run(source("@other", "en"), ledger)
+
+
+def test_a_folder_that_two_channels_filled_is_refused_with_what_separates_them(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "data" / "videos" / "ledger.sqlite")
+    with serve() as youtube:
+        youtube.channel("@anna", videos=[Video(f"v000000000{n}") for n in range(4)])
+        quick = {"seconds_between_videos": 0, "seconds_between_pages": 0, "base_url": youtube.url, "channel": "@anna"}
+        ids = [f"yt-v000000000{n}" for n in range(4)] + ["yt-w0000000001", "yt-w0000000002"]
+        ledger.record_new(Row(name, name, name.removeprefix("yt-"), f"{name[3:]}.1", "ok") for name in ids)
+        source = YoutubeSource(YoutubeSource.Options.model_validate(quick | {"tabs": ["videos"]}))
+        with pytest.raises(SourceError, match="forget --channel videos yt-w0000000001 yt-w0000000002"):
+            run(source, ledger)
+        for name in ids[4:]:
+            ledger.forget(name)
+        assert collect.list_talks(source, ledger, {}, NOW) and ledger.note("source") == "channel @anna"
