@@ -92,6 +92,8 @@ def _certainty(name: str, change: Interval, word: Word) -> str:
     """What the interval allows; of a number with a budget only whether it is kept."""
     if name in BUDGETS:
         return _kept(name, change, word)
+    if word == "better" and "gap_closed" in name:
+        return f"certainly between {_size(name, change.low)} and {_value(name, change.high)}"
     lower = MEANINGS.get(name, Meaning("", "higher")).better == "lower"
     least, most = (-change.high, -change.low) if lower else (change.low, change.high)
     span = _span(name, least, most)
@@ -102,6 +104,8 @@ def _certainty(name: str, change: Interval, word: Word) -> str:
             return (
                 f"at worst {_size(name, least)}{_unit(name)} worse, too little to matter" if least < 0 < most else span
             )
+    if label(name).unit == "share" and least <= -1 and most >= 1:
+        return "far too few questions to tell"
     return f"too few questions to tell: {span}"
 
 

@@ -20,6 +20,18 @@ GAINS = {
 }
 """What a verdict 'better' is better in."""
 
+LOSSES = {
+    "broken": "more of its answers are broken than of its base's",
+    "copied": "it recites what it was trained on",
+    "instructions": "it follows plain instructions less often",
+    "choices": "it knows less of what its base knew",
+    "off_topic": "the teacher's manner shows in answers that have nothing to do with the talks",
+    "kl_general": "it moved further from its base on everything else than it should",
+    "keyword_coverage": "it uses less of the passages it is given",
+    "declines_rightly": "it answers what the passages leave open",
+}
+"""What a verdict 'worse' says was lost."""
+
 
 class Outcome(NamedTuple):
     """The end of a run."""
@@ -52,7 +64,7 @@ def outcome(evidence: Evidence) -> Outcome:
         case "lower the learning rate":
             rate = _setting(evidence, "learning_rate")
             change = f"--set trainer.learning_rate={rate / LESS:.1e}" if rate else ""
-            sentence = f"On {asked}, {_reason(card)}."
+            sentence = f"On {asked}, {_lost(card)}."
             return Outcome("It was trained too hard", sentence, "Train again with a lower learning rate.", change)
         case "train longer":
             epochs = _setting(evidence, "epochs")
@@ -86,12 +98,21 @@ def _asked(card: Scorecard, evidence: Evidence) -> str:
     return f"{answered} question{'s' * (answered != 1)} from {talks} that it was {'not ' * card.honest}trained on"
 
 
-def _gained(card: Scorecard) -> str:
+def _lost(card: Scorecard) -> str:
+    lost = [what for name, what in LOSSES.items() if card.verdicts.get(name) == "worse"]
+    gained = f"it answers more like the teacher{_in_what(card)}, but " if _in_what(card) else ""
+    return gained + (_listed(lost) or _reason(card))
+
+
+def _in_what(card: Scorecard) -> str:
     better = dict.fromkeys(what for name, what in GAINS.items() if card.verdicts.get(name) == "better")
-    in_what = f" in {_listed(list(better))}" if better else ""
+    return f" in {_listed(list(better))}" if better else ""
+
+
+def _gained(card: Scorecard) -> str:
     unsure = len(card.decision.reasons) > 1 if card.decision else False
     rest = "whether it forgot anything cannot be told" if unsure else "nothing that was measured got worse"
-    return f"it answers more like the teacher than its base does{in_what}, and {rest}."
+    return f"it answers more like the teacher than its base does{_in_what(card)}, and {rest}."
 
 
 def _broken(card: Scorecard) -> str:

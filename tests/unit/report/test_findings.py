@@ -11,7 +11,8 @@ from understudy.registry import PLUGINS, build
 from understudy.report import LEARNED
 from understudy.report.evidence import Evidence
 from understudy.report.findings import MEANINGS, findings
-from understudy.report.outcome import outcome
+from understudy.report.outcome import LOSSES, outcome
+from understudy.scoring import verdicts
 from understudy.scoring.verdicts import BUDGETS, FORGOT
 
 
@@ -31,6 +32,8 @@ def scorecard(name: str, word: Word, low: float, high: float) -> Scorecard:
         ("choices", "no worse", 0.0, 0.0, "no difference"),
         ("nll_per_token", "better", -0.8, -0.5, "better by 0.50 to 0.80"),
         ("nll_end", "not enough data", 0.1, 0.2, "too few questions to tell: worse by 0.10 to 0.20"),
+        ("style_gap_closed_teacher", "not enough data", -4.9, 4.7, "far too few questions to tell"),
+        ("format_gap_closed", "better", 0.29, 0.88, "certainly between 29 and 88 %"),
         ("kl_general", "no worse", 0.01, 0.02, "certainly within what is allowed"),
         ("copied", "worse", 0.2, 0.4, "certainly more than is allowed"),
         ("copied", "not enough data", 0.01, 0.2, "too few questions to tell whether it stays within 5 %"),
@@ -79,6 +82,19 @@ def test_every_decision_is_a_sentence_with_a_way_on(action: str) -> None:
     end = outcome(decided(action))
     assert end.headline and end.sentence.endswith((".", ".)")) and (action == "ship" or end.advice.endswith("."))
     assert "nll" not in end.verdict + end.advice
+
+
+def test_a_run_that_went_too_far_says_what_it_learned_and_what_it_lost() -> None:
+    words = {"nll_per_token": "better", "choices": "worse", "kl_general": "worse"}
+    end = outcome(decided("lower the learning rate", verdicts=words))
+    assert end.sentence == (
+        "On 40 questions from 4 talks that it was not trained on, it answers more like the teacher in wording, but it "
+        "knows less of what its base knew and it moved further from its base on everything else than it should."
+    )
+
+
+def test_what_is_lost_has_words_of_its_own() -> None:
+    assert set(verdicts._HARMS) == set(LOSSES)
 
 
 def test_a_worked_run_says_in_what_it_is_better() -> None:
