@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from understudy.errors import ConfigError
 from understudy.interfaces import TeacherRequest
-from understudy.records import Document, Question
+from understudy.records import Document, Paragraph, Question
 
 FOLDER = Path(__file__).resolve().parents[1] / "recipes" / "teach" / "prompts"
 FROZEN = {
@@ -203,7 +203,10 @@ def _filled(text: str, values: Mapping[str, str]) -> str:
 def _talk_values(document: Document) -> dict[str, str]:
     # One line each: what begins a line is ours, so a talk can forge neither a number nor a fence.
     title = " ".join(document.title.split())
-    lines = [f"[{i}] {' '.join(paragraph.text.split())}" for i, paragraph in enumerate(document.paragraphs)]
+    lines = [
+        f"[{i}] {_who(document, paragraph)}{' '.join(paragraph.text.split())}"
+        for i, paragraph in enumerate(document.paragraphs)
+    ]
     paragraphs = "\n\n".join(lines)
     return {
         "title": title,
@@ -212,6 +215,13 @@ def _talk_values(document: Document) -> dict[str, str]:
         # The same for the same talk, and unknown to the author of a talk: it digests the whole of it.
         "nonce": hashlib.sha256(f"{title}\n{paragraphs}".encode(errors="replace")).hexdigest()[:16],
     }
+
+
+def _who(document: Document, paragraph: Paragraph) -> str:
+    """Who says a paragraph, where that is not the teacher, or nobody knows who the teacher is."""
+    if document.speaker:
+        return "" if paragraph.speaker == document.speaker else "(another person, who does not teach:) "
+    return f"{' '.join(paragraph.speaker.split())}: " if paragraph.speaker and document.several_speakers else ""
 
 
 def _listed(questions: Sequence[Question]) -> str:

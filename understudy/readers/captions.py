@@ -17,6 +17,7 @@ from understudy.readers.cues import VOICE, VOICE_END, VOICE_SPACE, Cue, Shown
 from understudy.readers.noise import without_noise
 from understudy.readers.rolling import once
 from understudy.readers.spacing import CHUNK_WORDS, glued, ground
+from understudy.readers.speakers import with_voices
 from understudy.records import Paragraph
 from understudy.text.words import ends_sentence, unspaced, word_count
 
@@ -110,6 +111,7 @@ def clean(cues: Sequence[Cue]) -> Cleaned:
         noise += dropped
         lines = (" ".join(line.split()) for line in text.split("\n"))
         tidy.append(Cue(cue.start, cue.end, tuple(line for line in lines if line)))
+    tidy = with_voices(tidy)
     new = once(tidy)
     speech = list(_words(new))
     left_out = Counter({"sound": noise, "shown again": _lines(tidy) - _lines(new)})

@@ -6,8 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 
 from understudy.errors import Refused
+from understudy.readers.cues import Cue
 from understudy.readers.lines import glue
 from understudy.readers.spacing import join
+from understudy.readers.speakers import transcript
 from understudy.records import Document, Entry, Paragraph
 from understudy.text.words import sentences, word_count
 
@@ -35,6 +37,8 @@ def document(
     may be in the text without being marked as one.
     """
     blocks = [block.strip() for block in blocks if block.strip()]
+    if guess_title and (spoken := transcript([line for block in blocks for line in block.split("\n")])):
+        return _transcribed(*spoken, entry, how, properties)
     title = " ".join((properties.get("title") or "").split())
     if title and blocks and same_words(title, blocks[0]):
         del blocks[0]
@@ -50,6 +54,35 @@ def document(
         language=language_code(properties.get("language")),
         published=day(properties.get("date")),
         paragraphs=paragraphs,
+    )
+
+
+def _transcribed(
+    title: str | None,
+    cues: Sequence[Cue],
+    has_times: bool,
+    entry: Entry,
+    how: str,
+    properties: Mapping[str, str | None],
+) -> Document:
+    """A transcript of a meeting or a video: its names and times are no words."""
+    from understudy.readers import captions  # here, since most texts are no transcripts
+
+    talk = captions.clean(cues)
+    if not talk.paragraphs:
+        raise Refused("the file has no text besides its times")
+    untimed = [p.model_copy(update={"start_seconds": None, "pause_seconds": None}) for p in talk.paragraphs]
+    return Document(
+        document_id=entry.document_id,
+        title=" ".join((properties.get("title") or title or entry.title).split()),
+        locator=entry.locator,
+        how=f"{how}, a transcript",
+        language=language_code(properties.get("language")),
+        published=day(properties.get("date")),
+        duration_seconds=round(cues[-1].end, 1) if has_times else None,
+        noise_tags=talk.noise_tags,
+        speaker_changes=talk.speaker_changes,
+        paragraphs=talk.paragraphs if has_times else untimed,
     )
 
 

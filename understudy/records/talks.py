@@ -37,6 +37,7 @@ class Document(Record):
     duration_seconds: float | None = Field(default=None, ge=0)
     noise_tags: int = Field(default=0, ge=0, description="[Music], [Laughter] and the like that were dropped")
     speaker_changes: int = Field(default=0, ge=0, description="many mean that it is not one person's talk")
+    speaker: str | None = Field(default=None, description="whose talk it is; what others say in it is context")
     captions: int | None = Field(default=None, ge=0, description="captions it was read from; None for other formats")
     left_out: dict[str, int] = Field(default={}, description="lines that are not in the text, by reason")
     lost_share: float = Field(default=0, ge=0, le=1, description="of the different words, those that are lost")
@@ -50,8 +51,16 @@ class Document(Record):
     @property
     def several_speakers(self) -> bool:
         """True when the captions mark another speaker more than once a minute: the manner is not one person's."""
+        if self.speaker:
+            return False
         minutes = (self.duration_seconds or self.words / 2.5) / 60
         return self.speaker_changes > max(5.0, minutes)
+
+    @property
+    def others_share(self) -> float:
+        """The share of the words that others say, where it is the talk of one `speaker`."""
+        theirs = sum(word_count(p.text) for p in self.paragraphs if p.speaker != self.speaker)
+        return theirs / max(1, self.words) if self.speaker else 0.0
 
     @property
     def words(self) -> int:

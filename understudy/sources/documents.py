@@ -4,11 +4,12 @@ import re
 from collections.abc import Callable, Iterator
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 from understudy.errors import Refused
-from understudy.readers import LIMIT_BYTES, READERS, read
+from understudy.readers import LIMIT_BYTES, READERS, read, speakers
 from understudy.records import Document, Entry, sha256_of
 from understudy.sections import located
 from understudy.text.words import slug
@@ -27,6 +28,16 @@ class DocumentsSource:
         path: Path = Field(description="the folder, relative to the current one; or one file; or package:NAME/FOLDER")
         ignore: list[str] = Field(default=["README*", "LICENSE*"], description="file names that are not talks")
         min_words: int = Field(default=50, ge=1, description="a shorter file is refused")
+        speaker: str | None = Field(
+            default=None,
+            description="whose talk it is where several speak: a name, or main; the others are context",
+        )
+
+        @model_serializer(mode="wrap")
+        def _without_default(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+            # Talks of homes that knew no speaker are not read, and paid for, again.
+            fields: dict[str, Any] = handler(self)
+            return fields if self.speaker else {name: value for name, value in fields.items() if name != "speaker"}
 
     VERSION = 1
     INDIFFERENT = {"path", "ignore"}
@@ -75,7 +86,7 @@ class DocumentsSource:
             raise Refused(
                 f"only {document.words} words; a talk has at least {self.options.min_words} (source.min_words)"
             )
-        return document
+        return speakers.of_one(document, self.options.speaker)
 
     def _files(self) -> list[Path]:
         if self.path.is_file():

@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, field_serializer
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, field_serializer, model_serializer
 
 from understudy.errors import Blocked, Refused, SourceError
-from understudy.readers import captions
+from understudy.readers import captions, speakers
 from understudy.records import Document, Entry
 from understudy.seams import CLOCK, Clock
 from understudy.sources.youtube_address import addresses, identity, place_of
@@ -78,6 +78,10 @@ class YoutubeSource:
             min_length=1,
             description="of captions, in order of preference; original: the one spoken in each video",
         )
+        speaker: str | None = Field(
+            default=None,
+            description="whose talk it is where several speak: a name, or main; the others are context",
+        )
         second_way: bool = Field(default=True, description="try yt-dlp where captions are empty or need a token")
         seconds_between_videos: float = Field(default=8, ge=0, description="on average; each wait varies by up to 50 %")
         seconds_between_pages: float = Field(default=1, ge=0, description="pause between yt-dlp's own requests")
@@ -93,6 +97,12 @@ class YoutubeSource:
         def _identity(self, languages: list[str]) -> list[str]:
             # Talks that were read while English was the default are not read, and paid for, again.
             return ["en"] if languages == [ORIGINAL] else languages
+
+        @model_serializer(mode="wrap")
+        def _without_default(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+            # Talks of homes that knew no speaker are not read, and paid for, again.
+            fields: dict[str, Any] = handler(self)
+            return fields if self.speaker else {name: value for name, value in fields.items() if name != "speaker"}
 
     VERSION = 1
     INDIFFERENT = {
@@ -195,7 +205,7 @@ class YoutubeSource:
         talk = captions.clean(words.cues)
         if not talk.paragraphs:
             raise Refused("the captions contain no words", "empty_body", 3600)
-        return Document(
+        document = Document(
             document_id=entry.document_id,
             title=facts.title or entry.title,
             locator=entry.locator,
@@ -210,6 +220,7 @@ class YoutubeSource:
             lost_share=round(talk.lost_share, 3),
             paragraphs=talk.paragraphs,
         )
+        return speakers.of_one(document, self.options.speaker)
 
     def _words(self, video_id: str, facts: "Facts") -> "tuple[Words, str]":
         """The captions and the library they come from; the second library is the fallback."""

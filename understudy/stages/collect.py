@@ -197,9 +197,11 @@ def here(entry: Entry, document: Document) -> Row:
     remarks = []
     if document.several_speakers:
         changes = document.speaker_changes
-        remarks.append(f"several speakers: {changes} changes; forget it when it is not the teacher's own talk")
+        remarks.append(f"several speakers: {changes} changes; name the teacher (source.speaker), or forget it")
     if document.words >= 100 and len(_ENDS.findall(document.text)) * WORDS_PER_END < document.words:
         remarks.append("hardly any punctuation: a model as teacher can read it, 'extractive' quotes broken sentences")
+    if document.others_share:
+        remarks.append(f"{document.others_share:.0%} of its words are others' than {document.speaker}'s: context only")
     if document.lost_share > LOST_AT_MOST:
         remarks.append(f"{document.lost_share:.0%} of the different words of its captions were left out; look at it")
     if _shouts(document.text):
