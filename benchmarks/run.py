@@ -18,7 +18,7 @@ from pathlib import Path
 from benchmarks.figures import Figure
 
 ROOT = Path(__file__).resolve().parents[1]
-MAIN = [sys.executable, str(ROOT / "flows" / "main.py")]
+MAIN = [sys.executable, str(ROOT / "flows" / "main.py"), "--preset", "tiny"]
 KILLS = 10
 REAL = [Path(p) for p in os.environ.get("UNDERSTUDY_REAL_INPUT", "").split(os.pathsep) if p]
 DATASET = ("pairs.parquet", "train.jsonl", "valid.jsonl", "test.jsonl")

@@ -19,7 +19,7 @@ from understudy.engines.mlx import MlxEngine
 from understudy.records import Message
 
 ROOT = Path(__file__).resolve().parents[1]
-MAIN = [sys.executable, str(ROOT / "flows" / "main.py"), "--json", "--set", "split.test=0.72"]
+MAIN = [sys.executable, str(ROOT / "flows" / "main.py"), "--preset", "tiny", "--json", "--set", "split.test=0.72"]
 SUITE = ("--set", "evaluate.questions=100", "--set", "evaluate.suites=true")
 QUESTIONS, NEW_TOKENS, TURNS = 48, 64, 3
 

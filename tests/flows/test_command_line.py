@@ -81,7 +81,7 @@ def test_a_kill_loses_nothing_and_the_next_run_ends_as_if_undisturbed(tmp_path: 
 
 def test_ctrl_c_stops_and_says_how_to_go_on(tmp_path: Path) -> None:
     process = subprocess.Popen(
-        [*MAIN, "--home", str(tmp_path)],
+        [*MAIN, "--preset", "tiny", "--home", str(tmp_path)],
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         text=True,
@@ -99,14 +99,14 @@ def test_a_second_run_on_the_same_channel_is_told_who_holds_it(tmp_path: Path) -
     from understudy import locks
 
     with locks.held(tmp_path / "data" / "sample" / ".lock", "data/sample"):
-        result = run("--home", str(tmp_path))
+        result = run("--preset", "tiny", "--home", str(tmp_path))
     assert result.returncode == 2 and f"process {os.getpid()}" in result.stderr
 
 
 def test_a_chosen_server_that_is_silent_is_said_with_the_way_without_it(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         api = f"http://127.0.0.1:{deaf.getsockname()[1]}/api"
-        process = started(tmp_path / "home", environment=clean(PREFECT_API_URL=api))
+        process = started(tmp_path / "home", "--preset", "tiny", environment=clean(PREFECT_API_URL=api))
         assert process.wait() == 2
     output = output_of(tmp_path / "home")
     assert api in output and "nothing answers there (timed out)" in output and "unset PREFECT_API_URL" in output
@@ -116,7 +116,7 @@ def test_a_chosen_server_that_is_silent_is_said_with_the_way_without_it(tmp_path
 def test_a_whole_group_that_is_told_to_end_ends_soon_though_its_server_is_gone(tmp_path: Path) -> None:
     """As `timeout`, systemd and batch systems do it; Prefect alone would ask the dead server for minutes."""
     home = tmp_path / "home"
-    process = started(home, *TINY_FLAGS, environment=clean())
+    process = started(home, "--preset", "tiny", *TINY_FLAGS, environment=clean())
     end = time.monotonic() + 240
     while "prepare base" not in output_of(home) and not list(home.glob("models/bases/.*.partial")):
         assert process.poll() is None and time.monotonic() < end, output_of(home)

@@ -110,7 +110,19 @@ def test_the_sample_dataset_is_made_in_an_empty_folder_and_site_packages_stays_a
     for folder in [packages, *(f for f in packages.rglob("*") if f.is_dir())]:
         folder.chmod(stat.S_IRUSR | stat.S_IXUSR)
     try:
-        done = run(packages, "-B", "-m", "understudy", "run", "--only", "dataset", "--json", folder=tmp_path)
+        done = run(
+            packages,
+            "-B",
+            "-m",
+            "understudy",
+            "run",
+            "--preset",
+            "tiny",
+            "--only",
+            "dataset",
+            "--json",
+            folder=tmp_path,
+        )
     finally:
         for folder in [packages, *(f for f in packages.rglob("*") if f.is_dir())]:
             folder.chmod(stat.S_IRWXU)
