@@ -22,6 +22,7 @@ from understudy.calls.ledger import CallLedger
 from understudy.calls.model_teacher import CALLS
 from understudy.config import load
 from understudy.errors import TeacherStopped
+from understudy.sections import PromptSettings
 from understudy.teachers.openai import OpenAITeacher
 from understudy.workspace import Workspace
 
@@ -67,9 +68,7 @@ def paid(server: TeacherServer) -> int:
 
 
 @pytest.mark.usefixtures("prefect_server")
-def test_only_what_is_new_is_paid_for(
-    server: TeacherServer, talks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_what_is_new_is_paid_for(server: TeacherServer, talks: Path) -> None:
     workspace = make_workspace(server, talks)
     run(workspace)
     assert paid(server) == 2 * 6
@@ -78,13 +77,10 @@ def test_only_what_is_new_is_paid_for(
     shutil.copy(ROOT / "deployments/sample_channel" / sorted(os.listdir(ROOT / "deployments/sample_channel"))[7], talks)
     run(workspace)
     assert paid(server) == 2
-    prompts = tmp_path / "prompts"
-    shutil.copytree(prompting.FOLDER, prompts)
-    with (prompts / "answers.md").open("a") as file:
-        file.write("\nBe brief.\n")
-    monkeypatch.setattr(prompting, "FOLDER", prompts)
-    run(workspace)
-    assert paid(server) == 7
+    own = (prompting.FOLDER / "answers.md").read_text() + "\nBe brief.\n"
+    changed = workspace.config.model_copy(update={"prompts": PromptSettings(answers=own)})
+    run(workspace.model_copy(update={"config": changed}))
+    assert paid(server) == 7, "a preset's own prompt asks again; what it leaves alone stays"
 
 
 @pytest.mark.usefixtures("prefect_server")
