@@ -209,8 +209,10 @@ def _interval(differences: Mapping[str, Interval], name: str) -> str:
 def _challenged(graph: Graph, champion_run: str) -> AssetRef:
     """The comparison with the champion, which answers again where the held-out rows changed."""
     workspace = graph.workspace
-    form = answer.forms(graph).fused["model"].name  # the champion answers in the form in which its challenger did
-    weights = workspace.latest(form, run=champion_run, type=graph.config.export.first)
+    base, first = graph.node("base").fresh(), graph.config.export.first
+    # The champion answers in the form in which its challenger did.
+    form = "f16" if base and answer.answers_by_file(workspace.read(base), first) else "fused"
+    weights = workspace.latest(form, run=champion_run, type=first)
     if weights is None:
         raise AssetError(
             f"the champion {champion_run} of {graph.config.name} has no {form} model any more; choose another run: "
