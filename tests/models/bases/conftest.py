@@ -5,9 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.models.exporters.gguf_models import make_model, silent
 from understudy.bases.scratch import ScratchBase
-from understudy.exporters.gguf_convert import convert
 from understudy.records import BaseCard
 
 TINY = ScratchBase.Options(
@@ -39,17 +37,3 @@ def make_base() -> Callable[[Path], BaseCard]:
 def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, BaseCard]:
     folder = tmp_path_factory.mktemp("bases") / "tiny"
     return folder, make(folder)
-
-
-@pytest.fixture(scope="session")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A llama whose shapes every quantization can take."""
-    return make_model(tmp_path_factory.mktemp("llama") / "model")
-
-
-@pytest.fixture(scope="session")
-def f16(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """That llama as a GGUF file."""
-    file = tmp_path_factory.mktemp("gguf") / "model.F16.gguf"
-    convert(folder, file, None, silent)
-    return file

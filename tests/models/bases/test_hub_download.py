@@ -1,4 +1,4 @@
-"""Laws of a base that is downloaded, from a hub on the loopback that breaks off when it is told to."""
+"""Laws of a base that is downloaded, from a hub on the loopback that breaks off on demand."""
 
 import hashlib
 import json
@@ -131,7 +131,7 @@ def test_the_commit_that_was_downloaded_is_noted(hub: Hub, model: dict[str, byte
 
 def test_a_download_that_broke_off_is_no_base_and_goes_on(hub: Hub, model: dict[str, bytes], tmp_path: Path) -> None:
     hub.breaking = SHARD
-    with pytest.raises(Transient, match="are kept, and the next run goes on from there"):
+    with pytest.raises(Transient, match="are kept, and the next run resumes there"):
         prepare(tmp_path / "out")
     assert not whole(tmp_path / "out", model)
     hub.breaking, before = None, len(hub.gets)

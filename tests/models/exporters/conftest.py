@@ -27,20 +27,6 @@ def load() -> Iterator[Callable[..., Any]]:
 
 
 @pytest.fixture(scope="session")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tied llama in float32."""
-    return make_model(tmp_path_factory.mktemp("tied") / "fused")
-
-
-@pytest.fixture(scope="session")
-def f16(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """That llama as GGUF."""
-    file = tmp_path_factory.mktemp("gguf") / "model.F16.gguf"
-    convert(folder, file, None, silent)
-    return file
-
-
-@pytest.fixture(scope="session")
 def one_layer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The smallest f16 file whose rows the K types can take."""
     made = tmp_path_factory.mktemp("one-layer")
