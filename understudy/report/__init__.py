@@ -104,16 +104,16 @@ def readable(sentence: str) -> str:
     return _NAME.sub(lambda name: LABELS[name[0]].text[0].lower() + LABELS[name[0]].text[1:], sentence)
 
 
-def number(name: str, value: float) -> str:
-    """One value in its unit, e.g. '2.31', '87 %', '142'."""
+def number(name: str, value: float, digits: int = 3) -> str:
+    """One value in its unit, e.g. '2.310', '87 %', '142'; nats with so many digits behind the point."""
     match label(name).unit:
         case "share":
             return f"{100 * value:.0f} %"
         case "words":
             return f"{value:.0f}"
         case "nats":
-            return f"{value:.3f}"
-    return f"{value:,.4g}" if math.isfinite(value) else "∞"
+            return f"{value:.{digits}f}"
+    return f"{value:,.{digits + 1}g}" if math.isfinite(value) else "∞"
 
 
 def signed(name: str, value: float) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 from understudy.records import Interval, Scorecard, Word
-from understudy.report import LEARNED, label
+from understudy.report import LEARNED, label, number
 from understudy.scoring.verdicts import BUDGETS, MIN_PAIRS
 
 BASE, TUNED = "base", "adapter"
@@ -144,13 +144,4 @@ def _unit(name: str) -> str:
 
 def _value(name: str, value: float) -> str:
     """A number with as many digits as a person needs, and a real minus."""
-    match label(name).unit:
-        case "share":
-            text = f"{100 * value:.0f} %"
-        case "words":
-            text = f"{value:.0f}"
-        case "nats":
-            text = f"{value:.2f}"
-        case _:
-            text = f"{value:,.3g}"
-    return text.replace("-", "−")
+    return number(name, value, digits=2).replace("-", "−")
