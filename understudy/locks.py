@@ -20,7 +20,7 @@ from understudy.errors import Busy
 MACHINE = Path(tempfile.gettempdir())
 """The folder of the locks that are shared by all channels of this machine and user."""
 SAID_AGAIN_SECONDS = 8.0
-"""How often a wait is said again: nobody likes to look at nothing."""
+"""Between two reports that a lock is waited for."""
 _own: set[Path] = set()
 log = logging.getLogger("understudy.locks")
 

@@ -2,7 +2,7 @@
 A repository of the Hugging Face hub, file by file, into a folder: whole, or not at all.
 
 The hub says which files there are, how long each is and what its digest is. A download counts as finished when every
-file is as the hub says; what a broken-off one left is kept, and the next one goes on from there.
+file is as the hub says; what a broken-off one left is kept, and the next one resumes there.
 """
 
 import hashlib
@@ -181,7 +181,7 @@ def _clear_words(repository: str, revision: str | None, out: Path) -> Iterator[N
 
 def _unreachable(repository: str, out: Path, error: Exception) -> str:
     here = _bytes_in(out) / MB
-    kept = f"; the {here:,.0f} MB that are here are kept, and the next run goes on from there" if here >= 1 else ""
+    kept = f"; the {here:,.0f} MB that are here are kept, and the next run resumes there" if here >= 1 else ""
     return (
         f"base: {repository} could not be downloaded, no answer from the hub ({type(error).__name__}){kept}. Run again "
         "with a connection, or give the path of a folder or .gguf file that holds the model"

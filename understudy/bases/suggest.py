@@ -13,7 +13,7 @@ SHARE_OF_MEMORY = 0.75
 MOST_PARAMETERS = {True: 5e9, False: 8e8}
 """With a GPU, and on a CPU, where a larger one takes days."""
 FREE = ("Apache-2.0", "MIT")
-"""Licences under which nobody has to ask before a download."""
+"""Licences whose models can be downloaded without asking for access."""
 
 
 class Suggestion(NamedTuple):

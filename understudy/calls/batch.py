@@ -140,7 +140,7 @@ class Batch:
     # What may wait at once.
 
     def _queue_size(self) -> int | None:
-        """Tokens that may wait in batches at once, as an earlier refusal has told."""
+        """Tokens that may wait in batches at once, as named in an earlier refusal."""
         size = self._ledger.note(f"{self.note_name}/tokens")
         return int(size) if size else None
 

@@ -143,7 +143,7 @@ class ChatTransport:
         raise outcome_of(outcome, call, self._clock.now()) or await self._refusal(outcome, call)
 
     def learned(self) -> Learned:
-        """How much the model takes and gives at once, as far as its refusals have told."""
+        """How much the model takes and gives at once, as far as its refusals named it."""
         return self._current_abilities().learned
 
     async def probe(self) -> None:
@@ -283,7 +283,7 @@ class ChatTransport:
         if reply.finish != "cut" or reply.text:
             return reply
         if stream.error is not None:
-            # Nothing came, so that nothing is paid, unless the server counted what nobody has seen.
+            # Nothing came, so that nothing is paid, unless the server counted tokens that it did not send.
             output = reply.usage.output if reply.usage else stream.output_estimate
             failure = failure_of(None, stream.error, headers, self._hide)
             return replace(failure, paid=output > 0, output=output)

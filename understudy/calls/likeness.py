@@ -7,7 +7,7 @@ its number than it fits the others, if the words of a question occur in most ans
 of the talk as often as they do? The ways a list slips are the hypotheses, what is left of the probability decides.
 
 An answer that belongs where its number says is kept, one that surely belongs elsewhere is moved, and one that may
-belong to several is nobody's: it is asked for again. With numbers that fit, a slip has to be likely to be believed;
+belong to several is dropped and asked for again. With numbers that fit, a slip has to be likely to be believed;
 with numbers that do not fit, every answer has to be sure.
 """
 

@@ -57,7 +57,7 @@ _BELOW = re.compile(
 
 
 class Learned(NamedTuple):
-    """Tokens one model gives and takes; None where no refusal has told."""
+    """Tokens one model gives and takes; None where no refusal named them."""
 
     output: int | None = None
     """Of a reply, at most."""
@@ -75,7 +75,7 @@ class Learned(NamedTuple):
 
 @runtime_checkable
 class Learns(Protocol):
-    """A transport that remembers what refusals told."""
+    """A transport that remembers the limits named in refusals."""
 
     def learned(self) -> Learned:
         """How much its model takes and gives at once."""

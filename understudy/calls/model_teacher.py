@@ -134,7 +134,7 @@ class ModelTeacher:
         return round(tokens * TALK_SHARE) if tokens else None
 
     def _limits(self) -> Learned:
-        """What the model takes and gives at once: what is known of it, and what its refusals have told."""
+        """What the model takes and gives at once: what is known of it, and what its refusals named."""
         known = Learned(window=self._known_window())
         learned = self._carrier.learned() if isinstance(self._carrier, Learns) else Learned()
         # A window in the preset is what a person knows better: a server may have been given more since.

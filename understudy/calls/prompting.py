@@ -218,7 +218,7 @@ def _talk_values(document: Document) -> dict[str, str]:
 
 
 def _who(document: Document, paragraph: Paragraph) -> str:
-    """Who says a paragraph, where that is not the teacher, or nobody knows who the teacher is."""
+    """Who says a paragraph, where that is not the teacher, or where the teacher is not known."""
     if document.speaker:
         return "" if paragraph.speaker == document.speaker else "(another person, who does not teach:) "
     return f"{' '.join(paragraph.speaker.split())}: " if paragraph.speaker and document.several_speakers else ""

@@ -364,7 +364,7 @@ class Scheduler:
             future.set_result(result) if isinstance(result, Reply) else future.set_exception(result)
 
     def usd_of(self, call: Call, reply: Reply) -> float | None:
-        """What `reply` cost; by our own count where the server gives none; None where nobody knows what was written."""
+        """What `reply` cost; by our own count where the server gives none; None where the output is unknown."""
         if reply.usage:
             return self.usd(reply.usage, reply.tier)
         if reply.output_estimate is None:

@@ -116,7 +116,7 @@ def _run(workspace: Workspace, args: Namespace, log_file: Path) -> Result | int:
 
 
 def begin(workspace: Workspace, only: str | None) -> None:
-    """Log what the run is made of, for whoever reads the log later: program, machine, command and every setting."""
+    """Log what the run is made of, for a later reader of the log: program, machine, command and every setting."""
     log.debug("understudy %s, Python %s on %s", metadata.version("understudy"), platform.python_version(),
               platform.platform())  # fmt: skip
     log.debug("%d cores, %.1f GB of memory, %.1f GB of it free; home %s", os.cpu_count() or 0,

@@ -111,7 +111,11 @@ def _in_what(card: Scorecard) -> str:
 
 def _gained(card: Scorecard) -> str:
     unsure = len(card.decision.reasons) > 1 if card.decision else False
-    rest = "whether it forgot anything cannot be told" if unsure else "nothing that was measured got worse"
+    rest = (
+        "there are too few questions to say whether it forgot anything"
+        if unsure
+        else "nothing that was measured got worse"
+    )
     return f"it answers more like the teacher than its base does{_in_what(card)}, and {rest}."
 
 
@@ -130,7 +134,7 @@ def _share(card: Scorecard, candidate: str) -> Interval | None:
 def _too_little(card: Scorecard, asked: str) -> Outcome:
     if not card.honest:
         sentence = "With so few talks, none could be kept away from training to ask about afterwards."
-        return Outcome("Nothing can be told", sentence, "Add talks: at least three, better ten.", "")
+        return Outcome("Too little data to say", sentence, "Add talks: at least three, better ten.", "")
     advice = "Add talks, or take a teacher that writes more and better pairs."
     if card.verdicts.get("copied") == "worse":
         return Outcome("It memorized", f"On {asked}, {_reason(card)}.", advice, "")

@@ -34,7 +34,7 @@ def extract(document: Document, teacher: Teacher, settings: QuestionSettings) ->
     window = teacher.window()
     try:
         return _extract(document, teacher, settings)
-    except TalkTooLong:  # the refusal may have told the window: then the talk is read in parts that fit it
+    except TalkTooLong:  # the refusal may state the window: then the talk is read in parts that fit it
         if (teacher.window() or 0) >= (window or math.inf) or teacher.window() is None:
             raise
         return _extract(document, teacher, settings)

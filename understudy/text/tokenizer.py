@@ -1,7 +1,7 @@
 """
 The tokenizer of a model folder: its tokens are those of tokenizer.json.
 
-transformers builds some tokenizers anew from the class that tokenizer_config.json names, and leaves out steps of the
+transformers rebuilds some tokenizers from the class that tokenizer_config.json names, and leaves out steps of the
 file in doing so: `GPT2Tokenizer` drops a step that splits digits, `Qwen2Tokenizer` splits numbers as Qwen does whatever
 the file says. A model reads what its file says, and so does llama.cpp; so the file wins.
 """

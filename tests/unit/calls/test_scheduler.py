@@ -209,7 +209,7 @@ def test_a_stop_lets_calls_in_flight_finish_and_keeps_them(bench: Callable[..., 
     assert b.ledger.reply(call(9).key, 0) and texts(b.all([call(9)])) == ["re: 9"]
 
 
-def test_replies_that_nobody_can_read_stop_after_three_and_show_how_they_begin(bench: Callable[..., Bench]) -> None:
+def test_unreadable_replies_stop_after_three_and_show_how_they_begin(bench: Callable[..., Bench]) -> None:
     b = bench(concurrency=1)
     replies = b.all([call(i) for i in range(100)], usable=lambda reply: False)
     assert b.transport.sent.total() == 3
@@ -310,7 +310,7 @@ def test_a_server_that_answers_one_at_a_time_is_fed_one_at_a_time(tmp_path: Path
     b = Bench(tmp_path, transport, concurrency=4, attempts=2)
     try:
         assert texts(b.all([call(i) for i in range(12)])) == [f"re: {i}" for i in range(12)]
-        assert transport.sent.total() <= 12 + 4, "after the first time-outs nobody starves"
+        assert transport.sent.total() <= 12 + 4, "after the first time-outs no call starves"
     finally:
         b.close()
 

@@ -1,4 +1,4 @@
-"""What a person is told: every decision has a sentence and a way on, and no number needs a course in statistics."""
+"""What a person reads: every decision has a sentence and a way on, and no number needs a course in statistics."""
 
 from typing import get_args
 
@@ -138,4 +138,4 @@ def test_no_base_is_suggested_where_none_is_larger_and_fits(monkeypatch: pytest.
 
 
 def test_a_split_that_leaks_is_the_verdict() -> None:
-    assert outcome(decided("more data", honest=False)).headline == "Nothing can be told"
+    assert outcome(decided("more data", honest=False)).headline == "Too little data to say"
