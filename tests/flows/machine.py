@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
-from tests.flows.conftest import ROOT
+from tests.flows.conftest import ROOT, prefect_home
 
 PATIENCE_SECONDS = 120.0
 LISTENING, CLOSING = "0A", {"06", "07", "08"}
@@ -28,8 +28,8 @@ def until(true: Callable[[], Any], seconds: float = PATIENCE_SECONDS) -> None:
 
 
 def clean(**more: str) -> dict[str, str]:
-    """This environment without what Prefect was told for other tests."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("PREFECT_")}
+    """This environment without Prefect's settings of other tests, but for where its database is."""
+    kept = {key: value for key, value in os.environ.items() if key == "PREFECT_HOME" or not key.startswith("PREFECT_")}
     return kept | {"DO_NOT_TRACK": "1"} | more
 
 
@@ -114,8 +114,7 @@ class PrefectServer:
         """Start it, and wait until it answers."""
         environment = clean(PREFECT_HOME=str(self.home))
         command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(self.port)]
-        self.home.mkdir(parents=True, exist_ok=True)
-        with (self.home / "server.log").open("a") as log:
+        with (prefect_home(self.home) / "server.log").open("a") as log:
             self.process = subprocess.Popen(
                 command, cwd=ROOT, env=environment, stdout=log, stderr=log, text=True, start_new_session=True
             )

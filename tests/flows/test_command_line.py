@@ -11,14 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.flows.conftest import ROOT, TINY_FLAGS, files_under
+from tests.flows.conftest import LEAN_FLAGS, ROOT, files_under
 from tests.flows.machine import clean, output_of, started
 
 MAIN = [sys.executable, str(ROOT / "flows" / "main.py")]
 
 
-def run(*flags: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*MAIN, *flags], capture_output=True, text=True, timeout=300, cwd=cwd)
+def run(*flags: str, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*MAIN, *flags], capture_output=True, text=True, timeout=300, cwd=cwd, env=os.environ | environment
+    )
 
 
 @pytest.mark.parametrize(
@@ -52,24 +54,24 @@ def test_help_needs_no_prefect_and_names_the_presets() -> None:
     assert "prefect" not in result.stderr and "mlx" not in result.stderr
 
 
-def test_a_kill_loses_nothing_and_the_next_run_ends_as_if_undisturbed(tmp_path: Path) -> None:
+def test_a_kill_loses_nothing_and_the_next_run_ends_as_if_undisturbed(prefect_server: str, tmp_path: Path) -> None:
     folder = tmp_path / "talks"
     folder.mkdir()
     for file in sorted((ROOT / "deployments/sample_channel").glob("*.vtt"))[:5]:
         (folder / file.name).write_bytes(file.read_bytes())
     (folder / "broken.txt").write_bytes(b"\x00\x01")
     (folder / "empty.srt").write_bytes(b"")
-    flags = ["--documents", str(folder), *TINY_FLAGS, "--only", "dataset"]
+    flags = ["--documents", str(folder), *LEAN_FLAGS, "--only", "dataset"]
     killed, straight = tmp_path / "killed", tmp_path / "straight"
-    process = subprocess.Popen(
-        [*MAIN, *flags, "--home", str(killed)], stderr=subprocess.DEVNULL, start_new_session=True
-    )
+    process = started(killed, *flags, environment=clean(PREFECT_API_URL=prefect_server))
     until = time.monotonic() + 120
     while not list(killed.glob("data/talks/documents/*/questions.json")) and time.monotonic() < until:
         time.sleep(0.01)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    results = [run(*flags, "--home", str(home), "--json") for home in (killed, straight)]
+    results = [
+        run(*flags, "--home", str(home), "--json", PREFECT_API_URL=prefect_server) for home in (killed, straight)
+    ]
     assert [r.returncode for r in results] == [0, 0], results[0].stderr[-2000:] + results[1].stderr[-2000:]
     result = json.loads(results[0].stdout.splitlines()[-1])
     assert result["counts"]["talks"] == {"ok": 5, "refused": 2}
@@ -116,7 +118,7 @@ def test_a_chosen_server_that_is_silent_is_said_with_the_way_without_it(tmp_path
 def test_a_whole_group_that_is_told_to_end_ends_soon_though_its_server_is_gone(tmp_path: Path) -> None:
     """As `timeout`, systemd and batch systems do it; Prefect alone would ask the dead server for minutes."""
     home = tmp_path / "home"
-    process = started(home, "--preset", "tiny", *TINY_FLAGS, environment=clean())
+    process = started(home, "--preset", "tiny", *LEAN_FLAGS, environment=clean())
     end = time.monotonic() + 240
     while "prepare base" not in output_of(home) and not list(home.glob("models/bases/.*.partial")):
         assert process.poll() is None and time.monotonic() < end, output_of(home)

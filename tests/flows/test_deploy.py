@@ -26,7 +26,7 @@ from understudy.deployments import processes
 from understudy.tasks.server import answers
 
 from tests.browser import devtools
-from tests.flows.conftest import ROOT
+from tests.flows.conftest import ROOT, prefect_home
 from tests.flows.machine import descendants
 
 TALKS = sorted((ROOT / "deployments/sample_channel").glob("0*"))[:3]
@@ -155,6 +155,7 @@ def state(preset: Path) -> Path:
 def deployed(preset: Path, webhook: tuple[str, list[str]]) -> Iterator[Deployed]:
     """Everything `understudy deploy` starts, with a schedule in another time zone than the machine's."""
     deployment = Deployed(preset.parent, free_port())
+    prefect_home(state(preset))
     options = ["--port", str(deployment.port), "--timezone", ZONE.key, "--notify", webhook[0]]
     options += ["--cron", f"{AT.minute} {AT.hour} * * *"]
     try:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.fixtures.teacher_server import Plan, TeacherServer
-from tests.flows.conftest import ROOT, TINY_FLAGS
+from tests.flows.conftest import LEAN_FLAGS, ROOT
 from tests.flows.machine import PrefectServer, kill, output_of, started, until, worker_of
 from understudy import store
 from understudy.records import Manifest
@@ -56,9 +56,8 @@ def talks(tmp_path: Path) -> Path:
 
 def flags(talks: Path, teacher: TeacherServer, *more: str) -> list[str]:
     return [
-        "--preset", "documents", "--documents", str(talks), *TINY_FLAGS, "--set", "gates=[{use: length, min_words: 5}]",
-        "--set", "questions.at_most=3", "--set", "evaluate.suites=false", "--set", "evaluate.prompted_base=false",
-        "--set", "evaluate.quantized_base=false", "--set", "export.types=[]",
+        "--preset", "documents", "--documents", str(talks), *LEAN_FLAGS, "--set", "gates=[{use: length, min_words: 5}]",
+        "--set", "questions.at_most=3",
         "--set", f"teacher={{use: openai, model: gpt-5-mini, base_url: '{teacher.url}', concurrency: {CONCURRENCY}}}",
         *more,
     ]  # fmt: skip
@@ -130,7 +129,7 @@ def test_a_network_that_goes_away_is_waited_for_and_a_second_run_is_told_who_wor
         until(lambda: teacher.account.paid_calls >= 5 or process.poll() is not None)
     paid = teacher.account.paid_calls
     try:
-        until(lambda: any("wait until there is one" in f.read_text() for f in home.glob("logs/*.log")))
+        until(lambda: any("wait until it is there" in f.read_text() for f in home.glob("logs/*.log")))
         second = started(home, *options, environment=prefect.environment)
         assert second.wait() == 2 and f"in use by process {process.pid}" in output_of(home)
         assert process.poll() is None

@@ -17,7 +17,7 @@ import pytest
 from pydantic import ValidationError
 
 from tests.fixtures.teacher_server import Plan, TeacherServer
-from tests.flows.conftest import ROOT, TINY_FLAGS
+from tests.flows.conftest import LEAN_FLAGS, ROOT
 from tests.flows.machine import PrefectServer, beyond_loopback, descendants, kill, output_of, started, until
 from understudy.config import load
 from understudy.errors import ConfigError
@@ -34,8 +34,7 @@ HOSTILE = (
 )
 SMALL = [
     flag
-    for change in ("gates=[{use: length, min_words: 5}]", "questions.at_most=3", "evaluate.suites=false",
-                   "evaluate.prompted_base=false", "export.types=[]")
+    for change in ("gates=[{use: length, min_words: 5}]", "questions.at_most=3")
     for flag in ("--set", change)
 ]  # fmt: skip
 SHIPPED = ("flows", "tasks", "understudy", "deployments", "prefect.toml")
@@ -79,7 +78,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     talks = hostile_talks(folder / "talks")
     with server, TeacherServer(Plan(key=KEY_IN_FILE, words=30)) as teacher:
         option = "{{use: openai, model: gpt-5-mini, concurrency: 8, base_url: '{}', api_key_env: {}}}"
-        flags = ["--preset", "documents", "--documents", str(talks), *TINY_FLAGS, *SMALL]
+        flags = ["--preset", "documents", "--documents", str(talks), *LEAN_FLAGS, *SMALL]
         environment = server.environment | {"PLANTED": KEY, "HF_TOKEN": KEY}
         # The key in the environment is the wrong one, and this server's answer holds it, as careless gateways' do.
         for name, status in (("PLANTED", 1), ("TEACHER_KEY", 0)):
@@ -165,6 +164,8 @@ def test_no_module_unpickles_evaluates_or_trusts_code_of_a_model() -> None:
                 assert not names & unsafe, f"{file} imports {names & unsafe}"
                 if isinstance(node, ast.Call):
                     called = ast.unparse(node.func)
+                    if called == "yaml.load" and ast.unparse(node.args[1]) == "yaml.BaseLoader":  # makes strings only
+                        continue
                     trusted = [k for k in node.keywords if k.arg in ("trust_remote_code", "allow_pickle", "shell")]
                     assert called not in ("eval", "exec", "yaml.load", "yaml.unsafe_load", "os.system"), (
                         f"{file}: {called}"
