@@ -43,13 +43,14 @@ def build_dataset(workspace: Workspace) -> DatasetRefs:
 def _dataset(workspace: Workspace, entries: list[Entry]) -> DatasetRefs:
     due = reading.due(workspace, entries)
     _read(workspace, due)
-    talks = reading.ready(workspace, entries)
-    if not talks:
-        raise DatasetError("no talk could be used; the ledger and the warnings above say why")
-    graph = Graph(workspace, policies.materialize, _refs(talks))
-    if workspace.config.verify.on:
-        _verify(graph, talks)
-    graph.get("pairs")
+    graph, talks = _gated(workspace, entries)
+    while more := reading.further(graph, talks):
+        if not _ask_on(workspace, [entry for entry in entries if entry.document_id in more], more):
+            break
+        graph, talks = _gated(workspace, entries)
+        due = entries
+    else:
+        reading.say_target(graph)
     graph.get("split")
     if workspace.config.augment.on:
         graph.get("augmented", {"base": graph.get("base")} if workspace.config.augment.replay else None)
@@ -60,6 +61,37 @@ def _dataset(workspace: Workspace, entries: list[Entry]) -> DatasetRefs:
     if due:  # it looks at every talk
         publish.costs(workspace, talks)
     return publish.dataset(graph)
+
+
+def _gated(workspace: Workspace, entries: list[Entry]) -> tuple[Graph, list[Talk]]:
+    """The talks that are read, and all their pairs with the verdicts of gates and verifier."""
+    talks = reading.ready(workspace, entries)
+    if not talks:
+        raise DatasetError("no talk could be used; the ledger and the warnings above say why")
+    graph = Graph(workspace, policies.materialize, _refs(talks))
+    if workspace.config.verify.on:
+        _verify(graph, talks)
+    graph.get("pairs")
+    return graph, talks
+
+
+def _ask_on(workspace: Workspace, entries: list[Entry], more: Mapping[str, int]) -> bool:
+    """Ask talks further questions; False when the teacher answers no more, and what is there must do."""
+    teacher = policies.shared_teacher(workspace)
+    with (
+        nullcontext() if teacher.deterministic else limits.slot("teacher"),
+        policies.local_runner(workspace.config.runner) as threads,
+    ):
+        futures = [
+            threads.submit(reading.extend, {"workspace": workspace, "entry": entry, "extra": more[entry.document_id]})
+            for entry in entries
+        ]
+        try:
+            _wait([[future] for future in futures], "ask on")
+        except TeacherStopped as error:
+            log.warning("no further questions: %s", error)
+            return False
+    return True
 
 
 def _verify(graph: Graph, talks: list[Talk]) -> None:

@@ -11,7 +11,7 @@ from understudy.calls.model_teacher import ModelTeacher
 from understudy.channel import imported
 from understudy.channel.talks import PASSES, Pass, ReadBatch, ReadTalk
 from understudy.errors import TeacherError, TeacherStopped, Transient
-from understudy.graph import chain, fingerprint_of
+from understudy.graph import Graph, chain, fingerprint_of
 from understudy.progress import track
 from understudy.records import AssetRef, Entry, Talk
 from understudy.seams import CLOCK
@@ -119,8 +119,11 @@ def load(workspace: Workspace, entry: Entry) -> ReadTalk:
     return collecting.collect_imported(talk, file, datetime.now(UTC)) if file else talk
 
 
-def save(workspace: Workspace, talk: ReadTalk) -> None:
-    """Write what is new of a talk: its records, then its row of the ledger."""
+def save(workspace: Workspace, talk: ReadTalk, renewed: bool = False) -> None:
+    """Write what is new of a talk: its records, then its row of the ledger.
+
+    `renewed`: its questions are not those on disk, though made of the same talk by the same settings.
+    """
     row, inputs = talk.row, list[AssetRef]()
     for name in PASSES:
         if not talk.has(name):
@@ -128,13 +131,64 @@ def save(workspace: Workspace, talk: ReadTalk) -> None:
         fingerprint = fingerprint_of(workspace, name, inputs, None if inputs else talk.entry.revision)
         document_id = talk.entry.document_id
         ref = workspace.fresh(name, fingerprint, document=document_id)
-        if ref is None:
+        if ref is None or (renewed and name == "questions"):
             ref = workspace.save(name, [getattr(talk, name)], fingerprint, document=document_id)
             level = logging.INFO if name == PASSES[-1] else logging.DEBUG  # a line per talk is enough to watch
             log.log(level, "%s: %s", document_id, talk.summary(name))
         inputs.append(ref)
     if row:
         workspace.ledger.record(row._replace(sha256=inputs[0].sha256) if inputs else row)
+
+
+def further(graph: Graph, talks: Sequence[Talk]) -> dict[str, int]:
+    """How many further questions each talk is asked, towards `questions.target_pairs`; {} when that is done with."""
+    settings = graph.config.questions
+    if settings.target_pairs is None:
+        return {}
+    known = {talk.document_id: graph.workspace.read(talk.questions) for talk in talks}
+    asked = sum(len(questions.questions) for questions in known.values())
+    rooms = {name: extracting.room(questions, settings) for name, questions in known.items()}
+    accepted = _accepted(graph)
+    more = extracting.further(settings.target_pairs, accepted, asked, rooms)
+    if more:
+        log.info("%s accepted pairs of %s: %s further questions are asked",
+                 f"{accepted:,}", f"{settings.target_pairs:,}", f"{sum(more.values()):,}")  # fmt: skip
+    return more
+
+
+def say_target(graph: Graph) -> None:
+    """Whether `questions.target_pairs` was reached."""
+    settings = graph.config.questions
+    if settings.target_pairs is None:
+        return
+    accepted = _accepted(graph)
+    if accepted < settings.target_pairs:
+        log.warning(
+            "%s pairs are accepted where questions.target_pairs aims at %s: no talk holds more, or may be asked more "
+            "(questions.at_most: %d); add talks",
+            *(f"{accepted:,}", f"{settings.target_pairs:,}", settings.at_most),
+        )
+    else:
+        log.info("%s pairs are accepted, %s were aimed at", f"{accepted:,}", f"{settings.target_pairs:,}")
+
+
+def _accepted(graph: Graph) -> int:
+    return sum(pair.kept for pair in graph.workspace.rows(graph.get("pairs")))
+
+
+@policies.talk_task("extend")
+def extend(workspace: Workspace, entry: Entry, extra: int) -> int:
+    """Ask a talk up to `extra` further questions, and answer them. Returns how many came."""
+    talk, teacher = load(workspace, entry), policies.shared_teacher(workspace)
+    assert talk.document and talk.questions and talk.answers, "only talks that were read are asked on"
+    try:
+        questions = extracting.extend(talk.document, talk.questions, teacher, extra)
+        answers = generating.answer(talk.document, questions, teacher, workspace.config.answers)
+    except TeacherError as error:
+        log.warning("%s is asked no further questions: %s", entry.locator, error)
+        questions, answers = talk.questions.model_copy(update={"exhausted": True}), talk.answers
+    save(workspace, talk._replace(questions=questions, answers=answers), renewed=True)
+    return len(questions.questions) - len(talk.questions.questions)
 
 
 @policies.talk_task("submit-batch")

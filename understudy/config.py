@@ -55,6 +55,11 @@ class Config(Settings):
     licence: str | None = Field(default=None, description="of the dataset, as the Hugging Face Hub names it")
     source: PluginSpec
     teacher: PluginSpec
+    max_usd: float | None = Field(
+        default=None,
+        ge=0,
+        description="the most that teacher, verifier, variants and judge may cost together; each has its own, too",
+    )
     prompts: PromptSettings = PromptSettings()
     questions: QuestionSettings = QuestionSettings()
     answers: AnswerSettings = AnswerSettings()

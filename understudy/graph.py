@@ -27,7 +27,7 @@ from understudy.errors import ConfigError
 from understudy.interfaces import Progress
 from understudy.progress import track
 from understudy.records import AssetRef, ChatExample, DatasetRefs, Entry, ModelRefs, Pair, Record, Split, SplitPlan
-from understudy.sections import PluginSpec, VerifySpec
+from understudy.sections import PluginSpec, QuestionSettings, VerifySpec
 from understudy.text.words import slug
 from understudy.workspace import Workspace
 
@@ -339,6 +339,8 @@ def identity(config: Config, section: str) -> Any:
             "metrics": [registry.identity("metric", spec.use, spec.options) for spec in value.metrics],
             "judge": judge_identity(config),
         }
+    if isinstance(value, QuestionSettings):
+        return value.model_dump(mode="json", exclude={"target_pairs"})  # further questions join those that are there
     if section == "export":
         return registry.identity("exporter", value.use, {}) | {"first": value.first}
     return value.model_dump(mode="json") if isinstance(value, BaseModel) else value

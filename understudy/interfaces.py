@@ -76,7 +76,9 @@ class TeacherRequest(Record):
     round: int = Field(default=0, ge=0, description="number of earlier rounds of this pass without full success")
     count: int = Field(default=0, ge=0, description="questions wanted, when kind is 'questions'")
     questions: list[Question] = Field(default=[], description="the numbers to answer, when kind is 'answers'")
-    others: list[str] = Field(default=[], description="further questions of the talk, which an answer may belong to")
+    others: list[str] = Field(
+        default=[], description="further questions of the talk: an answer may belong to them; none is asked again"
+    )
 
 
 class ReplyItem(Record):

@@ -71,6 +71,12 @@ class QuestionSettings(Settings):
     seconds_per_question: float = Field(default=90, gt=0, description="one question per this much talk")
     words_per_minute: float = Field(default=150, gt=0, description="to estimate the length of a text without times")
     at_most: int = Field(default=60, ge=1, description="questions per talk, however long it is")
+    target_pairs: int | None = Field(
+        default=None,
+        ge=1,
+        description="accepted pairs to aim at: talks with room are asked further questions; None: as the lengths give",
+        exclude_if=lambda value: value is None,
+    )
 
 
 class AnswerSettings(Settings):

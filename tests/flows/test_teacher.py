@@ -1,6 +1,7 @@
 """The flow with a teacher that costs money, on the loopback server: what is paid for once is never paid again."""
 
 import json
+import logging
 import os
 import shutil
 import signal
@@ -81,6 +82,31 @@ def test_only_what_is_new_is_paid_for(server: TeacherServer, talks: Path) -> Non
     changed = workspace.config.model_copy(update={"prompts": PromptSettings(answers=own)})
     run(workspace.model_copy(update={"config": changed}))
     assert paid(server) == 7, "a preset's own prompt asks again; what it leaves alone stays"
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_a_number_of_pairs_is_asked_for_until_it_is_reached_or_no_talk_has_room(
+    server: TeacherServer, talks: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    workspace = make_workspace(server, talks)
+
+    def aimed_at(pairs: int, at_most: int = 60) -> int:
+        """The accepted pairs of a run that aims at so many."""
+        questions = workspace.config.questions.model_copy(update={"target_pairs": pairs, "at_most": at_most})
+        aiming = workspace.model_copy(update={"config": workspace.config.model_copy(update={"questions": questions})})
+        run(aiming)
+        return sum(pair.kept for pair in aiming.rows(aiming.latest("pairs")))
+
+    run(workspace)
+    before = sum(pair.kept for pair in workspace.rows(workspace.latest("pairs")))
+    paid(server)
+    assert aimed_at(before + 10) >= before + 10
+    assert 0 < paid(server) <= 2 * 6, "what was answered before is not paid again"
+    assert aimed_at(before + 10) >= before + 10 and paid(server) == 0
+    logging.getLogger("understudy.talks").addHandler(caplog.handler)
+    most = aimed_at(10_000, at_most=8)
+    logging.getLogger("understudy.talks").removeHandler(caplog.handler)
+    assert before < most <= 6 * 8 and "no talk holds more" in caplog.text
 
 
 @pytest.mark.usefixtures("prefect_server")

@@ -254,7 +254,7 @@ from pathlib import Path
 from understudy.channel import lease, transfer
 from understudy.channel.ledger import Ledger
 
-lease.SECONDS = 2.0
+lease.SECONDS = 4.0
 home, url, database, word = Path(sys.argv[1]), *sys.argv[2:]
 Ledger(home / "data/tea/ledger.sqlite", database)
 with lease.alone(home / "data/tea") as held, transfer.synchronised(home, "tea", url, held):
@@ -296,7 +296,7 @@ def test_two_machines_never_work_on_one_channel_at_once(url: str, database: str,
     where = f"{url}/{tmp_path.name}", database
     first = Machine(tmp_path / "one", *where)
     assert first.works()
-    time.sleep(2.5)  # longer than a lease that is not renewed
+    time.sleep(4.5)  # longer than a lease that is not renewed
     second = Machine(tmp_path / "two", *where)
     assert not second.works() and "Busy: data/tea is in use by process" in second.finish()
     assert first.finish() == ""
@@ -312,7 +312,7 @@ def test_a_paused_holder_whose_lease_expired_moves_nothing(url: str, database: s
     paused = Machine(tmp_path / "one", *where)
     assert paused.works()
     paused.process.send_signal(signal.SIGSTOP)
-    time.sleep(2.5)
+    time.sleep(4.5)
     other = Machine(tmp_path / "two", *where)
     assert other.works() and other.finish() == ""
     paused.process.send_signal(signal.SIGCONT)

@@ -19,7 +19,7 @@ from typing import IO, TYPE_CHECKING, Any, Final, TypeVar
 
 from understudy.calls import Call, Reply, Usage
 from understudy.calls.batch_lines import TIER, errors_of, fields_of, queue_full, queue_size, reason_of, reply_of
-from understudy.calls.budget import dollars
+from understudy.calls.budget import ROUNDING_USD, dollars
 from understudy.calls.chat_errors import Abilities, Failure, advice, failure_of_response, hider
 from understudy.calls.endpoint import Endpoint
 from understudy.calls.ledger import CallLedger
@@ -212,12 +212,14 @@ class Batch:
         """Upload the calls, once the budget covers them and all that is under way."""
         worst = sum(map(self._worst_usd, calls))
         spent, waiting = self._ledger.spent(), sum(entry.usd for entry in self._noted())
-        if calls and self._max_usd is not None and spent + waiting + worst > self._max_usd + 1e-9:
+        limit = self._ledger.limit(self._max_usd)
+        if calls and limit and spent + waiting + worst > limit.usd + ROUNDING_USD:
+            elsewhere = limit.elsewhere_usd
             raise TeacherStopped(
-                f"the budget of {dollars(self._max_usd)} does not cover a batch of {len(calls)} calls: "
-                f"{dollars(spent)} spent, {dollars(waiting)} held for batches under way, and this one could cost "
-                f"{dollars(worst)} at half price; finished work is kept, go on with "
-                f"--set teacher.max_usd={spent + waiting + worst + 0.01:.2f}"
+                f"the budget of {dollars(limit.usd + elsewhere)} does not cover a batch of {len(calls)} calls: "
+                f"{dollars(spent + elsewhere)} spent, {dollars(waiting)} held for batches under way, and this one "
+                f"could cost {dollars(worst)} at half price; finished work is kept, continue with "
+                f"--set {limit.option}={spent + elsewhere + waiting + worst + 0.01:.2f}"
             )
         for model in dict.fromkeys(call.model for call in calls):
             abilities = self._abilities(model)

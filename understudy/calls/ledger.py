@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from understudy.calls import Call, Reply, Usage
-from understudy.calls.budget import ROUNDING_USD, used_up
+from understudy.calls.budget import ROUNDING_USD, Limit, used_up
 from understudy.database import NOW, Execute, Notes, Schema
 from understudy.errors import TeacherStopped
 from understudy.seams import CLOCK, Clock
@@ -93,11 +93,28 @@ class KindTotals(NamedTuple):
 
 
 class CallLedger(Notes):
-    """The calls of one teacher of a channel. Raises AssetError for a file of another version or another program."""
+    """The calls of one model of a channel: teacher, verifier or judge.
+
+    Raises AssetError for a file of another version or another program.
+    """
 
     def __init__(self, file: Path, clock: Clock = CLOCK) -> None:
         super().__init__(file, _SCHEMA)
         self._clock = clock
+        self._option, self._others = "teacher.max_usd", list[CallLedger]()
+        self._together_usd: float | None = None
+
+    def share_budget(self, option: str, together_usd: float | None, others: Iterable["CallLedger"]) -> None:
+        """Name the option of this ledger's own limit, and limit its calls and those of `others` together."""
+        self._option, self._together_usd, self._others = option, together_usd, list(others)
+
+    def limit(self, max_usd: float | None) -> Limit | None:
+        """The tighter of this ledger's own limit and what others leave of the one for all; None: no limit."""
+        limits = [] if max_usd is None else [Limit(max_usd, self._option)]
+        if self._together_usd is not None:
+            elsewhere = sum(other.spent() for other in self._others)
+            limits.append(Limit(self._together_usd - elsewhere, "max_usd", elsewhere))
+        return min(limits, default=None)
 
     def intend(self, call: Call, worst_usd: float) -> int:
         """The number of an attempt that no budget limits; committed on return."""
@@ -111,14 +128,15 @@ class CallLedger(Notes):
         None when the budget may cover it once calls on their way are settled. Raises TeacherStopped when it would
         not even if those cost nothing.
         """
-        limit = math.inf if max_usd is None else max_usd + ROUNDING_USD
+        most = self.limit(max_usd)
+        limit = most.usd + ROUNDING_USD if most else math.inf
         with self._database.transaction() as execute:
             if not self._reserved(execute, worst_usd, limit):
                 self._abandon_dead(execute)
                 if not self._reserved(execute, worst_usd, limit):
                     spent = execute("SELECT spent FROM budget")[0][0]
-                    if max_usd is not None and spent + worst_usd > limit:
-                        raise TeacherStopped(used_up(max_usd, spent, worst_usd))
+                    if most and spent + worst_usd > limit:
+                        raise TeacherStopped(used_up(most, spent, worst_usd))
                     return None
             attempt: int = execute("SELECT coalesce(max(attempt), 0) + 1 FROM calls WHERE key = ?", call.key)[0][0]
             execute(

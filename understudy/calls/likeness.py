@@ -14,7 +14,7 @@ with numbers that do not fit, every answer has to be sure.
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from understudy.text.similarity import stem
@@ -37,8 +37,16 @@ ORDERED_NATS = 2.5
 WORDS_OF_A_MARK = 2
 MERGED_NATS = 3.0
 """Evidence from which a text may hold a second answer."""
+BETTER_NATS = 1.4
+"""How much better than its own an entry of a cut reply may fit a question whose answer is still missing."""
+FEW, FEW_NATS = 3, 0.5
+"""Of a reply that was cut after fewer entries, each has to fit its question for itself."""
+WORSE_NATS = 0.5
+"""How much worse than its own number an entry may fit the one that the whole list moves it to."""
 MOST_NATS_PER_WORD = 2.5
 STEM_LETTERS = 6
+RUN_WORDS, LEAST_RUNS, ALIKE = 4, 8, 0.75
+"""Two texts say the same when three quarters of the shorter one's runs of four words, and eight, are in the other."""
 MOST_SLIP = 3
 
 Way = tuple[int | None, ...]
@@ -84,61 +92,97 @@ def place(claims: Sequence[Claim], asked: Asked, whole: bool) -> Placed:
     if not suspect and fit.in_order():
         return Placed({claim.number: claim.text for claim in claims}, 0, 0)
     chances = _chances(fit, suspect)
-    texts: dict[int, str] = {}
-    moved = 0
+    places: dict[int, int | None] = {}
     for row, claim in enumerate(claims):
         number, chance = max(chances[row].items(), key=lambda one: one[1], default=(None, 0.0))
-        own = chances[row].get(claim.number, 0.0)
-        if number is not None and chance >= SURE and number not in texts:
-            texts[number] = claim.text
-            moved += number != claim.number
-        elif not suspect and own >= DOUBTED and claim.number not in texts:
-            texts[claim.number] = claim.text
-    if suspect:
-        texts = _unmerged(texts, fit)
+        kept = not suspect and chances[row].get(claim.number, 0.0) >= DOUBTED
+        sure = chance >= SURE and number is not None and fit.nats(row, number) >= fit.claimed(row) - WORSE_NATS
+        places[row] = number if sure else claim.number if kept else None
+    rows = _without_rivals(places, fit)
+    texts = {number: claims[row].text for number, row in rows.items()}
+    if suspect or not whole:
+        texts = _unmerged(texts, fit, suspect)
+    if not whole and not asked.gaps and len(claims) < min(FEW, len(asked.questions)):
+        texts = {number: text for number, text in texts.items() if fit.nats(rows[number], number) >= FEW_NATS}
+    moved = sum(claims[row].number != number for number, row in rows.items() if number in texts)
     return Placed(texts, moved, len(claims) - len(texts))
+
+
+def _without_rivals(places: Mapping[int, int | None], fit: "_Fit") -> dict[int, int]:
+    """The row of each number; of rows that claim one number, and belong nowhere else, the one that fits best by far."""
+    rows: dict[int, int] = {}
+    for number in {*places.values()} - {None}:
+        rivals = [row for row, place in places.items() if number in (place, place or fit.claims[row].number)]
+        if number in fit.numbers and (best := _best_of(fit, rivals, number)) is not None and places[best] == number:
+            rows[number] = best
+    return rows
 
 
 def doubtful(texts: Mapping[int, str], asked: Asked) -> set[int]:
     """The numbers whose text, kept under it before, may well be the answer to another question."""
-    placed = place([Claim(number, text) for number, text in sorted(texts.items())], asked, whole=False)
+    claims = [Claim(number, text) for number, text in sorted(texts.items())]
+    placed = place(claims, replace(asked, gaps=True), whole=False)
     return {number for number, text in texts.items() if placed.texts.get(number) != text}
 
 
-def _unmerged(texts: Mapping[int, str], fit: "_Fit") -> dict[int, str]:
-    """`texts` without those that may hold the answer to a further question, which got none."""
+def _unmerged(texts: Mapping[int, str], fit: "_Fit", suspect: bool) -> dict[int, str]:
+    """`texts` without those that may hold the answer to a further question, which got none.
+
+    Where nothing is suspect but that the reply was cut, without those that fit such a question better than their own.
+    """
     rows = {claim.text: row for row, claim in enumerate(fit.claims)}
     left = [number for number in fit.numbers if number not in texts]
 
-    def merged(row: int) -> bool:
-        return any(fit.nats(row, other) >= MERGED_NATS for other in left)
+    def merged(row: int, number: int) -> bool:
+        least = MERGED_NATS if suspect else fit.nats(row, number) + BETTER_NATS
+        return any(fit.nats(row, other) >= least for other in left)
 
-    return {number: text for number, text in texts.items() if not merged(rows[text])}
+    return {number: text for number, text in texts.items() if not merged(rows[text], number)}
 
 
 def _without_repeats(claims: Sequence[Claim], asked: Asked) -> list[Claim]:
-    """One claim for each text: of a text under several numbers only the number it fits best by far, or none."""
-    by_text: dict[str, list[Claim]] = {}
-    for claim in claims:
-        by_text.setdefault(claim.text, []).append(claim)
-    kept = []
-    for same in by_text.values():
-        numbers = {claim.number for claim in same}
-        if len(numbers) == 1:
-            kept.append(same[0])
-        elif len(same[0].text.split()) <= WORDS_OF_A_MARK:
-            kept += same  # a word that means 'nothing to say' may come often
-        elif best := _best_of(same, asked):
-            kept.append(best)
+    """One claim for each text: of those that are the same, or hold most of each other, the one that fits best by far.
+
+    Where none fits its number best by far, none is kept.
+    """
+    claims = list(dict.fromkeys(claims))
+    fit, kept = _Fit(claims, asked), list[Claim]()
+    for rows in _alike([_runs(claim.text) for claim in claims], [claim.text for claim in claims]):
+        if len(rows) == 1 or len(claims[rows[0]].text.split()) <= WORDS_OF_A_MARK:
+            kept += [claims[row] for row in rows]  # a word that means 'nothing to say' may come often
+        elif (best := _best_of(fit, rows)) is not None:
+            kept.append(claims[best])
     return sorted(kept, key=claims.index)
 
 
-def _best_of(same: Sequence[Claim], asked: Asked) -> Claim | None:
-    fit = _Fit(same[:1], asked)
-    scores = sorted(((fit.nats(0, c.number), c) for c in same if c.number in asked.questions), key=lambda s: -s[0])
+def _best_of(fit: "_Fit", rows: Sequence[int], number: int | None = None) -> int | None:
+    """Of some rows the one that fits `number`, or its own, best by far."""
+    named = [(row, number or fit.claims[row].number) for row in rows]
+    scores = sorted(((fit.nats(row, one), row) for row, one in named if one in fit.numbers), reverse=True)
     if not scores or (len(scores) > 1 and scores[0][0] - scores[1][0] < math.log(SURE / (1 - SURE))):
         return None
     return scores[0][1]
+
+
+def _runs(text: str) -> frozenset[tuple[str, ...]]:
+    parts = text.split()
+    return frozenset(zip(*(parts[at:] for at in range(RUN_WORDS)), strict=False))
+
+
+def _alike(runs: Sequence[frozenset[tuple[str, ...]]], texts: Sequence[str]) -> list[list[int]]:
+    """The rows in groups, each with the rows whose text it equals, or shares most runs of words with."""
+    groups: list[list[int]] = []
+    for row, mine in enumerate(runs):
+        for group in groups:
+            theirs = runs[group[0]]
+            least = min(len(mine), len(theirs))
+            same = least >= LEAST_RUNS and len(mine & theirs) >= ALIKE * least
+            if texts[row] == texts[group[0]] or same:
+                group.append(row)
+                break
+        else:
+            groups.append([row])
+    return groups
 
 
 def _suspect(claims: Sequence[Claim], asked: Asked, whole: bool) -> bool:
@@ -146,7 +190,9 @@ def _suspect(claims: Sequence[Claim], asked: Asked, whole: bool) -> bool:
     numbers = Counter(claim.number for claim in claims)
     if max(numbers.values()) > 1 or not numbers.keys() <= asked.questions.keys():
         return True
-    if whole and not asked.gaps and len(numbers) < len(asked.questions):
+    # A reply that was cut lacks the end of the list, and nothing before that.
+    due = [number for number in asked.questions if whole or number < max(numbers)]
+    if not asked.gaps and not numbers.keys() >= {*due}:
         return True
     echoes = [(claim.number, claim.question) for claim in claims if claim.question]
     return any(names(question, number, asked.questions) is False for number, question in echoes)
@@ -185,6 +231,11 @@ class _Fit:
         if (row, number) not in self._nats:
             self._nats[row, number] = self._evidence(self._texts[row], self._questions[number])
         return self._nats[row, number]
+
+    def claimed(self, row: int) -> float:
+        """The evidence for the number that it names; nothing speaks for one that was not asked for."""
+        number = self.claims[row].number
+        return self.nats(row, number) if number in self.numbers else -math.inf
 
     def elsewhere(self, row: int) -> float:
         """The evidence that it answers a question of the talk that was not asked for, or none."""

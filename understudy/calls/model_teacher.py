@@ -65,6 +65,7 @@ class ModelTeacher:
     def __init__(self, options: ModelOptions) -> None:
         self.common = options
         self._ledger: CallLedger | None = None
+        self._others: list[CallLedger] = []
         self._scheduler: Scheduler | None = None
         self._carrier: Transport | None = None
 
@@ -117,11 +118,18 @@ class ModelTeacher:
         if probe := getattr(transport, "probe", None):
             self._scheduler.run(probe())
 
+    def share_budget(self, option: str, together_usd: float | None, folders: Iterable[Path]) -> None:
+        """After `begin`: `option` names `max_usd` here; `together_usd` limits these calls and those in `folders`."""
+        assert self._ledger, "begin() comes first"
+        self._others = [CallLedger(folder / CALLS, self.clock) for folder in folders]
+        self._ledger.share_budget(option, together_usd, self._others)
+
     def close(self) -> None:
         """Let calls in flight finish, and give the ledger free."""
         if self._scheduler and self._ledger:
             self._scheduler.close()
-            self._ledger.close()
+            for ledger in (self._ledger, *self._others):
+                ledger.close()
         self._scheduler = self._ledger = None
 
     def submit_batch(self, requests: Iterable[TeacherRequest], progress: Progress) -> int:

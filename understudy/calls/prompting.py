@@ -102,6 +102,7 @@ _PLACEHOLDERS = {
     "system": frozenset[str](),
     "talk": frozenset({"nonce", "title", "language", "paragraphs"}),
     "questions": frozenset({"count"}),
+    "further": frozenset({"asked"}),
     "answers": frozenset({"questions"}),
     "augment": frozenset({"nonce", "titles", "pairs", "tasks"}),
     "verify": frozenset({"pairs", "nonce"}),
@@ -122,7 +123,13 @@ def compose(request: TeacherRequest, prompts: Prompts = BUILT_IN) -> Prompt:
     """The messages of one request. Raises ConfigError when a prompt file cannot be used."""
     values = {"count": str(request.count), "questions": _listed(request.questions)}
     numbers = tuple(q.question_number for q in request.questions) if request.kind == "answers" else ()
-    return Prompt(messages(request.kind, request.document, values, prompts), numbers)
+    system, user = messages(request.kind, request.document, values, prompts)
+    if request.kind == "questions" and request.others:
+        further = _filled(
+            _texts(("further",), prompts)["further"], {"asked": "\n".join(map(_listed_one, request.others))}
+        )
+        user = user | {"content": f"{user['content']}\n\n{further}"}
+    return Prompt((system, user), numbers)
 
 
 def messages(
@@ -226,3 +233,7 @@ def _who(document: Document, paragraph: Paragraph) -> str:
 
 def _listed(questions: Sequence[Question]) -> str:
     return "\n".join(f"{q.question_number}. {' '.join(q.question.split())}" for q in questions)
+
+
+def _listed_one(question: str) -> str:
+    return f"- {' '.join(question.split())}"

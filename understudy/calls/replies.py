@@ -110,7 +110,8 @@ def _placed(claims: Sequence[Claim], asked: Asked, reply: Reply, defects: Counte
     by_number: dict[int, set[str]] = {}
     for claim in claims:
         by_number.setdefault(claim.number, set()).add(claim.text)
-    placed = likeness.place(claims, asked, whole=reply.finish == "stop")
+    closed = not defects["cut"] and reply.text.rstrip().endswith(("}", "]", "`"))
+    placed = likeness.place(claims, asked, whole=closed or reply.finish == "stop")
     doubled = sum(len(texts) > 1 for texts in by_number.values())
     for name, count in (("unasked", unasked), ("doubled", doubled), ("moved", placed.moved)):
         defects.update({name: count} if count else {})

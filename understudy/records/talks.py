@@ -89,6 +89,7 @@ class Questions(Record):
     parts: int = Field(default=1, ge=1, description="how many the talk was split into to fit the teacher's window")
     dropped: dict[str, int] = Field(default={}, description="why how many questions of the reply were not taken")
     usd: float = Field(default=0.0, ge=0, description="what pass 1 cost")
+    exhausted: bool = Field(default=False, description="further questions were requested, and hardly any came")
     questions: list[Question]
 
 

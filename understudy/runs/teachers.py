@@ -9,6 +9,7 @@ from understudy.sections import PluginSpec
 from understudy.workspace import Workspace
 
 Role = Literal["teacher", "verify"]
+OPTIONS = {"teacher": "teacher.max_usd", "verify": "verify.max_usd", "judge": "evaluate.judge.max_usd"}
 _teachers: dict[tuple[Role, str], Teacher] = {}
 _starting = threading.Lock()
 
@@ -20,9 +21,21 @@ def shared(workspace: Workspace, role: Role, spec: PluginSpec | None = None) -> 
         if key not in _teachers:
             spec = spec or (workspace.config.teacher if role == "teacher" else workspace.config.verify)
             teacher: Teacher = workspace.config.plugin("teacher", spec)
-            teacher.begin(workspace.folder if role == "teacher" else workspace.verifier_folder)
+            begin(workspace, role, teacher)
             _teachers[key] = teacher
         return _teachers[key]
+
+
+def begin(workspace: Workspace, role: Role | Literal["judge"], model: Teacher) -> None:
+    """Start a model in its folder of the channel, within its own budget and that of all models together."""
+    folders = {
+        "teacher": workspace.folder,
+        "verify": workspace.verifier_folder,
+        "judge": workspace.judge_folder,
+    }
+    model.begin(folders.pop(role))
+    if isinstance(model, ModelTeacher):
+        model.share_budget(OPTIONS[role], workspace.config.max_usd, folders.values())
 
 
 def shared_model(workspace: Workspace, role: Role) -> ModelTeacher:

@@ -28,6 +28,7 @@ SHORT, LONG = 0.6, 1.8  # of the expected length of a reply
 PAIR_TOKENS = 170  # of one pair as a verifier reads it
 VARIANT_TOKENS = {"paraphrases": 30, "short": 110, "long": 420, "out_of_scope": 90}
 JUDGE_PROMPT, JUDGE_REPLY = 1_100, 40  # of one of the two calls about a held-out question
+USUALLY_ACCEPTED = 0.85  # share of the questions that become pairs
 REPAIRS = 0.05  # share of the answers that is requested again
 
 
@@ -59,11 +60,12 @@ def estimate(
 
     `again` prices both passes over every talk, as if nothing was here: what was to be expected.
     """
-    usd = teacher.usd()
+    usd, talks = teacher.usd(), list(talks)
+    more = further(talks, settings)
     totals = {"questions": [0] * 4, "answers": [0] * 4}
     prices = {"questions": [0.0, 0.0], "answers": [0.0, 0.0]}
     for talk in talks:
-        for call in _calls(teacher, talk, settings, again):
+        for call in _calls(teacher, talk, settings, again, more.get(talk.document.document_id, 0)):
             second = call.kind == "answers"
             shared = teacher.tokens(call.messages[0]["content"]) + teacher.tokens(talk.document.text)
             cached = shared // CACHE_BLOCK * CACHE_BLOCK if second and shared >= CACHED_FROM else 0
@@ -76,10 +78,34 @@ def estimate(
     return [Row(kind, *totals[kind], *prices[kind]) for kind in totals if totals[kind][0]]
 
 
+def further(talks: Sequence[Talk], settings: QuestionSettings) -> dict[str, int]:
+    """The further questions that each talk is likely to be asked, where the preset aims at a number of pairs."""
+    if settings.target_pairs is None:
+        return {}
+    counts = {
+        talk.document.document_id: len(talk.questions.questions)
+        if talk.questions
+        else extract_questions.question_count(talk.document, settings)
+        for talk in talks
+    }
+    rooms = {
+        talk.document.document_id: extract_questions.room(talk.questions, settings)
+        if talk.questions
+        else settings.at_most - counts[talk.document.document_id]
+        for talk in talks
+    }
+    asked = sum(counts.values())
+    return extract_questions.further(settings.target_pairs, round(USUALLY_ACCEPTED * asked), asked, rooms)
+
+
 def others(workspace: Workspace, talks: Sequence[Talk]) -> list[Row]:
     """One row for each further model that is asked about these talks: the verifier, the variants, the judge."""
     config, rows = workspace.config, list[Row]()
-    pairs = [extract_questions.question_count(talk.document, config.questions) for talk in talks]
+    more = further(talks, config.questions)
+    pairs = [
+        extract_questions.question_count(talk.document, config.questions) + more.get(talk.document.document_id, 0)
+        for talk in talks
+    ]
     teacher = config.plugin("teacher")
     if config.verify.on and isinstance(verifier := config.plugin("teacher", config.verify), ModelTeacher):
         drawn = [round(config.verify.fraction * count) for count in pairs]
@@ -117,16 +143,24 @@ def _row(kind: str, model: ModelTeacher, calls: Sequence[_Guess]) -> Row:
     return Row(kind, len(calls), prompt, 0, output, low, high)
 
 
-def _calls(teacher: ModelTeacher, talk: Talk, settings: QuestionSettings, again: bool) -> list[Call]:
-    """The calls that a talk still needs when nothing goes wrong, part by part where it does not fit the window."""
+def _calls(teacher: ModelTeacher, talk: Talk, settings: QuestionSettings, again: bool, more: int) -> list[Call]:
+    """The calls that a talk still needs when nothing goes wrong, part by part where it does not fit the window.
+
+    `more` further questions are one more call of each pass.
+    """
+    asked_on = [extract_questions.request(talk.document, more)] if more else []
+    added = [request.model_copy(update=_typical(request.count)) for request in asked_on]
     if talk.answered and not again:
-        return []
+        return [teacher.call(request) for request in [*asked_on, *added]]
     first = extract_questions.requests(talk.document, teacher, settings)
     if talk.questions:
         second = generate_answers.requests(talk.document, talk.questions, teacher)
     else:
         second = [request.model_copy(update=_typical(request.count)) for request in first]
-    return [teacher.call(request) for request in [*(first if again or not talk.questions else []), *second]]
+    return [
+        teacher.call(request)
+        for request in [*(first if again or not talk.questions else []), *second, *asked_on, *added]
+    ]
 
 
 def _typical(count: int) -> dict[str, object]:
@@ -219,7 +253,8 @@ def estimate_page(workspace: Workspace) -> str:
     if problems := workspace.config.plugin("source").problems():
         raise ConfigError(problems)
     talks, unread = talks_of(workspace)
-    due = [talk for talk in talks if not talk.answered]
+    more = further(talks, workspace.config.questions)
+    due = [talk for talk in talks if not talk.answered or talk.document.document_id in more]
     lines = [
         f"{teacher.label}: {counted(len(talks), 'talk')} here, {len(due)} of them to be read, {unread} not fetched yet"
     ]
@@ -229,11 +264,9 @@ def estimate_page(workspace: Workspace) -> str:
     if unread:
         priced = f"each about as much as one of the {len(due)} above" if due else "fetch some first (--only dataset)"
         lines += ["", f"The {unread} talks that are not fetched yet come on top, {priced}."]
-    most = teacher.common.max_usd
-    lines += [
-        "",
-        "No limit is set (teacher.max_usd)."
-        if most is None
-        else f"All runs together stop before {most} USD (teacher.max_usd).",
-    ]
+    own, together = teacher.common.max_usd, workspace.config.max_usd
+    limits = [f"{own} USD (teacher.max_usd)"] if own is not None else []
+    limits += [f"{together} USD for all models (max_usd)"] if together is not None else []
+    stop = f"All runs together stop before {' and '.join(limits)}." if limits else "No limit is set (teacher.max_usd)."
+    lines += ["", stop]
     return "\n".join(lines)

@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from understudy.calls.parts import Part, parts
@@ -15,6 +16,10 @@ from understudy.text.standalone import standalone_problem
 VERSION = 2
 ROUNDS = 3
 NEAR_DUPLICATE = 0.8
+EXHAUSTED = 4
+"""A talk is exhausted when fewer than one in so many further questions came."""
+LEAST_ACCEPTED = 0.25
+"""Share of further questions that is expected to become pairs, however many were refused so far."""
 
 
 class Usable(NamedTuple):
@@ -66,13 +71,52 @@ def _extract(document: Document, teacher: Teacher, settings: QuestionSettings) -
     )
 
 
+def extend(document: Document, known: Questions, teacher: Teacher, extra: int) -> Questions:
+    """`known` with up to `extra` further questions, numbered on; `exhausted` where the talk hardly holds any more."""
+    pieces = parts(document, teacher.tokens, teacher.window(), known.parts)
+    questions, dropped, usd = list(known.questions), Counter(known.dropped), known.usd
+    for part in pieces:
+        asked, count = [q.question for q in questions], -(-extra // len(pieces))
+        # A teacher that reads no list of what was asked begins anew; what is known already is dropped below.
+        wanted = count if teacher.prompted else count + len(asked)
+        reply = teacher.reply(request(part.document, wanted).model_copy(update={"others": asked}))
+        usable = _usable(reply.items, count, asked)
+        dropped, usd = dropped + usable.dropped, usd + reply.usd
+        questions += [_question(item, part, len(questions) + at) for at, item in enumerate(usable.items, 1)]
+    added = len(questions) - len(known.questions)
+    return known.model_copy(
+        update={"questions": questions, "dropped": dict(dropped), "usd": usd, "exhausted": added * EXHAUSTED < extra}
+    )
+
+
+def room(questions: Questions, settings: QuestionSettings) -> int:
+    """How many more questions a talk may be asked."""
+    return 0 if questions.exhausted else max(0, settings.at_most - len(questions.questions))
+
+
+def further(target: int, accepted: int, asked: int, rooms: Mapping[str, int]) -> dict[str, int]:
+    """How many more questions each talk is asked so that about `target` pairs are accepted; {} when none has room.
+
+    Talks with more room are asked more. As many of them are expected to be accepted as of those asked so far.
+    """
+    whole = sum(rooms.values())
+    if accepted >= target or not whole:
+        return {}
+    needed = min(whole, math.ceil((target - accepted) / max(accepted / max(1, asked), LEAST_ACCEPTED)))
+    shares = dict[str, int]()
+    for name in sorted(rooms, key=lambda name: (-rooms[name], name)):
+        shares[name] = min(rooms[name], math.ceil(needed * rooms[name] / whole), needed - sum(shares.values()))
+    return {name: share for name, share in shares.items() if share}
+
+
 def requests(document: Document, teacher: Teacher, settings: QuestionSettings) -> list[TeacherRequest]:
     """What `extract` asks first, one request for each part."""
     pieces = parts(document, teacher.tokens, teacher.window())
-    return [_request(part.document, question_count(part.document, settings), 0) for part in pieces]
+    return [request(part.document, question_count(part.document, settings), 0) for part in pieces]
 
 
-def _request(document: Document, count: int, attempt: int) -> TeacherRequest:
+def request(document: Document, count: int, attempt: int = 0) -> TeacherRequest:
+    """Pass 1 over a talk or a part of one."""
     return TeacherRequest(kind="questions", document=document, count=count, round=attempt)
 
 
@@ -86,7 +130,7 @@ def _ask(document: Document, teacher: Teacher, count: int) -> Usable:
     """The best of a few replies: the first that brings at least half of what was wanted, else the longest."""
     best, usd, problem = Usable([], Counter(), 0.0), 0.0, None
     for attempt in range(ROUNDS):
-        reply = teacher.reply(_request(document, count, attempt))
+        reply = teacher.reply(request(document, count, attempt))
         usd, problem = usd + reply.usd, reply.problem or problem
         usable = _usable(reply.items, count)
         if len(usable.items) > len(best.items) or not attempt:
@@ -96,8 +140,8 @@ def _ask(document: Document, teacher: Teacher, count: int) -> Usable:
     return best._replace(usd=usd, problem=problem)
 
 
-def _usable(items: list[ReplyItem], count: int) -> Usable:
-    """The questions that stand alone, each once, at most `count`; why the others were dropped."""
+def _usable(items: list[ReplyItem], count: int, known: Sequence[str] = ()) -> Usable:
+    """The questions that stand alone and are not `known`, each once, at most `count`; why the others were dropped."""
     dropped: Counter[str] = Counter()
     tidy = [item.model_copy(update={"text": " ".join(item.text.split())}) for item in items]
     alone = []
@@ -105,7 +149,8 @@ def _usable(items: list[ReplyItem], count: int) -> Usable:
         problem = standalone_problem(item.text) if item.text else "empty"
         dropped.update([problem] if problem else [])
         alone += [] if problem else [item]
-    doubles = {max(pair) for pair in near_duplicates([item.text for item in alone], NEAR_DUPLICATE)}
+    pairs = near_duplicates([*known, *(item.text for item in alone)], NEAR_DUPLICATE)
+    doubles = {max(pair) - len(known) for pair in pairs if max(pair) >= len(known)}
     dropped.update({"near-duplicate": len(doubles)} if doubles else {})
     items = [item for at, item in enumerate(alone) if at not in doubles]
     dropped.update({"more than asked for": len(items) - count} if len(items) > count else {})

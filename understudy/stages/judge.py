@@ -16,6 +16,7 @@ from understudy.errors import AssetError, TeacherStopped
 from understudy.graph import Graph, Node, Refs, judge_identity
 from understudy.interfaces import Progress
 from understudy.records import AssetRef, Interval, Judgement, JudgeScore, Pair, Sample, Winner
+from understudy.runs import teachers
 from understudy.scoring.statistics import kappa, mean_change, sign_test, wilson
 from understudy.scoring.verdicts import MIN_PAIRS
 
@@ -39,7 +40,7 @@ def materialize(node: Node) -> AssetRef:
     held_out = [pair for pair, _ in node.held_out()]
     pairs = questions(held_out, train, node.rows("samples/adapter"), node.rows("samples/base"))
     model: ModelTeacher = node.config.plugin("teacher", node.config.evaluate.judge)
-    model.begin(node.workspace.judge_folder)
+    teachers.begin(node.workspace, "judge", model)
     try:
         with node.track() as progress:
             judgements = judge(pairs, model, node.config.runner.workers, progress)

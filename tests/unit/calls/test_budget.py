@@ -108,3 +108,14 @@ def test_a_reservation_of_another_machine_ends_with_its_lease(
 
 def test_without_a_limit_nothing_stops(ledger: CallLedger) -> None:
     assert ledger.reserve(call(), 1e9, None) and CallLedger(ledger.file.with_name("b")).reserve(call(), 0.0, 0.0)
+
+
+def test_one_limit_for_several_models_counts_what_all_of_them_cost(ledger: CallLedger, tmp_path: Path) -> None:
+    verifier = CallLedger(tmp_path / "verify.sqlite")
+    spend(ledger, 0.4)
+    verifier.share_budget("verify.max_usd", 1.0, [ledger])
+    assert verifier.reserve(call(), 0.5, 5.0), "0.4 and 0.5 are below 1"
+    with pytest.raises(TeacherStopped, match=r"\$1\.00.*\$0\.4000 spent.*--set max_usd=2\.00"):
+        verifier.reserve(call("b"), 0.7, 5.0)
+    with pytest.raises(TeacherStopped, match=r"--set verify\.max_usd="):
+        verifier.reserve(call("c"), 0.2, 0.1)

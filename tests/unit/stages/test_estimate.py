@@ -4,8 +4,10 @@ from pathlib import Path
 
 from understudy.channel.ledger import Row
 from understudy.config import load
+from understudy.sections import QuestionSettings
 from understudy.sources.documents import DocumentsSource
-from understudy.stages.estimate import estimate_page, others, talks_of
+from understudy.stages.estimate import estimate, estimate_page, others, talks_of
+from understudy.stages.extract_questions import further
 from understudy.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -43,3 +45,22 @@ def test_the_bill_counts_every_model_that_is_asked(tmp_path: Path) -> None:
     rows = {row.kind: row for row in others(whole, talks_of(whole)[0])}
     assert rows["verify"].talks == 26 and rows["judge"].talks == 2 * whole.config.evaluate.questions
     assert all(0 < row.low_usd < row.high_usd for row in rows.values())
+
+
+def test_a_number_of_pairs_that_is_aimed_at_is_priced(tmp_path: Path) -> None:
+    plain = workspace(tmp_path)
+    more = Workspace(
+        home=tmp_path, config=plain.config.model_copy(update={"questions": QuestionSettings(target_pairs=600)})
+    )
+    priced = [estimate(w.config.plugin("teacher"), talks_of(w)[0], w.config.questions) for w in (plain, more)]
+    few, many = ({row.kind: row for row in rows} for rows in priced)
+    assert many["questions"].talks == 2 * few["questions"].talks == 52
+    assert many["answers"].output > 2 * few["answers"].output
+
+
+def test_further_questions_go_where_there_is_room() -> None:
+    rooms = {"long": 40, "short": 10, "full": 0}
+    assert further(100, 100, 120, rooms) == {} == further(100, 10, 20, {"full": 0})
+    shares = further(70, 50, 100, rooms)
+    assert shares == {"long": 32, "short": 8}, "half of those asked so far were accepted"
+    assert further(1000, 50, 100, rooms) == {"long": 40, "short": 10}
