@@ -1,16 +1,19 @@
 """
 Heavy work in a process of its own: running out of memory kills the worker, not the flow.
 
-The parent writes one JSON job to the worker's stdin and keeps it open: when the parent dies,
-however it dies, the worker reads the end of its input and ends too. The worker answers with
-JSON lines on stdout, `{"progress": [done, total, note]}` and at last `{"result": ...}`, or
-`{"error": [class, argument]}` for an UnderstudyError, which the parent raises; what libraries
-print goes to the log file.
+The parent writes a line of JSON to the worker's stdin, the job and its log file, and keeps stdin
+open: when the parent dies, however it dies, the worker reads the end of its input and ends too. The
+worker answers with JSON lines on stdout, `{"progress": [done, total, note]}` and at last `{"result":
+...}`, or `{"error": [class, argument]}` for an UnderstudyError, which the parent raises; what
+libraries print goes to the log file. A worker whose libraries take long to import waits for the next
+job of its kind, until a worker of another kind is needed.
 """
 
 import ctypes.util
+import gc
 import json
 import os
+import queue
 import signal
 import subprocess
 import sys
@@ -29,22 +32,29 @@ from understudy.interfaces import Progress
 
 LOG_LINES_SHOWN = 12
 running: set[subprocess.Popen[str]] = set()
+_waiting: dict[tuple[object, ...], subprocess.Popen[str]] = {}
+"""The worker that waits for a job, by its module and environment."""
+_waiting_lock = threading.Lock()
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
 
 def call(module: str, job: object, result: type[Result], progress: Progress, log: Path | None = None) -> Result:
-    """Run `python -m module` on `job` (a record) and return its result. Raises the worker's error, or WorkerFailed.
+    """Have `python -m module` do `job` (a record) and return its result. Raises the worker's error, or WorkerFailed.
 
     Without `log` what is printed goes to a temporary file, which stays only when the worker crashed.
     """
     file = log or _temporary_log(module)
     file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("a", encoding="utf-8") as printed:
-        process = start(module, printed)
-        try:
-            message = _converse(process, json.dumps(to_jsonable_python(job)), progress)
-        finally:
+    process = _take(module)
+    if process is None:
+        with file.open("a", encoding="utf-8") as printed:
+            process = start(module, printed)
+    message = None
+    try:
+        message = _converse(process, json.dumps({"log": str(file), "job": to_jsonable_python(job)}), progress)
+    finally:
+        if message is None or not message.get("waits") or not _keep(module, process):
             stop(process)
             running.discard(process)
     if message is None:
@@ -55,6 +65,24 @@ def call(module: str, job: object, result: type[Result], progress: Progress, log
         kind, argument = message["error"]
         raise getattr(errors, kind)(argument)
     return TypeAdapter(result).validate_python(message["result"])
+
+
+def _take(module: str) -> "subprocess.Popen[str] | None":
+    """The worker that waits for such a job. One of another kind is ended: its memory may be needed."""
+    with _waiting_lock:
+        waiting = _waiting.pop((module, *environment().items()), None)
+        others = list(_waiting.values())
+        _waiting.clear()
+    for other in others:
+        stop(other)
+        running.discard(other)
+    return waiting if waiting and waiting.poll() is None else None
+
+
+def _keep(module: str, process: "subprocess.Popen[str]") -> bool:
+    """Let the worker wait for the next job; False when one waits already."""
+    with _waiting_lock:
+        return _waiting.setdefault((module, *environment().items()), process) is process
 
 
 def _temporary_log(module: str) -> Path:
@@ -84,24 +112,50 @@ def stop_all() -> None:
         stop(process)
 
 
-def serve(job: type[Job], run: Callable[[Job, Progress], object]) -> None:
-    """The worker's side: read the job, run it, write the result, or the UnderstudyError that was raised."""
+def serve(job: type[Job], run: Callable[[Job, Progress], object], waits: bool = False) -> None:
+    """The worker's side: read a job, run it, write the result, or the UnderstudyError that was raised.
+
+    `waits`: then wait for another one.
+    """
     lines = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
     os.dup2(2, 1)  # anything a library prints must not end up between the lines of JSON
-    raw = sys.stdin.readline()
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    jobs: queue.SimpleQueue[str] = queue.SimpleQueue()
+    threading.Thread(target=_read_jobs, args=(jobs,), daemon=True).start()
 
     def progress(done: int, total: int, note: str = "") -> None:
         lines.write(json.dumps({"progress": [done, total, note]}) + "\n")
 
-    try:
-        result = run(TypeAdapter(job).validate_json(raw), progress)
-    except UnderstudyError as error:
-        argument = error.problems if isinstance(error, ConfigError) else str(error)
-        lines.write(json.dumps({"error": [type(error).__name__, argument]}) + "\n")
-    else:
-        lines.write(json.dumps({"result": to_jsonable_python(result)}) + "\n")
-    lines.flush()
+    while True:
+        fields = json.loads(jobs.get())
+        _print_to(fields["log"])
+        try:
+            message: dict[str, Any] = {
+                "result": to_jsonable_python(run(TypeAdapter(job).validate_python(fields["job"]), progress))
+            }
+        except UnderstudyError as error:
+            argument = error.problems if isinstance(error, ConfigError) else str(error)
+            message = {"error": [type(error).__name__, argument]}
+        gc.collect()  # a model is large, and part of cycles
+        lines.write(json.dumps(message | {"waits": waits}) + "\n")
+        lines.flush()
+        if not waits:
+            return
+
+
+def _print_to(log: str) -> None:
+    """Have what libraries print appended to the file `log`."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    file = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    os.close(file)
+
+
+def _read_jobs(jobs: "queue.SimpleQueue[str]") -> None:
+    for line in sys.stdin:
+        jobs.put(line)
+    os._exit(1)  # the parent is gone
 
 
 def blas_to_preload() -> str | None:
@@ -127,7 +181,6 @@ def environment() -> dict[str, str]:
 
 def _converse(process: subprocess.Popen[str], job: str, progress: Progress) -> dict[str, Any] | None:
     """The worker's last message; None when it crashed or ended without one."""
-    last = None
     assert process.stdin and process.stdout
     try:
         process.stdin.write(job + "\n")
@@ -135,12 +188,13 @@ def _converse(process: subprocess.Popen[str], job: str, progress: Progress) -> d
     except BrokenPipeError:
         return None  # it died before reading; the log says why
     for line in process.stdout:
-        message = json.loads(line)
+        message: dict[str, Any] = json.loads(line)
         if "progress" in message:
             progress(*message["progress"])
-        else:
-            last = message
-    return last if process.wait() == 0 else None
+        elif message["waits"] or process.wait() == 0:
+            return message
+    process.wait()
+    return None
 
 
 def stop(process: subprocess.Popen[str]) -> None:
@@ -152,11 +206,6 @@ def stop(process: subprocess.Popen[str]) -> None:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-
-
-def _end_with_parent() -> None:
-    sys.stdin.read()
-    os._exit(1)
 
 
 def _obituary(module: str, code: int, log: Path) -> str:

@@ -27,8 +27,8 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
         "    if job['do'] == 'die': os.kill(os.getpid(), 9)\n"
         "    if job['do'] == 'wait':\n"
         "        open(job['mark'], 'w').write(str(os.getpid())); time.sleep(60)\n"
-        "    return {'echo': job['do']}\n"
-        "if __name__ == '__main__': serve(dict, run)\n"
+        "    return {'echo': job['do'], 'process': os.getpid()} if job.get('process') else {'echo': job['do']}\n"
+        "if __name__ == '__main__': serve(dict, run, waits='WAITS' in os.environ)\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     return "odd_worker"
@@ -45,6 +45,28 @@ def test_progress_and_result_come_back(module: str, tmp_path: Path) -> None:
     result = worker.call(module, {"do": "ok"}, dict, lambda d, t, n="": reports.append((d, t, n)), tmp_path / "log")
     assert result == {"echo": "ok"} and reports == [(1, 3, "note"), (2, 3, "note"), (3, 3, "note")]
     assert "chatter" in (tmp_path / "log").read_text()
+
+
+def process_of(module: str, **job: str) -> int:
+    return int(worker.call(module, {"do": "ok", "process": "1"} | job, dict, lambda d, t, n="": None)["process"])
+
+
+def test_a_worker_that_waits_does_the_next_job_of_its_kind_and_environment(
+    module: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert process_of(module) != process_of(module), "one that does not wait ends after its job"
+    monkeypatch.setenv("WAITS", "1")
+    first = process_of(module)
+    with pytest.raises(ConfigError):
+        worker.call(module, {"do": "refuse"}, dict, lambda d, t, n="": None, tmp_path / "log")
+    assert process_of(module) == first and "chatter" in (tmp_path / "log").read_text()
+    monkeypatch.setenv("WAITS", "2")
+    second = process_of(module)
+    assert second != first and not alive(first), "it has another environment, and its memory may be needed"
+    with pytest.raises(WorkerFailed):
+        worker.call(module, {"do": "die"}, dict, lambda d, t, n="": None)
+    assert process_of(module) != second
+    worker.stop_all()
 
 
 @pytest.mark.parametrize(("do", "reason"), [("raise", "the very reason"), ("die", "out of memory")])

@@ -185,4 +185,4 @@ def _require_same(expected: list[Row], rows: list[Row], job: Job) -> None:
 
 
 if __name__ == "__main__":
-    serve(Job, run)
+    serve(Job, run, waits=True)

@@ -88,4 +88,4 @@ def _complete(loaded: LoadedModel, job: Job, finished: Callable[[int], None]) ->
 
 
 if __name__ == "__main__":
-    serve(Job, run)
+    serve(Job, run, waits=True)
