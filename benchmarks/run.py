@@ -96,7 +96,7 @@ def _real_input(home: Path) -> Iterator[Figure]:
     """Folders named in UNDERSTUDY_REAL_INPUT, each run whole."""
     for folder in REAL:
         shutil.rmtree(home, ignore_errors=True)
-        seconds, result = _run("--documents", str(folder), "--home", str(home))
+        seconds, result = _run("--documents", str(folder), "--home", str(home), "--base", "scratch")
         yield Figure(f"real_{folder.name}_seconds", seconds)
         yield Figure(f"real_{folder.name}_nll_difference", result["differences"]["nll_per_token"]["value"])
 

@@ -18,6 +18,7 @@ from understudy.tasks.live import ProgressArtifacts
 from understudy import progress
 from understudy.config import Config
 from understudy.errors import Busy, ConfigError, UnderstudyError
+from understudy.runs import local_teacher
 from understudy.workspace import Workspace
 
 P = ParamSpec("P")
@@ -33,8 +34,9 @@ def entry(work: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(work)
     def run(*arguments: P.args, **keywords: P.kwargs) -> Any:
         try:
-            with _bars(**inspect.signature(work).bind(*arguments, **keywords).arguments):
-                return work(*arguments, **keywords)
+            bound = inspect.signature(work).bind(*arguments, **keywords)
+            with _bars(**_with_teacher(bound.arguments)):
+                return work(*bound.args, **bound.kwargs)
         except Exception as error:
             get_run_logger().error("What follows is where it failed.", exc_info=True)
             return Failed(message=what_to_do(error), data=error)
@@ -56,6 +58,17 @@ def what_to_do(error: Exception) -> str:
         "Run it again, finished work is kept; when it fails the same way, this is a bug to report: "
         f"{type(error).__name__}: {error}"
     )
+
+
+def _with_teacher(arguments: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of a flow with the teacher that its preset leaves open, chosen and noted."""
+    config, home = arguments.get("config"), arguments.get("home")
+    if isinstance(config, Config) and home is not None and config.teacher.use == "auto":
+        asked = Workspace(home=Path(home).resolve(), config=config)
+        workspace = local_teacher.resolved(asked)
+        local_teacher.remember(asked, workspace)
+        arguments["config"] = workspace.config
+    return arguments
 
 
 @contextmanager

@@ -17,7 +17,11 @@ LEAST_FREE_BYTES = 4 * 1000**3
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Put temporary files on a RAM disk where there is one: most of the time of many tests goes into syncing files."""
+    """Put temporary files on a RAM disk where there is one: most of the time of many tests goes into syncing files.
+
+    And never look for a language model on this machine.
+    """
+    os.environ["UNDERSTUDY_LOCAL_SERVERS"] = ""
     if "TMPDIR" in os.environ or config.option.basetemp or not os.access(RAM_DISK, os.W_OK):
         return
     if shutil.disk_usage(RAM_DISK).free >= LEAST_FREE_BYTES:

@@ -200,7 +200,7 @@ def _completed(raw: dict[str, Any], name: str) -> dict[str, Any]:
     demo: dict[str, Any] = yaml.safe_load(located(DEMO).read_text(encoding="utf-8"))
     if not raw.keys() - {"name", "permission"}:
         return demo | raw
-    sections = {"name": name or demo["name"], "teacher": {"use": "extractive"}, "trainer": {"use": "mlx_lora"}}
+    sections = {"name": name or demo["name"], "teacher": {"use": "auto"}, "trainer": {"use": "mlx_lora"}}
     if "source" not in raw:
         sections |= {key: demo[key] for key in ("permission", "source", "teacher", "questions", "split")}
     if "base" not in raw:

@@ -19,6 +19,7 @@ PLUGINS: dict[str, dict[str, str]] = {
         "youtube": "understudy.sources.youtube:YoutubeSource",
     },
     "teacher": {
+        "auto": "understudy.teachers.auto:AutoTeacher",
         "extractive": "understudy.teachers.extractive:ExtractiveTeacher",
         "llama_cpp": "understudy.teachers.llama_cpp:LlamaCppTeacher",
         "openai": "understudy.teachers.openai:OpenAITeacher",

@@ -68,7 +68,7 @@ def test_all_problems_come_at_once(tmp_path: Path) -> None:
     )
     text = "\n".join(messages)
     assert len(messages) == 5
-    for part in ("name", "seed", "trainer.rank", "unknown teacher 'gtp'; choose from extractive", "split.test"):
+    for part in ("name", "seed", "trainer.rank", "unknown teacher 'gtp'; choose from auto, extractive", "split.test"):
         assert part in text
 
 
@@ -135,7 +135,7 @@ def test_an_empty_preset_is_the_demos(tmp_path: Path, text: str) -> None:
 
 def test_a_preset_with_talks_takes_its_name_from_its_file_and_the_rest_costs_nothing(tmp_path: Path) -> None:
     own = loaded(tmp_path, "source: {use: documents, path: .}")
-    assert (own.name, own.teacher.use, own.trainer.use, own.permission) == ("my-talks", "extractive", "mlx_lora", None)
+    assert (own.name, own.teacher.use, own.trainer.use, own.permission) == ("my-talks", "auto", "mlx_lora", None)
     assert own.base == config.load(DEMO.with_name("demo.yaml")).base
 
 

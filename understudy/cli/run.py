@@ -23,6 +23,7 @@ from understudy.channel.ledger import SOURCE, Ledger
 from understudy.cli import Result, display, stopping
 from understudy.deployments import packaged
 from understudy.errors import Busy, ConfigError, UnderstudyError
+from understudy.runs import local_teacher
 from understudy.sources import youtube_address
 from understudy.sources.documents import channel_name
 from understudy.workspace import Workspace
@@ -73,8 +74,9 @@ def options(p: ArgumentParser) -> None:
 def main(args: Namespace) -> Result | int:
     """Run the pipeline."""
     try:
-        workspace = _workspace(args)
-        _read_keys(workspace.home)
+        asked = _workspace(args)
+        _read_keys(asked.home)
+        workspace = local_teacher.resolved(asked)
         if args.estimate:
             from understudy.stages import estimate
 
@@ -91,13 +93,14 @@ def main(args: Namespace) -> Result | int:
     log_file = workspace.home / "logs" / f"{workspace.config.name}-{time.strftime('%Y%m%d-%H%M%S')}.log"
     stopping.stop_on_signals()
     packaged.configure_prefect()
-    return _run(workspace, args, log_file)
+    return _run(asked, workspace, args, log_file)
 
 
-def _run(workspace: Workspace, args: Namespace, log_file: Path) -> Result | int:
+def _run(asked: Workspace, workspace: Workspace, args: Namespace, log_file: Path) -> Result | int:
     try:
         with display.shown(log_file, args.log_level, "starting Prefect") as add_prefect:
             begin(workspace, args.only)
+            local_teacher.remember(asked, workspace)
             try:
                 outcome = _pipeline(workspace, args.only, add_prefect)
             except Exception:
@@ -226,7 +229,7 @@ def _result(workspace: Workspace, outcome: Any) -> Result:
         data |= {"run": outcome.model.run, "files": {kind: str(file) for kind, file in files.items()}}
     if not outcome.score:
         text = display.of_part(workspace.config.name, data["counts"], data.get("files"), workspace.folder / "dataset")
-        return Result(text, data)
+        return Result(text + _draft(workspace), data)
     score, card, report = outcome.score, workspace.read(outcome.score.scorecard), workspace.file(outcome.score.report)
     data |= {
         "report": str(report),
@@ -239,7 +242,14 @@ def _result(workspace: Workspace, outcome: Any) -> Result:
     from understudy.report.evidence import gather
 
     shown = gather(workspace.home, workspace.config.name, outcome.model.run)
-    return Result(ending.text(shown, files, report, score.how_to_run, score.refused), data)
+    return Result(ending.text(shown, files, report, score.how_to_run, score.refused) + _draft(workspace), data)
+
+
+def _draft(workspace: Workspace) -> str:
+    """What the free teacher could make of the talks, on lines of its own."""
+    from understudy.stages import estimate
+
+    return f"\n\n{text}" if (text := estimate.draft(workspace)) else ""
 
 
 def _failed(what: str, log_file: Path) -> int:

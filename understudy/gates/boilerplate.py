@@ -1,6 +1,13 @@
-"""Refuses greetings, advertising and sign-offs, of a channel or of an assistant: text that teaches nothing."""
+"""
+Refuses what teaches nothing: greetings, advertising, sign-offs of a channel or an assistant, and questions by a form.
 
-from collections.abc import Callable, Sequence
+A question by a form is one that differs in a word or two from many other questions of the channel, as in "What should
+I know about ...?": it names a word of the talk and asks nothing about it. Which forms these are is counted, so that no
+list of them is needed in any language. A good question may resemble a few others ("What are the signs of ...?").
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -11,6 +18,7 @@ from understudy.gates.grams import covered_share, grams
 from understudy.gates.guarded import folded, listed
 from understudy.gates.reading import reading
 from understudy.records import Pair
+from understudy.text.words import words
 
 PHRASES = (
     "like and subscribe", "subscribe to my", "subscribe to our", "subscribe to the channel",
@@ -25,6 +33,9 @@ PHRASES = (
     "link in der beschreibung",
     "danke fürs zuschauen", "bis zum nächsten video",
 )  # fmt: skip
+SLOT_WORDS, FORM_WORDS = 3, 4
+"""A form has a slot of at most three words and at least four words around it; 'What is ...?' is none."""
+LEAST_OF_A_FORM = 4
 _BINS = 26  # bits of a gram that are its bin: 64 MB, and collisions are too rare to affect a share
 
 
@@ -42,8 +53,14 @@ class BoilerplateGate:
         phrases: list[str] = Field(
             default=list(PHRASES), description="whole words, case ignored; any one refuses the pair"
         )
+        max_form: float = Field(
+            default=0.03,
+            ge=0,
+            le=1,
+            description="share of the channel's questions, 4 at least, that may differ in a word or two only",
+        )
 
-    VERSION = 3
+    VERSION = 4
     needs_talks = True
     text_of: Callable[[str], str] = staticmethod(lambda document_id: "")
 
@@ -51,10 +68,16 @@ class BoilerplateGate:
         self.options = options
         self._phrase = listed(options.phrases)
         self._talks: Any = None
+        self._forms: Counter[int] = Counter()
+        self._most = 0.0
 
     def study(self, pairs: Sequence[Pair]) -> None:
-        """Count in how many talks, spoken or answered, each run of 8 words occurs."""
+        """Count in how many talks, spoken or answered, each run of 8 words occurs, and in how many questions a form."""
         import numpy as np
+
+        questions = {" ".join(words(pair.question)): pair.question for pair in pairs}.values()
+        self._forms = Counter(form for question in questions for form in set(_forms(question)))
+        self._most = max(LEAST_OF_A_FORM, self.options.max_form * len(questions))
 
         self._talks = np.zeros(1 << _BINS, dtype=np.uint8)
         for document_id, group in groupby(sorted(pairs, key=lambda p: p.document_id), key=lambda p: p.document_id):
@@ -70,12 +93,23 @@ class BoilerplateGate:
             return f"advertising or housekeeping: {plug.group()!r}"
         if chat := chat_phrase(pair.answer, low, pair.question):
             return f"speaks as an assistant or an advertisement: {' '.join(chat.split())!r}"
+        if (alike := max((self._forms[form] for form in _forms(pair.question)), default=0)) > self._most:
+            return f"a question by a form: {alike} of the channel differ from it in a word or two only"
         if self._talks is None:
             return None
         share = covered_share(self._talks[_bins(grams(reading(pair.answer, pair).words))] >= self.options.min_talks)
         if share <= self.options.max_share:
             return None
         return f"{share:.0%} is word for word in {self.options.min_talks} talks or more"
+
+
+def _forms(question: str) -> Iterator[int]:
+    """Digests of the question with each run of up to three words left out."""
+    tokens = words(question)
+    for size in range(1, SLOT_WORDS + 1):
+        for at in range(len(tokens) - size + 1):
+            if len(tokens) - size >= FORM_WORDS:
+                yield hash((*tokens[:at], None, *tokens[at + size :]))
 
 
 def _bins(digests: Any) -> Any:

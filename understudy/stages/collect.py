@@ -199,7 +199,7 @@ def here(entry: Entry, document: Document) -> Row:
         changes = document.speaker_changes
         remarks.append(f"several speakers: {changes} changes; name the teacher (source.speaker), or forget it")
     if document.words >= 100 and len(_ENDS.findall(document.text)) * WORDS_PER_END < document.words:
-        remarks.append("hardly any punctuation: a model as teacher can read it, 'extractive' quotes broken sentences")
+        remarks.append("hardly any punctuation: a model as teacher can read it, 'extractive' cannot")
     if document.others_share:
         remarks.append(f"{document.others_share:.0%} of its words are others' than {document.speaker}'s: context only")
     if document.lost_share > LOST_AT_MOST:

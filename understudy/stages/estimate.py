@@ -10,6 +10,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+from understudy import registry
 from understudy.calls import Call, Usage
 from understudy.calls.ledger import CallLedger, KindTotals
 from understudy.calls.model_teacher import CALLS, ModelTeacher
@@ -29,6 +30,7 @@ PAIR_TOKENS = 170  # of one pair as a verifier reads it
 VARIANT_TOKENS = {"paraphrases": 30, "short": 110, "long": 420, "out_of_scope": 90}
 JUDGE_PROMPT, JUDGE_REPLY = 1_100, 40  # of one of the two calls about a held-out question
 USUALLY_ACCEPTED = 0.85  # share of the questions that become pairs
+FREE, SUGGESTED, MOST_TALKS_PRICED = ("extractive", "auto"), "gpt-5-mini", 500
 REPAIRS = 0.05  # share of the answers that is requested again
 
 
@@ -240,6 +242,35 @@ def talks_of(workspace: Workspace) -> tuple[list[Talk], int]:
         elif early is None:
             unread += 1
     return talks, unread
+
+
+def draft(workspace: Workspace) -> str:
+    """What the free teacher made of these talks, and what a language model would cost; empty for another teacher."""
+    if workspace.config.teacher.use not in FREE:
+        return ""
+    talks = [talk for talk in talks_of(workspace)[0] if talk.questions]
+    asked = sum(len(talk.questions.questions) for talk in talks if talk.questions)
+    wanted = sum(extract_questions.question_count(talk.document, workspace.config.questions) for talk in talks)
+    words = sum(talk.document.words for talk in talks)
+    found = f"{counted(asked, 'question')} in {counted(len(talks), 'talk')} of {words:,} words"
+    lines = [
+        f"The free teacher found {found}, where {wanted:,} were asked for:",
+        "it asks only what one sentence of a talk answers outright, and quotes the answer.",
+    ]
+    model = registry.build("teacher", "openai", {"model": SUGGESTED})
+    price = ""
+    if 0 < len(talks) <= MOST_TALKS_PRICED:
+        unread = [talk._replace(questions=None, answered=False) for talk in talks]
+        rows = estimate(model, unread, workspace.config.questions)
+        low, high = sum(row.low_usd for row in rows), sum(row.high_usd for row in rows)
+        price = f", about {wanted:,} of them for ${low:.2f} to ${high:.2f}"
+    lines += [
+        f"A language model writes far better pairs{price};",
+        "one on this machine, in Ollama for example, for nothing:",
+        f"  --teacher openai --model {SUGGESTED}",
+        "  --set 'teacher={use: openai, model: qwen3:8b, base_url: \"http://127.0.0.1:11434/v1\"}'",
+    ]
+    return "\n".join(lines)
 
 
 def estimate_page(workspace: Workspace) -> str:

@@ -33,13 +33,14 @@ _TOKEN = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 class ExtractiveTeacher:
     """Quotes the talk: a free first draft of a dataset, and what the demo and the tests run on.
 
-    Its questions are the talk's own, or phrased from its definitions, lists and reasons; its answers are the
-    talk's own sentences, cleaned and laid out in one consistent form. It quotes, it does not explain: it merges
-    nothing, resolves no pronoun, and knows no word that the talk does not say. For a model you mean to keep,
-    use a teacher LLM. English only.
+    Its questions are the talk's own, or phrased from its definitions, lists and reasons, and it asks none where it
+    finds no such sentence: of a lecture that tells and shows, only a few. Its answers are the talk's own sentences,
+    cleaned and laid out in one consistent form. It quotes, it does not explain: it merges nothing, resolves no
+    pronoun, and knows no word that the talk does not say. For a model you mean to keep, use a teacher LLM. English
+    only.
     """
 
-    VERSION = 1
+    VERSION = 2
 
     class Options(BaseModel):
         """How long the quoted answers are."""
@@ -95,6 +96,11 @@ class ExtractiveTeacher:
         """Questions or answers for one talk; the same request gives the same reply. Raises TeacherError."""
         _require_english(request.document)
         reading = read(request.document)
+        if not reading.punctuated:
+            raise TeacherError(
+                f"{request.document.document_id!r} has no full stops, as captions made by machine often have none, and "
+                "the extractive teacher quotes whole sentences; use a teacher LLM for it"
+            )
         if request.kind == "questions":
             return self._questions(reading, request.count)
         return self._answers(reading, request.questions)

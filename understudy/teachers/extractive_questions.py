@@ -1,14 +1,12 @@
 """Pass 1 without a model: the questions a talk answers, found by the shape of its sentences."""
 
 import re
-import zlib
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from understudy.teachers.extractive_reading import (
     Reading,
     Sentence,
-    Term,
     is_content,
     is_empty,
     is_plural,
@@ -18,7 +16,6 @@ from understudy.text.words import words
 
 MIN_WORDS, MAX_WORDS = 4, 25
 TOO_NEAR = 25  # words between the anchors of two questions
-WORTH_ASKING = 0.12  # salience below which a guessed question is not asked
 ALIKE = 0.6  # share of content words at which two questions are one
 _FORBIDDEN = re.compile(r"\b(?:talk|talks|talking|speakers?|videos?|transcripts?|lectur\w+|channel|episodes?)\b", re.I)
 _OPENER = re.compile(r"^(?:(?:now|so|but|and|then|well|for|or|yet|okay|again)\b,?\s+)+", re.I)
@@ -34,8 +31,7 @@ _TO_THE_ROOM = re.compile(
     r"|\b(?:of|in|to|on|at|is|are|was|does|did|do|by|with|from|for|about|all|must|can|will) that\b(?! the\b)",
     re.I,
 )
-_OUR_WORDS = re.compile(r"^What (?:should I know|can you tell me) about\b")
-_OUR_VERBS = frozenset("explain worth knowing practical advice".split())
+_OUR_WORDS = frozenset(("practical", "advice"))
 _EXPLETIVE = re.compile(
     r"\b(?:how is it that|(?:does|is|will|would) it (?:mean|take|cost|feel|help|matter|possible|hard|easy|safe)\b.*\b"
     r"(?:to|for|if|that|when)\b)",
@@ -93,11 +89,7 @@ class Candidate:
 
 def candidates(reading: Reading) -> list[Candidate]:
     """Every question the talk could be asked, in the order of the talk."""
-    questions: list[Candidate] = []
-    if not reading.spoken:
-        for sentence in reading.sentences:
-            questions.extend(_shaped(reading, sentence))
-    questions.extend(_salient(reading))
+    questions = [each for sentence in reading.sentences for each in _shaped(reading, sentence)]
     questions.sort(key=lambda c: (c.anchor, -c.quality, c.text))
     return [each for each in questions if is_standalone(each.text)]
 
@@ -108,7 +100,7 @@ def choose(reading: Reading, pool: list[Candidate], count: int, banned: Collecti
     for sentence in reading.sentences:
         starts.append(starts[-1] + sentence.words)
     ideal = max(1.0, starts[-1] / max(1, count))
-    remaining = [c for c in pool if c.text not in banned and c.quality >= WORTH_ASKING]
+    remaining = [c for c in pool if c.text not in banned]
     gaps = {c: 2 * ideal for c in remaining}
     picks: list[Candidate] = []
     while remaining and len(picks) < count:
@@ -117,7 +109,7 @@ def choose(reading: Reading, pool: list[Candidate], count: int, banned: Collecti
         remaining.remove(best)
         if any(alike(best, other) for other in picks):
             continue
-        if gaps[best] < (0 if best.spoken else TOO_NEAR if best.quality >= 0.5 else 2 * TOO_NEAR):
+        if gaps[best] < (0 if best.spoken else TOO_NEAR):
             continue  # the answers would be the same sentences
         picks.append(best)
         for c in remaining:
@@ -142,7 +134,7 @@ def is_standalone(text: str) -> bool:
         return False
     if not text.endswith("?") or text.count("?") > 1:
         return False
-    if _FORBIDDEN.search(text) or _TO_THE_ROOM.search(_OUR_WORDS.sub("", text)):
+    if _FORBIDDEN.search(text) or _TO_THE_ROOM.search(text):
         return False
     if not _subjects(text):
         return False
@@ -156,13 +148,13 @@ def is_standalone(text: str) -> bool:
 
 def tags(reading: Reading, question: str) -> list[str]:
     """One to three content words of `question`, nouns and rare words first."""
-    content = dict.fromkeys(w for w in words(question) if is_content(w) and not is_empty(w) and w not in _OUR_VERBS)
+    content = dict.fromkeys(w for w in words(question) if is_content(w) and not is_empty(w) and w not in _OUR_WORDS)
     ranked = sorted(content, key=lambda w: (stem(w) not in reading.nouns, -reading.weight.get(stem(w), 0.0)))
     return ranked[:3]
 
 
 def _subjects(text: str) -> list[str]:
-    return [stem(word) for word in words(text) if is_content(word) and word not in _OUR_VERBS]
+    return [stem(word) for word in words(text) if is_content(word) and word not in _OUR_WORDS]
 
 
 def _shaped(reading: Reading, sentence: Sentence) -> Iterator[Candidate]:
@@ -282,61 +274,3 @@ def _advice(reading: Reading, sentence: Sentence) -> str | None:
         return None
     first = words(_ORDINAL.sub("", sentence.text))[0]
     return None if first in ("a", "an", "the") else f"What practical advice is there about {reading.topic}?"
-
-
-def _salient(reading: Reading) -> Iterator[Candidate]:
-    """For stretches without a telling shape: a phrase frequent here and rare elsewhere."""
-    by_word: dict[str, list[Term]] = {}
-    for term in reading.terms[:400]:
-        by_word.setdefault(term.words[-1], []).append(term)
-    used: set[tuple[str, ...]] = set()
-    for anchor in reading.sentences:
-        if not _can_open(anchor):
-            continue
-        near = reading.sentences[anchor.index : anchor.index + 5]
-        here = _terms_in(anchor.text, by_word)
-        if not here:
-            continue
-        scored = sorted(((_salience(reading, term, near), term) for term in here), key=lambda p: (-p[0], p[1].words))
-        (score, term), *others = scored
-        if score <= 0 or term.words in used:
-            continue
-        used.add(term.words)
-        partner = next((t for s, t in others if s > 0 and not set(t.words) & set(term.words)), None)
-        quality = min(0.45, 0.15 + score / 40) - (0.15 if anchor.points else 0.0)
-        yield Candidate(_phrased(term, partner), anchor.index, quality)
-
-
-def _terms_in(text: str, by_word: dict[str, list[Term]]) -> list[Term]:
-    lowered = f" {' '.join(words(text))} "
-    heads = dict.fromkeys(word for word in words(text) if word in by_word)
-    terms = [term for word in heads for term in by_word[word] if f" {' '.join(term.words)} " in lowered]
-    inside = {term.words[-1:] for term in terms if len(term.words) == 2}
-    return [term for term in terms if len(term.words) == 2 or term.words not in inside]
-
-
-def _salience(reading: Reading, term: Term, near: tuple[Sentence, ...]) -> float:
-    """High for a phrase said often here and seldom elsewhere; 'the jar' counts less than 'tallow'."""
-    name = " ".join(term.words)
-    here = sum(f" {name}" in f" {sentence.text.lower()}" for sentence in near)
-    if len(term.words) == 1 and (here < 2 or term.count < 3):
-        return 0.0
-    rare = sum(reading.weight.get(stem(word), 0.0) for word in term.words) / len(term.words)
-    factor = 1.6 if len(term.words) == 2 else 0.6 if term.phrase.startswith("the ") else 1.0
-    return here * rare * factor * (0.5 + min(1.0, here / term.count))
-
-
-def _phrased(term: Term, partner: Term | None) -> str:
-    """One of a few plain questions, the same for the same term."""
-    works = term.words[-1].endswith(("tion", "sion", "sis", "ance")) and len(term.words) == 2
-    plain = [
-        f"What should I know about {term.phrase}?",
-        f"What can you tell me about {term.phrase}?",
-        f"What is worth knowing about {term.phrase}?",
-    ]
-    if works:
-        plain = [f"How does {term.phrase} work?", f"Can you explain {term.phrase}?"]
-    elif partner is not None and " " not in partner.phrase and " " not in term.phrase:
-        do = "do" if term.plural else "does"
-        plain = [f"What {do} {term.phrase} have to do with {partner.phrase}?", *plain[:1]]
-    return plain[zlib.crc32(" ".join(term.words).encode()) % len(plain)]

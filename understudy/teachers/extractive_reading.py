@@ -88,17 +88,7 @@ _LEAD = re.compile(
     r"(?:[,.!:;—-]+\s*|\s+(?=(?:if|when|let|the|a|an|we|you|i|there|why|how|what|this|that|it)\b)))+",
     re.I,
 )
-GUESSED_WORDS = 18
-_STARTERS = frozenset("now so but then however well although suppose let therefore".split())
-_SUBJECTS = frozenset("i we you he she they it this these there here what now so the that if when".split())
 _AUXILIARIES = frozenset("is are was does do did can could should will would".split())
-_MAY_END = frozenset("it them this up on out off too us me you again down".split())
-_CANNOT_START = frozenset(
-    """
-of is are was were which that who whose to than or be been am has had have do does did can could may might will would
-shall should must not up out down into upon by with from as for because on in at above below between them him us
-""".split()
-)
 _STEM = re.compile(r"(?:'s|’s|s'|ing|ed|es|s)$")
 
 
@@ -142,8 +132,8 @@ class Reading:
     names: frozenset[str]
     topic: str | None
     """What the whole talk is about: the title's first noun that the talk uses too, or its most frequent term."""
-    spoken: bool
-    """True for captions without punctuation, whose sentences are guesses."""
+    punctuated: bool
+    """False for captions without full stops, in which no sentence can be found."""
 
 
 def read(document: Document) -> Reading:
@@ -154,8 +144,7 @@ def read(document: Document) -> Reading:
 @lru_cache(maxsize=32)  # a talk is read for its questions, for its answers and for each repair
 def _read(title: str, paragraphs: tuple[str, ...]) -> Reading:
     clean = [_clean(text) for text in paragraphs]
-    spoken = _lacks_punctuation(" ".join(clean))
-    pieces = _guessed(clean) if spoken else _punctuated(clean)
+    pieces = _punctuated(clean)
     texts = [text for _, text in pieces]
     terms, nouns = _terms(texts)
     stems = [_unique_stems(text) for text in texts]
@@ -166,7 +155,7 @@ def _read(title: str, paragraphs: tuple[str, ...]) -> Reading:
         nouns=nouns,
         terms=terms,
         names=_names(texts),
-        spoken=spoken,
+        punctuated=not _lacks_punctuation(" ".join(clean)),
         topic=_topic(words(title), nouns, terms) or next((term.phrase for term in terms), None),
     )
 
@@ -257,51 +246,6 @@ def _shortened(text: str) -> list[str]:
     cut = min(cuts, key=lambda m: abs(m.start() - middle))
     second = text[cut.end() :]
     return _shortened(text[: cut.start()].rstrip(",;:— ") + ".") + _shortened(second[:1].upper() + second[1:])
-
-
-def _guessed(paragraphs: list[str]) -> list[tuple[int, str]]:
-    """(paragraph, sentence) of captions without punctuation, cut where the cheapest set of ends lies."""
-    stream = [(word.strip(",."), place) for place, text in enumerate(paragraphs) for word in text.split()]
-    cost, came_from = [0.0], [0]
-    for end in range(1, len(stream) + 1):
-        starts = range(max(0, end - 40), end)
-        best, start = min((cost[start] + ((end - start - GUESSED_WORDS) / 9) ** 2, start) for start in starts)
-        cost.append(best + _end_cost(stream, end))
-        came_from.append(start)
-    ends, at = [], len(stream)
-    while at:
-        ends.append((came_from[at], at))
-        at = came_from[at]
-    pieces = [(stream[a][1], _spelled([word for word, _ in stream[a:b]])) for a, b in reversed(ends)]
-    return [(place, text) for place, text in pieces if text]
-
-
-def _end_cost(stream: list[tuple[str, int]], at: int) -> float:
-    """What it costs to end a sentence before word `at`: little before 'but', 'so' or 'and we', much after 'of the'."""
-    if at == len(stream):
-        return 0.0
-    before, word, after = (stream[min(i, len(stream) - 1)][0].lower() for i in (at - 1, at, at + 1))
-    if (before in STOP_WORDS and before not in _MAY_END) or word in _CANNOT_START:
-        return 6.0
-    cost = 2.5
-    if word in _STARTERS or (word in ("there", "here", "this") and after in ("is", "are", "was", "were")):
-        cost = 0.0
-    elif (word in ("why", "how", "what") and after in _AUXILIARIES) or (word, after) == ("think", "of"):
-        cost = 0.3
-    elif word in ("and", "if", "when") and after in _SUBJECTS:
-        cost = 0.4
-    elif word in _SUBJECTS and word not in ("the", "it", "that"):
-        cost = 1.0
-    return cost - 0.6 * (stream[at - 1][1] != stream[at][1])
-
-
-def _spelled(part: list[str]) -> str:
-    while part and part[0].lower() in ("and", "so", "but", "or", "now", "then", "um", "uh", "well", "because", "for"):
-        part = part[1:]
-    if len(part) < 4:
-        return ""
-    text = re.sub(r"\bi(?=\b(?!\.)|'|’)", "I", " ".join(word for word in part if word.lower() not in ("um", "uh")))
-    return text[:1].upper() + text[1:].rstrip(".,;:") + "."
 
 
 def _sentence(index: int, paragraph: int, text: str, stems: tuple[str, ...], nouns: frozenset[str]) -> Sentence:

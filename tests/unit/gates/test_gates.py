@@ -197,3 +197,25 @@ def test_the_first_gate_that_refuses_names_the_reason_and_rejects_are_kept() -> 
 def test_when_nothing_is_left_the_gate_that_ate_it_is_named() -> None:
     with pytest.raises(DatasetError, match="length refused 1"):
         gating.judge([pair(answer="No.")], [("length", build("gate", "length", {}))], quiet)
+
+
+FORMS = {
+    "en": "What should I know about the {}?",
+    "de": "Was sollte man über {} wissen?",
+    "ja": "{}について知っておくべきことは何ですか？",
+    "ru": "Что следует знать о том, что такое {}?",
+}
+FILLERS = {
+    "ja": ["心理学", "脳", "記憶", "感情", "知覚", "夢"],
+    "ru": ["психология", "мозг", "память", "чувство", "сон", "воля"],
+}
+
+
+@pytest.mark.parametrize("language", FORMS)
+def test_questions_by_one_form_are_refused_in_every_language_and_a_few_alike_are_not(language: str) -> None:
+    fillers = FILLERS.get(language, ["psychology", "brain", "human memory", "mood", "sleep", "will"])
+    asked = [pair(question=FORMS[language].format(filler)) for filler in fillers]
+    others = [pair(question=question) for question in ("What is memory?", "What is sleep?", "What is a mood?")]
+    assert verdict("boilerplate", *others, *asked[:4]) == [None] * 7
+    refused = verdict("boilerplate", *others, *asked)
+    assert refused[:3] == [None] * 3 and all("by a form: 6" in str(reason) for reason in refused[3:])

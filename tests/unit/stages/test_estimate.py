@@ -6,7 +6,7 @@ from understudy.channel.ledger import Row
 from understudy.config import load
 from understudy.sections import QuestionSettings
 from understudy.sources.documents import DocumentsSource
-from understudy.stages.estimate import estimate, estimate_page, others, talks_of
+from understudy.stages.estimate import draft, estimate, estimate_page, others, talks_of
 from understudy.stages.extract_questions import further
 from understudy.workspace import Workspace
 
@@ -64,3 +64,11 @@ def test_further_questions_go_where_there_is_room() -> None:
     shares = further(70, 50, 100, rooms)
     assert shares == {"long": 32, "short": 8}, "half of those asked so far were accepted"
     assert further(1000, 50, 100, rooms) == {"long": 40, "short": 10}
+
+
+def test_the_free_teachers_run_ends_with_what_it_found_and_what_a_model_would_cost(tmp_path: Path) -> None:
+    assert draft(workspace(tmp_path)) == "", "a teacher that is a model needs no such word"
+    free = Workspace(
+        home=tmp_path, config=load(ROOT / "deployments/presets/documents.yaml", {"name": "tea", "teacher": "extractive"})
+    )
+    assert "found 0 questions in 0 talks" in draft(free)
