@@ -89,6 +89,8 @@ _LEAD = re.compile(
     re.I,
 )
 _AUXILIARIES = frozenset("is are was does do did can could should will would".split())
+LEAST_WORDS = 50
+"""In a shorter text the lack of full stops shows nothing."""
 _STEM = re.compile(r"(?:'s|’s|s'|ing|ed|es|s)$")
 
 
@@ -211,7 +213,8 @@ def _clean(text: str) -> str:
 
 
 def _lacks_punctuation(text: str) -> bool:
-    return len(re.findall(r"[.?!;:,]", text)) < 0.03 * len(text.split())
+    count = len(text.split())
+    return count >= LEAST_WORDS and len(re.findall(r"[.?!;:,]", text)) < 0.03 * count
 
 
 def _punctuated(paragraphs: list[str]) -> list[tuple[int, str]]:

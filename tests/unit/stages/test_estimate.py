@@ -68,7 +68,6 @@ def test_further_questions_go_where_there_is_room() -> None:
 
 def test_the_free_teachers_run_ends_with_what_it_found_and_what_a_model_would_cost(tmp_path: Path) -> None:
     assert draft(workspace(tmp_path)) == "", "a teacher that is a model needs no such word"
-    free = Workspace(
-        home=tmp_path, config=load(ROOT / "deployments/presets/documents.yaml", {"name": "tea", "teacher": "extractive"})
-    )
+    preset = ROOT / "deployments/presets/documents.yaml"
+    free = Workspace(home=tmp_path, config=load(preset, {"name": "tea", "teacher": "extractive"}))
     assert "found 0 questions in 0 talks" in draft(free)

@@ -1,4 +1,4 @@
-"""Laws of the teacher that quotes, on a small talk of our own and on the same talk as raw captions."""
+"""Laws of the teacher that quotes, on a small talk of our own."""
 
 import re
 
@@ -68,9 +68,9 @@ def answer(teacher, talk: Document, questions: list[Question]) -> TeacherReply:
     return teacher.reply(TeacherRequest(kind="answers", document=talk, questions=questions))
 
 
-@pytest.fixture(scope="module", params=["typed", "captions"])
-def pairs(request, teacher):
-    talk = document(TALK) if request.param == "typed" else captions()
+@pytest.fixture(scope="module")
+def pairs(teacher):
+    talk = document(TALK)
     questions = ask(teacher, talk)
     reply = answer(teacher, talk, questions)
     assert questions
@@ -189,6 +189,11 @@ def test_a_talk_without_a_sentence_is_no_error(teacher, text):
     talk = document([text])
     assert ask(teacher, talk) == []
     assert list(answer(teacher, talk, [Question(question_number=3, question="What is rust?")]).refused) == [3]
+
+
+def test_captions_without_full_stops_are_refused_with_the_reason(teacher):
+    with pytest.raises(TeacherError, match="no full stops"):
+        ask(teacher, captions())
 
 
 def test_another_language_is_refused_by_name(teacher):
