@@ -45,8 +45,8 @@ WORSE_NATS = 0.5
 """How much worse than its own number an entry may fit the one that the whole list moves it to."""
 MOST_NATS_PER_WORD = 2.5
 STEM_LETTERS = 6
-RUN_WORDS, LEAST_RUNS, ALIKE = 4, 8, 0.75
-"""Two texts say the same when three quarters of the shorter one's runs of four words, and eight, are in the other."""
+RUN_WORDS, LEAST_RUNS, ALIKE = 4, 20, 0.75
+"""Two texts say the same when three quarters of the shorter one's runs of four words, and twenty, are in the other."""
 MOST_SLIP = 3
 
 Way = tuple[int | None, ...]

@@ -175,7 +175,7 @@ def main() -> int:
     output = _Output(os.dup(1))
     launch.select = _paced
     sys.stdout = output  # type: ignore[assignment]  # the launcher writes to its buffer alone
-    sys.argv = ["mlx.launch", *Job.model_validate_json(job).launch]
+    sys.argv = ["mlx.launch", *Job.model_validate(json.loads(job)["job"]).launch]
     launch.main()
     return 0 if output.ended else 1
 
