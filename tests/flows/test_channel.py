@@ -46,6 +46,7 @@ def make_workspace(youtube: YouTube, home: Path, **source: Any) -> Workspace:
     changes = {f"source.{key}": value for key, value in source.items()} | {
         "source.base_url": youtube.url, "source.channel": "@bench", "source.seconds_between_videos": 0,
         "source.seconds_between_pages": 0, "source.tabs": ["videos"], "permission": "owned", "name": "bench",
+        "teacher": {"use": "extractive"},
     }  # fmt: skip
     return Workspace(home=home, config=load(ROOT / "deployments/presets/channel.yaml", changes))
 

@@ -34,6 +34,7 @@ def talks(tmp_path: Path) -> Path:
 
 def make_workspace(talks: Path, **changes: Any) -> Workspace:
     settings = {"name": "tea", "source": {"use": "documents", "path": str(talks)}, "questions.seconds_per_question": 60}
+    settings |= {"teacher": {"use": "extractive"}}
     config = load(ROOT / "deployments/presets/documents.yaml", settings | changes)
     return Workspace(home=talks.parent / "home", config=config)
 

@@ -22,7 +22,7 @@ from understudy.stages.answer import answers_by_file
 
 VERSION = 1
 
-ENOUGH_TOKENS, ENOUGH_ON_A_CPU = 12_000, 2_500
+ENOUGH_TOKENS, ENOUGH_ON_A_CPU = 12_000, 1_200
 """Answer tokens that are compared: KL differs by hundreds of times between a right and a wrong conversion."""
 """Answer tokens that are compared at most. Half of them suffice for a verdict."""
 
