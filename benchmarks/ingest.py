@@ -49,6 +49,7 @@ def _workspace(youtube: YouTube, home: str) -> Workspace:
     return Workspace(home=Path(home), config=load(ROOT / "deployments/presets/channel.yaml", {
         "source.base_url": youtube.url, "source.channel": "@bench", "source.seconds_between_videos": 0,
         "source.seconds_between_pages": 0, "source.tabs": ["videos"], "source.videos_per_run": 10**6, "name": "bench",
+        "teacher": {"use": "extractive"},
     }))  # fmt: skip
 
 

@@ -46,7 +46,7 @@ def known(client):
 
 home, talks = Path(sys.argv[1]), sys.argv[2]
 changes = {"name": "bench", "source": {"use": "documents", "path": talks}, "gates": [{"use": "length"}],
-           "runner": {"use": "threads", "workers": 4}, "questions.at_most": 1}
+           "teacher": {"use": "extractive"}, "runner": {"use": "threads", "workers": 4}, "questions.at_most": 1}
 config = load(Path("deployments/presets/documents.yaml"), changes)
 with get_client(sync_client=True) as client:
     client.hello()  # the server's own start is not ours
