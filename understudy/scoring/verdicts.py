@@ -33,10 +33,12 @@ MARGINS = {
 No margin is below what its suite can show: 100 unchanged answers leave 3.7 points open, 60 leave 6, 20 leave 16.
 """
 
-BUDGETS = {"kl_general": 0.05, "copied": 0.05}
+BUDGETS = {"kl_general": 0.25, "copied": 0.05}
 """How large a number that is nearly 0 for a base may become before it counts as harm.
 
-Drift of tuned from base on general prompts in nats per token (a first guess, to be calibrated); a share of answers.
+Drift of tuned from base on general prompts in nats per token, and a share of answers. The drift was calibrated on three
+trainings of SmolLM2-135M-Instruct for a teacher's manner: at 0.19 nothing else that was measured got worse; at 0.51 it
+followed fewer instructions (47 to 13 %); at 0.71 it knew less (60 to 44 %). One base, one channel.
 """
 
 BROKEN_AT_MOST = 0.02

@@ -40,8 +40,8 @@ def scorecard(name: str, word: Word, low: float, high: float) -> Scorecard:
         (
             "kl_general",
             "not enough data",
-            0.1,
-            0.2,
+            0.3,
+            0.4,
             "more than is allowed, but its base knows nothing that could be forgotten",
         ),
     ],
