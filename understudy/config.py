@@ -204,7 +204,7 @@ def _completed(raw: dict[str, Any], name: str) -> dict[str, Any]:
     if "source" not in raw:
         sections |= {key: demo[key] for key in ("permission", "source", "teacher", "questions", "split")}
     if "base" not in raw:
-        sections |= {key: demo[key] for key in ("base", "trainer")}
+        sections["base"] = demo["base"]
     for section, usual in sections.items():
         given = raw.setdefault(section, usual)
         if isinstance(given, dict) and isinstance(usual, dict) and "use" in usual:
