@@ -28,7 +28,7 @@ def run(*flags: str, cwd: Path = ROOT, **environment: str) -> subprocess.Complet
     [
         (["--preset", "dmo"], "did you mean 'demo'"),
         (["--set", "trainer.rnk=3"], "did you mean 'rank'"),
-        (["--set", "teacher.use=x"], "choose from extractive"),
+        (["--set", "teacher.use=x"], "choose from auto, extractive"),
         (["--set", "seed"], "section.key=value"),
         (["--set", "export.types=[Q9_9]"], "Q9_9"),
         (["--documents", "no/such/folder"], "there is no folder"),

@@ -31,7 +31,6 @@ _TO_THE_ROOM = re.compile(
     r"|\b(?:of|in|to|on|at|is|are|was|does|did|do|by|with|from|for|about|all|must|can|will) that\b(?! the\b)",
     re.I,
 )
-_OUR_WORDS = frozenset(("practical", "advice"))
 _EXPLETIVE = re.compile(
     r"\b(?:how is it that|(?:does|is|will|would) it (?:mean|take|cost|feel|help|matter|possible|hard|easy|safe)\b.*\b"
     r"(?:to|for|if|that|when)\b)",
@@ -72,8 +71,6 @@ _REASON = re.compile(
     r"(?P<rest>[\w’', -]{8,90}?),? is[,:]? (?:that|because|solely|this|simply)\b",
     re.I,
 )
-_ORDINAL = re.compile(r"^(?:first(?:ly)?|one),? ", re.I)
-_NEXT_ORDINAL = re.compile(r"^(?:second(?:ly)?|two),? ", re.I)
 
 
 @dataclass(frozen=True)
@@ -148,13 +145,13 @@ def is_standalone(text: str) -> bool:
 
 def tags(reading: Reading, question: str) -> list[str]:
     """One to three content words of `question`, nouns and rare words first."""
-    content = dict.fromkeys(w for w in words(question) if is_content(w) and not is_empty(w) and w not in _OUR_WORDS)
+    content = dict.fromkeys(w for w in words(question) if is_content(w) and not is_empty(w))
     ranked = sorted(content, key=lambda w: (stem(w) not in reading.nouns, -reading.weight.get(stem(w), 0.0)))
     return ranked[:3]
 
 
 def _subjects(text: str) -> list[str]:
-    return [stem(word) for word in words(text) if is_content(word) and word not in _OUR_WORDS]
+    return [stem(word) for word in words(text) if is_content(word)]
 
 
 def _shaped(reading: Reading, sentence: Sentence) -> Iterator[Candidate]:
@@ -171,7 +168,6 @@ def _shaped(reading: Reading, sentence: Sentence) -> Iterator[Candidate]:
         (0.8, _naming(reading, sentence.text)),
         (1.0, _enumeration(sentence.text)),
         (0.85, _cause(reading, sentence.text)),
-        (0.9, _advice(reading, sentence)),
         (0.7, _condition(reading, sentence)),
     ):
         if text and not sentence.leans:
@@ -263,14 +259,3 @@ def _is_subject(noun: str) -> bool:
 def _lowered(reading: Reading, text: str) -> str:
     first = text.split(maxsplit=1)[0]
     return text if first in reading.names or (first.isupper() and len(first) > 1) else text[0].lower() + text[1:]
-
-
-def _advice(reading: Reading, sentence: Sentence) -> str | None:
-    """A list of First, Second, Third that no sentence announces."""
-    after = reading.sentences[sentence.index + 1 : sentence.index + 4]
-    before = reading.sentences[max(0, sentence.index - 1)]
-    is_list = _ORDINAL.match(sentence.text) and any(_NEXT_ORDINAL.match(s.text) for s in after)
-    if not is_list or not before.asks or reading.topic is None:
-        return None
-    first = words(_ORDINAL.sub("", sentence.text))[0]
-    return None if first in ("a", "an", "the") else f"What practical advice is there about {reading.topic}?"

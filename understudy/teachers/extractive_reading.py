@@ -132,19 +132,17 @@ class Reading:
     nouns: frozenset[str]
     terms: tuple[Term, ...]
     names: frozenset[str]
-    topic: str | None
-    """What the whole talk is about: the title's first noun that the talk uses too, or its most frequent term."""
     punctuated: bool
     """False for captions without full stops, in which no sentence can be found."""
 
 
 def read(document: Document) -> Reading:
     """`document` taken apart; the same text is taken apart once."""
-    return _read(document.title, tuple(paragraph.text for paragraph in document.paragraphs))
+    return _read(tuple(paragraph.text for paragraph in document.paragraphs))
 
 
 @lru_cache(maxsize=32)  # a talk is read for its questions, for its answers and for each repair
-def _read(title: str, paragraphs: tuple[str, ...]) -> Reading:
+def _read(paragraphs: tuple[str, ...]) -> Reading:
     clean = [_clean(text) for text in paragraphs]
     pieces = _punctuated(clean)
     texts = [text for _, text in pieces]
@@ -158,7 +156,6 @@ def _read(title: str, paragraphs: tuple[str, ...]) -> Reading:
         terms=terms,
         names=_names(texts),
         punctuated=not _lacks_punctuation(" ".join(clean)),
-        topic=_topic(words(title), nouns, terms) or next((term.phrase for term in terms), None),
     )
 
 
@@ -173,14 +170,6 @@ def stem(word: str) -> str:
     if len(short) > 3 and short[-1] == short[-2] and short != word and short[-1] not in "sl":
         short = short[:-1]
     return short[:-1] + "i" if short.endswith("y") else short.removesuffix("e") if len(short) > 3 else short
-
-
-def _topic(title: list[str], nouns: frozenset[str], terms: tuple[Term, ...]) -> str | None:
-    phrases = {term.words: term.phrase for term in terms if term.phrase.startswith(("a ", "an "))}
-    for before, word in zip(["", *title], title):
-        if is_content(word) and not is_empty(word) and stem(word) in nouns:
-            return f"{before} {word}" if before in ("a", "an", "the") else phrases.get((word,), word)
-    return None
 
 
 def is_content(word: str) -> bool:
