@@ -45,12 +45,12 @@ def _dataset(workspace: Workspace, entries: list[Entry]) -> DatasetRefs:
     _read(workspace, due)
     graph, talks = _gated(workspace, entries)
     while more := reading.further(graph, talks):
-        if not _ask_on(workspace, [entry for entry in entries if entry.document_id in more], more):
+        if not _ask_further(workspace, [entry for entry in entries if entry.document_id in more], more):
             break
         graph, talks = _gated(workspace, entries)
         due = entries
     else:
-        reading.say_target(graph)
+        reading.report_target(graph)
     graph.get("split")
     if workspace.config.augment.on:
         graph.get("augmented", {"base": graph.get("base")} if workspace.config.augment.replay else None)
@@ -75,7 +75,7 @@ def _gated(workspace: Workspace, entries: list[Entry]) -> tuple[Graph, list[Talk
     return graph, talks
 
 
-def _ask_on(workspace: Workspace, entries: list[Entry], more: Mapping[str, int]) -> bool:
+def _ask_further(workspace: Workspace, entries: list[Entry], more: Mapping[str, int]) -> bool:
     """Ask talks further questions; False when the teacher answers no more, and what is there must do."""
     teacher = policies.shared_teacher(workspace)
     with (
@@ -87,7 +87,7 @@ def _ask_on(workspace: Workspace, entries: list[Entry], more: Mapping[str, int])
             for entry in entries
         ]
         try:
-            _wait([[future] for future in futures], "ask on")
+            _wait([[future] for future in futures], "ask further questions")
         except TeacherStopped as error:
             log.warning("no further questions: %s", error)
             return False

@@ -63,11 +63,8 @@ def what_to_do(error: Exception) -> str:
 def _with_teacher(arguments: dict[str, Any]) -> dict[str, Any]:
     """The arguments of a flow with the teacher that its preset leaves open, chosen and noted."""
     config, home = arguments.get("config"), arguments.get("home")
-    if isinstance(config, Config) and home is not None and config.teacher.use == "auto":
-        asked = Workspace(home=Path(home).resolve(), config=config)
-        workspace = local_teacher.resolved(asked)
-        local_teacher.remember(asked, workspace)
-        arguments["config"] = workspace.config
+    if isinstance(config, Config) and home is not None:
+        arguments["config"] = local_teacher.chosen(Workspace(home=Path(home).resolve(), config=config)).config
     return arguments
 
 

@@ -156,7 +156,7 @@ def further(graph: Graph, talks: Sequence[Talk]) -> dict[str, int]:
     return more
 
 
-def say_target(graph: Graph) -> None:
+def report_target(graph: Graph) -> None:
     """Whether `questions.target_pairs` was reached."""
     settings = graph.config.questions
     if settings.target_pairs is None:

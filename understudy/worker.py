@@ -46,7 +46,8 @@ def call(module: str, job: object, result: type[Result], progress: Progress, log
     """
     file = log or _temporary_log(module)
     file.parent.mkdir(parents=True, exist_ok=True)
-    process = _take(module)
+    kind = (module, *environment().items())
+    process = _take(kind)
     if process is None:
         with file.open("a", encoding="utf-8") as printed:
             process = start(module, printed)
@@ -54,7 +55,7 @@ def call(module: str, job: object, result: type[Result], progress: Progress, log
     try:
         message = _converse(process, json.dumps({"log": str(file), "job": to_jsonable_python(job)}), progress)
     finally:
-        if message is None or not message.get("waits") or not _keep(module, process):
+        if message is None or not message.get("waits") or not _keep(kind, process):
             stop(process)
             running.discard(process)
     if message is None:
@@ -67,10 +68,10 @@ def call(module: str, job: object, result: type[Result], progress: Progress, log
     return TypeAdapter(result).validate_python(message["result"])
 
 
-def _take(module: str) -> "subprocess.Popen[str] | None":
+def _take(kind: tuple[object, ...]) -> "subprocess.Popen[str] | None":
     """The worker that waits for such a job. One of another kind is ended: its memory may be needed."""
     with _waiting_lock:
-        waiting = _waiting.pop((module, *environment().items()), None)
+        waiting = _waiting.pop(kind, None)
         others = list(_waiting.values())
         _waiting.clear()
     for other in others:
@@ -79,10 +80,10 @@ def _take(module: str) -> "subprocess.Popen[str] | None":
     return waiting if waiting and waiting.poll() is None else None
 
 
-def _keep(module: str, process: "subprocess.Popen[str]") -> bool:
+def _keep(kind: tuple[object, ...], process: "subprocess.Popen[str]") -> bool:
     """Let the worker wait for the next job; False when one waits already."""
     with _waiting_lock:
-        return _waiting.setdefault((module, *environment().items()), process) is process
+        return _waiting.setdefault(kind, process) is process
 
 
 def _temporary_log(module: str) -> Path:
@@ -128,10 +129,11 @@ def serve(job: type[Job], run: Callable[[Job, Progress], object], waits: bool = 
     while True:
         fields = json.loads(jobs.get())
         _print_to(fields["log"])
+        message: dict[str, Any]
         try:
-            message: dict[str, Any] = {
-                "result": to_jsonable_python(run(TypeAdapter(job).validate_python(fields["job"]), progress))
-            }
+            result = run(TypeAdapter(job).validate_python(fields["job"]), progress)
+            message = {"result": to_jsonable_python(result)}
+            del result
         except UnderstudyError as error:
             argument = error.problems if isinstance(error, ConfigError) else str(error)
             message = {"error": [type(error).__name__, argument]}

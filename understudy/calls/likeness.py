@@ -99,13 +99,13 @@ def place(claims: Sequence[Claim], asked: Asked, whole: bool) -> Placed:
         sure = chance >= SURE and number is not None and fit.nats(row, number) >= fit.claimed(row) - WORSE_NATS
         places[row] = number if sure else claim.number if kept else None
     rows = _without_rivals(places, fit)
-    texts = {number: claims[row].text for number, row in rows.items()}
-    if suspect or not whole:
-        texts = _unmerged(texts, fit, suspect)
-    if not whole and not asked.gaps and len(claims) < min(FEW, len(asked.questions)):
-        texts = {number: text for number, text in texts.items() if fit.nats(rows[number], number) >= FEW_NATS}
-    moved = sum(claims[row].number != number for number, row in rows.items() if number in texts)
-    return Placed(texts, moved, len(claims) - len(texts))
+    cut = not whole and not asked.gaps
+    if suspect or cut:
+        rows = _unmerged(rows, fit, suspect)
+    if cut and len(claims) < min(FEW, len(asked.questions)):
+        rows = {number: row for number, row in rows.items() if fit.nats(row, number) >= FEW_NATS}
+    moved = sum(claims[row].number != number for number, row in rows.items())
+    return Placed({number: claims[row].text for number, row in rows.items()}, moved, len(claims) - len(rows))
 
 
 def _without_rivals(places: Mapping[int, int | None], fit: "_Fit") -> dict[int, int]:
@@ -125,19 +125,18 @@ def doubtful(texts: Mapping[int, str], asked: Asked) -> set[int]:
     return {number for number, text in texts.items() if placed.texts.get(number) != text}
 
 
-def _unmerged(texts: Mapping[int, str], fit: "_Fit", suspect: bool) -> dict[int, str]:
-    """`texts` without those that may hold the answer to a further question, which got none.
+def _unmerged(rows: Mapping[int, int], fit: "_Fit", suspect: bool) -> dict[int, int]:
+    """`rows` by number, without those that may hold the answer to a further question, which got none.
 
     Where nothing is suspect but that the reply was cut, without those that fit such a question better than their own.
     """
-    rows = {claim.text: row for row, claim in enumerate(fit.claims)}
-    left = [number for number in fit.numbers if number not in texts]
+    left = [number for number in fit.numbers if number not in rows]
 
     def merged(row: int, number: int) -> bool:
         least = MERGED_NATS if suspect else fit.nats(row, number) + BETTER_NATS
         return any(fit.nats(row, other) >= least for other in left)
 
-    return {number: text for number, text in texts.items() if not merged(rows[text], number)}
+    return {number: row for number, row in rows.items() if not merged(row, number)}
 
 
 def _without_repeats(claims: Sequence[Claim], asked: Asked) -> list[Claim]:
@@ -146,8 +145,11 @@ def _without_repeats(claims: Sequence[Claim], asked: Asked) -> list[Claim]:
     Where none fits its number best by far, none is kept.
     """
     claims = list(dict.fromkeys(claims))
+    groups = _alike([claim.text for claim in claims])
+    if len(groups) == len(claims):
+        return claims
     fit, kept = _Fit(claims, asked), list[Claim]()
-    for rows in _alike([_runs(claim.text) for claim in claims], [claim.text for claim in claims]):
+    for rows in groups:
         if len(rows) == 1 or len(claims[rows[0]].text.split()) <= WORDS_OF_A_MARK:
             kept += [claims[row] for row in rows]  # a word that means 'nothing to say' may come often
         elif (best := _best_of(fit, rows)) is not None:
@@ -169,19 +171,21 @@ def _runs(text: str) -> frozenset[tuple[str, ...]]:
     return frozenset(zip(*(parts[at:] for at in range(RUN_WORDS)), strict=False))
 
 
-def _alike(runs: Sequence[frozenset[tuple[str, ...]]], texts: Sequence[str]) -> list[list[int]]:
-    """The rows in groups, each with the rows whose text it equals, or shares most runs of words with."""
+def _alike(texts: Sequence[str]) -> list[list[int]]:
+    """The rows in groups of texts that are equal or share most runs of words."""
+    runs = [_runs(text) for text in texts]
+
+    def same(row: int, other: int) -> bool:
+        least = min(len(runs[row]), len(runs[other]))
+        return texts[row] == texts[other] or (least >= LEAST_RUNS and len(runs[row] & runs[other]) >= ALIKE * least)
+
     groups: list[list[int]] = []
-    for row, mine in enumerate(runs):
-        for group in groups:
-            theirs = runs[group[0]]
-            least = min(len(mine), len(theirs))
-            same = least >= LEAST_RUNS and len(mine & theirs) >= ALIKE * least
-            if texts[row] == texts[group[0]] or same:
-                group.append(row)
-                break
-        else:
+    for row in range(len(texts)):
+        group = next((group for group in groups if same(row, group[0])), None)
+        if group is None:
             groups.append([row])
+        else:
+            group.append(row)
     return groups
 
 

@@ -125,9 +125,8 @@ def compose(request: TeacherRequest, prompts: Prompts = BUILT_IN) -> Prompt:
     numbers = tuple(q.question_number for q in request.questions) if request.kind == "answers" else ()
     system, user = messages(request.kind, request.document, values, prompts)
     if request.kind == "questions" and request.others:
-        further = _filled(
-            _texts(("further",), prompts)["further"], {"asked": "\n".join(map(_listed_one, request.others))}
-        )
+        asked = "\n".join(f"- {' '.join(question.split())}" for question in request.others)
+        further = _filled(_texts(("further",), prompts)["further"], {"asked": asked})
         user = user | {"content": f"{user['content']}\n\n{further}"}
     return Prompt((system, user), numbers)
 
@@ -233,7 +232,3 @@ def _who(document: Document, paragraph: Paragraph) -> str:
 
 def _listed(questions: Sequence[Question]) -> str:
     return "\n".join(f"{q.question_number}. {' '.join(q.question.split())}" for q in questions)
-
-
-def _listed_one(question: str) -> str:
-    return f"- {' '.join(question.split())}"

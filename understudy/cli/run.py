@@ -12,6 +12,7 @@ import sys
 import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -74,15 +75,15 @@ def options(p: ArgumentParser) -> None:
 def main(args: Namespace) -> Result | int:
     """Run the pipeline."""
     try:
-        asked = _workspace(args)
-        _read_keys(asked.home)
-        workspace = local_teacher.resolved(asked)
+        workspace = _workspace(args)
+        _read_keys(workspace.home)
+        known = local_teacher.resolved(workspace)  # the run itself chooses for good, and notes it
         if args.estimate:
             from understudy.stages import estimate
 
-            text = estimate.estimate_page(workspace)
+            text = estimate.estimate_page(known)
             return Result(text, {"channel": workspace.config.name, "estimate": text})
-        preflight.check(workspace, args.only)
+        preflight.check(known, args.only)
         if holder := preflight.busy(workspace):
             raise Busy(
                 f"data/{workspace.config.name} is in use by {holder}; wait until it ends, or choose another --home"
@@ -93,14 +94,13 @@ def main(args: Namespace) -> Result | int:
     log_file = workspace.home / "logs" / f"{workspace.config.name}-{time.strftime('%Y%m%d-%H%M%S')}.log"
     stopping.stop_on_signals()
     packaged.configure_prefect()
-    return _run(asked, workspace, args, log_file)
+    return _run(workspace, args, log_file)
 
 
-def _run(asked: Workspace, workspace: Workspace, args: Namespace, log_file: Path) -> Result | int:
+def _run(workspace: Workspace, args: Namespace, log_file: Path) -> Result | int:
     try:
         with display.shown(log_file, args.log_level, "starting Prefect") as add_prefect:
             begin(workspace, args.only)
-            local_teacher.remember(asked, workspace)
             try:
                 outcome = _pipeline(workspace, args.only, add_prefect)
             except Exception:
@@ -249,7 +249,10 @@ def _draft(workspace: Workspace) -> str:
     """What the free teacher could make of the talks, on lines of its own."""
     from understudy.stages import estimate
 
-    return f"\n\n{text}" if (text := estimate.draft(workspace)) else ""
+    with suppress(ConfigError):  # a model that was asked and has been stopped since
+        if text := estimate.draft(local_teacher.resolved(workspace)):
+            return f"\n\n{text}"
+    return ""
 
 
 def _failed(what: str, log_file: Path) -> int:

@@ -1,8 +1,8 @@
 """
-Refuses what teaches nothing: greetings, advertising, sign-offs of a channel or an assistant, and questions by a form.
+Refuses what teaches nothing: greetings, advertising, sign-offs of a channel or an assistant, and template questions.
 
-A question by a form is one that differs in a word or two from many other questions of the channel, as in "What should
-I know about ...?": it names a word of the talk and asks nothing about it. Which forms these are is counted, so that no
+A template question differs in a word or two from many other questions of the channel, as in "What should
+I know about ...?": it names a word of the talk and asks nothing about it. Templates are found by counting, so that no
 list of them is needed in any language. A good question may resemble a few others ("What are the signs of ...?").
 """
 
@@ -33,9 +33,9 @@ PHRASES = (
     "link in der beschreibung",
     "danke fürs zuschauen", "bis zum nächsten video",
 )  # fmt: skip
-SLOT_WORDS, FORM_WORDS = 3, 4
-"""A form has a slot of at most three words and at least four words around it; 'What is ...?' is none."""
-LEAST_OF_A_FORM = 4
+SLOT_WORDS, TEMPLATE_WORDS = 3, 4
+"""A template has a slot of at most three words and at least four words around it; 'What is ...?' is none."""
+LEAST_OF_A_TEMPLATE = 4
 _BINS = 26  # bits of a gram that are its bin: 64 MB, and collisions are too rare to affect a share
 
 
@@ -53,7 +53,7 @@ class BoilerplateGate:
         phrases: list[str] = Field(
             default=list(PHRASES), description="whole words, case ignored; any one refuses the pair"
         )
-        max_form: float = Field(
+        max_template: float = Field(
             default=0.03,
             ge=0,
             le=1,
@@ -68,16 +68,16 @@ class BoilerplateGate:
         self.options = options
         self._phrase = listed(options.phrases)
         self._talks: Any = None
-        self._forms: Counter[int] = Counter()
+        self._templates: Counter[int] = Counter()
         self._most = 0.0
 
     def study(self, pairs: Sequence[Pair]) -> None:
-        """Count in how many talks, spoken or answered, each run of 8 words occurs, and in how many questions a form."""
+        """Count in how many talks, spoken or answered, each run of 8 words occurs, and each template."""
         import numpy as np
 
         questions = {" ".join(words(pair.question)): pair.question for pair in pairs}.values()
-        self._forms = Counter(form for question in questions for form in set(_forms(question)))
-        self._most = max(LEAST_OF_A_FORM, self.options.max_form * len(questions))
+        self._templates = Counter(template for question in questions for template in set(_templates(question)))
+        self._most = max(LEAST_OF_A_TEMPLATE, self.options.max_template * len(questions))
 
         self._talks = np.zeros(1 << _BINS, dtype=np.uint8)
         for document_id, group in groupby(sorted(pairs, key=lambda p: p.document_id), key=lambda p: p.document_id):
@@ -93,8 +93,10 @@ class BoilerplateGate:
             return f"advertising or housekeeping: {plug.group()!r}"
         if chat := chat_phrase(pair.answer, low, pair.question):
             return f"speaks as an assistant or an advertisement: {' '.join(chat.split())!r}"
-        if (alike := max((self._forms[form] for form in _forms(pair.question)), default=0)) > self._most:
-            return f"a question by a form: {alike} of the channel differ from it in a word or two only"
+        if (
+            alike := max((self._templates[template] for template in _templates(pair.question)), default=0)
+        ) > self._most:
+            return f"a template question: {alike} of the channel differ by a word or two only"
         if self._talks is None:
             return None
         share = covered_share(self._talks[_bins(grams(reading(pair.answer, pair).words))] >= self.options.min_talks)
@@ -103,12 +105,12 @@ class BoilerplateGate:
         return f"{share:.0%} is word for word in {self.options.min_talks} talks or more"
 
 
-def _forms(question: str) -> Iterator[int]:
+def _templates(question: str) -> Iterator[int]:
     """Digests of the question with each run of up to three words left out."""
     tokens = words(question)
     for size in range(1, SLOT_WORDS + 1):
         for at in range(len(tokens) - size + 1):
-            if len(tokens) - size >= FORM_WORDS:
+            if len(tokens) - size >= TEMPLATE_WORDS:
                 yield hash((*tokens[:at], None, *tokens[at + size :]))
 
 

@@ -58,10 +58,11 @@ def resolved(workspace: Workspace) -> Workspace:
     return workspace.model_copy(update={"config": workspace.config.model_copy(update={"teacher": spec})})
 
 
-def remember(asked: Workspace, workspace: Workspace) -> None:
-    """Note what was chosen for a preset that asked for `auto`, once the run begins."""
-    if asked.config.teacher.use != "auto":
-        return
+def chosen(workspace: Workspace) -> Workspace:
+    """As `resolved`, at the start of a run: the choice is noted, and the log says what it is."""
+    if workspace.config.teacher.use != "auto":
+        return workspace
+    workspace = resolved(workspace)
     spec = workspace.config.teacher
     home.mark(workspace.home)
     if workspace.ledger.note(NOTE) is None:
@@ -73,7 +74,8 @@ def remember(asked: Workspace, workspace: Workspace) -> None:
         )
     else:
         model, address = spec.options["model"], spec.options["base_url"]
-        log.info("teacher: %s on this machine (%s), for nothing; --teacher chooses another", model, address)
+        log.info("teacher: %s on this machine (%s), free of charge; --teacher takes another", model, address)
+    return workspace
 
 
 def found() -> list[LocalModel]:

@@ -18,6 +18,7 @@ from understudy.calls.verifying import INSTRUCTION_TOKENS, VERDICT_TOKENS
 from understudy.errors import ConfigError, Refused
 from understudy.graph import chain
 from understudy.records import Document, Question, Questions
+from understudy.runs.local_teacher import FREE
 from understudy.sections import QuestionSettings
 from understudy.stages import extract_questions, generate_answers
 from understudy.stages.collect import due_entries, remembered
@@ -30,7 +31,7 @@ PAIR_TOKENS = 170  # of one pair as a verifier reads it
 VARIANT_TOKENS = {"paraphrases": 30, "short": 110, "long": 420, "out_of_scope": 90}
 JUDGE_PROMPT, JUDGE_REPLY = 1_100, 40  # of one of the two calls about a held-out question
 USUALLY_ACCEPTED = 0.85  # share of the questions that become pairs
-FREE, SUGGESTED, MOST_TALKS_PRICED = ("extractive", "auto"), "gpt-5-mini", 500
+SUGGESTED, MOST_TALKS_PRICED = "gpt-5-mini", 500
 REPAIRS = 0.05  # share of the answers that is requested again
 
 
@@ -84,18 +85,11 @@ def further(talks: Sequence[Talk], settings: QuestionSettings) -> dict[str, int]
     """The further questions that each talk is likely to be asked, where the preset aims at a number of pairs."""
     if settings.target_pairs is None:
         return {}
-    counts = {
-        talk.document.document_id: len(talk.questions.questions)
-        if talk.questions
-        else extract_questions.question_count(talk.document, settings)
-        for talk in talks
-    }
-    rooms = {
-        talk.document.document_id: extract_questions.room(talk.questions, settings)
-        if talk.questions
-        else settings.at_most - counts[talk.document.document_id]
-        for talk in talks
-    }
+    counts, rooms = dict[str, int](), dict[str, int]()
+    for talk in talks:
+        name, known = talk.document.document_id, talk.questions
+        counts[name] = len(known.questions) if known else extract_questions.question_count(talk.document, settings)
+        rooms[name] = extract_questions.room(known, settings) if known else settings.at_most - counts[name]
     asked = sum(counts.values())
     return extract_questions.further(settings.target_pairs, round(USUALLY_ACCEPTED * asked), asked, rooms)
 
@@ -150,10 +144,10 @@ def _calls(teacher: ModelTeacher, talk: Talk, settings: QuestionSettings, again:
 
     `more` further questions are one more call of each pass.
     """
-    asked_on = [extract_questions.request(talk.document, more)] if more else []
-    added = [request.model_copy(update=_typical(request.count)) for request in asked_on]
+    more_questions = [extract_questions.request(talk.document, more)] if more else []
+    more_answers = [request.model_copy(update=_typical(request.count)) for request in more_questions]
     if talk.answered and not again:
-        return [teacher.call(request) for request in [*asked_on, *added]]
+        return [teacher.call(request) for request in [*more_questions, *more_answers]]
     first = extract_questions.requests(talk.document, teacher, settings)
     if talk.questions:
         second = generate_answers.requests(talk.document, talk.questions, teacher)
@@ -161,7 +155,7 @@ def _calls(teacher: ModelTeacher, talk: Talk, settings: QuestionSettings, again:
         second = [request.model_copy(update=_typical(request.count)) for request in first]
     return [
         teacher.call(request)
-        for request in [*(first if again or not talk.questions else []), *second, *asked_on, *added]
+        for request in [*(first if again or not talk.questions else []), *second, *more_questions, *more_answers]
     ]
 
 
@@ -246,31 +240,35 @@ def talks_of(workspace: Workspace) -> tuple[list[Talk], int]:
 
 def draft(workspace: Workspace) -> str:
     """What the free teacher made of these talks, and what a language model would cost; empty for another teacher."""
-    if workspace.config.teacher.use not in FREE:
+    if workspace.config.teacher.use != FREE:
         return ""
-    talks = [talk for talk in talks_of(workspace)[0] if talk.questions]
-    asked = sum(len(talk.questions.questions) for talk in talks if talk.questions)
-    wanted = sum(extract_questions.question_count(talk.document, workspace.config.questions) for talk in talks)
-    words = sum(talk.document.words for talk in talks)
-    found = f"{counted(asked, 'question')} in {counted(len(talks), 'talk')} of {words:,} words"
-    lines = [
-        f"The free teacher found {found}, where {wanted:,} were asked for:",
-        "it asks only what one sentence of a talk answers outright, and quotes the answer.",
-    ]
-    model = registry.build("teacher", "openai", {"model": SUGGESTED})
-    price = ""
-    if 0 < len(talks) <= MOST_TALKS_PRICED:
-        unread = [talk._replace(questions=None, answered=False) for talk in talks]
-        rows = estimate(model, unread, workspace.config.questions)
-        low, high = sum(row.low_usd for row in rows), sum(row.high_usd for row in rows)
-        price = f", about {wanted:,} of them for ${low:.2f} to ${high:.2f}"
+    lines = []
+    if sum(workspace.ledger.counts().values()) <= MOST_TALKS_PRICED:
+        lines += _counted(workspace, [talk for talk in talks_of(workspace)[0] if talk.questions])
     lines += [
-        f"A language model writes far better pairs{price};",
-        "one on this machine, in Ollama for example, for nothing:",
+        "A language model writes far better pairs; one on this machine, in Ollama for example, free of charge:",
         f"  --teacher openai --model {SUGGESTED}",
         "  --set 'teacher={use: openai, model: qwen3:8b, base_url: \"http://127.0.0.1:11434/v1\"}'",
     ]
     return "\n".join(lines)
+
+
+def _counted(workspace: Workspace, talks: Sequence[Talk]) -> list[str]:
+    settings = workspace.config.questions
+    asked = sum(len(talk.questions.questions) for talk in talks if talk.questions)
+    wanted = sum(extract_questions.question_count(talk.document, settings) for talk in talks)
+    words = sum(talk.document.words for talk in talks)
+    rows = estimate(
+        registry.build("teacher", "openai", {"model": SUGGESTED}),
+        [talk._replace(questions=None, answered=False) for talk in talks],
+        settings,
+    )
+    low, high = sum(row.low_usd for row in rows), sum(row.high_usd for row in rows)
+    return [
+        f"The free teacher found {counted(asked, 'question')} in {counted(len(talks), 'talk')} of {words:,} words:",
+        "it asks only what one sentence of a talk answers outright, and quotes the answer.",
+        f"{SUGGESTED} would write about {wanted:,} pairs for ${low:.2f} to ${high:.2f}.",
+    ]
 
 
 def estimate_page(workspace: Workspace) -> str:

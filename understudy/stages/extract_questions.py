@@ -77,7 +77,7 @@ def extend(document: Document, known: Questions, teacher: Teacher, extra: int) -
     questions, dropped, usd = list(known.questions), Counter(known.dropped), known.usd
     for part in pieces:
         asked, count = [q.question for q in questions], -(-extra // len(pieces))
-        # A teacher that reads no list of what was asked begins anew; what is known already is dropped below.
+        # A teacher that reads no list of what was asked starts from scratch; what is known already is dropped below.
         wanted = count if teacher.prompted else count + len(asked)
         reply = teacher.reply(request(part.document, wanted).model_copy(update={"others": asked}))
         usable = _usable(reply.items, count, asked)

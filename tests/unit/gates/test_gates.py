@@ -212,10 +212,10 @@ FILLERS = {
 
 
 @pytest.mark.parametrize("language", FORMS)
-def test_questions_by_one_form_are_refused_in_every_language_and_a_few_alike_are_not(language: str) -> None:
+def test_template_questions_are_refused_in_every_language_and_a_few_alike_are_not(language: str) -> None:
     fillers = FILLERS.get(language, ["psychology", "brain", "human memory", "mood", "sleep", "will"])
     asked = [pair(question=FORMS[language].format(filler)) for filler in fillers]
     others = [pair(question=question) for question in ("What is memory?", "What is sleep?", "What is a mood?")]
     assert verdict("boilerplate", *others, *asked[:4]) == [None] * 7
     refused = verdict("boilerplate", *others, *asked)
-    assert refused[:3] == [None] * 3 and all("by a form: 6" in str(reason) for reason in refused[3:])
+    assert refused[:3] == [None] * 3 and all("template question: 6" in str(reason) for reason in refused[3:])

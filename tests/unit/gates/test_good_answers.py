@@ -53,10 +53,12 @@ GOOD = [
 
 @pytest.mark.parametrize("name", sorted(set(GATES) - {"verbatim", "language"}))
 def test_no_good_answer_is_refused(name: str) -> None:
-    # No two questions may be alike, or they would be questions by a form.
-    good = [pair("t", at, f"What is part {at} about?" + " And so on?" * at, answer) for at, answer in enumerate(GOOD)]
+    good = [pair("t", at, f"What is part {at} about?", answer) for at, answer in enumerate(GOOD)]
+    options = {"max_template": 1} if name == "boilerplate" else {}  # the questions of this test are a template
     talk = " ".join(GOOD)
-    refused = verdict(name, *good, talk=talk) if name != "duplicates" else [verdict(name, one)[0] for one in good]
+    refused = (
+        verdict(name, *good, talk=talk, **options) if name != "duplicates" else [verdict(name, one)[0] for one in good]
+    )
     assert {GOOD[at]: reason for at, reason in enumerate(refused) if reason} == {}
 
 

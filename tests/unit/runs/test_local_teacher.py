@@ -1,4 +1,4 @@
-"""A server on this machine is known by its own answers, the choice is made once, and nobody else is ever asked."""
+"""A server on this machine is known by its own answers, and the choice is made once."""
 
 import json
 import threading
@@ -102,7 +102,7 @@ def test_the_choice_is_made_once_and_a_server_that_is_away_stops_the_run(
     first = local_teacher.resolved(asked)
     assert first.config.teacher.options == {"model": "qwen3-4b", "base_url": f"{address}/v1"}
     assert local_teacher.resolved(first) is first
-    local_teacher.remember(asked, first)
+    assert local_teacher.chosen(asked) == first
     serve(OLLAMA)
     assert local_teacher.resolved(asked).config.teacher == first.config.teacher, "a larger one came too late"
     changed = json.dumps(first.config.teacher.options | {"use": "openai", "base_url": "http://127.0.0.1:9/v1"})
