@@ -10,6 +10,7 @@ from prefect.futures import PrefectFuture, wait
 from prefect.utilities.annotations import quote
 from understudy.tasks import limits, policies, publish
 from understudy.tasks import talks as reading
+from understudy.tasks.entry import run_name
 from understudy.tasks.policies import TALKS_PER_WORKER
 
 from understudy import locks
@@ -26,7 +27,7 @@ from understudy.workspace import Workspace
 log = logging.getLogger("understudy.talks")
 
 
-@flow(name="build-dataset", flow_run_name="dataset-{workspace.config.name}", persist_result=False)
+@flow(name="build-dataset", flow_run_name=run_name, persist_result=False)
 def build_dataset(workspace: Workspace) -> DatasetRefs:
     """collect > extract questions > generate answers, talk by talk; then gate, split and describe the channel."""
     with locks.held(workspace.lock, f"data/{workspace.config.name}"):

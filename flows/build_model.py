@@ -2,6 +2,7 @@
 
 from prefect import flow
 from understudy.tasks import policies, publish
+from understudy.tasks.entry import run_name
 
 from understudy import locks
 from understudy.graph import Graph
@@ -10,7 +11,7 @@ from understudy.runs import trials
 from understudy.workspace import Workspace
 
 
-@flow(name="build-model", flow_run_name="model-{workspace.config.name}", persist_result=False)
+@flow(name="build-model", flow_run_name=run_name, persist_result=False)
 def build_model(workspace: Workspace, dataset: DatasetRefs) -> ModelRefs:
     """prepare base > (tune >) train > fuse > convert > (importance >) quantize."""
     with locks.held(workspace.lock, f"data/{workspace.config.name}"):

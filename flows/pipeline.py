@@ -8,13 +8,14 @@ from understudy.flows.build_dataset import build_dataset
 from understudy.flows.build_model import build_model
 from understudy.flows.score_model import score_model
 from understudy.tasks import policies
-from understudy.tasks.entry import entry
+from understudy.tasks.entry import entry, run_name
 
 from understudy import preflight
 from understudy.config import Config
 from understudy.graph import Graph
 from understudy.records import DatasetRefs, ModelRefs, Record, ScoreRefs
 from understudy.runs import trials
+from understudy.runs.changes import NOTHING, Changes
 from understudy.workspace import Workspace
 
 
@@ -25,13 +26,28 @@ class Outcome(Record):
     model: ModelRefs | None = None
     score: ScoreRefs | None = None
 
+    @property
+    def said(self) -> str:
+        """How it ended, in a sentence."""
+        if self.score:
+            return self.score.verdict
+        made = f"{self.dataset.train.rows} train rows, {self.dataset.test.rows} held out"
+        return f"The model is made, and not scored yet ({made})." if self.model else f"The dataset is made: {made}."
 
-@flow(name="pipeline", flow_run_name="{config.name}", persist_result=False, validate_parameters=True)
+
+@flow(name="pipeline", flow_run_name=run_name, persist_result=False, validate_parameters=True)
 @entry
-def pipeline(config: Config, home: Path, only: Literal["dataset", "model", "score"] | None = None) -> Outcome:
+def pipeline(
+    *,
+    change: Changes = NOTHING,
+    config: Config,
+    home: Path,
+    only: Literal["dataset", "model", "score"] | None = None,
+) -> Outcome:
     """Build the dataset, then the model, then score it; what is fresh is not made again.
 
     Args:
+        change: What people change most, over the preset below; empty means: as it is there.
         config: A whole preset, as in deployments/presets.
         home: The folder of data/ and models/; relative to the checkout.
         only: One part; the parts before it must be done.

@@ -2,6 +2,7 @@
 
 from prefect import flow
 from understudy.tasks import policies, publish
+from understudy.tasks.entry import run_name
 
 from understudy import locks
 from understudy.graph import Graph
@@ -11,7 +12,7 @@ from understudy.stages import answer, ask_suites, parity
 from understudy.workspace import Workspace
 
 
-@flow(name="score-model", flow_run_name="score-{workspace.config.name}", persist_result=False)
+@flow(name="score-model", flow_run_name=run_name, persist_result=False)
 def score_model(workspace: Workspace, dataset: DatasetRefs) -> ScoreRefs:
     """answer (each candidate in turn) > parity > suites > drift (> judge) > score."""
     with locks.held(workspace.lock, f"data/{workspace.config.name}"):

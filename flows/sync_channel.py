@@ -7,13 +7,14 @@ from understudy.flows.build_dataset import build_dataset
 from understudy.flows.build_model import build_model
 from understudy.flows.score_model import score_model
 from understudy.tasks import policies, publish
-from understudy.tasks.entry import entry
+from understudy.tasks.entry import entry, run_name
 
 from understudy import preflight
 from understudy.config import Config
 from understudy.graph import Graph
 from understudy.records import Challenge, DatasetRefs, Record
 from understudy.runs import trials
+from understudy.runs.changes import NOTHING, Changes
 from understudy.stages import promote
 from understudy.workspace import Workspace
 
@@ -25,13 +26,22 @@ class Synced(Record):
     forgotten: list[str]
     challenge: Challenge | None
 
+    @property
+    def said(self) -> str:
+        """How it ended, in a sentence."""
+        if self.challenge is None:
+            return "Too little is new to train again."
+        what = "is the champion now" if self.challenge.promoted else "does not replace the champion"
+        return f"{self.challenge.challenger} {what}: {self.challenge.reasons[0]}"
 
-@flow(name="sync-channel", flow_run_name="sync-{config.name}", persist_result=False, validate_parameters=True)
+
+@flow(name="sync-channel", flow_run_name=run_name, persist_result=False, validate_parameters=True)
 @entry
-def sync_channel(config: Config, home: Path = Path(), retrain: bool = False) -> Synced:
+def sync_channel(*, change: Changes = NOTHING, config: Config, home: Path = Path(), retrain: bool = False) -> Synced:
     """Fetch what is new, train again when enough is new, and promote only a better model.
 
     Args:
+        change: What people change most, over the preset below; empty means: as it is there.
         config: The preset of the channel; `sync` says what is enough.
         home: The folder of data/ and models/; relative to the checkout.
         retrain: Train and compare even when little is new, for example after a change of settings.

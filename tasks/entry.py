@@ -1,42 +1,67 @@
 """
-What stands around a flow that people and schedules start: bars in the UI, and a failure that begins with what to do.
+What stands around a flow that people and schedules start: its name, its parameters, bars, and how its state reads.
 
-The state message of a failed run is the first thing anybody reads of it, in the UI and in a notification.
+The message of a run's state is the first thing anybody reads of it, in the UI and in a notification: a run that went
+well says how it ended, and a failed one begins with what to do.
 """
 
 import functools
 import inspect
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
+from prefect.exceptions import Abort
 from prefect.logging import get_run_logger
-from prefect.states import Failed
+from prefect.runtime import flow_run
+from prefect.states import Cancelled, Completed, Failed
 from understudy.tasks.live import ProgressArtifacts
 
 from understudy import progress
 from understudy.config import Config
 from understudy.errors import Busy, ConfigError, UnderstudyError
 from understudy.runs import local_teacher
+from understudy.runs.changes import Changes
 from understudy.workspace import Workspace
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def entry(work: Callable[P, R]) -> Callable[P, R]:
-    """`work`, whose first parameters are `config` and `home`, with bars while it runs and a Failed state that tells.
+class NotNow(Busy, Abort):
+    """Busy, and no failure: a worker's process that ends with it is logged in one line, without a traceback."""
 
-    Callers still get the exception itself: Prefect raises what a Failed state carries.
+
+def run_name() -> str:
+    """'tea pipeline dataset 2026-11-30 03:00': channel, flow, part and time tell the runs of the list apart."""
+    given = flow_run.parameters
+    workspace = given.get("workspace") or Workspace(home=given["home"], config=given["config"])
+    channel, change = workspace.config.name, given.get("change")
+    if isinstance(change, Changes):
+        with suppress(ConfigError):  # the run itself says what is wrong
+            channel = change.settings(workspace.home).get("name", channel)
+    words = (channel, flow_run.flow_name, given.get("only"), time.strftime("%Y-%m-%d %H:%M"))
+    return " ".join(word for word in words if word)
+
+
+def entry(work: Callable[P, R]) -> Callable[P, R]:
+    """`work`, with the parameters `config`, `home` and `change`, and a state that says how it ended.
+
+    Callers still get what it returns and raises: Prefect hands on what a state carries.
     """
 
     @functools.wraps(work)
     def run(*arguments: P.args, **keywords: P.kwargs) -> Any:
         try:
             bound = inspect.signature(work).bind(*arguments, **keywords)
-            with _bars(**_with_teacher(bound.arguments)):
-                return work(*bound.args, **bound.kwargs)
+            with _bars(**_settled(bound.arguments)):
+                result = work(*bound.args, **bound.kwargs)
+            said = getattr(result, "said", None)
+            return Completed(message=said, data=result) if said else result
+        except Busy as error:
+            return Cancelled(name="Busy", message=what_to_do(error), data=NotNow(str(error)))
         except Exception as error:
             get_run_logger().error("What follows is where it failed.", exc_info=True)
             return Failed(message=what_to_do(error), data=error)
@@ -60,10 +85,11 @@ def what_to_do(error: Exception) -> str:
     )
 
 
-def _with_teacher(arguments: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of a flow with the teacher that its preset leaves open, chosen and noted."""
-    config, home = arguments.get("config"), arguments.get("home")
+def _settled(arguments: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of a flow with its changes applied, and with the teacher that its preset leaves open, chosen."""
+    config, home, change = (arguments.get(name) for name in ("config", "home", "change"))
     if isinstance(config, Config) and home is not None:
+        config = change.applied(config, Path(home)) if isinstance(change, Changes) else config
         arguments["config"] = local_teacher.chosen(Workspace(home=Path(home).resolve(), config=config)).config
     return arguments
 

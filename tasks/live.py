@@ -10,13 +10,15 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from prefect.artifacts import create_progress_artifact, create_table_artifact, update_progress_artifact
+from prefect.artifacts import Artifact, MarkdownArtifact, ProgressArtifact, TableArtifact, update_progress_artifact
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import ArtifactUpdate
+from prefect.runtime import flow_run
 
 from understudy.progress import Sink
 from understudy.report import training
@@ -41,6 +43,29 @@ def unharmed(what: str) -> Iterator[None]:
         yield
     except Exception as error:
         log.warning("%s cannot be shown in the UI; the work goes on (%s)", what, one_line(str(error), 200))
+
+
+def page(workspace: Workspace, name: str, text: str, description: str) -> None:
+    """Show a page of markdown under a key that stays the same from run to run."""
+    with unharmed(name):
+        _create(MarkdownArtifact(key=key(workspace, name), markdown=text, description=description))
+
+
+def table(workspace: Workspace, name: str, rows: list[dict[str, Any]], description: str) -> None:
+    """Show a table in the same way."""
+    with unharmed(name):
+        _create(TableArtifact(key=key(workspace, name), table=rows, description=description))
+
+
+def _create(artifact: Artifact) -> Any:
+    """Create it on the run that somebody started: whoever opens that one sees what its parts made."""
+    return artifact.model_copy(update={"flow_run_id": _started(flow_run.id)}).create()
+
+
+@lru_cache(maxsize=16)
+def _started(run: str | None) -> UUID | None:
+    """The run that `run` is a part of."""
+    return UUID(flow_run.root_flow_run_id) if run else None
 
 
 class Shown:
@@ -89,7 +114,7 @@ class ProgressArtifacts(Sink):
         if bar.due and total:
             percent, name = round(100 * done / total, 1), key(self.workspace, f"progress-{stage}")
             bar.put(
-                lambda: create_progress_artifact(percent, key=name, description=note),
+                lambda: _create(ProgressArtifact(progress=percent, key=name, description=note)).id,
                 lambda artifact: update_progress_artifact(artifact, percent, description=note),
             )
         if self._losses and self._losses[0] == stage and self._losses[1].due:
@@ -104,11 +129,12 @@ class ProgressArtifacts(Sink):
             with unharmed(bar.what):
                 update_progress_artifact(bar.artifact, 100.0)
 
-    def _show_losses(self, table: Shown, metrics: Path) -> None:
+    def _show_losses(self, shown: Shown, metrics: Path) -> None:
         rows, name = training.table(training.lines(metrics)), key(self.workspace, "loss")
 
         def update(artifact: UUID) -> None:
             with get_client(sync_client=True) as client:
                 client.update_artifact(artifact, ArtifactUpdate(data=json.dumps(rows)))
 
-        table.put(lambda: create_table_artifact(key=name, table=rows, description=f"{LOSSES} Still training."), update)
+        description = f"{LOSSES} Still training."
+        shown.put(lambda: _create(TableArtifact(key=name, table=rows, description=description)).id, update)

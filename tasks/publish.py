@@ -6,13 +6,7 @@ Published by flows, not by tasks, so that a run whose tasks were all Cached show
 
 from collections.abc import Sequence
 
-from prefect.artifacts import (
-    create_link_artifact,
-    create_markdown_artifact,
-    create_table_artifact,
-)
 from understudy.tasks import live
-from understudy.tasks.live import key as _key
 
 from understudy.calls.model_teacher import ModelTeacher
 from understudy.dataset import card
@@ -28,11 +22,13 @@ from understudy.records import (
     Talk,
     TrialCard,
 )
-from understudy.report import evidence, parity_table, short, training
+from understudy.report import evidence, parity_table, short, size, training
+from understudy.report.outcome import outcome
 from understudy.runs import champion as champions
 from understudy.stages import estimate as estimates
 from understudy.stages import install, promote, release
 from understudy.stages.describe import SUMMARY
+from understudy.text.table import table
 from understudy.workspace import Workspace
 
 
@@ -43,11 +39,8 @@ def dataset(graph: Graph) -> DatasetRefs:
     states = "\n".join(f"| {status} | {count} |" for status, count in workspace.ledger.counts().items())
     summary = f"{described}\n\n| talks | |\n|---|---|\n{states}"
     workspace.save_card("dataset_card", card.dataset(workspace.config, summary))
-    create_markdown_artifact(
-        key=_key(workspace, "dataset"),
-        markdown=f"{summary}\n\nPermission: {workspace.config.permission}.",
-        description="Talks, pairs, what the gates refused, and the split.",
-    )
+    text = f"{summary}\n\nPermission: {workspace.config.permission}."
+    live.page(workspace, "dataset", text, "Talks, pairs, what the gates refused, and the split.")
     return graph.dataset()
 
 
@@ -58,11 +51,8 @@ def costs(workspace: Workspace, talks: Sequence[Talk]) -> None:
         read = [estimates.Talk(workspace.read(talk.document), workspace.read(talk.questions), False) for talk in talks]
         rows = estimates.estimate(teacher, read, workspace.config.questions, again=True)
         rows += estimates.others(workspace, read)
-        create_markdown_artifact(
-            key=_key(workspace, "cost"),
-            markdown=estimates.compared(rows, paid),
-            description="What the teacher's calls cost, beside the estimate for the same talks.",
-        )
+        beside = "What the teacher's calls cost, beside the estimate for the same talks."
+        live.page(workspace, "cost", estimates.compared(rows, paid), beside)
 
 
 def losses(graph: Graph) -> None:
@@ -70,78 +60,55 @@ def losses(graph: Graph) -> None:
     workspace, adapter = graph.workspace, graph.get("adapter")
     folder = workspace.file(adapter)
     rows, samples = (training.lines(folder / f"{name}.jsonl") for name in ("metrics", "samples"))
-    with live.unharmed("the losses"):
-        create_table_artifact(key=_key(workspace, "loss"), table=training.table(rows), description=live.LOSSES)
-        create_markdown_artifact(
-            key=_key(workspace, "loss-curve"),
-            markdown=training.page(rows, samples, workspace.read(adapter)),
-            description="The loss curve, and the same prompts answered at each evaluation.",
-        )
+    live.table(workspace, "loss", training.table(rows), live.LOSSES)
+    page = training.page(rows, samples, workspace.read(adapter))
+    live.page(workspace, "loss-curve", page, "The loss curve, and the same prompts answered at each evaluation.")
 
 
 def tuning(graph: Graph, tried: Sequence[TrialCard]) -> None:
     """The trials of a training, and which was taken; nothing where there were none."""
-    with live.unharmed("the trials"):
-        if tried:
-            create_table_artifact(
-                key=_key(graph.workspace, "tune"),
-                table=training.trials(tried, graph.config.trainer.options["learning_rate"]),
-                description="Short trainings at several learning rates; the lowest valid loss is taken.",
-            )
+    if tried:
+        rows = training.trials(tried, graph.config.trainer.options["learning_rate"])
+        live.table(
+            graph.workspace, "tune", rows, "Short trainings at several learning rates; the lowest valid loss is taken."
+        )
 
 
 def files(graph: Graph, model: ModelRefs) -> ModelRefs:
-    """Where the model's files are, with a Modelfile beside each."""
+    """Which files the model has and where they are, with a Modelfile beside each."""
     workspace = graph.workspace
     install.modelfiles(workspace, model, workspace.latest("train"))
-    for kind, ref in model.files.items():
-        _link(workspace, f"file-{kind}", ref, f"The tuned model as {kind}.")
+    rows = [(kind, f"`{workspace.file(ref)}`", size(ref.bytes)) for kind, ref in model.files.items()]
     if model.adapter_file:
-        beside = "The adapter alone: --lora of llama.cpp, ADAPTER of Ollama, beside a file of the base."
-        _link(workspace, "file-adapter", model.adapter_file, beside)
-    return model
-
-
-def _link(workspace: Workspace, name: str, ref: AssetRef, description: str) -> None:
-    create_link_artifact(
-        key=_key(workspace, name),
-        link=workspace.file(ref).resolve().as_uri(),
-        link_text=f"{ref.path} ({ref.bytes / 1e6:.1f} MB)",
-        description=description,
+        beside = "adapter alone, beside a file of the base: `--lora` of llama.cpp, `ADAPTER` of Ollama"
+        rows.append((beside, f"`{workspace.file(model.adapter_file)}`", size(model.adapter_file.bytes)))
+    live.page(
+        workspace, "files", table(["", "file", "size"], rows), "The tuned model's files on the machine of the run."
     )
+    return model
 
 
 def parity(workspace: Workspace, report: ParityReport) -> None:
     """How far each file is from what was trained, and which are refused."""
-    create_markdown_artifact(
-        key=_key(workspace, "parity"),
-        markdown=parity_table.markdown(report),
-        description="Adapter, fused model and files on the same held-out answers.",
-    )
+    of = "Adapter, fused model and files on the same held-out answers."
+    live.page(workspace, "parity", parity_table.markdown(report), of)
 
 
 def scorecard(graph: Graph, model: ModelRefs, card: AssetRef) -> ScoreRefs:
-    """The scorecard in short, where its page is, and how to run the model."""
+    """The report in short, and how to run the model."""
     workspace = graph.workspace
     scores: Scorecard = workspace.read(card)
     report = workspace.latest("report", run=model.run)
     assert report is not None, "the page is written before the scorecard"
     released = release.release(graph, model, scores, short.markdown(scores))
-    with live.unharmed("how to run it"):
-        refusals = [f"- **{kind}** is not offered: {why}" for kind, why in released.refused.items()]
-        create_markdown_artifact(
-            key=_key(workspace, "run"),
-            markdown="\n".join([*(f"    {line}" for line in released.how_to_run), "", *refusals]),
-            description="How to run the tuned model, and which files are not offered.",
-        )
-    with live.unharmed("the scorecard"):
-        create_markdown_artifact(
-            key=_key(workspace, "scorecard"),
-            markdown=short.artifact(evidence.gather(workspace.home, workspace.config.name, model.run)),
-            description="Base against tuned on the held-out talks.",
-        )
-    _link(workspace, "report", report, "The whole page: curves, tables, answers side by side.")
-    return ScoreRefs(scorecard=card, report=report, **released._asdict())
+    refusals = [f"- **{kind}** is not offered: {why}" for kind, why in released.refused.items()]
+    how = "\n".join([*(f"    {line}" for line in released.how_to_run), "", *refusals])
+    live.page(workspace, "run", how, "How to run the tuned model, and which files are not offered.")
+    found = evidence.gather(workspace.home, workspace.config.name, model.run)
+    whole = f"The whole report, with every answer: `{workspace.file(report)}`"
+    text = f"{short.artifact(found)}\n{whole}\n"
+    live.page(workspace, "report", text, "Base against tuned on the held-out talks.")
+    return ScoreRefs(scorecard=card, report=report, verdict=outcome(found).verdict, **released._asdict())
 
 
 def champion(workspace: Workspace, challenge: Challenge | None, forgotten: Sequence[str]) -> None:
@@ -156,8 +123,4 @@ def champion(workspace: Workspace, challenge: Challenge | None, forgotten: Seque
         )
     events = champions.history(workspace.models)[-10:]
     page.append("\n".join(f"- {e.at}: `{e.run}` {e.action}. {'; '.join(e.reasons)}" for e in reversed(events)))
-    create_markdown_artifact(
-        key=_key(workspace, "champion"),
-        markdown="\n\n".join(page),
-        description="The model in use, and why it was or was not replaced.",
-    )
+    live.page(workspace, "champion", "\n\n".join(page), "The model in use, and why it was or was not replaced.")

@@ -184,10 +184,18 @@ def load(file: Path, changes: Mapping[str, Any] | None = None) -> Config:
     raw = {} if raw is None else raw
     if not isinstance(raw, dict):
         raise ConfigError([f"{file}: a preset is a mapping of sections, this is {type(raw).__name__}"])
-    empty = not raw
-    for dotted, value in sorted((changes or {}).items(), key=_options_last):
+    return _with(raw, changes or {}, slug(file.stem) if raw else "")
+
+
+def changed(config: Config, changes: Mapping[str, Any]) -> Config:
+    """`config` with `changes` ('section.key' > value) applied. Raises ConfigError."""
+    return _with(config.model_dump(mode="json", exclude_unset=True), changes, config.name)
+
+
+def _with(raw: dict[str, Any], changes: Mapping[str, Any], name: str) -> Config:
+    for dotted, value in sorted(changes.items(), key=_options_last):
         _put(raw, dotted, copy.deepcopy(value))  # a later change may go inside it; the caller's stays as it is
-    return validate(_completed(raw, "" if empty else slug(file.stem)))
+    return validate(_completed(raw, name))
 
 
 def _options_last(change: tuple[str, Any]) -> int:

@@ -80,16 +80,16 @@ def _pictures(api: str, out: Path) -> int:
     run = _newest(api, "flow_runs", {"flows": {"name": {"any_": ["sync-channel"]}}} | ended_well)
     page = api.removesuffix("/api")
     deployment = run["deployment_id"]
-    scorecard, curve, champion = (
+    report, curve, champion = (
         _newest(api, "artifacts", {"artifacts": {"key": {"any_": [f"{CHANNEL}-{what}"]}}})["id"]
-        for what in ("scorecard", "loss-curve", "champion")
+        for what in ("report", "loss-curve", "champion")
     )
     shots: dict[str, tuple[str, str, int, Callable[[devtools.Tab], None]]] = {
         "deployments": ("deployments", "sync-channel", 620, _as_it_is),
         "run": (f"runs/flow-run/{run['id']}", run["name"], 900, _as_it_is),
         "parameters": (f"deployments/deployment/{deployment}/run", "Parameters", 1000, _form),
         "loss-curve": (f"artifacts/artifact/{curve}", f"{CHANNEL}-loss-curve", 900, _as_it_is),
-        "scorecard": (f"artifacts/artifact/{scorecard}", f"{CHANNEL}-scorecard", 900, _as_it_is),
+        "report": (f"artifacts/artifact/{report}", f"{CHANNEL}-report", 900, _as_it_is),
         "champion": (f"artifacts/artifact/{champion}", f"{CHANNEL}-champion", 760, _as_it_is),
     }
     with devtools.tab(WIDTH, devtools.Tab) as tab:

@@ -28,6 +28,7 @@ from understudy.tasks.server import answers
 from tests.browser import devtools
 from tests.flows.conftest import ROOT, prefect_home
 from tests.flows.machine import descendants
+from understudy import locks
 
 TALKS = sorted((ROOT / "deployments/sample_channel").glob("0*"))[:3]
 PRESET = {
@@ -193,6 +194,9 @@ def test_every_flow_can_be_started_and_one_run_of_each_at_a_time(deployed: Deplo
 def test_the_form_explains_what_it_asks_for(deployed: Deployed) -> None:
     schema = deployed.call("GET", "deployments/name/pipeline/pipeline-tea")["parameter_openapi_schema"]
     assert schema["properties"]["home"]["description"].startswith("The folder of data/")
+    first = min(schema["properties"].items(), key=lambda item: item[1]["position"])
+    assert first[0] == "change" and first[1]["description"].startswith("What people change most")
+    assert {"documents", "channel", "base", "learning_rate"} <= set(schema["definitions"]["Changes"]["properties"])
     split = schema["definitions"]["SplitSettings"]["properties"]["min_documents"]
     assert split["description"].startswith("least number of talks in valid and in test")
     sync = deployed.call("GET", "deployments/name/sync-channel/sync-channel-tea")["parameter_openapi_schema"]
@@ -218,19 +222,31 @@ def test_a_value_that_cannot_be_is_refused_before_there_is_a_run(deployed: Deplo
 def test_runs_take_changed_values_and_a_failed_one_calls_the_webhook(
     deployed: Deployed, preset: Path, webhook: tuple[str, list[str]]
 ) -> None:
-    """Two runs at once: the preset is gone by then, one has a channel of its own, one a folder that is not there."""
+    """Three runs at once: the preset is gone by then, one has a channel of its own, one a folder that is not there,
+    and the channel of the third is in use."""
     kept = preset.read_text()
     preset.unlink()
     try:
-        changed = deployed.start("pipeline/build-dataset-tea", {"name": "changed"})
-        failed = deployed.start("sync-channel/sync-channel-tea", {"source": {"use": "documents", "path": "nowhere"}})
-        assert deployed.ended(failed)["type"] == "FAILED"
+        with locks.held(preset.parent / "home/data/tea/.lock", "data/tea"):
+            changed = deployed.start("pipeline/build-dataset-tea", {"name": "changed"}, change={"questions": 2})
+            failed = deployed.start("sync-channel/sync-channel-tea", change={"documents": "nowhere"})
+            busy = deployed.start("pipeline/pipeline-tea")
+            assert deployed.ended(failed)["type"] == "FAILED"
+            state = deployed.ended(busy)
+        assert (state["type"], state["name"]) == ("CANCELLED", "Busy") and f"process {os.getpid()}" in state["message"]
+        logs = deployed.call("POST", "logs/filter", {"logs": {"flow_run_id": {"any_": [busy]}}})
+        assert logs and not any("Traceback" in line["message"] for line in logs)
         assert deployed.ended(changed)["type"] == "COMPLETED", deployed.state(changed)["message"]
     finally:
         preset.write_text(kept)
-    assert (deployed.folder / "home/data/changed/dataset/train.jsonl").is_file()
-    assert deployed.call("GET", f"flow_runs/{changed}")["name"] == "changed"
+    made = [
+        json.loads(file.read_text()) for file in deployed.folder.glob("home/data/changed/documents/*/questions.json")
+    ]
+    assert made and {len(talk["questions"]) for talk in made} == {2}
+    assert deployed.call("GET", f"flow_runs/{changed}")["name"].startswith("changed pipeline dataset 20")
+    assert deployed.state(changed)["message"].startswith("The dataset is made: ")
     until(lambda: any("Failed. Correct the parameters and run it again: source.path" in text for text in webhook[1]))
+    assert deployed.call("GET", f"flow_runs/{failed}")["name"].startswith("nowhere sync-channel 20")
 
 
 @pytest.mark.skipif(devtools.program() is None, reason="no chromium on this machine")

@@ -1,5 +1,7 @@
 """The demo preset on a tiny setting: whole, twice, and with something gone in between."""
 
+import json
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -122,14 +124,24 @@ def test_what_was_deleted_or_cut_short_is_made_again_and_nothing_else(first: tup
     assert all(after[name][0] == before[name][0] for name in untouched)
 
 
-def test_artifacts_keep_their_keys_from_run_to_run(first: tuple[Workspace, Any]) -> None:
+def test_the_run_that_was_started_shows_everything_and_says_how_it_ended(first: tuple[Workspace, Any]) -> None:
     from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import FlowRunFilter
+    from prefect.client.schemas.sorting import FlowRunSort
 
+    _, outcome = first
     with get_client(sync_client=True) as client:
-        artifacts = client.request("POST", "/artifacts/filter", json={}).json()
-    keys = {artifact["key"] for artifact in artifacts if artifact["key"]}
-    named = ("dataset", "loss", "parity", "scorecard", "report", "file-q8-0", "file-adapter")
-    assert {f"sample-{name}" for name in named} <= keys
+        [run] = client.read_flow_runs(
+            flow_run_filter=FlowRunFilter(name={"like_": "sample pipeline 2"}), limit=1, sort=FlowRunSort.START_TIME_ASC
+        )
+        whole = {"flow_runs": {"id": {"any_": [str(run.id)]}}}
+        artifacts = client.request("POST", "/artifacts/filter", json=whole).json()
+    shown = {artifact["key"]: artifact["data"] for artifact in artifacts}
+    assert set(shown) >= {f"sample-{name}" for name in ("dataset", "loss", "parity", "report", "files", "run")}
+    assert "file://" not in json.dumps(shown) and "Q8_0.gguf" in shown["sample-files"]
+    verdict = outcome.score.verdict
+    assert run.state.message == verdict and verdict.partition(":")[0] in shown["sample-report"]
+    assert re.fullmatch(r"sample pipeline \d{4}-\d\d-\d\d \d\d:\d\d", run.name)
 
 
 def test_a_changed_setting_makes_only_what_depends_on_it(first: tuple[Workspace, Any]) -> None:

@@ -20,13 +20,11 @@ from typing import Any
 import yaml
 
 from understudy import config, memory, preflight
-from understudy.channel.ledger import SOURCE, Ledger
 from understudy.cli import Result, display, stopping
 from understudy.deployments import packaged
 from understudy.errors import Busy, ConfigError, UnderstudyError
 from understudy.runs import local_teacher
-from understudy.sources import youtube_address
-from understudy.sources.documents import channel_name
+from understudy.runs.changes import Changes
 from understudy.workspace import Workspace
 
 log = logging.getLogger("understudy.run")
@@ -153,11 +151,22 @@ def _pipeline(workspace: Workspace, only: preflight.Only | None, add_prefect: Ca
 def _workspace(args: Namespace) -> Workspace:
     """The preset with the changes of the command line. Raises ConfigError with every problem at once."""
     problems = []
-    if args.channel and args.documents:
-        problems.append("--channel and --documents: take one of them")
     if len(set(args.channel or ())) > 1:
         problems.append(f"--channel: one channel at a time, not {' and '.join(args.channel)}; run each by itself")
-    changes = _shorthands(args)
+    short = Changes(
+        documents=str(args.documents) if args.documents else None,
+        channel=args.channel[0] if args.channel else None,
+        teacher=args.teacher,
+        model=args.model,
+        base=args.base,
+    )
+    try:
+        changes = short.settings(args.home)
+    except ConfigError as error:
+        problems += error.problems
+        changes = {}
+    if args.tune:
+        changes["tune.trials"] = 3
     for change in args.changes:
         key, equals, value = change.partition("=")
         if not equals or not key.strip():
@@ -179,35 +188,6 @@ def _workspace(args: Namespace) -> Workspace:
     if problems:
         raise ConfigError(problems)
     return Workspace(home=args.home, config=preset)
-
-
-def _shorthands(args: Namespace) -> dict[str, Any]:
-    """The options that stand for a change of the preset."""
-    changes: dict[str, Any] = {}
-    if args.documents:
-        changes |= {
-            "source": {"use": "documents", "path": str(args.documents.resolve())},
-            "name": channel_name(args.documents),
-        }
-    if args.channel:
-        changes |= {
-            "source.use": "youtube",
-            "source.channel": args.channel[0],
-            "name": _channel_folder(args.home, args.channel[0]),
-        }
-    if args.tune:
-        changes["tune.trials"] = 3
-    named = {"base": args.base, "teacher.use": args.teacher, "teacher.model": args.model}
-    return changes | {key: value for key, value in named.items() if value is not None}
-
-
-def _channel_folder(home: Path, channel: str) -> str:
-    """The name of a channel's folder; one that an older version named keeps its name."""
-    name, old = youtube_address.folder_name(channel), youtube_address.old_folder_name(channel)
-    if old == name or not (home / "data" / old / "ledger.sqlite").exists() or (home / "data" / name).exists():
-        return name
-    owner = Ledger(home / "data" / old / "ledger.sqlite").note(SOURCE)
-    return old if owner in (None, youtube_address.identity(channel)) else name
 
 
 def _read_keys(home: Path) -> None:

@@ -73,6 +73,7 @@ class ScoreRefs(Record):
     report: AssetRef
     refused: dict[str, str] = Field(default={}, description="type > why that file is not offered")
     how_to_run: list[str] = Field(default=[], description="what to type, or where the model is now, one line each")
+    verdict: str = Field(default="", description="how the run ended, in a sentence for a person")
 
 
 class Interval(Record):
