@@ -21,7 +21,7 @@ from understudy.graph import Graph
 from understudy.progress import track
 from understudy.records import AssetRef, DatasetRefs, Entry, Talk
 from understudy.runs import teachers
-from understudy.stages import verify, write_format
+from understudy.stages import augment, verify, write_format
 from understudy.workspace import Workspace
 
 log = logging.getLogger("understudy.talks")
@@ -54,7 +54,7 @@ def _dataset(workspace: Workspace, entries: list[Entry]) -> DatasetRefs:
         reading.report_target(graph)
     graph.get("split")
     if workspace.config.augment.on:
-        graph.get("augmented", {"base": graph.get("base")} if workspace.config.augment.replay else None)
+        graph.get("augmented", augment.inputs(graph))
     graph.get("description")
     for name in workspace.config.formats:
         graph.get("format", format=name)

@@ -250,7 +250,7 @@ class Engine(Protocol):
         max_tokens: int,
         progress: Progress,
     ) -> list[Sample]:
-        """Score every row; let the model answer the first `answers` of them, greedily, up to `max_tokens`."""
+        """Score every row; the model answers `answers` of them, of each talk in turn, greedily, up to `max_tokens`."""
 
     def complete(
         self,

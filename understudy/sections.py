@@ -246,7 +246,9 @@ class ExportSettings(Settings):
 class EvaluateSettings(Settings):
     """How base and tuned are compared on the held-out pairs."""
 
-    questions: int = Field(default=100, ge=1, description="held-out questions each candidate answers")
+    questions: int = Field(
+        default=100, ge=1, description="held-out questions each candidate answers, of all talks in turn"
+    )
     max_tokens: int = Field(default=400, ge=8, description="limit of one answer")
     metrics: list[PluginSpec] = Field(default=[PluginSpec(use=name) for name in METRICS])
     judge: PluginSpec = Field(

@@ -52,7 +52,7 @@ def _deployed(out: Path) -> int:
     with tempfile.TemporaryDirectory(prefix="understudy-", ignore_cleanup_errors=True) as folder:
         port = _free_port()
         try:
-            if status := cli.main(["deploy", "--home", folder, "--port", str(port)]):
+            if status := cli.main(["deploy", "--preset", "tiny", "--home", folder, "--port", str(port)]):
                 return status
             api = f"http://127.0.0.1:{port}/api"
             deployment = _call(api, f"deployments/name/sync-channel/sync-channel-{CHANNEL}")
@@ -87,6 +87,7 @@ def _pictures(api: str, out: Path) -> int:
     shots: dict[str, tuple[str, str, int, Callable[[devtools.Tab], None]]] = {
         "deployments": ("deployments", "sync-channel", 620, _as_it_is),
         "run": (f"runs/flow-run/{run['id']}", run["name"], 900, _as_it_is),
+        "artifacts": (f"runs/flow-run/{run['id']}", run["name"], 1000, _artifacts),
         "parameters": (f"deployments/deployment/{deployment}/run", "Parameters", 1000, _form),
         "loss-curve": (f"artifacts/artifact/{curve}", f"{CHANNEL}-loss-curve", 900, _as_it_is),
         "report": (f"artifacts/artifact/{report}", f"{CHANNEL}-report", 900, _as_it_is),
@@ -105,6 +106,14 @@ def _pictures(api: str, out: Path) -> int:
 
 def _as_it_is(tab: devtools.Tab) -> None:
     """Nothing is left to do."""
+
+
+def _artifacts(tab: devtools.Tab) -> None:
+    """The tab with what the run shows."""
+    leaf = "e => !e.children.length && e.textContent.trim().startsWith('Artifacts')"
+    tab.until(
+        f"[...document.querySelectorAll('*')].find({leaf})?.click() || document.body.innerText.includes('report')"
+    )
 
 
 def _form(tab: devtools.Tab) -> None:

@@ -196,7 +196,9 @@ def test_the_form_explains_what_it_asks_for(deployed: Deployed) -> None:
     assert schema["properties"]["home"]["description"].startswith("The folder of data/")
     first = min(schema["properties"].items(), key=lambda item: item[1]["position"])
     assert first[0] == "change" and first[1]["description"].startswith("What people change most")
-    assert {"documents", "channel", "base", "learning_rate"} <= set(schema["definitions"]["Changes"]["properties"])
+    changes = schema["definitions"]["Changes"]["properties"]
+    assert {"documents", "channel", "base", "learning_rate"} <= set(changes)
+    assert {change["type"] for change in changes.values()} == {"string", "number", "integer"}, "one field each"
     split = schema["definitions"]["SplitSettings"]["properties"]["min_documents"]
     assert split["description"].startswith("least number of talks in valid and in test")
     sync = deployed.call("GET", "deployments/name/sync-channel/sync-channel-tea")["parameter_openapi_schema"]
@@ -253,9 +255,11 @@ def test_runs_take_changed_values_and_a_failed_one_calls_the_webhook(
 def test_the_form_of_the_page_starts_a_run_with_what_was_changed_in_it_and_the_rest_of_the_preset(
     deployed: Deployed,
 ) -> None:
-    """As a person does it: open the form, write another seed, press Submit."""
+    """As a person does it: open the form, write another seed and a number of questions, press Submit."""
     target = deployed.call("GET", "deployments/name/pipeline/build-dataset-tea")
-    seed = "[...document.querySelectorAll('.schema-form-property')].findLast(e => e.innerText.startsWith('Seed'))"
+    form = "[...document.querySelectorAll('.schema-form-property')]"
+    seed = f"{form}.findLast(e => e.innerText.startsWith('Seed'))?.querySelector('input')"
+    questions = f"{form}.find(e => e.innerText.startsWith('Questions'))?.querySelector('input')"
 
     def mine() -> list[dict[str, Any]]:
         runs = deployed.call("POST", "flow_runs/filter", {"deployments": {"id": {"any_": [target["id"]]}}})
@@ -264,10 +268,9 @@ def test_the_form_of_the_page_starts_a_run_with_what_was_changed_in_it_and_the_r
     submit = "[...document.querySelectorAll('button')].find(e => e.innerText.trim() == 'Submit')"
     with devtools.tab(1200, devtools.Tab) as tab:
         tab.open(f"http://127.0.0.1:{deployed.port}/deployments/deployment/{target['id']}/run", "Parameters")
-        field = f"{seed}?.querySelector('input')"
-        tab.until(f"{field}?.value == '42'")
+        tab.until(f"{seed}?.value == '42'")
 
-        def written() -> bool:
+        def written(field: str) -> bool:
             """Whether the field holds it; on a loaded machine the page may still be filling its form."""
             tab.value(f"{field}.focus(), {field}.select()")
             tab.ask("Input.insertText", text="7")
@@ -279,9 +282,11 @@ def test_the_form_of_the_page_starts_a_run_with_what_was_changed_in_it_and_the_r
             time.sleep(5)
             return bool(mine())
 
-        until(written)
+        until(lambda: written(questions))
+        until(lambda: written(seed))
         until(submitted)
     run = mine()[0]
+    assert run["parameters"]["change"] == {"questions": 7}
     config = run["parameters"]["config"]
     assert config["source"] == target["parameters"]["config"]["source"] and config["trainer"]["rank"] == 4
     assert deployed.ended(run["id"])["type"] == "COMPLETED", deployed.state(run["id"])["message"]

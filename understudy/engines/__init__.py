@@ -16,6 +16,7 @@ from understudy.engines.answer_cache import Conversation
 from understudy.errors import ExportError
 from understudy.interfaces import Progress
 from understudy.records import ChatExample, Completion, Divergence, Message, Pair, Record, Sample
+from understudy.scoring.statistics import in_turn
 from understudy.worker import call
 
 Render = Callable[[Conversation, bool], str]
@@ -65,16 +66,17 @@ class WorkerEngine:
         max_tokens: int,
         progress: Progress,
     ) -> list[Sample]:
-        """Score every row and generate the first `answers` answers. Raises ExportError, WorkerFailed.
+        """Score every row, and generate `answers` answers to questions of all talks. Raises ExportError, WorkerFailed.
 
         `seconds` of an answer is its part of its batch's time, by tokens: they add up to the wall clock.
         """
         if not rows:
             return []
         conversations = _dicts(example.messages for _, example in rows)
+        asked = in_turn([pair.document_id for pair, _ in rows])[:answers]
         job = self.job(model, adapter, max_tokens)
         job = job.model_copy(
-            update={"conversations": conversations, "prompts": [turns[:-1] for turns in conversations[:answers]]}
+            update={"conversations": conversations, "prompts": [conversations[place][:-1] for place in asked]}
         )
         result = call(self.worker, job, Result, progress)
         broken = [
@@ -82,10 +84,10 @@ class WorkerEngine:
         ]
         if broken:
             raise ExportError(f"{model}: no finite loss for {len(broken)} of {len(rows)} rows, first {broken[0]}")
-        completions: list[Completion | None] = [*result.answers, *[None] * (len(rows) - len(result.answers))]
+        completions = dict(zip(asked, result.answers, strict=True))
         return [
-            sample(pair, nats, completion)
-            for (pair, _), nats, completion in zip(rows, result.scores, completions, strict=True)
+            sample(pair, nats, completions.get(place))
+            for place, ((pair, _), nats) in enumerate(zip(rows, result.scores, strict=True))
         ]
 
     def complete(

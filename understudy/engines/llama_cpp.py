@@ -14,7 +14,7 @@ from understudy.records import Divergence, Message
 class LlamaCppEngine(WorkerEngine):
     """Scores and answers with llama.cpp, in a worker process, by the file's own chat template."""
 
-    VERSION = 2
+    VERSION = 3
     worker = "understudy.engines.llama_cpp_worker"
     INDIFFERENT = {"threads", "answer_cache"}
 

@@ -12,14 +12,14 @@ from understudy.engines.answer_cache import AnswerCache, Conversation
 from understudy.errors import ExportError
 from understudy.interfaces import Progress
 from understudy.records import Completion
-from understudy.serving import Sampling
+from understudy.serving import REPEAT_PENALTY, Sampling
 from understudy.serving.gguf import TOKENS_AT_ONCE, Gguf, Unusable
 from understudy.worker import serve
 
 if TYPE_CHECKING:
     import llama_cpp
 
-GREEDY = Sampling(temperature=0)
+GREEDY = Sampling(temperature=0, repeat_penalty=REPEAT_PENALTY)
 SHARED_TOKENS = 256
 
 LOGIT_BYTES = 64 << 20

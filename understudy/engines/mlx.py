@@ -10,7 +10,7 @@ from understudy.engines import Job, WorkerEngine
 class MlxEngine(WorkerEngine):
     """Scores and answers with mlx-lm, in a worker process, several rows at a time."""
 
-    VERSION = 2
+    VERSION = 3
     worker = "understudy.engines.mlx_worker"
     INDIFFERENT = {"batch_rows", "answer_cache"}
 

@@ -1,11 +1,14 @@
 """Greedy completions in mlx, a batch at a time."""
 
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from understudy.records import Completion
+from understudy.serving import REPEAT_PENALTY, REPEAT_TOKENS
 
 if TYPE_CHECKING:
+    import mlx.core
     import mlx.nn
     from mlx_lm.tokenizer_utils import TokenizerWrapper
 
@@ -15,7 +18,8 @@ def write(
 ) -> list[Completion]:
     """What follows each prompt, up to an end token or `max_tokens`.
 
-    mlx-lm's batches are greedy by default. The batch's time is shared out by tokens.
+    Greedy, as mlx-lm's batches are by default, with the usual penalty of repetitions. The batch's time is shared out by
+    tokens.
     """
     import mlx.core as mx
 
@@ -53,7 +57,9 @@ def _batch(
     )
     first = 0.0
     try:
-        places = {uid: place for place, uid in enumerate(generator.insert(prompts, [max_tokens] * len(prompts)))}
+        penalties = [[_penalty(len(prompt))] for prompt in prompts]
+        uids = generator.insert(prompts, [max_tokens] * len(prompts), logits_processors=penalties)
+        places = {uid: place for place, uid in enumerate(uids)}
         tokens: list[list[int]] = [[] for _ in prompts]
         stopped: dict[int, bool] = {}
         while responses := generator.next_generated():
@@ -65,6 +71,19 @@ def _batch(
     finally:
         generator.close()
     return [(tokens[place], stopped[place]) for place in range(len(prompts))], first
+
+
+def _penalty(prompt_tokens: int) -> Callable[["mlx.core.array", "mlx.core.array"], "mlx.core.array"]:
+    """The penalty of what the answer has already; mlx-lm's own counts the prompt too, and llama.cpp's does not."""
+    from mlx_lm.sample_utils import make_repetition_penalty
+
+    penalty = make_repetition_penalty(REPEAT_PENALTY, REPEAT_TOKENS)
+
+    def process(tokens: "mlx.core.array", logits: "mlx.core.array") -> "mlx.core.array":
+        lowered: mlx.core.array = penalty(tokens[prompt_tokens:], logits)
+        return lowered
+
+    return process
 
 
 def _text(tokenizer: "TokenizerWrapper", tokens: list[int]) -> str:

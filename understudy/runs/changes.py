@@ -1,9 +1,9 @@
 """What people change of a preset: the options of `understudy run`, and the first group of a deployment's form."""
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, WithJsonSchema, model_serializer
 
 from understudy.channel.ledger import SOURCE, Ledger
 from understudy.config import Config, changed
@@ -24,18 +24,36 @@ KEYS = {
 """Change > its key in a preset."""
 
 
+Words = Annotated[str | None, WithJsonSchema({"type": "string"})]
+Number = Annotated[float | None, WithJsonSchema({"type": "number"})]
+Count = Annotated[int | None, WithJsonSchema({"type": "integer"})]
+"""Not `anyOf` with null, for which a form has two buttons: a field that is left empty is not sent."""
+
+
+def _may_be_left_out(schema: dict[str, Any]) -> None:
+    del schema["default"]
+
+
+def _change(description: str, **limits: Any) -> Any:
+    return Field(default=None, description=description, json_schema_extra=_may_be_left_out, **limits)
+
+
 class Changes(Settings):
     """What is left empty stays as the preset has it."""
 
-    documents: str | None = Field(default=None, description="a folder of talks, or one file; data/ is named after it")
-    channel: str | None = Field(default=None, description="a YouTube channel, playlist or video: handle or address")
-    teacher: str | None = Field(default=None, description="who writes questions and answers: auto, openai, ...")
-    model: str | None = Field(default=None, description="the teacher's model")
-    base: str | None = Field(default=None, description="the model to tune: a name on the hub, a folder, a .gguf file")
-    learning_rate: float | None = Field(default=None, gt=0, description="of the training")
-    epochs: float | None = Field(default=None, gt=0, description="how often the training sees each row")
-    rank: int | None = Field(default=None, ge=1, description="of the adapter: how much it can learn")
-    questions: int | None = Field(default=None, ge=1, description="the most questions of one talk")
+    documents: Words = _change("a folder of talks, or one file; data/ is named after it")
+    channel: Words = _change("a YouTube channel, playlist or video: handle or address")
+    teacher: Words = _change("who writes questions and answers: auto, openai, ...")
+    model: Words = _change("the teacher's model")
+    base: Words = _change("the model to tune: a name on the hub, a folder, a .gguf file")
+    learning_rate: Number = _change("of the training", gt=0)
+    epochs: Number = _change("how often the training sees each row", gt=0)
+    rank: Count = _change("of the adapter: how much it can learn", ge=1)
+    questions: Count = _change("the most questions of one talk", ge=1)
+
+    @model_serializer(mode="wrap")
+    def _given(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in handler(self).items() if value is not None}
 
     def settings(self, home: Path) -> dict[str, Any]:
         """The same as 'section.key' > value. Raises ConfigError."""
@@ -49,7 +67,7 @@ class Changes(Settings):
             settings |= {"source.use": "youtube", "source.channel": self.channel}
             settings["name"] = _channel_folder(home, self.channel)
         values = {key: getattr(self, name) for name, key in KEYS.items()}
-        return settings | {key: value for key, value in values.items() if value is not None}
+        return settings | {key: value for key, value in values.items() if value not in (None, "")}
 
     def applied(self, config: Config, home: Path) -> Config:
         """`config` with these changes. Raises ConfigError."""

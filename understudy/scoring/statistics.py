@@ -8,6 +8,7 @@ is never nearer than Student's t allows, for so many talks; from about 30 talks 
 """
 
 import math
+from collections import Counter
 from collections.abc import Hashable, Sequence
 
 import numpy as np
@@ -62,6 +63,17 @@ def ratio_interval(
     if bounds:
         ends = [min(max(end, bounds[0]), bounds[1]) for end in ends]
     return Interval(value=value, low=ends[0], high=ends[1], n=len(numerators))
+
+
+def in_turn(clusters: Sequence[str]) -> list[int]:
+    """The places of all entries, one of each cluster in turn: the first few of them are of many clusters."""
+    seen: Counter[str] = Counter()
+    rank = {cluster: number for number, cluster in enumerate(dict.fromkeys(clusters))}
+    turns = []
+    for place, cluster in enumerate(clusters):
+        turns.append((seen[cluster], rank[cluster], place))
+        seen[cluster] += 1
+    return [place for _, _, place in sorted(turns)]
 
 
 def percentile_ends(drawn: np.ndarray) -> tuple[float, float]:

@@ -23,6 +23,10 @@ from understudy.records import Message
 NOTICE = "Answers are written by AI in the style of the teacher. They are not the teacher's own words."
 
 
+REPEAT_PENALTY, REPEAT_TOKENS = 1.1, 64
+"""What Ollama and LM Studio apply where nothing else is said. Small models repeat themselves endlessly without it."""
+
+
 class Sampling(BaseModel):
     """How a token is sampled. The defaults are llama.cpp's own, without any penalty."""
 
@@ -35,6 +39,9 @@ class Sampling(BaseModel):
     )
     frequency_penalty: float = Field(default=0, ge=-2, le=2, description="per earlier use in the answer")
     presence_penalty: float = Field(default=0, ge=-2, le=2, description="once for any earlier use in the answer")
+    repeat_penalty: float = Field(
+        default=1, ge=1, le=2, description="what lowers the tokens that the last 64 of the answer have; 1: nothing"
+    )
     seed: int | None = Field(default=None, description="the same seed gives the same answer; None: a random one")
 
 

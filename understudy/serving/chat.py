@@ -7,7 +7,7 @@ from contextlib import aclosing
 from pathlib import Path
 
 from understudy.records import Message
-from understudy.serving import NOTICE, Done, Generate, Sampling
+from understudy.serving import NOTICE, REPEAT_PENALTY, Done, Generate, Sampling
 from understudy.serving.model import Model, RequestRefused
 
 LOOP_CHARACTERS, LOOP_TIMES = range(16, 401), 3
@@ -22,7 +22,7 @@ NOTES = {
 
 def chat(gguf: Path, sampling: Sampling | None = None, max_tokens: int = 2048, context: int | None = None) -> int:
     """Talk until /quit or the end of the input; returns the exit status. Raises ConfigError, WorkerFailed."""
-    model, sampling = Model(gguf, context), sampling or Sampling()
+    model, sampling = Model(gguf, context), sampling or Sampling(repeat_penalty=REPEAT_PENALTY)
     messages: list[Message] = []
     with asyncio.Runner() as runner:
         try:

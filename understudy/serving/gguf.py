@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from understudy.serving import Sampling
+from understudy.serving import REPEAT_TOKENS, Sampling
 from understudy.text.thinking import TEMPLATE_ARGUMENTS
 
 LARGEST_CONTEXT = 32_768
@@ -41,7 +41,7 @@ class Gguf:
         threads = threads or usual_threads(file)
         settings: dict[str, Any] = {"vocab_only": True}
         if context:
-            batch = {"n_batch": TOKENS_AT_ONCE, "n_ubatch": TOKENS_AT_ONCE, "last_n_tokens_size": context}
+            batch = {"n_batch": TOKENS_AT_ONCE, "n_ubatch": TOKENS_AT_ONCE}
             settings = {"n_ctx": context, "n_threads": threads, "n_threads_batch": threads, **batch}
         if not file.is_file():
             raise Unusable(f"no such file: {file}")
@@ -164,9 +164,9 @@ class Gguf:
         seed = secrets.randbelow(2**31) if sampling.seed is None else sampling.seed
         self.llama.set_seed(seed % (2**32 - 1))  # the largest one stands for any
         settings = sampling.model_dump(exclude={"temperature", "seed"})
-        yield from self.llama.generate(
-            prompt, temp=sampling.temperature, repeat_penalty=1.0, grammar=grammar, **settings
-        )
+        # The other penalties are OpenAI's, and look at the whole answer.
+        self.llama.last_n_tokens_size = REPEAT_TOKENS if sampling.repeat_penalty != 1 else self.llama.n_ctx()
+        yield from self.llama.generate(prompt, temp=sampling.temperature, grammar=grammar, **settings)
 
 
 def usual_threads(file: Path) -> int:

@@ -19,12 +19,13 @@ from understudy.calls.augmenting import KIND, Wish, digest, read, substance, wis
 from understudy.calls.model_teacher import ModelTeacher
 from understudy.calls.parts import parts
 from understudy.errors import DatasetError, TeacherError
-from understudy.graph import Node
+from understudy.graph import Graph, Node, Refs
 from understudy.interfaces import Gate, Progress
 from understudy.progress import track
 from understudy.records import AssetRef, ChatExample, Document, Message, Pair, SplitPlan, Variant, VariantKind
 from understudy.runs import teachers
 from understudy.sections import AugmentSettings
+from understudy.stages.answer import answers_by_file, engine_of
 from understudy.stages.gate import gates
 from understudy.stages.split import example
 from understudy.text import markdown, symbols
@@ -47,6 +48,17 @@ class Augmented(NamedTuple):
     variants: list[Variant]
     dropped: Counter[str]
     usd: float = 0.0
+
+
+def inputs(graph: Graph) -> Refs | None:
+    """The base, where it answers general prompts itself: as a file where that answers faster."""
+    if not graph.config.augment.replay:
+        return None
+    base, first = graph.get("base"), graph.config.export.first
+    if not answers_by_file(graph.workspace.read(base), first):
+        return {"base": base}
+    graph.held_out()  # known now: the file is checked with one of these rows
+    return {"base": graph.get("base_file", type=first)}
 
 
 def materialize(node: Node) -> AssetRef:
@@ -80,11 +92,12 @@ def materialize(node: Node) -> AssetRef:
 
 def _base_answers(node: Node, prompts: list[str]) -> list[str]:
     """What the base itself answers to general prompts."""
-    rows = [prompt_row(prompt, at) for at, prompt in enumerate(prompts)]
+    conversations = [[Message(role="user", content=prompt)] for prompt in prompts]
+    engine = node.config.engine(engine_of(node.ref("base")))
     with track("base answers") as progress:
-        max_tokens = node.config.evaluate.max_tokens
-        samples = node.config.engine("mlx").run(node.file("base"), None, rows, len(rows), max_tokens, progress)
-    return [sample.text or "" for sample in samples]
+        limit = node.config.evaluate.max_tokens
+        answers = engine.complete(node.file("base"), None, conversations, limit, progress)
+    return [one.text or "" for one in answers]
 
 
 def problems(settings: AugmentSettings, teacher: object) -> list[str]:
@@ -165,29 +178,6 @@ def replayed(pairs: int, settings: AugmentSettings, seed: int, answer: Answer) -
         messages = [Message(role="user", content=PROMPTS[at]), Message(role="assistant", content=text.strip())]
         variants.append(Variant(variant_id=f"base~replay{at + 1}", kind="replay", teacher="base", messages=messages))
     return Augmented(variants, dropped)
-
-
-def prompt_row(prompt: str, at: int) -> tuple[Pair, ChatExample]:
-    """A general prompt as a row that an engine answers; its reference answer is a placeholder."""
-    pair = Pair(
-        pair_id=f"base~replay{at + 1}",
-        document_id="base",
-        title="",
-        published=None,
-        question_number=at + 1,
-        question=prompt,
-        answer=".",
-        tags=[],
-        start_seconds=None,
-        end_seconds=None,
-        document_sha256="",
-        teacher="base",
-        prompt_sha256=None,
-        kept=True,
-        gate=None,
-        reason=None,
-    )
-    return pair, example(pair)
 
 
 def apart(

@@ -18,7 +18,7 @@ from understudy import store
 from understudy.errors import UnderstudyError
 from understudy.exporters import templates
 from understudy.records import AssetRef, ChatExample, GgufCard, ModelRefs
-from understudy.serving import Sampling, lmstudio, ollama
+from understudy.serving import REPEAT_PENALTY, Sampling, lmstudio, ollama
 from understudy.workspace import Workspace
 
 log = logging.getLogger("understudy.stages.install")
@@ -38,12 +38,11 @@ def modelfiles(workspace: Workspace, model: ModelRefs, train: AssetRef | None = 
         return {}
     template = templates.family(first.template.family).ollama_template() if first.template.family else None
     system, context = _system(workspace, train), _context(workspace.file(model.fused))
+    sampling = {"temperature": Sampling().temperature, "repeat_penalty": REPEAT_PENALTY}
     refs = {}
     for kind, ref in model.files.items():
         name = workspace.file(ref).name
-        text = ollama.modelfile(
-            name, template, first.template.stops, {"temperature": Sampling().temperature}, context, system
-        )
+        text = ollama.modelfile(name, template, first.template.stops, sampling, context, system)
         fingerprint = store.fingerprint("modelfile", ref.sha256, VERSION, text)
         keys = {"run": model.run, "type": kind}
         refs[kind] = workspace.fresh("modelfile", fingerprint, **keys) or workspace.save_text(

@@ -16,7 +16,7 @@ from understudy.errors import DatasetError, ExportError
 from understudy.graph import Graph, Node, Refs, engine_identity
 from understudy.interfaces import Candidate, Compare, Compared, Progress
 from understudy.records import AssetRef, ChatExample, Interval, Pair, ParityCheck, ParityReport, Sample, Stopping
-from understudy.scoring.statistics import mcnemar, ratio_interval, wilson
+from understudy.scoring.statistics import in_turn, mcnemar, ratio_interval, wilson
 from understudy.sections import LimitSettings, ParityLimit
 from understudy.stages.answer import answers_by_file
 
@@ -118,19 +118,13 @@ def check(
 
 def spread(rows: Rows, tokens: Mapping[str, int], most: int = ENOUGH_TOKENS) -> list[tuple[Pair, ChatExample]]:
     """Rows of up to `most` answer tokens, one of each talk in turn, so that many talks are among them."""
-    talks: dict[str, list[tuple[Pair, ChatExample]]] = {}
-    for row in rows:
-        talks.setdefault(row[0].document_id, []).append(row)
-    turns = sorted((place, talk) for talk, of_talk in enumerate(talks.values()) for place in range(len(of_talk)))
-    listed = list(talks.values())
     drawn: list[tuple[Pair, ChatExample]] = []
     total = 0
-    for place, talk in turns:
-        row = listed[talk][place]
-        total += tokens[row[0].pair_id]
+    for place in in_turn([pair.document_id for pair, _ in rows]):
+        total += tokens[rows[place][0].pair_id]
         if drawn and total > most:
             break
-        drawn.append(row)
+        drawn.append(rows[place])
     return drawn
 
 

@@ -129,6 +129,7 @@ def test_top_p_and_penalties_change_what_they_should(client: openai.OpenAI) -> N
     plain = text_of(ask(client, max_tokens=40))
     for penalty in ("frequency_penalty", "presence_penalty"):
         assert text_of(ask(client, max_tokens=40, **{penalty: 2})) != plain
+    assert text_of(ask(client, max_tokens=40, extra_body={"repeat_penalty": 1.8})) != plain
     assert text_of(ask(client, max_tokens=40, frequency_penalty=0, presence_penalty=0, top_p=1)) == plain
 
 
@@ -234,7 +235,7 @@ def test_messages_in_parts_and_from_a_developer_are_read(client: openai.OpenAI) 
         {"max_completion_tokens": -1},
         {"stop": [5]},
         {"response_format": {"type": "grammar"}},
-        {"repeat_penalty": 1.3},
+        {"repeat_penalty": 0.5},
         {"reasoning_effort": "high"},
     ],
     ids=lambda changes: next(iter(changes)),

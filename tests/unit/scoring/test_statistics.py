@@ -8,6 +8,7 @@ import pytest
 from understudy.scoring.statistics import (
     _draw,
     drawn_interval,
+    in_turn,
     kappa,
     mcnemar,
     mean_interval,
@@ -174,3 +175,8 @@ def test_kappa_is_the_textbook_one() -> None:
     assert kappa(["a", "a"], ["a", "a"]) is None
     with pytest.raises(ValueError, match="got none"):
         kappa([], [])
+
+
+def test_the_first_few_in_turn_are_of_many_clusters() -> None:
+    clusters = ["a", "a", "a", "b", "c", "c"]
+    assert in_turn(clusters) == [0, 3, 4, 1, 5, 2] and in_turn([]) == []
