@@ -147,7 +147,7 @@ def _samples(
                 body_tokens=79,
                 end_nll=end,
                 text=text,
-                new_tokens=100,
+                new_tokens=300 if endless else 100,
                 stopped=not endless,
                 seconds=1.0,
             )

@@ -8,8 +8,8 @@ import platform
 import shutil
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Literal
@@ -18,9 +18,10 @@ from urllib.parse import urlsplit
 from urllib.request import ProxyHandler, build_opener
 
 from understudy import memory, worker
+from understudy.bases import suggest
 from understudy.bases.known import KNOWN, KnownBase
 from understudy.cli import Result
-from understudy.cli.doctor_worker import RANK, TINY_BLOCKS, TINY_HIDDEN, Speed
+from understudy.cli.doctor_worker import OPERATIONS, RANK, Speed
 from understudy.errors import WorkerFailed
 
 EXAMPLE = "understudy doctor"
@@ -29,6 +30,9 @@ PROBE_SECONDS = 5.0
 SERVER_SECONDS = 2.0
 FREE_BYTES = 10_000_000_000
 ROW_TOKENS = 512
+PAIRS, EPOCHS, PAIR_TOKENS = 1000, 3, 250
+"""What is estimated for each base: the tokens are those of a usual question and answer."""
+NIGHT_HOURS = 8
 OLLAMA = "http://127.0.0.1:11434"
 State = Literal["ok", "note", "problem"]
 
@@ -44,13 +48,16 @@ class Check:
 
 @dataclass(frozen=True)
 class Fit:
-    """How one base trains on this machine. `row_tokens` is None when it does not fit at all."""
+    """What 1,000 pairs take on this machine with one base; `row_tokens` is None when it does not fit at all."""
 
     base: str
+    repository: str
+    free: bool
+    """Whether it can be downloaded without asking for access."""
     parameters: int
     row_tokens: int | None
-    rows_of_512: int
-    tokens_per_second_at_best: float
+    hours: float
+    gigabytes: float
     text: str
 
 
@@ -91,34 +98,49 @@ def as_text(health: Health) -> str:
     wide = max(len(check.name) for check in health.checks)
     lines = [f"{check.state:8}{check.name:{wide + 2}}{check.text}" for check in health.checks]
     if health.bases:
-        head = ("base", "parameters", "longest row", f"rows of {ROW_TOKENS}", "tokens/s at best", "how")
-        lines += ["", "{:24}{:>11}{:>13}{:>13}{:>18}  {}".format(*head)]
-        lines += [
-            f"{fit.base:24}{fit.parameters / 1e9:>9.1f} B{fit.row_tokens or '-':>13}{fit.rows_of_512 or '-':>13}"
-            f"{fit.tokens_per_second_at_best:>18.0f}  {fit.text}"
-            for fit in health.bases
-        ]
-        lines.append("Longest row: tokens of one chat alone in its batch. The scratch base fits everywhere.")
+        lines += ["", f"What {PAIRS:,} pairs take here ({EPOCHS} epochs, rows of about {PAIR_TOKENS} tokens):"]
+        wide = max(len(fit.base) for fit in health.bases)
+        lines += [f"  {fit.base:{wide + 2}}{fit.text}" for fit in health.bases]
+        lines += ["", to_take(health.bases)]
     return "\n".join(lines)
 
 
+def to_take(bases: Sequence[Fit]) -> str:
+    """Which base to take, as a sentence: the largest that is trained in a night."""
+    usable = [fit for fit in bases if fit.row_tokens and fit.free]
+    if not usable:
+        return "None of these bases fits; take a smaller one, or the scratch base, which fits everywhere."
+    overnight = [fit for fit in usable if fit.hours <= NIGHT_HOURS]
+    if overnight:
+        best, why = max(overnight, key=lambda fit: fit.parameters), "the largest of them that is trained in a night"
+    else:
+        best, why = min(usable, key=lambda fit: fit.hours), "the fastest of them"
+    return f"Take {best.base}, {why}: --base {best.repository}"
+
+
 def fit(base: KnownBase, speed: Speed) -> Fit:
-    """Whether rank-8 LoRA on all blocks of `base` fits, with which fallbacks, and the largest row and batch then."""
+    """What rank-8 LoRA on all blocks of `base` takes here, with which fallbacks, by the step that was measured."""
     cpu = speed.device == "cpu"
     model, limit = memory.model_of(base.config), memory.Limit(speed.limit_bytes, speed.limit_why)
     size = 4 if cpu else 2
     shape = memory.Shape(model, RANK, model.layers, ROW_TOKENS, ROW_TOKENS, size * 8, size, compiled=not cpu)
     plan = memory.plan(shape, limit)
-    # Two operations per weight forward and two back, since frozen weights need no gradients; two more to recompute.
-    best = speed.gflops * 1e9 / ((6 if plan.shape.checkpointing else 4) * model.parameters)
+    operations = (OPERATIONS + 2 * plan.shape.checkpointing) * model.parameters  # what is computed again costs two more
+    hours = PAIRS * EPOCHS * PAIR_TOKENS * operations / (speed.step_gflops * 1e9) / 3600
+    gigabytes, row = plan.bytes / 1e9, None if plan.problem else memory.longest_row(plan.shape, limit, base.context)
     if plan.problem:
-        too_much = f"does not fit: {plan.bytes / 1e9:.1f} GB with everything reduced"
-        return Fit(base.name, model.parameters, None, 0, best, too_much)
-    row, rows = memory.longest_row(plan.shape, limit, base.context), 1
-    while rows < 64 and memory.fits(replace(plan.shape, batch_tokens=(rows + 1) * ROW_TOKENS), limit):
-        rows += 1
-    with_what = "; ".join(remedy.split(" (")[0] for remedy in plan.remedies) or "as it is"
-    return Fit(base.name, model.parameters, row, rows, best, with_what)
+        text = f"do not fit: {gigabytes:.1f} GB with everything reduced"
+    else:
+        with_what = "".join(f"; {remedy.split(' (')[0]}" for remedy in plan.remedies)
+        text = f"about {_duration(hours)} and {gigabytes:.1f} GB of memory; rows of up to {row:,} tokens{with_what}"
+    free = base.licence in suggest.FREE
+    return Fit(base.name, base.repository, free, model.parameters, row, hours, gigabytes, text)
+
+
+def _duration(hours: float) -> str:
+    if hours >= 48:
+        return f"{hours / 24:.0f} days"
+    return f"{hours:.0f} hours" if hours >= 1.5 else f"{max(1, round(60 * hours))} minutes"
 
 
 def measured(seconds: float = PROBE_SECONDS) -> Speed:
@@ -171,8 +193,7 @@ def _trains_on(speed: Speed) -> Check:
 
 
 def _speed(speed: Speed) -> tuple[State, str]:
-    tiny = f"a tiny model ({TINY_BLOCKS} blocks of {TINY_HIDDEN})"
-    return "ok", f"{speed.gflops:.0f} GFLOP/s; LoRA on {tiny}: {speed.tokens_per_second:,.0f} tokens/s"
+    return "ok", f"{speed.gflops:.0f} GFLOP/s multiplying, {speed.step_gflops:.0f} in a step of training"
 
 
 def _memory(speed: Speed | None) -> tuple[State, str]:

@@ -15,7 +15,9 @@ from understudy.scoring.statistics import share_difference, wilson
 from understudy.text.language import language, scripts
 from understudy.text.words import words
 
-KINDS = ("empty", "ran_out", "loops", "token_leak", "too_short", "wrong_script", "wrong_language")
+KINDS = ("empty", "endless", "loops", "token_leak", "too_short", "wrong_script", "wrong_language")
+CUT = "cut"
+"""At the limit of tokens, without being broken: it may have been about to end."""
 _LEAK = re.compile(
     r"</?think>|<\||</?s>|\[/?INST\]|<(?:start|end)_of_turn>|^[ \t]*(?:system|user|assistant)[ \t]*:?[ \t]*$",
     re.IGNORECASE | re.MULTILINE,
@@ -23,16 +25,19 @@ _LEAK = re.compile(
 
 
 class DegenerationMetric(BaseMetric):
-    """Shares of the ways an answer breaks, and `broken`: at least one of them."""
+    """Shares of the ways an answer breaks, `broken`: at least one of them, and the share that was cut at the limit."""
 
-    VERSION = 3
+    VERSION = 4
     better: dict[str, Literal["lower", "higher"]] = {"broken": "lower"}
 
     class Options(BaseMetric.Options):
-        """When an answer loops or is too short."""
+        """When an answer loops, is endless or too short."""
 
         loop_share: float = Field(default=0.2, gt=0, lt=1, description="repeated 4-word runs that make a loop")
         loop_lines: int = Field(default=3, ge=2, description="times one line may not come")
+        endless_times: float = Field(
+            default=2, ge=1, description="endless from so many times the longest 5 % of the references, without an end"
+        )
         short_share: float = Field(
             default=0.25, ge=0, lt=1, description="too short under this share of the shortest 5 % of the references"
         )
@@ -66,8 +71,8 @@ class DegenerationMetric(BaseMetric):
         broken = [ways for _, ways in self._broken(samples).values()]
         if not broken:
             return {}
-        shares = {kind: wilson(sum(kind in ways for ways in broken), len(broken)) for kind in KINDS}
-        return {"broken": wilson(sum(map(bool, broken)), len(broken))} | shares
+        shares = {kind: wilson(sum(kind in ways for ways in broken), len(broken)) for kind in (*KINDS, CUT)}
+        return {"broken": wilson(sum(bool(ways - {CUT}) for ways in broken), len(broken))} | shares
 
     def compare(self, tuned: Sequence[Sample], base: Sequence[Sample], seed: int) -> dict[str, Interval]:
         """Tuned minus base of `broken` and of each kind, over the pairs both answered."""
@@ -78,18 +83,20 @@ class DegenerationMetric(BaseMetric):
         talks = [after[pair_id][0] for pair_id in both]
         new, old = [after[p][1] for p in both], [before[p][1] for p in both]
         differences = {
-            kind: share_difference([kind in w for w in new], [kind in w for w in old], talks, seed) for kind in KINDS
+            kind: share_difference([kind in w for w in new], [kind in w for w in old], talks, seed)
+            for kind in (*KINDS, CUT)
         }
-        return {"broken": share_difference([bool(w) for w in new], [bool(w) for w in old], talks, seed)} | differences
+        broken = share_difference([bool(w - {CUT}) for w in new], [bool(w - {CUT}) for w in old], talks, seed)
+        return {"broken": broken} | differences
 
     def _broken(self, samples: Sequence[Sample]) -> dict[str, tuple[str, set[str]]]:
         """Pair id > (talk, the ways its answer is broken)."""
         # The reference is known by its tokens only, so lengths are compared in tokens, end token included.
-        shortest = float(np.percentile([s.tokens for s in samples], 5)) if samples else 0.0
-        least_tokens = self.options.short_share * shortest
-        return {s.pair_id: (s.document_id, self._ways(s, least_tokens)) for s in answered(samples)}
+        shortest, longest = np.percentile([s.tokens for s in samples], [5, 95]) if samples else (0.0, 0.0)
+        least, most = self.options.short_share * float(shortest), self.options.endless_times * float(longest)
+        return {s.pair_id: (s.document_id, self._ways(s, least, most)) for s in answered(samples)}
 
-    def _ways(self, sample: Sample, least_tokens: float) -> set[str]:
+    def _ways(self, sample: Sample, least_tokens: float, most_tokens: float) -> set[str]:
         text = sample.text or ""
         ways = set()
         if not text.strip():
@@ -97,7 +104,7 @@ class DegenerationMetric(BaseMetric):
         elif sample.new_tokens is not None and sample.new_tokens < least_tokens:
             ways.add("too_short")
         if sample.stopped is False:
-            ways.add("ran_out")
+            ways.add("endless" if (sample.new_tokens or 0) >= most_tokens else CUT)
         if repeated_share(text) > self.options.loop_share or most_lines(text) >= self.options.loop_lines:
             ways.add("loops")
         if _LEAK.search(text):

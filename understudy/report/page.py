@@ -20,7 +20,7 @@ from understudy.report.shapes import forms, lengths
 from understudy.scoring import preferences
 
 BROKEN = (
-    "broken", "empty", "ran_out", "loops", "token_leak", "too_short", "wrong_script", "wrong_language", "copied",
+    "broken", "empty", "endless", "cut", "loops", "token_leak", "too_short", "wrong_script", "wrong_language", "copied",
     "instructions", "choices", "off_topic", "keyword_coverage", "cites", "declines_rightly", "refusal_precision",
     "refusal_recall",
 )  # fmt: skip

@@ -3,13 +3,13 @@
 import logging
 import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from understudy import store
 from understudy.graph import Graph, Node, Refs, Rows, engine_identity
-from understudy.records import AssetRef, BaseCard, ParityReport
+from understudy.records import AssetRef, BaseCard, ParityReport, Sample
 from understudy.scoring.suites import conversations
 from understudy.stages.evaluate import BASE, PROMPTED, TUNED
 
@@ -106,7 +106,20 @@ def materialize(node: Node) -> AssetRef:
             max_tokens=settings.max_tokens,
             progress=progress,
         )
+    if node.keys["candidate"] == BASE:
+        _warn_of_cut_answers(samples, settings.max_tokens)
     return node.save(samples)
+
+
+def _warn_of_cut_answers(samples: Sequence[Sample], max_tokens: int) -> None:
+    """Say before the others answer that a teacher's answers would not fit the limit either."""
+    longer = [sample.tokens for sample in samples if sample.tokens > max_tokens]
+    if len(longer) > 0.05 * len(samples):
+        log.warning(
+            "evaluate.max_tokens is %d, and %d of the teacher's own %d held-out answers are longer: answers will be "
+            "cut; %d would do",
+            max_tokens, len(longer), len(samples), max(longer),
+        )  # fmt: skip
 
 
 def engine_of(model: AssetRef) -> str:

@@ -52,7 +52,7 @@ def check(health: Health, name: str) -> Check:
 
 
 def test_it_says_what_trains_here_and_how_fast(health: Health) -> None:
-    assert health.speed and health.speed.gflops > 0 and health.speed.tokens_per_second > 0
+    assert health.speed and health.speed.gflops > 0 and health.speed.step_gflops > 0
     assert "GFLOP/s" in check(health, "speed").text and check(health, "trains on")
 
 
@@ -60,6 +60,7 @@ def test_every_base_to_take_has_its_row(health: Health) -> None:
     page = doctor.as_text(health)
     assert len(health.bases) >= 10 and all(fit.base in page for fit in health.bases)
     assert all("Thinking" not in fit.base for fit in health.bases)
+    assert "What 1,000 pairs take here" in page and "--base " in page.splitlines()[-1]
 
 
 def test_every_finding_is_one_line(health: Health) -> None:
@@ -99,5 +100,14 @@ def test_a_small_machine_is_told_what_does_not_fit(health: Health) -> None:
     assert health.speed
     small = doctor.Speed("metal", "a test", 1000, 1, 2_000_000_000, "a test")
     fits = [doctor.fit(base, small) for base in doctor.KNOWN]
-    assert any(fit.row_tokens is None and "does not fit" in fit.text for fit in fits)
-    assert all(fit.row_tokens is None or fit.rows_of_512 >= 1 for fit in fits)
+    assert any(fit.row_tokens is None and "do not fit" in fit.text for fit in fits)
+    assert not any(fit.row_tokens is None and fit.base in doctor.to_take(fits) for fit in fits)
+
+
+def test_the_base_to_take_is_the_largest_of_a_night() -> None:
+    slow, fast = (doctor.Speed("metal", "a test", 1000, g, 64 * 10**9, "a test") for g in (20, 20_000))
+    small, large = ([doctor.fit(base, speed) for base in doctor.KNOWN] for speed in (slow, fast))
+    taken = [next(fit for fit in fits if f"Take {fit.base}, " in doctor.to_take(fits)) for fits in (small, large)]
+    assert taken[0].parameters < taken[1].parameters and all(fit.free for fit in taken)
+    assert taken[1].parameters == max(fit.parameters for fit in large if fit.free and fit.hours <= doctor.NIGHT_HOURS)
+    assert doctor.to_take([]).startswith("None of these bases fits")

@@ -107,7 +107,7 @@ def test_formatting_counts_each_feature() -> None:
     ("kind", "broken"),
     [
         ("empty", {"text": " \n"}),
-        ("ran_out", {"stopped": False}),
+        ("endless", {"stopped": False, "new_tokens": 1000}),
         ("loops", {"text": "the flame is very hot and " * 4}),
         ("loops", {"text": "Hot gas.\nWax.\nHot gas.\nWick.\nHot  gas."}),
         ("token_leak", {"text": "A <think> of it."}),
@@ -120,7 +120,12 @@ def test_each_way_to_break_is_seen_alone(kind: str, broken: dict[str, object]) -
     answer = sample(0, **broken)  # type: ignore[arg-type]
     shares = DegenerationMetric(DegenerationMetric.Options()).measure([answer], 0)
     assert {name for name, share in shares.items() if share.value} == {kind, "broken"}
-    assert set(shares) == {"broken", *KINDS}
+    assert set(shares) == {"broken", *KINDS, "cut"}
+
+
+def test_an_answer_that_the_limit_cut_is_not_broken() -> None:
+    shares = DegenerationMetric(DegenerationMetric.Options()).measure([sample(0, stopped=False)], 0)
+    assert {name for name, share in shares.items() if share.value} == {"cut"}
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 
 from understudy.channel.ledger import Ledger, Row
 from understudy.cli import main
-from understudy.cli.run import _channel_folder
+from understudy.runs.changes import _channel_folder
 from understudy.sources.youtube_address import folder_name, identity
 
 SITE = "https://www.youtube.com"
