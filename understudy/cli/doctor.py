@@ -90,7 +90,8 @@ def examine(home: Path, environment: Mapping[str, str] = os.environ, seconds: fl
         _check("Prefect", lambda: _prefect(environment)),
         _check("Ollama", lambda: _ollama(environment)),
     ]
-    return Health(checks, [fit(base, speed) for base in KNOWN if base.thinking != "always"] if speed else [], speed)
+    fits = [fit(base, speed) for base in KNOWN if base.thinking != "always"] if speed else []
+    return Health(checks, sorted(fits, key=lambda one: one.parameters), speed)
 
 
 def as_text(health: Health) -> str:

@@ -62,7 +62,7 @@ def _step_gflops(seconds: float) -> float:
     from mlx_lm.tuner.utils import linear_to_lora_layers
 
     model = llama.Model(llama.ModelArgs("llama", HIDDEN, BLOCKS, INTERMEDIATE, HIDDEN // 64, 1e-5, VOCABULARY))
-    weights = sum(array.size for _, array in tree_flatten(model.parameters()))
+    weights = sum(int(array.size) for _, array in tree_flatten(model.parameters()))
     model.freeze()
     linear_to_lora_layers(model, -1, {"rank": RANK, "scale": 2.0, "dropout": 0.0})
     batch = mx.random.randint(0, VOCABULARY, (ROWS, TOKENS + 1))

@@ -93,7 +93,7 @@ def _certainty(name: str, change: Interval, word: Word) -> str:
     if name in BUDGETS:
         return _kept(name, change, word)
     if word == "better" and "gap_closed" in name:
-        return f"certainly between {_size(name, change.low)} and {_value(name, change.high)}"
+        return f"most likely between {_size(name, change.low)} and {_value(name, change.high)}"
     lower = MEANINGS.get(name, Meaning("", "higher")).better == "lower"
     least, most = (-change.high, -change.low) if lower else (change.low, change.high)
     span = _span(name, least, most)
@@ -112,7 +112,7 @@ def _certainty(name: str, change: Interval, word: Word) -> str:
 def _kept(name: str, change: Interval, word: Word) -> str:
     """Whether a number stays within its budget."""
     if word != "not enough data":
-        return f"certainly {'more than' if word == 'worse' else 'within what'} is allowed"
+        return f"most likely {'more than' if word == 'worse' else 'within what'} is allowed"
     if name == "kl_general" and change.n >= MIN_PAIRS and change.low > BUDGETS[name]:
         return "more than is allowed, but its base knows nothing that could be forgotten"
     return f"too few questions to tell whether it stays within {_value(name, BUDGETS[name])}"

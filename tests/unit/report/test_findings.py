@@ -33,9 +33,9 @@ def scorecard(name: str, word: Word, low: float, high: float) -> Scorecard:
         ("nll_per_token", "better", -0.8, -0.5, "better by 0.50 to 0.80"),
         ("nll_end", "not enough data", 0.1, 0.2, "too few questions to tell: worse by 0.10 to 0.20"),
         ("style_gap_closed_teacher", "not enough data", -4.9, 4.7, "far too few questions to tell"),
-        ("format_gap_closed", "better", 0.29, 0.88, "certainly between 29 and 88 %"),
-        ("kl_general", "no worse", 0.01, 0.02, "certainly within what is allowed"),
-        ("copied", "worse", 0.2, 0.4, "certainly more than is allowed"),
+        ("format_gap_closed", "better", 0.29, 0.88, "most likely between 29 and 88 %"),
+        ("kl_general", "no worse", 0.01, 0.02, "most likely within what is allowed"),
+        ("copied", "worse", 0.2, 0.4, "most likely more than is allowed"),
         ("copied", "not enough data", 0.01, 0.2, "too few questions to tell whether it stays within 5 %"),
         (
             "kl_general",
