@@ -4,6 +4,7 @@ import dataclasses
 import heapq
 import json
 import os
+import random
 import signal
 import statistics
 import subprocess
@@ -34,20 +35,30 @@ TIMEOUT = 5.0
 IDEAL = CALLS * LATENCY / CONCURRENCY
 
 
+SYLLABLES = [f"{a}{b}" for a in "bdfgklmnprst" for b in "aeiou"]
+
+
 def talk(at: int, words: int = 400) -> Document:
     """A talk of its own words."""
     paragraphs = [
-        Paragraph(text=" ".join(f"talk{at} word{at * 7 + n * 13 + i * 31} says" for i in range(36)))
+        Paragraph(text=" ".join(_thing(at, 10_000 + 108 * n + i) for i in range(108)))
         for n in range(max(1, words // 108))
     ]
     return Document(document_id=f"t{at:05}", title=f"Talk {at}", locator=str(at), how="made", paragraphs=paragraphs)
 
 
 def questions_about(document: Document, numbers: int = NUMBERS) -> Questions:
-    """Questions to a talk that nobody else asks."""
-    texts = [f"What is said of thing {document.document_id}-{n}?" for n in range(1, numbers + 1)]
+    """Questions to a talk that nobody else asks, each about two things of its own: an answer can be told by them."""
+    at = int(document.document_id.strip("t"))
+    texts = [f"How does the {_thing(at, 2 * n)} come before the {_thing(at, 2 * n + 1)}?" for n in range(numbers)]
     questions = [Question(question_number=n, question=text) for n, text in enumerate(texts, 1)]
     return Questions(document_id=document.document_id, teacher="t", questions=questions)
+
+
+def _thing(at: int, number: int) -> str:
+    """A made-up noun."""
+    dice = random.Random(100_000 * at + number)
+    return "".join(dice.choice(SYLLABLES) for _ in range(3))
 
 
 class Server:
@@ -254,8 +265,7 @@ def flow_seconds(home: str, preset: str) -> None:
 
     seconds: list[float] = []
 
-    class Clock:
-        def update(self, stage: str, done: int, total: int, note: str) -> None: ...
+    class Clock(progress.Sink):
         def close(self, stage: str, took: float, failed: bool) -> None:
             if stage == "read talks":
                 seconds.append(took)
