@@ -112,7 +112,7 @@ def planted(effect: Effect, seed: int) -> Scorecard:
     instructions = {f"i{n}": bool(rng.random() < 0.8) for n in range(60)}
     followed = {name: ok and not rng.random() < effect.forgot for name, ok in instructions.items()}
     noise = {name: ok != bool(rng.random() < 0.03) for name, ok in followed.items()}
-    nats = rng.gamma(4, (0.02 + effect.forgot / 2) / 4, size=64)
+    nats = rng.gamma(4, (0.02 + effect.forgot) / 4, size=64)  # real trainings that forgot moved by 0.5 and 0.7
     extras = Extras(
         outcomes={"instructions": {"base": instructions, "adapter": noise}},
         drift={"general": [(f"g{n}", Divergence(nats=50 * float(nat), tokens=50)) for n, nat in enumerate(nats)]},
