@@ -94,7 +94,7 @@ def _temporary_log(module: str) -> Path:
 def start(module: str, log: IO[str]) -> subprocess.Popen[str]:
     """`python -m module` with pipes for both ways, ended by `stop_all` like every worker; stderr goes to `log`."""
     process = subprocess.Popen(
-        [sys.executable, "-m", module],
+        [sys.executable, "-P", "-m", module],  # -P: a folder of the same name where the user stands is not ours
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=log,
