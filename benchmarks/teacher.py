@@ -48,7 +48,7 @@ def talk(at: int, words: int = 400) -> Document:
 
 
 def questions_about(document: Document, numbers: int = NUMBERS) -> Questions:
-    """Questions to a talk that nobody else asks, each about two things of its own: an answer can be told by them."""
+    """Questions to a talk, each about two things of its own, by which its answer is recognized."""
     at = int(document.document_id.strip("t"))
     texts = [f"How does the {_thing(at, 2 * n)} come before the {_thing(at, 2 * n + 1)}?" for n in range(numbers)]
     questions = [Question(question_number=n, question=text) for n, text in enumerate(texts, 1)]

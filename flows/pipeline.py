@@ -27,7 +27,7 @@ class Outcome(Record):
     score: ScoreRefs | None = None
 
     @property
-    def said(self) -> str:
+    def summary(self) -> str:
         """How it ended, in a sentence."""
         if self.score:
             return self.score.verdict

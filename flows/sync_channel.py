@@ -27,7 +27,7 @@ class Synced(Record):
     challenge: Challenge | None
 
     @property
-    def said(self) -> str:
+    def summary(self) -> str:
         """How it ended, in a sentence."""
         if self.challenge is None:
             return "Too little is new to train again."

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 from prefect.exceptions import Abort
 from prefect.logging import get_run_logger
@@ -27,7 +27,17 @@ from understudy.runs.changes import Changes
 from understudy.workspace import Workspace
 
 P = ParamSpec("P")
-R = TypeVar("R")
+
+
+class Result(Protocol):
+    """What a flow returns."""
+
+    @property
+    def summary(self) -> str:
+        """How it ended, in a sentence."""
+
+
+R = TypeVar("R", bound=Result)
 
 
 class NotNow(Busy, Abort):
@@ -36,13 +46,13 @@ class NotNow(Busy, Abort):
 
 def run_name() -> str:
     """'tea pipeline dataset 2026-11-30 03:00': channel, flow, part and time tell the runs of the list apart."""
-    given = flow_run.parameters
-    workspace = given.get("workspace") or Workspace(home=given["home"], config=given["config"])
-    channel, change = workspace.config.name, given.get("change")
+    parameters = flow_run.parameters
+    workspace = parameters.get("workspace") or Workspace(home=parameters["home"], config=parameters["config"])
+    channel, change = workspace.config.name, parameters.get("change")
     if isinstance(change, Changes):
         with suppress(ConfigError):  # the run itself says what is wrong
             channel = change.settings(workspace.home).get("name", channel)
-    words = (channel, flow_run.flow_name, given.get("only"), time.strftime("%Y-%m-%d %H:%M"))
+    words = (channel, flow_run.flow_name, parameters.get("only"), time.strftime("%Y-%m-%d %H:%M"))
     return " ".join(word for word in words if word)
 
 
@@ -58,8 +68,7 @@ def entry(work: Callable[P, R]) -> Callable[P, R]:
             bound = inspect.signature(work).bind(*arguments, **keywords)
             with _bars(**_settled(bound.arguments)):
                 result = work(*bound.args, **bound.kwargs)
-            said = getattr(result, "said", None)
-            return Completed(message=said, data=result) if said else result
+            return Completed(message=result.summary, data=result)
         except Busy as error:
             return Cancelled(name="Busy", message=what_to_do(error), data=NotNow(str(error)))
         except Exception as error:

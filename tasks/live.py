@@ -58,7 +58,7 @@ def table(workspace: Workspace, name: str, rows: list[dict[str, Any]], descripti
 
 
 def _create(artifact: Artifact) -> Any:
-    """Create it on the run that somebody started: whoever opens that one sees what its parts made."""
+    """Create it on the run that was started: its page is the one people open."""
     return artifact.model_copy(update={"flow_run_id": _started(flow_run.id)}).create()
 
 

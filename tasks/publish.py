@@ -104,11 +104,11 @@ def scorecard(graph: Graph, model: ModelRefs, card: AssetRef) -> ScoreRefs:
     refusals = [f"- **{kind}** is not offered: {why}" for kind, why in released.refused.items()]
     how = "\n".join([*(f"    {line}" for line in released.how_to_run), "", *refusals])
     live.page(workspace, "run", how, "How to run the tuned model, and which files are not offered.")
-    found = evidence.gather(workspace.home, workspace.config.name, model.run)
+    of_run = evidence.gather(workspace.home, workspace.config.name, model.run)
     whole = f"The whole report, with every answer: `{workspace.file(report)}`"
-    text = f"{short.artifact(found)}\n{whole}\n"
+    text = f"{short.artifact(of_run)}\n{whole}\n"
     live.page(workspace, "report", text, "Base against tuned on the held-out talks.")
-    return ScoreRefs(scorecard=card, report=report, verdict=outcome(found).verdict, **released._asdict())
+    return ScoreRefs(scorecard=card, report=report, verdict=outcome(of_run).verdict, **released._asdict())
 
 
 def champion(workspace: Workspace, challenge: Challenge | None, forgotten: Sequence[str]) -> None:

@@ -10,39 +10,40 @@ import hashlib
 import json
 import logging
 import tempfile
-import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
-from typing import IO, TYPE_CHECKING, Any, Final, TypeVar
+from typing import IO, TYPE_CHECKING, Any
 
 from understudy.calls import Call, Reply, Usage
+from understudy.calls.batch_api import (
+    ENDPOINT,
+    FIRST_PAUSE,
+    LAST_PAUSE,
+    PAUSE_GROWTH,
+    POLL_PATIENCE_SECONDS,
+    BatchApi,
+    NotTaken,
+    QueueFull,
+)
 from understudy.calls.batch_lines import TIER, errors_of, fields_of, queue_full, queue_size, reason_of, reply_of
 from understudy.calls.budget import ROUNDING_USD, dollars
-from understudy.calls.chat_errors import Abilities, Failure, advice, failure_of_response, hider
-from understudy.calls.endpoint import Endpoint
+from understudy.calls.chat_errors import Abilities
 from understudy.calls.ledger import CallLedger
-from understudy.calls.prices import Usd, is_local
+from understudy.calls.prices import Usd
 from understudy.errors import TeacherStopped
 from understudy.interfaces import Progress
 from understudy.seams import CLOCK, NETWORK, Clock, HttpTransport
 
 if TYPE_CHECKING:
-    from openai import OpenAI
+    pass
 
 MOST_LINES, MOST_BYTES = 50_000, 200_000_000
-FIRST_PAUSE, LAST_PAUSE, PAUSE_GROWTH = 5.0, 60.0, 1.5
-PATIENCE_SECONDS, POLL_PATIENCE_SECONDS = 600.0, 6 * 3600.0
-REQUEST_SECONDS = 600.0
-ENDPOINT: Final = "/v1/chat/completions"
-WINDOW: Final = "24h"
 _COLLECTABLE = ("completed", "expired", "cancelled")
 _KEY_CHARACTERS = 16
 QUEUE_SHARE = 0.9  # of the tokens that may wait at once: our count of them is an estimate
 
 log = logging.getLogger("understudy.teacher")
-_T = TypeVar("_T")
 
 
 @dataclass
@@ -56,18 +57,6 @@ class _Open:
     keys: list[str]
     """The beginnings of the keys that are still to be fetched."""
     batch: str | None = None
-
-
-class _NotTaken(TeacherStopped):
-    """The server refused one request for good."""
-
-
-class _QueueFull(Exception):
-    """More tokens than may wait at once; `limit` is how many may, None where the server does not say."""
-
-    def __init__(self, limit: int | None) -> None:
-        super().__init__("too many tokens in batches")
-        self.limit = limit
 
 
 class Batch:
@@ -91,13 +80,11 @@ class Batch:
     ) -> None:
         """The options of a `ChatTransport`; `max_usd` as for a `Budget`, what the ledger holds included."""
         self._ledger, self._usd, self._max_usd = ledger, usd, max_usd
-        self._endpoint = Endpoint.of(base_url, api_key, api_key_env, headers)
-        self.address, self._env = self._endpoint.address, api_key_env
-        self._hide, self._extra_body = hider(*self._endpoint.secrets), extra_body or {}
+        self._api = BatchApi(base_url, api_key, api_key_env, headers, clock, http)
+        self.address, self._extra_body = self._api.address, extra_body or {}
         self.openai = self.address.startswith("https://api.openai.com/") if openai is None else openai
         self._most_lines, self._most_bytes = most_lines, most_bytes
-        self._closed, self._waited = threading.Event(), 0.0
-        self._clock, self._http = clock, http
+        self._waited = 0.0
         self._digest = hashlib.sha256(self.address.encode()).hexdigest()[:16]
         self.note_name = f"batch/{self._digest}"
 
@@ -117,7 +104,7 @@ class Batch:
             group = groups.pop(0)
             try:
                 self._run(group, progress)
-            except _QueueFull as full:
+            except QueueFull as full:
                 groups = self._again(group, full.limit) + groups
         counts["done"] = sum(self._ledger.reply(key, 0) is not None for key in pending)
         counts["failed"] = len(pending) - counts["done"]
@@ -128,7 +115,7 @@ class Batch:
         return counts
 
     def _run(self, calls: list[Call], progress: Progress) -> None:
-        """Submit what of `calls` is not under way, and wait for all of them. Raises _QueueFull before any is done."""
+        """Submit what of `calls` is not under way, and wait for all of them. Raises QueueFull before any is done."""
         under_way = {short for entry in self._noted() for short in entry.keys}
         self._submit([call for call in calls if call.key[:_KEY_CHARACTERS] not in under_way])
         shorts = {call.key[:_KEY_CHARACTERS]: call for call in calls}
@@ -162,7 +149,7 @@ class Batch:
             if sum(call.input_tokens for call in left) <= limit / 2 and self._waited < POLL_PATIENCE_SECONDS:
                 log.info("%s: other batches fill the queue; looking again in %g s", self.address, LAST_PAUSE)
                 self._waited += LAST_PAUSE
-                self._pause(LAST_PAUSE)
+                self._api.pause(LAST_PAUSE)
                 return [left]
         groups = self._groups(left, limit)
         if len(left) > 1 and len(groups) == 1:
@@ -179,21 +166,7 @@ class Batch:
 
     def close(self) -> None:
         """Let a `run` in another thread end with TeacherStopped; its batches go on and are found again."""
-        self._closed.set()
-
-    @cached_property
-    def _client(self) -> "OpenAI":
-        import openai
-
-        timeout = openai.Timeout(REQUEST_SECONDS, connect=10.0)
-        # A proxy from the environment cannot reach this machine's own servers.
-        http = openai.DefaultHttpxClient(
-            trust_env=not is_local(self.address),
-            timeout=timeout,
-            transport=self._http.blocking(),
-            event_hooks={"request": [self._endpoint.prepare]},
-        )
-        return openai.OpenAI(**self._endpoint.arguments(), max_retries=0, timeout=timeout, http_client=http)
+        self._api.close()
 
     # What is under way: one note, because a note is changed whole or not at all.
 
@@ -243,48 +216,22 @@ class Batch:
         yield content, part
 
     def _upload(self, content: IO[bytes], calls: list[Call]) -> None:
-        def upload() -> str:
-            content.seek(0)
-            return self._client.files.create(file=("calls.jsonl", content), purpose="batch").id
-
         keys = [call.key[:_KEY_CHARACTERS] for call in calls]
-        file = self._ask(upload, calls[0].model, PATIENCE_SECONDS)
+        file = self._api.upload(content, calls[0].model)
         entry = _Open(file, calls[0].model, sum(map(self._worst_usd, calls)), keys)
         self._note(entry)
         self._create(entry, again=False)
 
     def _create(self, entry: _Open, again: bool = True) -> None:
-        """Have the server begin. `again`: it may have begun before, so look first, or it is paid twice."""
-
-        def create() -> str:
-            nonlocal again
-            existing = self._batch_of(entry.file) if again else None
-            again = True
-            if existing:
-                return existing
-            return self._client.batches.create(input_file_id=entry.file, endpoint=ENDPOINT, completion_window=WINDOW).id
-
+        """Have the server begin; `again` as for `BatchApi.create`."""
         try:
-            entry.batch = self._ask(create, entry.model, PATIENCE_SECONDS)
-        except (_NotTaken, _QueueFull):
+            entry.batch = self._api.create(entry.file, entry.model, again)
+        except (NotTaken, QueueFull):
             entry.keys = []  # the file is of no use, e.g. deleted by the server: the next run uploads it again
             raise
         finally:
             self._note(entry)
         log.info("%s: %d calls wait in %s", self.address, len(entry.keys), entry.batch)
-
-    def _batch_of(self, file: str) -> str | None:
-        """The batch the server has made of `file`; None also where it cannot list its batches."""
-        import openai
-
-        try:
-            return next(
-                (batch.id for batch in self._client.batches.list(limit=100) if batch.input_file_id == file), None
-            )
-        except openai.APIStatusError as error:
-            if error.status_code in (404, 405, 501):
-                return None
-            raise
 
     # Waiting and fetching.
 
@@ -292,16 +239,16 @@ class Batch:
         """Wait for every batch that holds some of `calls` (by the beginning of the key), and keep what it brings."""
         entries = [entry for entry in self._noted() if not calls.keys().isdisjoint(entry.keys)]
         total, finished, pause = sum(len(entry.keys) for entry in entries), 0, FIRST_PAUSE
-        full: _QueueFull | None = None
+        full: QueueFull | None = None
         while True:
             done, states = 0, Counter[str]()
             for entry in list(entries):
-                size, batch = len(entry.keys), self._look(entry)
+                size, batch = len(entry.keys), self._api.look(str(entry.batch), entry.model)
                 status = batch.status if batch else "lost"
                 if status in (*_COLLECTABLE, "failed", "lost"):
                     try:
                         self._collect(entry, batch, calls)
-                    except _QueueFull as error:  # the others that are under way are waited for first
+                    except QueueFull as error:  # the others that are under way are waited for first
                         full = error
                     entries.remove(entry)
                     finished += size
@@ -312,22 +259,10 @@ class Batch:
             progress(finished + done, total, f"batches: {summary}")
             if not entries:
                 break
-            self._pause(pause)
+            self._api.pause(pause)
             pause = min(LAST_PAUSE, pause * PAUSE_GROWTH)
         if full:
             raise full
-
-    def _look(self, entry: _Open) -> Any:
-        """The batch as the server describes it; None when it does not know that name any more."""
-        import openai
-
-        def look() -> Any:
-            try:
-                return self._client.batches.retrieve(str(entry.batch))
-            except openai.NotFoundError:
-                return None
-
-        return self._ask(look, entry.model, POLL_PATIENCE_SECONDS)
 
     def _collect(self, entry: _Open, batch: Any, calls: dict[str, Call]) -> None:
         """Keep the replies of an ended batch. What is not needed now stays noted."""
@@ -343,7 +278,7 @@ class Batch:
                     self._keep(call, reply)
                     replies.add(call.key)
                 elif call:
-                    why[self._hide(reason_of(line))] += 1
+                    why[self._api.hide(reason_of(line))] += 1
         for reason, count in why.most_common(3):
             log.warning("batch %s: %d lines failed: %s", entry.batch, count, reason)
         status = batch.status if batch else "no longer known to the server"
@@ -357,7 +292,7 @@ class Batch:
         if status == "failed":
             errors = errors_of(batch)
             if any(map(queue_full, errors)):
-                raise _QueueFull(queue_size("; ".join(errors)))
+                raise QueueFull(queue_size("; ".join(errors)))
             raise TeacherStopped(self._invalid(batch, errors))
 
     def _keep(self, call: Call, reply: Reply) -> None:
@@ -372,67 +307,16 @@ class Batch:
         return self._usd(usage, TIER) if usage else None
 
     def _lines(self, file: str, model: str) -> Iterator[dict[str, Any] | None]:
-        """The lines of a result file, None for what is no result; none at all when the server has deleted the file,
-        as it does after weeks.
-        """
-        import openai
-
-        def fetch() -> bytes:
-            try:
-                return self._client.files.content(file).content
-            except openai.NotFoundError:
-                log.warning("%s has deleted the results in %s; its calls are asked again", self.address, file)
-                return b""
-
-        content = self._ask(fetch, model, POLL_PATIENCE_SECONDS)
+        """The lines of a result file, None for what is no result."""
+        content = self._api.content(file, model)
         return (fields_of(line) for line in content.split(b"\n") if line.strip())
 
     def _invalid(self, batch: Any, errors: Sequence[str]) -> str:
-        message = self._hide("; ".join(errors[:3]) or "it gave no reason").rstrip(".")
+        message = self._api.hide("; ".join(errors[:3]) or "it gave no reason").rstrip(".")
         return (
             f"{self.address} did not accept the batch {batch.id}: {message}. Nothing of it was paid; "
             "correct that and run again, or take teacher.mode=direct"
         )
-
-    # Asking.
-
-    def _ask(self, what: Callable[[], _T], model: str, patience_seconds: float) -> _T:
-        """The result of `what`, which is tried again as long as its failure may pass."""
-        import openai
-
-        start, pause = self._clock.monotonic(), FIRST_PAUSE
-        while True:
-            try:
-                return what()
-            except openai.APIStatusError as error:
-                failure = failure_of_response(error.response, self._hide)
-            except openai.APIConnectionError as error:
-                failure = Failure(self._hide(str(error.__cause__ or error)))
-            if failure.status in (400, 429) and queue_full(failure.text):
-                raise _QueueFull(queue_size(failure.message))
-            if not _passing(failure):
-                # Raised outside the handlers: a chained exception could carry what the server echoed.
-                raise _NotTaken(self._stopped(failure, model))
-            if self._clock.monotonic() - start >= patience_seconds:
-                raise TeacherStopped(
-                    f"{self.address} could not be reached for {patience_seconds / 60:g} minutes ({failure.message}); "
-                    "what is under way is noted, and the next run resumes it"
-                )
-            log.info("%s: %s; asking again in %g s", self.address, failure.message, pause)
-            self._pause(pause)
-            pause = min(LAST_PAUSE, pause * PAUSE_GROWTH)
-
-    def _pause(self, seconds: float) -> None:
-        self._clock.sleep(seconds, wake=self._closed)
-        if self._closed.is_set():
-            raise TeacherStopped("the teacher is closed: its batches go on, and the next run finds them again")
-
-    def _stopped(self, failure: Failure, model: str) -> str:
-        if failure.out_of_money:
-            return f"The provider's quota or credit is used up ({failure.message}). Add credit, then run again."
-        if failure.status in (404, 405, 501):
-            return f"{self.address} has no Batch API ({failure.status}: {failure.message}); take teacher.mode=direct"
-        return advice(failure, self.address, model, self._env, [])
 
     def _worst_usd(self, call: Call) -> float:
         """The whole cap used, the prompt paid in full or written to the provider's cache; at half price."""
@@ -455,10 +339,3 @@ def body_of(call: Call, abilities: Abilities, openai: bool, extra_body: dict[str
     if openai:
         body["prompt_cache_key"] = call.prefix
     return {name: value for name, value in body.items() if name not in abilities.dropped} | extra_body
-
-
-def _passing(failure: Failure) -> bool:
-    """True when the same request may well succeed later."""
-    if failure.status is None:
-        return True
-    return not failure.out_of_money and (failure.status in (408, 409, 429) or failure.status >= 500)

@@ -73,10 +73,10 @@ class WorkerEngine:
         if not rows:
             return []
         conversations = _dicts(example.messages for _, example in rows)
-        asked = in_turn([pair.document_id for pair, _ in rows])[:answers]
+        places = in_turn([pair.document_id for pair, _ in rows])[:answers]
         job = self.job(model, adapter, max_tokens)
         job = job.model_copy(
-            update={"conversations": conversations, "prompts": [conversations[place][:-1] for place in asked]}
+            update={"conversations": conversations, "prompts": [conversations[place][:-1] for place in places]}
         )
         result = call(self.worker, job, Result, progress)
         broken = [
@@ -84,7 +84,7 @@ class WorkerEngine:
         ]
         if broken:
             raise ExportError(f"{model}: no finite loss for {len(broken)} of {len(rows)} rows, first {broken[0]}")
-        completions = dict(zip(asked, result.answers, strict=True))
+        completions = dict(zip(places, result.answers, strict=True))
         return [
             sample(pair, nats, completions.get(place))
             for place, ((pair, _), nats) in enumerate(zip(rows, result.scores, strict=True))

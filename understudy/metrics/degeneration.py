@@ -71,8 +71,7 @@ class DegenerationMetric(BaseMetric):
         broken = [ways for _, ways in self._broken(samples).values()]
         if not broken:
             return {}
-        shares = {kind: wilson(sum(kind in ways for ways in broken), len(broken)) for kind in (*KINDS, CUT)}
-        return {"broken": wilson(sum(bool(ways - {CUT}) for ways in broken), len(broken))} | shares
+        return {kind: wilson(sum(kind in ways for ways in broken), len(broken)) for kind in ("broken", *KINDS, CUT)}
 
     def compare(self, tuned: Sequence[Sample], base: Sequence[Sample], seed: int) -> dict[str, Interval]:
         """Tuned minus base of `broken` and of each kind, over the pairs both answered."""
@@ -82,15 +81,13 @@ class DegenerationMetric(BaseMetric):
             return {}
         talks = [after[pair_id][0] for pair_id in both]
         new, old = [after[p][1] for p in both], [before[p][1] for p in both]
-        differences = {
+        return {
             kind: share_difference([kind in w for w in new], [kind in w for w in old], talks, seed)
-            for kind in (*KINDS, CUT)
+            for kind in ("broken", *KINDS, CUT)
         }
-        broken = share_difference([bool(w - {CUT}) for w in new], [bool(w - {CUT}) for w in old], talks, seed)
-        return {"broken": broken} | differences
 
     def _broken(self, samples: Sequence[Sample]) -> dict[str, tuple[str, set[str]]]:
-        """Pair id > (talk, the ways its answer is broken)."""
+        """Pair id > (talk, the ways its answer is broken, with `broken` where there is one, and whether it is cut)."""
         # The reference is known by its tokens only, so lengths are compared in tokens, end token included.
         shortest, longest = np.percentile([s.tokens for s in samples], [5, 95]) if samples else (0.0, 0.0)
         least, most = self.options.short_share * float(shortest), self.options.endless_times * float(longest)
@@ -109,7 +106,8 @@ class DegenerationMetric(BaseMetric):
             ways.add("loops")
         if _LEAK.search(text):
             ways.add("token_leak")
-        return ways | self._foreign(text)
+        ways |= self._foreign(text)
+        return ways | {"broken"} if ways - {CUT} else ways
 
     def _foreign(self, text: str) -> set[str]:
         ways = set()
