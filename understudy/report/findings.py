@@ -102,7 +102,9 @@ def _certainty(name: str, change: Interval, word: Word) -> str:
             return span
         case "no worse":
             return (
-                f"at worst {_size(name, least)}{_unit(name)} worse, too little to matter" if least < 0 < most else span
+                f"at worst {_with_unit(name, _size(name, least))} worse, too little to matter"
+                if least < 0 < most
+                else span
             )
     if label(name).unit == "share" and least <= -1 and most >= 1:
         return "far too few questions to tell"
@@ -120,14 +122,14 @@ def _kept(name: str, change: Interval, word: Word) -> str:
 
 def _span(name: str, least: float, most: float) -> str:
     """Two gains as words, e.g. 'between 36 points worse and 32 better'; below zero is worse."""
-    low, high, unit = _size(name, least), _size(name, most), _unit(name)
+    low, high = _size(name, least), _size(name, most)
     if low == high == _size(name, 0.0):
         return "no difference"
     if least >= 0:
-        return f"better by {_ends(low, high)}{unit}"
+        return f"better by {_with_unit(name, _ends(low, high))}"
     if most <= 0:
-        return f"worse by {_ends(high, low)}{unit}"
-    return f"between {low}{unit} worse and {high} better"
+        return f"worse by {_with_unit(name, _ends(high, low))}"
+    return f"between {_with_unit(name, low)} worse and {high} better"
 
 
 def _ends(low: str, high: str) -> str:
@@ -138,8 +140,9 @@ def _size(name: str, gain: float) -> str:
     return _value(name, abs(gain)).removesuffix(" %")
 
 
-def _unit(name: str) -> str:
-    return {"share": " points", "words": " words"}.get(label(name).unit, "")
+def _with_unit(name: str, number: str) -> str:
+    unit = {"share": " point", "words": " word"}.get(label(name).unit, "")
+    return f"{number}{unit}{'s' if unit and number != '1' else ''}"
 
 
 def _value(name: str, value: float) -> str:

@@ -64,8 +64,9 @@ def outcome(evidence: Evidence) -> Outcome:
         case "lower the learning rate":
             rate = _setting(evidence, "learning_rate")
             change = f"--set trainer.learning_rate={rate / LESS:.1e}" if rate else ""
-            sentence = f"On {asked}, {_lost(card)}."
-            return Outcome("It was trained too hard", sentence, "Train again with a lower learning rate.", change)
+            return Outcome(
+                "It was trained too hard", _lost(card, asked), "Train again with a lower learning rate.", change
+            )
         case "train longer":
             epochs = _setting(evidence, "epochs")
             change = f"--set trainer.epochs={epochs * MORE:g}" if epochs else ""
@@ -98,10 +99,11 @@ def _asked(card: Scorecard, evidence: Evidence) -> str:
     return f"{answered} question{'s' * (answered != 1)} from {talks} that it was {'not ' * card.honest}trained on"
 
 
-def _lost(card: Scorecard) -> str:
-    lost = [what for name, what in LOSSES.items() if card.verdicts.get(name) == "worse"]
-    gained = f"it answers more like the teacher{_in_what(card)}, but " if _in_what(card) else ""
-    return gained + (_listed(lost) or _reason(card))
+def _lost(card: Scorecard, asked: str) -> str:
+    lost = _listed([what for name, what in LOSSES.items() if card.verdicts.get(name) == "worse"]) or _reason(card)
+    if better := _in_what(card):
+        return f"On {asked}, it answers more like the teacher{better}, but {lost}."
+    return f"{lost[:1].upper()}{lost[1:]}."  # mostly by the suites, whose questions are not about the talks
 
 
 def _in_what(card: Scorecard) -> str:

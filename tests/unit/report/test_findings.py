@@ -29,6 +29,7 @@ def scorecard(name: str, word: Word, low: float, high: float) -> Scorecard:
         ("broken", "better", -0.1, -0.03, "better by 3 to 10 points"),
         ("instructions", "better", 0.03, 0.1, "better by 3 to 10 points"),
         ("instructions", "no worse", -0.03, 0.1, "at worst 3 points worse, too little to matter"),
+        ("instructions", "no worse", -0.01, 0.1, "at worst 1 point worse, too little to matter"),
         ("choices", "no worse", 0.0, 0.0, "no difference"),
         ("nll_per_token", "better", -0.8, -0.5, "better by 0.50 to 0.80"),
         ("nll_end", "not enough data", 0.1, 0.2, "too few questions to tell: worse by 0.10 to 0.20"),
@@ -82,6 +83,11 @@ def test_every_decision_is_a_sentence_with_a_way_on(action: str) -> None:
     end = outcome(decided(action))
     assert end.headline and end.sentence.endswith((".", ".)")) and (action == "ship" or end.advice.endswith("."))
     assert "nll" not in end.verdict + end.advice
+
+
+def test_what_only_suites_show_is_not_said_of_the_talks() -> None:
+    end = outcome(decided("lower the learning rate", verdicts={"instructions": "worse"}))
+    assert end.sentence == "It follows plain instructions less often."
 
 
 def test_a_run_that_went_too_far_says_what_it_learned_and_what_it_lost() -> None:
