@@ -135,16 +135,17 @@ class Pace:
                 "once from now on", int(self.width)
             )  # fmt: skip
 
-    def rate_limited(self, sent_at: float, now: float, wait: float) -> bool:
+    def rate_limited(self, sent_at: float, now: float, wait: float, accepted: int = 0) -> bool:
         """Count one 429; True when there was no reply for so long that waiting makes no sense.
 
-        Those of calls sent before the last shrink tell nothing new: one burst shrinks once.
+        Those of calls sent before the last shrink tell nothing new: one burst shrinks once. `accepted` calls that went
+        out no later are still being answered: while they are more than the 429s in a row, the 429s are scattered.
         """
         if self.last_reply_at is None:
             self.last_reply_at = sent_at
         if sent_at > self.shrunk_at:
             self.limited += 1
-            if self.limited >= LIMITED_IN_A_ROW:
+            if self.limited >= max(LIMITED_IN_A_ROW, accepted):
                 self.width, self.limited, self.shrunk_at = max(1.0, self.width * SHRINK), 0, now
                 self.resume_at = max(self.resume_at, now + wait)
                 _log.info("rate-limited by the provider: pausing %.1f s, then %d at once", wait, int(self.width))

@@ -101,7 +101,7 @@ class Scheduler:
         self._outcomes: list[tuple[int, str]] = []  # by when they were sent, '' for a good one
         self._asks: dict[tuple[str, int], _Ask] = {}
         self._ready: list[tuple[tuple[bool, int, int], _Ask]] = []
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], float] = {}  # by when they were sent
         self._wake: asyncio.TimerHandle | None = None
         self._order, self._stopped, self._closed = 0, "", False
         self._unread, self._readable = 0, False
@@ -225,11 +225,11 @@ class Scheduler:
             ask.sent = self._order
             self._outage.sent(now)
             task = loop.create_task(self._send(ask, attempt, self._buckets.take(ask.call, now), now))
-            self._tasks.add(task)
+            self._tasks[task] = now
             task.add_done_callback(self._sent)
 
     def _sent(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
+        self._tasks.pop(task, None)
         self._pump()
 
     async def _send(self, ask: _Ask, attempt: int, marks: tuple[Mark, Mark], sent_at: float) -> None:
@@ -296,7 +296,8 @@ class Scheduler:
         self._outage.reached(now)
         wait = self._backoff(ask.limited) if error.retry_seconds is None else error.retry_seconds
         ask.limited += 1
-        if self._pace.rate_limited(sent_at, now, wait):
+        accepted = sum(sent <= sent_at for sent in self._tasks.values()) - 1
+        if self._pace.rate_limited(sent_at, now, wait, accepted):
             self._stop(f"rate-limited by the provider for half an hour without one reply ({error}); run again later")
         self._later(ask, wait)
 

@@ -94,3 +94,13 @@ def test_scattered_429s_do_not_shrink() -> None:
         pace.rate_limited(i, i, 1.0)
         pace.replied(i)
     assert pace.width == 20
+
+
+def test_429s_beside_more_calls_that_were_accepted_do_not_shrink() -> None:
+    pace = Pace(20.0)
+    for _ in range(5):
+        pace.rate_limited(1.0, 1.1, 1.0, accepted=17)
+    assert pace.width == 20
+    for accepted in range(16, 2, -1):
+        pace.rate_limited(1.0, 1.1, 1.0, accepted)
+    assert pace.width == 15
