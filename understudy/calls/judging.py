@@ -18,7 +18,7 @@ from understudy.records import Judgement, Winner
 from understudy.text.words import one_line
 
 KIND = "judge"
-VERDICT_TOKENS = 40
+VERDICT_TOKENS, VERDICT_CAP = 25, 40
 TRIES = 2
 
 _CHOICE = {"type": "string", "enum": ["A", "B", "tie"]}
@@ -86,7 +86,7 @@ def call_for(judge: ModelTeacher, question: Question, order: tuple[Winner, Winne
     parts |= {"A": texts[order[0]], "B": texts[order[1]]}
     user = "\n".join(prompting.json_line({name: text}) for name, text in parts.items())
     messages = ({"role": "system", "content": _prompt(judge.prompts)}, {"role": "user", "content": user})
-    return judge.new_call(KIND, question.document_id, messages, SCHEMA, VERDICT_TOKENS, VERDICT_TOKENS)
+    return judge.new_call(KIND, question.document_id, messages, SCHEMA, VERDICT_TOKENS, VERDICT_CAP)
 
 
 def parse(reply: Reply) -> Verdict:

@@ -13,6 +13,7 @@ import os
 import socket
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from understudy.calls import Call, Reply, Usage
@@ -70,6 +71,7 @@ _WASTED_SHARE = """CASE WHEN asked_items IS NULL THEN 0.0
     WHEN asked_items <= 0 THEN 1.0
     ELSE 1.0 - 1.0 * usable_items / asked_items END"""
 _KEYS_PER_SELECT = 500
+ENOUGH_REPLIES = 3  # from which their length says more than what is usual
 
 
 class KindTotals(NamedTuple):
@@ -90,6 +92,15 @@ class KindTotals(NamedTuple):
     usd: float
     wasted_usd: float
     unknown_usd: float
+
+
+class Usual(NamedTuple):
+    """What replies came to so far."""
+
+    tokens: Mapping[str, float] = MappingProxyType({})
+    """Of output for each item that was asked for, thinking included, by kind of call."""
+    questions: float = 1.0
+    """Share of the questions asked for that came."""
 
 
 class CallLedger(Notes):
@@ -258,6 +269,17 @@ class CallLedger(Notes):
             "FROM calls GROUP BY kind ORDER BY kind"
         )
         return [KindTotals(*row) for row in rows]
+
+    def usual(self, label: str) -> "Usual":
+        """What the replies of one model came to so far; of kinds of call to which enough came."""
+        items = "sum(max(1, coalesce(asked_items, json_array_length(numbers))))"
+        where = f"FROM calls WHERE {_FINISHED} AND output > 0 AND label = ? GROUP BY kind HAVING count(*) >= ?"
+        rows = self._database.rows(
+            f"SELECT kind, 1.0 * sum(output) / {items}, 1.0 * sum(usable_items) / {items} {where}",
+            *(label, ENOUGH_REPLIES),
+        )
+        came = {kind: share for kind, _, share in rows}
+        return Usual({kind: tokens for kind, tokens, _ in rows}, min(1.0, came.get("questions") or 1.0))
 
     def rows(self) -> list[dict[str, Any]]:
         """Every call with what came back, column > value, in the order of sending."""

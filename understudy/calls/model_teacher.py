@@ -33,7 +33,7 @@ from understudy.seams import CLOCK, NETWORK, Clock, HttpTransport
 log = logging.getLogger("understudy.teacher")
 
 CALLS, RECORDING = "calls.sqlite", "recording"
-QUESTION_TOKENS, ANSWER_TOKENS = 45, 260  # of one item of a reply, on average, for budgets
+QUESTION_TOKENS, ANSWER_TOKENS = 35, 260  # of one item of a reply, on average, for budgets
 QUESTION_CAP, ENVELOPE = 120, 400
 TALK_SHARE = 0.65  # of the window; the rest is for instructions, questions and the reply
 

@@ -77,9 +77,9 @@ def main(args: Namespace) -> Result | int:
         _read_keys(workspace.home)
         known = local_teacher.resolved(workspace)  # the run itself chooses for good, and notes it
         if args.estimate:
-            from understudy.stages import estimate
+            from understudy.stages import estimate_page
 
-            text = estimate.estimate_page(known)
+            text = estimate_page.estimate_page(known)
             return Result(text, {"channel": workspace.config.name, "estimate": text})
         preflight.check(known, args.only)
         if holder := preflight.busy(workspace):
@@ -227,10 +227,10 @@ def _result(workspace: Workspace, outcome: Any) -> Result:
 
 def _draft(workspace: Workspace) -> str:
     """What the free teacher could make of the talks, on lines of its own."""
-    from understudy.stages import estimate
+    from understudy.stages import estimate_page
 
     with suppress(ConfigError):  # a model that was asked and has been stopped since
-        if text := estimate.draft(local_teacher.resolved(workspace)):
+        if text := estimate_page.draft(local_teacher.resolved(workspace)):
             return f"\n\n{text}"
     return ""
 

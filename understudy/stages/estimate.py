@@ -6,32 +6,25 @@ The low price has the provider's prompt cache working and short answers; the hig
 """
 
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
-from datetime import UTC, datetime
+from dataclasses import replace
+from pathlib import Path
 from typing import NamedTuple
 
-from understudy import registry
-from understudy.calls import Call, Usage
-from understudy.calls.ledger import CallLedger, KindTotals
-from understudy.calls.model_teacher import CALLS, ModelTeacher
-from understudy.calls.verifying import INSTRUCTION_TOKENS, VERDICT_TOKENS
-from understudy.errors import ConfigError, Refused
-from understudy.graph import chain
+from understudy.calls import Call, Usage, augmenting, judging, verifying
+from understudy.calls.ledger import CallLedger, KindTotals, Usual
+from understudy.calls.model_teacher import ANSWER_TOKENS, CALLS, ModelTeacher
+from understudy.interfaces import TeacherRequest
 from understudy.records import Document, Question, Questions
-from understudy.runs.local_teacher import FREE
 from understudy.sections import QuestionSettings
 from understudy.stages import extract_questions, generate_answers
-from understudy.stages.collect import due_entries, remembered
-from understudy.text.words import counted
 from understudy.workspace import Workspace
 
 CACHED_FROM, CACHE_BLOCK = 1024, 128  # tokens; OpenAI's rule, and near enough for the servers that have one
-SHORT, LONG = 0.6, 1.8  # of the expected length of a reply
-PAIR_TOKENS = 170  # of one pair as a verifier reads it
+SHORT, LONG = 0.6, 1.8  # of the expected length of a reply, before any has come
+SHORTER, LONGER = 0.8, 1.25  # of the length that replies had so far
+PAIR_OVERHEAD = 35  # tokens of a question, its number and its quotes, where another model reads a pair
 VARIANT_TOKENS = {"paraphrases": 30, "short": 110, "long": 420, "out_of_scope": 90}
-JUDGE_PROMPT, JUDGE_REPLY = 1_100, 40  # of one of the two calls about a held-out question
 USUALLY_ACCEPTED = 0.85  # share of the questions that become pairs
-SUGGESTED, MOST_TALKS_PRICED = "gpt-5-mini", 500
 REPAIRS = 0.05  # share of the answers that is requested again
 
 
@@ -57,28 +50,38 @@ class Row(NamedTuple):
 
 
 def estimate(
-    teacher: ModelTeacher, talks: Iterable[Talk], settings: QuestionSettings, again: bool = False
+    teacher: ModelTeacher,
+    talks: Iterable[Talk],
+    settings: QuestionSettings,
+    again: bool = False,
+    usual: Usual = Usual(),  # noqa: B008  # immutable
 ) -> list[Row]:
     """One row per pass that is due, at the standard price; talks that are answered cost nothing.
 
-    `again` prices both passes over every talk, as if nothing was here: what was to be expected.
+    `again` prices both passes over every talk, as if nothing was here: what was to be expected. `usual` is what replies
+    came to so far.
     """
     usd, talks = teacher.usd(), list(talks)
     more = further(talks, settings)
     totals = {"questions": [0] * 4, "answers": [0] * 4}
     prices = {"questions": [0.0, 0.0], "answers": [0.0, 0.0]}
     for talk in talks:
-        for call in _calls(teacher, talk, settings, again, more.get(talk.document.document_id, 0)):
+        for call in _calls(teacher, talk, settings, again, more.get(talk.document.document_id, 0), usual):
             second = call.kind == "answers"
             shared = teacher.tokens(call.messages[0]["content"]) + teacher.tokens(talk.document.text)
             cached = shared // CACHE_BLOCK * CACHE_BLOCK if second and shared >= CACHED_FROM else 0
             for at, tokens in enumerate((1, call.input_tokens - cached, cached, call.output_tokens)):
                 totals[call.kind][at] += tokens
-            low = Usage(call.input_tokens, cached, 0, round(call.output_tokens * SHORT))
-            high = Usage(call.input_tokens, 0, 0, min(call.max_tokens, round(call.output_tokens * LONG)))
+            short, long = _range(call.kind, usual)
+            low = Usage(call.input_tokens, cached, 0, round(call.output_tokens * short))
+            high = Usage(call.input_tokens, 0, 0, min(call.max_tokens, round(call.output_tokens * long)))
             prices[call.kind][0] += usd(low, None)
             prices[call.kind][1] += usd(high, None) * (1 + REPAIRS if second else 1)
     return [Row(kind, *totals[kind], *prices[kind]) for kind in totals if totals[kind][0]]
+
+
+def _range(kind: str, usual: Usual) -> tuple[float, float]:
+    return (SHORTER, LONGER) if kind in usual.tokens else (SHORT, LONG)
 
 
 def further(talks: Sequence[Talk], settings: QuestionSettings) -> dict[str, int]:
@@ -98,70 +101,97 @@ def others(workspace: Workspace, talks: Sequence[Talk]) -> list[Row]:
     """One row for each further model that is asked about these talks: the verifier, the variants, the judge."""
     config, rows = workspace.config, list[Row]()
     more = further(talks, config.questions)
-    pairs = [
-        extract_questions.question_count(talk.document, config.questions) + more.get(talk.document.document_id, 0)
-        for talk in talks
-    ]
     teacher = config.plugin("teacher")
+    usual = usual_of(workspace.folder, teacher) if isinstance(teacher, ModelTeacher) else Usual()
+    answer = usual.tokens.get("answers", ANSWER_TOKENS)
+    asked_for = {talk.document.document_id: extract_questions.question_count(talk.document, config.questions)
+                 for talk in talks}  # fmt: skip
+    pairs = [usual.questions * (count + more.get(name, 0)) for name, count in asked_for.items()]
     if config.verify.on and isinstance(verifier := config.plugin("teacher", config.verify), ModelTeacher):
-        drawn = [round(config.verify.fraction * count) for count in pairs]
-        calls = [_Guess(_read(verifier, talk) + count * PAIR_TOKENS, count * VERDICT_TOKENS)
-                 for talk, count in zip(talks, drawn, strict=True) if count]  # fmt: skip
-        rows.append(_row("verify", verifier, calls))
+        of_verifier = usual_of(workspace.verifier_folder, verifier)
+        verdict = of_verifier.tokens.get("verify", verifying.VERDICT_TOKENS)
+        calls = [_Guess(verifying.call_for(verifier, talk.document, [], 0).input_tokens
+                        + count * (answer + PAIR_OVERHEAD), count * verdict)
+                 for talk, pairs_of in zip(talks, pairs, strict=True)
+                 if (count := round(config.verify.fraction * pairs_of))]  # fmt: skip
+        rows.append(_row("verify", verifier, calls, of_verifier))
     if config.augment.asks_teacher and isinstance(teacher, ModelTeacher):
         train = 1 - config.split.valid - config.split.test
-        each = sum(getattr(config.augment, name) * tokens for name, tokens in VARIANT_TOKENS.items())
-        calls = [_Guess(_read(teacher, talk) + count * PAIR_TOKENS, round(count * train * each))
+        variants = {name: getattr(config.augment, name) for name in VARIANT_TOKENS}
+        expected = sum(share * VARIANT_TOKENS[name] for name, share in variants.items())
+        known = usual.tokens.get("augment")
+        of_pair = expected if known is None else known * sum(variants.values())
+        calls = [_Guess(augmenting.call_for(teacher, talk.document, []).input_tokens
+                        + count * train * (answer + PAIR_OVERHEAD),
+                        count * train * of_pair)
                  for talk, count in zip(talks, pairs, strict=True)]  # fmt: skip
-        rows.append(_row("augment", teacher, calls))
+        rows.append(_row("augment", teacher, calls, usual))
     if config.evaluate.judge.on and isinstance(judge := config.plugin("teacher", config.evaluate.judge), ModelTeacher):
         asked = min(config.evaluate.questions, round(sum(pairs) * config.split.test))
-        rows.append(_row("judge", judge, [_Guess(JUDGE_PROMPT, JUDGE_REPLY)] * (2 * asked)))
+        of_judge = usual_of(workspace.judge_folder, judge)
+        prompt = judging.call_for(judge, judging.Question("", "", "", "", "", "", ""), ("tuned", "base")).input_tokens
+        call = _Guess(prompt + 4 * answer, of_judge.tokens.get("judge", judging.VERDICT_TOKENS))
+        rows.append(_row("judge", judge, [call] * (2 * asked), of_judge))
     return rows
+
+
+def usual_of(folder: Path, model: ModelTeacher) -> Usual:
+    """What this model's replies to a channel came to so far."""
+    if not (folder / CALLS).exists():
+        return Usual()
+    ledger = CallLedger(folder / CALLS)
+    usual = ledger.usual(model.label)
+    ledger.close()
+    return usual
 
 
 class _Guess(NamedTuple):
     """Tokens of a call that cannot be composed yet."""
 
-    prompt: int
-    output: int
+    prompt: float
+    output: float
 
 
-def _read(model: ModelTeacher, talk: Talk) -> int:
-    return model.tokens(talk.document.text) + INSTRUCTION_TOKENS
-
-
-def _row(kind: str, model: ModelTeacher, calls: Sequence[_Guess]) -> Row:
-    usd = model.usd()
-    low = sum(usd(Usage(call.prompt, 0, 0, round(call.output * SHORT)), None) for call in calls)
-    high = sum(usd(Usage(call.prompt, 0, 0, round(call.output * LONG)), None) for call in calls)
-    prompt, output = sum(call.prompt for call in calls), sum(call.output for call in calls)
+def _row(kind: str, model: ModelTeacher, calls: Sequence[_Guess], usual: Usual) -> Row:
+    usd, (short, long) = model.usd(), _range(kind, usual)
+    low = sum(usd(Usage(round(call.prompt), 0, 0, round(call.output * short)), None) for call in calls)
+    high = sum(usd(Usage(round(call.prompt), 0, 0, round(call.output * long)), None) for call in calls)
+    prompt, output = (round(sum(each)) for each in zip(*calls, strict=True))
     return Row(kind, len(calls), prompt, 0, output, low, high)
 
 
-def _calls(teacher: ModelTeacher, talk: Talk, settings: QuestionSettings, again: bool, more: int) -> list[Call]:
+def _calls(
+    teacher: ModelTeacher, talk: Talk, settings: QuestionSettings, again: bool, more: int, usual: Usual
+) -> list[Call]:
     """The calls that a talk still needs when nothing goes wrong, part by part where it does not fit the window.
 
     `more` further questions are one more call of each pass.
     """
     more_questions = [extract_questions.request(talk.document, more)] if more else []
-    more_answers = [request.model_copy(update=_typical(request.count)) for request in more_questions]
+    more_answers = [request.model_copy(update=_typical(request.count, usual)) for request in more_questions]
     if talk.answered and not again:
-        return [teacher.call(request) for request in [*more_questions, *more_answers]]
+        return [_call(teacher, request, usual) for request in [*more_questions, *more_answers]]
     first = extract_questions.requests(talk.document, teacher, settings)
     if talk.questions:
         second = generate_answers.requests(talk.document, talk.questions, teacher)
     else:
-        second = [request.model_copy(update=_typical(request.count)) for request in first]
-    return [
-        teacher.call(request)
-        for request in [*(first if again or not talk.questions else []), *second, *more_questions, *more_answers]
-    ]
+        second = [request.model_copy(update=_typical(request.count, usual)) for request in first]
+    due = [*(first if again or not talk.questions else []), *second, *more_questions, *more_answers]
+    return [_call(teacher, request, usual) for request in due]
 
 
-def _typical(count: int) -> dict[str, object]:
+def _call(teacher: ModelTeacher, request: TeacherRequest, usual: Usual) -> Call:
+    call = teacher.call(request)
+    if (each := usual.tokens.get(request.kind)) is None:
+        return call
+    return replace(call, output_tokens=round(each * (len(call.numbers) or request.count)))
+
+
+def _typical(count: int, usual: Usual) -> dict[str, object]:
     text = "How does a question of the usual length read in its list of questions?"
-    questions = [Question(question_number=number, question=text) for number in range(1, count + 1)]
+    questions = [
+        Question(question_number=number, question=text) for number in range(1, round(usual.questions * count) + 1)
+    ]
     return {"kind": "answers", "count": 0, "questions": questions}
 
 
@@ -214,88 +244,3 @@ def paid(workspace: Workspace) -> list[KindTotals]:
         totals += ledger.summary()
         ledger.close()
     return totals
-
-
-def talks_of(workspace: Workspace) -> tuple[list[Talk], int]:
-    """Every talk that is on disk or can be read without asking anybody, and how many are only known by name."""
-    source, talks, unread = workspace.config.plugin("source"), [], 0
-    rows = workspace.ledger.rows()
-    entries = list(source.list_talks()) if not source.polite else [(entry, None) for entry in remembered(rows, [])]
-    known = {row.document_id: row for row in rows}
-    due = {entry.document_id for entry in due_entries([entry for entry, _ in entries], known, datetime.now(UTC))}
-    for entry, early in entries:
-        if entry.document_id not in due:
-            continue  # forgotten, or refused for now
-        refs = chain(workspace, entry)
-        if "document" in refs:
-            questions = workspace.read(refs["questions"]) if "questions" in refs else None
-            talks.append(Talk(workspace.read(refs["document"]), questions, "answers" in refs))
-        elif early is None and not source.polite:
-            with suppress(Refused):
-                talks.append(Talk(source.fetch(entry), None, False))
-        elif early is None:
-            unread += 1
-    return talks, unread
-
-
-def draft(workspace: Workspace) -> str:
-    """What the free teacher made of these talks, and what a language model would cost; empty for another teacher."""
-    if workspace.config.teacher.use != FREE:
-        return ""
-    lines = []
-    if sum(workspace.ledger.counts().values()) <= MOST_TALKS_PRICED:
-        lines += _counted(workspace, [talk for talk in talks_of(workspace)[0] if talk.questions])
-    lines += [
-        "A language model writes far better pairs; one on this machine, in Ollama for example, free of charge:",
-        f"  --teacher openai --model {SUGGESTED}",
-        "  --set 'teacher={use: openai, model: qwen3:8b, base_url: \"http://127.0.0.1:11434/v1\"}'",
-    ]
-    return "\n".join(lines)
-
-
-def _counted(workspace: Workspace, talks: Sequence[Talk]) -> list[str]:
-    settings = workspace.config.questions
-    asked = sum(len(talk.questions.questions) for talk in talks if talk.questions)
-    wanted = sum(extract_questions.question_count(talk.document, settings) for talk in talks)
-    words = sum(talk.document.words for talk in talks)
-    rows = estimate(
-        registry.build("teacher", "openai", {"model": SUGGESTED}),
-        [talk._replace(questions=None, answered=False) for talk in talks],
-        settings,
-    )
-    low, high = sum(row.low_usd for row in rows), sum(row.high_usd for row in rows)
-    return [
-        f"The free teacher found {counted(asked, 'question')} in {counted(len(talks), 'talk')} of {words:,} words:",
-        "it asks only what one sentence of a talk answers outright, and quotes the answer.",
-        f"{SUGGESTED} would write about {wanted:,} pairs for ${low:.2f} to ${high:.2f}.",
-    ]
-
-
-def estimate_page(workspace: Workspace) -> str:
-    """The estimate of this preset as a page for the terminal; reads local files, sends nothing, needs no key.
-
-    Raises ConfigError when the talks cannot be read or the price is not known.
-    """
-    teacher = workspace.config.plugin("teacher")
-    if not isinstance(teacher, ModelTeacher):
-        return f"teacher {workspace.config.teacher.use!r} makes no paid calls: 0 USD"
-    if problems := workspace.config.plugin("source").problems():
-        raise ConfigError(problems)
-    talks, unread = talks_of(workspace)
-    more = further(talks, workspace.config.questions)
-    due = [talk for talk in talks if not talk.answered or talk.document.document_id in more]
-    lines = [
-        f"{teacher.label}: {counted(len(talks), 'talk')} here, {len(due)} of them to be read, {unread} not fetched yet"
-    ]
-    if due:
-        rows = [*estimate(teacher, due, workspace.config.questions), *others(workspace, due)]
-        lines += ["", table(rows, getattr(teacher, "cheaper", {}))]
-    if unread:
-        priced = f"each about as much as one of the {len(due)} above" if due else "fetch some first (--only dataset)"
-        lines += ["", f"The {unread} talks that are not fetched yet come on top, {priced}."]
-    own, together = teacher.common.max_usd, workspace.config.max_usd
-    limits = [f"{own} USD (teacher.max_usd)"] if own is not None else []
-    limits += [f"{together} USD for all models (max_usd)"] if together is not None else []
-    stop = f"All runs together stop before {' and '.join(limits)}." if limits else "No limit is set (teacher.max_usd)."
-    lines += ["", stop]
-    return "\n".join(lines)

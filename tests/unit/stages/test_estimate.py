@@ -2,12 +2,16 @@
 
 from pathlib import Path
 
+from understudy.calls import Reply, Usage
+from understudy.calls.ledger import CallLedger
+from understudy.calls.model_teacher import CALLS
 from understudy.channel.ledger import Row
 from understudy.config import load
 from understudy.sections import QuestionSettings
 from understudy.sources.documents import DocumentsSource
-from understudy.stages.estimate import draft, estimate, estimate_page, others, talks_of
-from understudy.stages.extract_questions import further
+from understudy.stages.estimate import estimate, others, usual_of
+from understudy.stages.estimate_page import draft, estimate_page, talks_of
+from understudy.stages.extract_questions import further, requests
 from understudy.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -71,3 +75,24 @@ def test_the_free_teachers_run_ends_with_what_it_found_and_what_a_model_would_co
     preset = ROOT / "deployments/presets/documents.yaml"
     free = Workspace(home=tmp_path, config=load(preset, {"name": "tea", "teacher": "extractive"}))
     assert "found 0 questions in 0 talks" in draft(free)
+
+
+def test_what_replies_came_to_so_far_is_expected_of_the_next(tmp_path: Path) -> None:
+    result = workspace(tmp_path)
+    teacher, talks = result.config.plugin("teacher"), talks_of(result)[0]
+    blind = {row.kind: row for row in estimate(teacher, talks, result.config.questions)}
+    ledger = CallLedger(result.folder / CALLS)
+    for talk in talks[:3]:
+        for request in requests(talk.document, teacher, result.config.questions):
+            assert usual_of(result.folder, teacher).tokens == {}  # two replies tell nothing
+            call = teacher.call(request)
+            reply = Reply("short", "stop", None, Usage(call.input_tokens, 0, 0, 10 * request.count))
+            ledger.keep(call, ledger.intend(call, 0.0), reply, 0.0)
+            ledger.judged(call, 0, request.count // 2, request.count)
+    ledger.close()
+    usual = usual_of(result.folder, teacher)
+    known = {row.kind: row for row in estimate(teacher, talks, result.config.questions, usual=usual)}
+    assert usual.tokens["questions"] == 10 and 0.4 < usual.questions <= 0.5
+    assert known["questions"].output < blind["questions"].output / 3
+    assert 0.4 < known["answers"].output / blind["answers"].output < 0.6  # half as many to answer
+    assert known["questions"].high_usd / known["questions"].low_usd < 1.6

@@ -1,0 +1,104 @@
+"""What a channel's talks would cost, and what the free draft made of them, as text for the terminal."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+
+from understudy import registry
+from understudy.calls.model_teacher import ModelTeacher
+from understudy.errors import ConfigError, Refused
+from understudy.graph import chain
+from understudy.runs.local_teacher import FREE
+from understudy.stages import extract_questions
+from understudy.stages.collect import due_entries, remembered
+from understudy.stages.estimate import Talk, estimate, further, others, table, usual_of
+from understudy.text.words import counted
+from understudy.workspace import Workspace
+
+SUGGESTED, MOST_TALKS_PRICED = "gpt-5-mini", 500
+
+
+def talks_of(workspace: Workspace) -> tuple[list[Talk], int]:
+    """Every talk that is on disk or can be read without asking anybody, and how many are only known by name."""
+    source, talks, unread = workspace.config.plugin("source"), [], 0
+    rows = workspace.ledger.rows()
+    entries = list(source.list_talks()) if not source.polite else [(entry, None) for entry in remembered(rows, [])]
+    known = {row.document_id: row for row in rows}
+    due = {entry.document_id for entry in due_entries([entry for entry, _ in entries], known, datetime.now(UTC))}
+    for entry, early in entries:
+        if entry.document_id not in due:
+            continue  # forgotten, or refused for now
+        refs = chain(workspace, entry)
+        if "document" in refs:
+            questions = workspace.read(refs["questions"]) if "questions" in refs else None
+            talks.append(Talk(workspace.read(refs["document"]), questions, "answers" in refs))
+        elif early is None and not source.polite:
+            with suppress(Refused):
+                talks.append(Talk(source.fetch(entry), None, False))
+        elif early is None:
+            unread += 1
+    return talks, unread
+
+
+def draft(workspace: Workspace) -> str:
+    """What the free teacher made of these talks, and what a language model would cost; empty for another teacher."""
+    if workspace.config.teacher.use != FREE:
+        return ""
+    lines = []
+    if sum(workspace.ledger.counts().values()) <= MOST_TALKS_PRICED:
+        lines += _counted(workspace, [talk for talk in talks_of(workspace)[0] if talk.questions])
+    lines += [
+        "A language model writes far better pairs; one on this machine, in Ollama for example, free of charge:",
+        f"  --teacher openai --model {SUGGESTED}",
+        "  --set 'teacher={use: openai, model: qwen3:8b, base_url: \"http://127.0.0.1:11434/v1\"}'",
+    ]
+    return "\n".join(lines)
+
+
+def _counted(workspace: Workspace, talks: Sequence[Talk]) -> list[str]:
+    settings = workspace.config.questions
+    asked = sum(len(talk.questions.questions) for talk in talks if talk.questions)
+    wanted = sum(extract_questions.question_count(talk.document, settings) for talk in talks)
+    words = sum(talk.document.words for talk in talks)
+    rows = estimate(
+        registry.build("teacher", "openai", {"model": SUGGESTED}),
+        [talk._replace(questions=None, answered=False) for talk in talks],
+        settings,
+    )
+    low, high = sum(row.low_usd for row in rows), sum(row.high_usd for row in rows)
+    return [
+        f"The free teacher found {counted(asked, 'question')} in {counted(len(talks), 'talk')} of {words:,} words:",
+        "it asks only what one sentence of a talk answers outright, and quotes the answer.",
+        f"{SUGGESTED} would write about {wanted:,} pairs for ${low:.2f} to ${high:.2f}.",
+    ]
+
+
+def estimate_page(workspace: Workspace) -> str:
+    """The estimate of this preset as a page for the terminal; reads local files, sends nothing, needs no key.
+
+    Raises ConfigError when the talks cannot be read or the price is not known.
+    """
+    teacher = workspace.config.plugin("teacher")
+    if not isinstance(teacher, ModelTeacher):
+        return f"teacher {workspace.config.teacher.use!r} makes no paid calls: 0 USD"
+    if problems := workspace.config.plugin("source").problems():
+        raise ConfigError(problems)
+    talks, unread = talks_of(workspace)
+    more = further(talks, workspace.config.questions)
+    due = [talk for talk in talks if not talk.answered or talk.document.document_id in more]
+    lines = [
+        f"{teacher.label}: {counted(len(talks), 'talk')} here, {len(due)} of them to be read, {unread} not fetched yet"
+    ]
+    if due:
+        usual = usual_of(workspace.folder, teacher)
+        rows = [*estimate(teacher, due, workspace.config.questions, usual=usual), *others(workspace, due)]
+        lines += ["", table(rows, getattr(teacher, "cheaper", {}))]
+    if unread:
+        priced = f"each about as much as one of the {len(due)} above" if due else "fetch some first (--only dataset)"
+        lines += ["", f"The {unread} talks that are not fetched yet come on top, {priced}."]
+    own, together = teacher.common.max_usd, workspace.config.max_usd
+    limits = [f"{own} USD (teacher.max_usd)"] if own is not None else []
+    limits += [f"{together} USD for all models (max_usd)"] if together is not None else []
+    stop = f"All runs together stop before {' and '.join(limits)}." if limits else "No limit is set (teacher.max_usd)."
+    lines += ["", stop]
+    return "\n".join(lines)
