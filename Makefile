@@ -6,7 +6,7 @@ BIN := .venv/bin
 export DO_NOT_TRACK = 1
 export PREFECT_SERVER_ANALYTICS_ENABLED = false
 
-.PHONY: help setup demo test unit coverage lint bench ui deploy undeploy screenshots scale release lock clean
+.PHONY: help setup demo test unit coverage lint bench converter ui deploy undeploy screenshots scale release lock clean
 
 help:            ## this list
 	@grep -hE '^[a-z]+: .*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /\1\t/' | expand -t 13
@@ -49,6 +49,9 @@ screenshots: .venv/.ready ## pictures of the Prefect UI from a real run, into do
 scale: .venv/.ready ## install what several machines need: Dask, S3, PostgreSQL's client
 	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -q --no-deps --require-hashes \
 	  -r requirements-scale.lock 2>&1 | { grep -v '^WARNING: Location' || true; }
+
+converter: .venv/.ready ## llama.cpp's own converter, for more model families; needs torch, up to 5 GB
+	$(BIN)/python -m understudy.exporters.converter
 
 release: .venv/.ready ## source distribution and wheel in dist/, checked
 	rm -rf dist build && $(BIN)/python -m pytest tests/packaging

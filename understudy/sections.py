@@ -229,7 +229,9 @@ class ExportSettings(Settings):
     ollama: Switch = Field(default="off", description="auto: create the model in Ollama where that is installed")
     lm_studio: Switch = Field(default="off", description="auto: put the file where LM Studio looks, if it is installed")
     llama_cpp_dir: Path | None = Field(
-        default=None, description="folder of llama.cpp, whose converter writes the families that this project cannot"
+        default=None,
+        description="folder of llama.cpp, whose converter writes the families that this project cannot; None: the one "
+        "that `make converter` installs, where it is",
     )
 
     @field_validator("first")

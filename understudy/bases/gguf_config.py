@@ -91,7 +91,7 @@ def _model(header: Header, name: str, family: Family) -> Model:
     }
     settings |= family.settings(Read(keys, made, settings)) | _special(header.metadata)
     raw = {key: value for key, value in settings.items() if value is not None}
-    config, family = families.validated(name, raw, "its metadata")
+    config, family = families.validated(raw["model_type"], raw, "its metadata")
     _refuse_more(config, family, keys)
     return Model(raw, config, family, list(_sources(config, family, by_name, made)))
 

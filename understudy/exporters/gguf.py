@@ -6,7 +6,7 @@ from types import NoneType
 from pydantic import BaseModel, ConfigDict, Field
 
 from understudy.errors import ConfigError, ExportError
-from understudy.exporters import gguf_quantize, templates
+from understudy.exporters import converter, gguf_quantize, templates
 from understudy.exporters.gguf_jobs import Convert, ConvertAdapter, Job, MeasureImportance, Quantize, Rehearse
 from understudy.exporters.gguf_quantize import known_types
 from understudy.gguf import header
@@ -18,7 +18,6 @@ __all__ = ["GgufExporter", "known_types"]
 
 WORKER = "understudy.exporters.gguf_worker"
 IMATRIX = "importance.safetensors"
-CONVERTER = "convert_hf_to_gguf.py"
 
 
 class GgufExporter:
@@ -30,7 +29,9 @@ class GgufExporter:
         model_config = ConfigDict(frozen=True, extra="forbid")
         name: str | None = Field(default=None, description="shown by other programs; None: the model folder's name")
         llama_cpp_dir: Path | None = Field(
-            default=None, description="folder of llama.cpp, whose converter writes the families that this one cannot"
+            default=None,
+            description="folder of llama.cpp, whose converter writes the families that this one cannot; None: the one "
+            "that `make converter` installs",
         )
 
     VERSION = 2
@@ -38,12 +39,15 @@ class GgufExporter:
 
     def __init__(self, options: Options) -> None:
         self.options = options
+        self.llama_cpp = options.llama_cpp_dir or converter.installed()
 
     def problems(self, types: list[str]) -> list[str]:
         """What is wrong with the names of the quantizations and the folder of llama.cpp, one sentence each."""
         problems, folder = gguf_quantize.problems(types), self.options.llama_cpp_dir
-        if folder and not (folder / CONVERTER).is_file():
-            problems.append(f"export.llama_cpp_dir: {folder} holds no {CONVERTER}; name the folder of llama.cpp")
+        if folder and not (folder / converter.PROGRAM).is_file():
+            problems.append(
+                f"export.llama_cpp_dir: {folder} holds no {converter.PROGRAM}; name the folder of llama.cpp"
+            )
         return problems
 
     def set_template_defaults(self, model: Path) -> bool:
@@ -55,20 +59,20 @@ class GgufExporter:
         from understudy.exporters import gguf_convert
 
         try:
-            gguf_convert.require_writable(model, self.options.llama_cpp_dir)
+            gguf_convert.require_writable(model, self.llama_cpp)
         except ExportError as error:
             return [str(error)]
         return []
 
     def rehearse(self, model: Path, progress: Progress) -> list[str]:
         """All that would keep a tuned copy of the folder from being written or prompted as it was trained."""
-        task = Rehearse(model=model, llama_cpp_dir=self.options.llama_cpp_dir)
+        task = Rehearse(model=model, llama_cpp_dir=self.llama_cpp)
         return call("understudy.exporters.rehearsal", task, list[str], progress)
 
     def convert(self, model: Path, out: Path, type: str, progress: Progress) -> None:
         """Write the Hugging Face folder `model` as one file. Raises ExportError, WorkerFailed."""
         options = self.options
-        task = Convert(model=model, out=out, name=options.name, type=type, llama_cpp_dir=options.llama_cpp_dir)
+        task = Convert(model=model, out=out, name=options.name, type=type, llama_cpp_dir=self.llama_cpp)
         call(WORKER, Job(task=task), NoneType, progress)
 
     def knows(self, model: Path) -> bool:

@@ -153,12 +153,16 @@ def _convert_by_llama_cpp(model: Path, out: Path, type: str, folder: Path, progr
     progress(0, 1, "llama.cpp's converter")
     with replacing(out) as partial:
         arguments = [str(model.absolute()), "--outfile", str(partial.absolute()), "--outtype", type.lower()]
-        process = subprocess.run([python, str(program), *arguments], capture_output=True, text=True, cwd=folder)
+        command = [python, str(program), *arguments]
+        process = subprocess.run(command, capture_output=True, text=True, cwd=folder)
+        if process.returncode and "mtp" in process.stderr:  # some conversions for mlx lack the layers that draft ahead
+            process = subprocess.run([*command, "--no-mtp"], capture_output=True, text=True, cwd=folder)
         if process.returncode or not partial.exists():
             tail = "\n".join(f"    {line}" for line in process.stderr.strip().splitlines()[-LOG_LINES_SHOWN:])
+            lacks = "No module named" in process.stderr
+            hint = f"; make a virtual environment {own[0].parents[1]} with llama.cpp's requirements" if lacks else ""
             raise ExportError(
-                f"{program} could not convert {model} (code {process.returncode}); where it lacks a package, make a "
-                f"virtual environment {own[0].parents[1]} with llama.cpp's requirements. Its last lines:\n{tail}"
+                f"{program} could not convert {model} (code {process.returncode}){hint}. Its last lines:\n{tail}"
             )
     progress(1, 1)
 

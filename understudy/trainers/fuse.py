@@ -38,7 +38,9 @@ def fuse(base: Path, adapter: Path, out: Path, progress: Progress) -> FusedCard:
     _refuse_another_base(base, adapter)
     weights = original(base)
     config = json.loads((weights / "config.json").read_text(encoding="utf-8"))
-    quantized = "quantization" in config or "quantization_config" in config
+    # gpt-oss has its experts alone in 4 bits, and they stay as they are.
+    experts_only = (config.get("quantization_config") or {}).get("quant_method") == "mxfp4"
+    quantized = "quantization" in config or ("quantization_config" in config and not experts_only)
     _require_space(weights, out, LARGER if quantized else 1)
     gains = merge.renamed(weights, merge.deltas(adapter))
     if quantized:

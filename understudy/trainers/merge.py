@@ -27,6 +27,11 @@ PARTED = {
     "shared_mlp.output_linear.": ("mlp.down_proj.",),
 }
 """In Granite 4's files > the weights mlx makes of it, each an equal run of its rows."""
+LAYERS, NOT_TEXT = ".layers.", ("vision", "visual", "audio", "mtp.")
+STACKED, EACH = "switch_mlp.", "experts."
+"""The experts of a layer as mlx stacks them, and as the files number them."""
+EXPERT_NAMES = {"gate_proj": "w1", "down_proj": "w2", "up_proj": "w3"}
+"""mlx's name of a part of an expert > Mixtral's."""
 
 
 class Merged(NamedTuple):
@@ -95,7 +100,10 @@ def shards(model: Path) -> list[Path]:
 
 
 def deltas(adapter: Path) -> dict[str, Delta]:
-    """Weight name > its gain, for every layer the adapter in folder `adapter` changes. Raises AssetError."""
+    """Weight name > its gain, for every layer the adapter in folder `adapter` changes. Raises AssetError.
+
+    Of stacked experts each has a gain of its own, under the layer's name and its number.
+    """
     settings = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
     file, scale = adapter / "adapters.safetensors", float(settings["lora_parameters"]["scale"])
     halves = tensors(file)
@@ -107,7 +115,10 @@ def deltas(adapter: Path) -> dict[str, Delta]:
         a, b = (_read(file, halves[f"{stem}.lora_{half}"]) for half in "ab")
         if not (np.isfinite(a).all() and np.isfinite(b).all()):
             raise AssetError(f"{file}: {stem} holds NaN or infinity; training went wrong: lower trainer.learning_rate")
-        gains[f"{stem}.weight"] = Delta(a, b, scale)
+        if a.ndim == 2:
+            gains[f"{stem}.weight"] = Delta(a, b, scale)
+        else:  # [experts, rank, inputs] and [experts, outputs, rank]
+            gains |= {f"{stem}.{n}.weight": Delta(a[n].T, b[n].T, scale) for n in range(len(a))}
     return gains
 
 
@@ -135,13 +146,34 @@ def add(model: Path, gains: dict[str, Delta], progress: Progress) -> Merged:
 
 def renamed(base: Path, gains: dict[str, Delta]) -> dict[str, Delta]:
     """The same gains under the names of the base's files, where mlx has others for some of their weights."""
-    names, gains = {name for shard in shards(base) for name in tensors(shard)}, dict(gains)
+    names = {name for shard in shards(base) for name in tensors(shard)}
+    gains = {_of_expert(name, names): gain for name, gain in gains.items()}
+    gains = {_in_larger(name, names): gain for name, gain in gains.items()}
     for name in names:
         whole = next((whole for whole in PARTED if whole in name), None)
         parts = [name.replace(whole, part) for part in PARTED[whole]] if whole else []
         if any(part in gains for part in parts):
             gains[name] = _stacked([gains.pop(part, None) for part in parts])
     return gains
+
+
+def _of_expert(name: str, names: set[str]) -> str:
+    """The name of an expert's weight in the base's files, where `names` has it; else `name`."""
+    if STACKED not in name:
+        return name
+    layer, _, part = name.partition(STACKED)
+    what, number, _ = part.split(".")
+    known = (f"{layer}{EACH}{number}.{own}.weight" for own in (what, EXPERT_NAMES.get(what, what)))
+    return next((one for one in known if one in names), name)
+
+
+def _in_larger(name: str, names: set[str]) -> str:
+    """The name of a weight in a model that holds more than text, where the text's begin otherwise; else `name`."""
+    if name in names:
+        return name
+    ending = LAYERS + name.partition(LAYERS)[2]
+    there = [own for own in names if own.endswith(ending) and not any(part in own for part in NOT_TEXT)]
+    return there[0] if len(there) == 1 else name
 
 
 def _stacked(parts: list[Delta | None]) -> Delta:

@@ -7,6 +7,7 @@ killed run resumes from its checkpoint, and what was really trained is read back
 
 import json
 import logging
+import re
 import shutil
 import signal
 from importlib.util import find_spec
@@ -106,7 +107,7 @@ def read_back(out: Path, options: LoraOptions, card: AdapterCard) -> None:
     config = json.loads((out / "adapter_config.json").read_text(encoding="utf-8"))
     gains = merge.deltas(out)
     places = [name.split(".layers.")[-1].split(".", 1) for name in gains]  # block, and the layer inside it
-    modules = {module.removesuffix(".weight") for _, module in places}
+    modules = {re.sub(r"(\.[0-9]+)?\.weight$", "", module) for _, module in places}  # experts are numbered
     blocks = len({block for block, _ in places})
     pairs = {
         "rank": ({options.rank}, {size for gain in gains.values() for size in (gain.a.shape[1], gain.b.shape[0])}),

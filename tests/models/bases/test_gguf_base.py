@@ -174,7 +174,7 @@ def with_metadata(file: Path, out: Path, changes: dict[str, Any]) -> Path:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"general.architecture": "rwkv7"}, "'rwkv7' cannot be unpacked; supported: gemma3, granite, llama"),
+        ({"general.architecture": "rwkv7"}, "'rwkv7' cannot be unpacked; supported: ernie4_5, gemma3, granite, llama"),
         ({"general.architecture": "clip"}, "a vision or audio model"),
         ({"general.type": "adapter"}, "a file of the kind 'adapter'"),
         ({"split.count": 3}, "one of 3 parts"),

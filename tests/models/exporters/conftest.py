@@ -7,7 +7,14 @@ from typing import Any
 import pytest
 
 from tests.models.exporters.gguf_models import make_model, silent
+from understudy.exporters import converter
 from understudy.exporters.gguf_convert import convert
+
+
+@pytest.fixture(autouse=True)
+def no_converter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """llama.cpp's own converter is not installed, whatever this machine has."""
+    monkeypatch.setattr(converter, "folder", lambda: tmp_path / "converter")
 
 
 @pytest.fixture(scope="session")

@@ -74,6 +74,9 @@ OWN_SIZES: dict[str, dict[str, Any]] = {
         },
     },
 }
+OWN_SIZES["olmo2"] = {"head_dim": None, "tie_word_embeddings": False}
+OWN_SIZES["olmo3"] = OWN_SIZES["olmo2"] | {"num_hidden_layers": 5, "sliding_window": 16}
+OWN_SIZES["ernie4_5"] = {"use_bias": False}
 OWN_SIZES["granitemoehybrid"] = OWN_SIZES["granite"] | {
     "layer_types": ["attention", "attention"],
     "shared_intermediate_size": 512,

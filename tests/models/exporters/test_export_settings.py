@@ -10,7 +10,9 @@ from tests.models.exporters.gguf_models import silent
 from tests.models.exporters.test_gguf_types import STAND_IN
 from understudy.config import load
 from understudy.errors import ConfigError, ExportError
-from understudy.exporters.gguf import CONVERTER, GgufExporter
+from understudy.exporters import converter
+from understudy.exporters.converter import PROGRAM as CONVERTER
+from understudy.exporters.gguf import GgufExporter
 from understudy.graph import fingerprint_of
 from understudy.workspace import Workspace
 
@@ -67,7 +69,20 @@ def test_the_folder_of_llama_cpp_reaches_the_process_that_converts(tmp_path: Pat
     model.mkdir()
     (model / "config.json").write_text(json.dumps({"model_type": "mamba"}))
     (tmp_path / CONVERTER).write_text(STAND_IN)
-    with pytest.raises(ExportError, match="set the export option llama_cpp_dir"):
+    with pytest.raises(ExportError, match="install llama.cpp's own converter once"):
         exporter(None).convert(model, out, "F16", silent)
     exporter(tmp_path).convert(model, out, "F16", silent)
     assert out.read_bytes() == b"GGUF f16" and not exporter(tmp_path).knows(model)
+
+
+def test_an_installed_converter_is_used_unasked(tmp_path: Path) -> None:
+    place = converter.folder()
+    place.mkdir(parents=True)
+    (place / CONVERTER).write_text(STAND_IN)
+    assert converter.installed() is None  # a broken-off installation is none
+    (place / ".ready").touch()
+    model, out = tmp_path / "good", tmp_path / "model.gguf"
+    model.mkdir()
+    (model / "config.json").write_text(json.dumps({"model_type": "mamba"}))
+    exporter(None).convert(model, out, "BF16", silent)
+    assert out.read_bytes() == b"GGUF bf16" and exporter(None).unwritable(model) == []

@@ -47,7 +47,8 @@ def test_llama_cpp_computes_what_mlx_does(
     model.eval(ids)
     assert np.abs(np.array(model.scores[: len(ids)]) - mlx_logits(folder, ids)).max() < 0.02
     names = {tensor.name for tensor in header.tensors(tmp_path / "model.gguf")}
-    assert ("output.weight" in names) is not changes.get("tie_word_embeddings", True)
+    tied = json.loads((folder / "config.json").read_text())["tie_word_embeddings"]
+    assert ("output.weight" in names) is not tied
 
 
 @pytest.mark.parametrize(("rules", "name"), gguf_tokenizer.PRE.items(), ids=gguf_tokenizer.PRE.values())
@@ -166,7 +167,7 @@ def test_the_exporter_works_in_a_process_of_its_own_and_tells_how_far_it_is(fold
 
 def test_a_refusal_in_the_worker_reaches_the_caller(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "mamba"}')
-    with pytest.raises(ExportError, match="model_type 'mamba' cannot be written"):
+    with pytest.raises(ExportError, match="cannot write model_type 'mamba'"):
         GgufExporter(GgufExporter.Options()).convert(tmp_path, tmp_path / "model.gguf", "F16", silent)
 
 

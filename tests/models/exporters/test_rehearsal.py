@@ -56,7 +56,7 @@ def with_another_splitter(model: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (changed("config.json", model_type="lfm2"), "model_type 'lfm2' cannot be written as GGUF"),
+        (changed("config.json", model_type="lfm2"), "itself cannot write model_type 'lfm2' as GGUF"),
         (changed("config.json", rope_scaling={"rope_type": "dynamic", "factor": 2.0}), "rope type 'dynamic'"),
         (changed("config.json", partial_rotary_factor=0.5), "partial_rotary_factor 0.5"),
         (changed("config.json", tie_word_embeddings=False), "no tensor lm_head.weight"),

@@ -52,6 +52,7 @@ OTHER_BIASES: dict[str, Shape] = {
     "mlp.up_proj.bias": ("feed_forward",),
     "mlp.down_proj.bias": ("hidden",),
 }
+INSTALL_CONVERTER = "python -m understudy.exporters.converter"
 IN_PAIRS = ("self_attn.q_proj.", "self_attn.k_proj.")
 
 
@@ -106,6 +107,15 @@ class ModelConfig(BaseModel):
     bos_token_id: int | list[int] | None = None
     eos_token_id: int | list[int] | None = None
     pad_token_id: int | list[int] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _rope_of_full_attention(cls, value: Any) -> Any:
+        """transformers 5 has one encoding for each kind of layer, where there are several kinds."""
+        ropes = value.get("rope_parameters") if isinstance(value, dict) else None
+        if isinstance(ropes, dict) and "full_attention" in ropes:
+            return value | {"rope_parameters": ropes["full_attention"]}
+        return value
 
     @property
     def rope(self) -> Rope:
@@ -231,8 +241,9 @@ def read(model: Path) -> tuple[ModelConfig, Family]:
     name = kind(model)
     if name not in known():
         raise ExportError(
-            f"{file}: model_type {name!r} cannot be written as GGUF by us; supported: {', '.join(known())}. Train one "
-            "of these, or set the export option llama_cpp_dir to a llama.cpp folder, whose own converter is then used"
+            f"{file}: Understudy itself cannot write model_type {name!r} as GGUF, only {', '.join(known())}. Train one "
+            "of these; or install llama.cpp's own converter once (it needs torch, up to 5 GB), which is then used: "
+            f"{INSTALL_CONVERTER}; or name a folder of llama.cpp: --set export.llama_cpp_dir=FOLDER"
         )
     return validated(str(name), _raw(file), str(file))
 
