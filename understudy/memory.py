@@ -26,6 +26,10 @@ _SIZES = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attentio
 # key or value unit, inner unit of the feed-forward, head and token of context, and rank. LoRA computes in
 # float32 whatever the base is, so half the precision does not halve them.
 _KEPT = {4: (16.2, 9.0, 7.0, 20.1, 4.2, 28.0), 2: (24.0, 7.0, 4.0, 15.0, 2.3, 28.0)}
+_EAGER = (4.05, 1.75)
+"""Times what a block keeps, and what its attention keeps, where each part of a step is computed at once (`cpu`)."""
+_EAGER_HEAD = 192_000_000
+"""The most that the loss takes then."""
 _BLOCKS_AT_ONCE = {True: 4.0, False: 2.8}
 """Blocks' worth of activations while one is computed again, in a compiled step and without compiling."""
 
@@ -77,6 +81,8 @@ class Shape:
     """Of what is computed: 2 on a GPU, 4 on a CPU."""
     checkpointing: bool = False
     compiled: bool = True
+    eager: bool = False
+    """With `understudy.cpu`: faster on a processor, and mlx lets go of nothing before the step is over."""
 
 
 class Plan(NamedTuple):
@@ -121,6 +127,7 @@ def predicted(shape: Shape) -> int:
     weights = model.parameters * bits / 8
     adapter = 16 * shape.rank * model.linear_units * min(shape.layers, model.layers)  # weight, gradient, two moments
     logits = 4 * size * shape.batch_tokens * model.vocabulary
+    logits = min(_EAGER_HEAD, logits) if shape.eager else logits
     block = _block(shape)
     if shape.checkpointing:
         inputs = 2 * size * model.hidden * shape.batch_tokens * shape.layers
@@ -136,7 +143,11 @@ def _block(shape: Shape) -> float:
     model = shape.model
     query, kv = model.heads * model.head_size, model.kv_heads * model.head_size
     units = (model.hidden, query, kv, model.inner, model.heads * shape.row_tokens, shape.rank)
-    numbers = sum(factor * unit for factor, unit in zip(_KEPT[shape.number_bytes], units))
+    parts = [factor * unit for factor, unit in zip(_KEPT[shape.number_bytes], units)]
+    if shape.eager:
+        rest, attention = _EAGER
+        parts = [(attention if at == 4 else rest) * part for at, part in enumerate(parts)]
+    numbers = sum(parts)
     return shape.batch_tokens * numbers * (GEMMA if model.gemma else 1)
 
 

@@ -47,14 +47,17 @@ def load(path: Path, adapter: Path | None) -> LoadedModel:
     import mlx.core as mx
     import mlx_lm
 
+    from understudy import cpu
+
     if not (path / "config.json").is_file():
         raise ExportError("no model there: the folder has no config.json")
     mx.random.seed(0)  # greedy decoding draws nothing; the seed is for models that would
     adapter_path = str(adapter) if adapter else None
     model, tokenizer, config = mlx_lm.load(str(path), adapter_path=adapter_path, return_config=True)
     tokenizer = for_mlx(tokenizer, path)
-    if mx.default_device() == mx.Device(mx.cpu):
+    if cpu.used():
         model.set_dtype(mx.float32)
+        cpu.speed_up(model)
     model.eval()
     vocabulary = config.get("vocab_size") or config.get("text_config", {}).get("vocab_size") or len(tokenizer.vocab)
     return LoadedModel(model, tokenizer, int(vocabulary))

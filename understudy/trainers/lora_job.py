@@ -117,6 +117,7 @@ class Fit(Record):
     num_layers: int | None
     checkpointing: bool
     base_bits: int | None = Field(description="the base is quantized to these in memory; None: it stays as it is")
+    eager: bool = Field(default=False, description="on a processor: each part of a step is computed at once, by numpy")
     memory_plan: str
     predicted_memory_bytes: int | None = None
     measured_memory_bytes: int | None = None

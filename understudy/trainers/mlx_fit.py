@@ -7,6 +7,7 @@ at the next fallback. No digest of the adapter counts that file: what is free di
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from understudy.trainers import mlx_rows
 from understudy.trainers.lora_job import Fit, LoraOptions
 
 DECISIONS = "memory.jsonl"
+
+ALONE = "computed by mlx alone, which is slower"
 
 
 def note(fit: Fit, out: Path) -> None:
@@ -50,7 +53,7 @@ def decide(
     """
     fit = as_set(options)
     if options.memory == "off":
-        return fit
+        return fit.model_copy(update={"eager": cpu and not fit.checkpointing})
     try:
         shape = shape_of(config, options, rows, cpu, processes)
     except ConfigError as error:
@@ -66,14 +69,19 @@ def decide(
     plan = memory.plan(shape, aim, fixed)
     if plan.problem:
         raise ConfigError([f"trainer: {plan.problem}"])
+    taken, sentence = plan.shape, plan.sentence
+    if cpu and not taken.checkpointing:
+        eager = replace(taken, eager=True)
+        taken, sentence = (eager, sentence) if memory.fits(eager, aim) else (taken, f"{sentence}; {ALONE}")
     return fit.model_copy(
         update=_smaller(options, rows, plan.shape.batch_tokens, processes)
         | {
             "num_layers": plan.shape.layers if plan.shape.layers < shape.layers else options.num_layers,
             "checkpointing": plan.shape.checkpointing,
             "base_bits": plan.shape.bits if plan.shape.bits < shape.bits else fit.base_bits,
-            "memory_plan": plan.sentence,
-            "predicted_memory_bytes": memory.predicted(plan.shape),
+            "memory_plan": sentence,
+            "eager": taken.eager,
+            "predicted_memory_bytes": memory.predicted(taken),
             "memory_limit_bytes": limit.bytes,
         }
     )

@@ -12,16 +12,17 @@ from mlx import nn
 from mlx_lm.tuner.trainer import TrainingArgs, evaluate, train
 from mlx_lm.utils import load
 
+from understudy import cpu
 from understudy.errors import AssetError, ConfigError, DatasetError, Diverged, WorkerFailed
 from understudy.interfaces import Progress
 from understudy.records import AdapterCard
 from understudy.text.tokenizer import for_mlx
-from understudy.trainers import mlx_attention, mlx_checkpoint, mlx_fit, mlx_group, mlx_measure, mlx_rows, mlx_shape
+from understudy.trainers import mlx_checkpoint, mlx_fit, mlx_group, mlx_measure, mlx_rows, mlx_shape
 from understudy.trainers.lora_job import Counts, Fit, Job, LoraOptions, Outcome
 from understudy.trainers.mlx_checkpoint import Checkpoints
-from understudy.trainers.mlx_group import World
+from understudy.trainers.mlx_group import Loss, World
 from understudy.trainers.mlx_journal import Journal, Stopped, TrainingState
-from understudy.trainers.mlx_plugins import Batches, masked_loss, schedule
+from understudy.trainers.mlx_plugins import Batches, loss_for, masked_loss, schedule
 from understudy.trainers.mlx_rows import Split
 from understudy.trainers.mlx_samples import sampler
 from understudy.trainers.plan import Plan, plan_for
@@ -36,6 +37,7 @@ class Training(NamedTuple):
     job: Job
     world: World
     model: nn.Module
+    loss: Loss
     train: Split
     valid: Split
     plan: Plan
@@ -49,7 +51,7 @@ class Training(NamedTuple):
 def run(job: Job, progress: Progress) -> Outcome:
     """Do the job. Raises ConfigError, DatasetError, AssetError or Diverged for what the user can change."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    if mlx_measure.on_cpu():
+    if cpu.used():
         # mlx compiles by calling g++ on the CPU: 17 s the first time for 15 % of speed, and g++ may be missing.
         mx.disable_compile()
     job, world = mlx_group.join(job)
@@ -102,7 +104,7 @@ def prepare(job: Job, world: World, progress: Progress) -> Training:
         job.options,
         train_split.rows,
         mlx_measure.limit_of(job, world),
-        mlx_measure.on_cpu(),
+        cpu.used(),
         world.size,
         job.too_much,
     )
@@ -113,7 +115,10 @@ def prepare(job: Job, world: World, progress: Progress) -> Training:
     mlx_shape.add_lora(model, options, job.seed)
     if fit.checkpointing:
         mlx_measure.checkpoint(model)
-    fit = mlx_measure.measure(job, world, model, train_split.rows, fit, progress)
+    if cpu.used():
+        cpu.speed_up(model, fit.eager)
+    loss = loss_for(model) if fit.eager else masked_loss
+    fit = mlx_measure.measure(job, world, model, loss, train_split.rows, fit, progress)
     edges = _edges(train_split, options)
     plan = plan_for(len(edges), options)
     counts = _count(train_split, valid_split, edges, plan)
@@ -121,8 +126,8 @@ def prepare(job: Job, world: World, progress: Progress) -> Training:
     log.info("options %s; plan %s; %s", options.model_dump_json(), counts.model_dump_json(), fit.model_dump_json())
     progress(0, plan.iterations, f"{trainable:,} weights, {plan.steps} steps")
     batches = Batches(job.seed, options.batch_tokens, options.gradient_accumulation_steps)
-    journal = _journal(job, world, model, tokenizer, train_split, valid_split, plan, fit, batches, progress)
-    return Training(job, world, model, train_split, valid_split, plan, fit, counts, trainable, batches, journal)
+    journal = _journal(job, world, model, loss, tokenizer, train_split, valid_split, plan, fit, batches, progress)
+    return Training(job, world, model, loss, train_split, valid_split, plan, fit, counts, trainable, batches, journal)
 
 
 def _load(job: Job, config: dict[str, Any]) -> tuple[nn.Module, Any]:
@@ -141,9 +146,8 @@ def _load(job: Job, config: dict[str, Any]) -> tuple[nn.Module, Any]:
         raise ConfigError(
             [f"base: {job.base.name} has no chat template, so there is no way to ask it; take an instruct model"]
         )
-    if mlx_measure.on_cpu():
+    if cpu.used():
         model.set_dtype(mx.float32)  # no BLAS helps with bfloat16 there: a tenth of the speed
-        mlx_attention.skip_masked(model)
     return model, tokenizer
 
 
@@ -200,6 +204,7 @@ def _journal(
     job: Job,
     world: World,
     model: nn.Module,
+    loss: Loss,
     tokenizer: Any,
     train_split: Split,
     valid_split: Split,
@@ -217,7 +222,7 @@ def _journal(
     if valid_split.rows:
         size, limit = options.batch_size, options.max_seq_length
         iterate = world.iterate(batches)
-        journal.validate = lambda: evaluate(model, valid_split.rows, size, -1, limit, masked_loss, iterate)
+        journal.validate = lambda: evaluate(model, valid_split.rows, size, -1, limit, loss, iterate)
     split, stops = valid_split if valid_split.rows else train_split, set(tokenizer.eos_token_ids)
     journal.sample = sampler(model, tokenizer, split.rows, split.questions, stops, options.sample_tokens)
     return journal
@@ -244,7 +249,7 @@ def _train(training: Training) -> None:
         adapter_file=str(training.job.out / "last" / "adapters.safetensors"),
         grad_accumulation_steps=plan.accumulation,
     )
-    loss, iterate = world.loss(masked_loss), world.iterate(training.batches)
+    loss, iterate = world.loss(training.loss), world.iterate(training.batches)
     train(training.model, journal.checkpoints.optimizer, training.train.rows, None, arguments, loss, iterate, journal)
 
 

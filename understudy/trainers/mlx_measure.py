@@ -16,14 +16,14 @@ from mlx import nn, optimizers
 from mlx.utils import tree_flatten, tree_unflatten
 from mlx_lm.tuner.trainer import grad_checkpoint
 
-from understudy import memory
+from understudy import cpu, memory
 from understudy.errors import ConfigError
 from understudy.interfaces import Progress
 from understudy.trainers import mlx_fit, mlx_rows
 from understudy.trainers.lora_job import Fit, Job
 from understudy.trainers.mlx_checkpoint import random_state, set_random_state
-from understudy.trainers.mlx_group import World
-from understudy.trainers.mlx_plugins import Batches, ClippedAdamW, masked_loss
+from understudy.trainers.mlx_group import Loss, World
+from understudy.trainers.mlx_plugins import Batches, ClippedAdamW
 
 log = logging.getLogger("understudy.trainers.mlx_lora")
 
@@ -43,7 +43,7 @@ def limit_of(job: Job, world: World) -> memory.Limit:
 
 
 def measure(
-    job: Job, world: World, model: nn.Module, rows: Sequence[mlx_rows.Row], fit: Fit, progress: Progress
+    job: Job, world: World, model: nn.Module, loss: Loss, rows: Sequence[mlx_rows.Row], fit: Fit, progress: Progress
 ) -> Fit:
     """`fit` with what two steps on the longest batch take. Raises TooMuch, or ConfigError where no fallback is left."""
     if job.options.memory == "off" or fit.measured_memory_bytes is not None:
@@ -53,7 +53,7 @@ def measure(
     rows = mlx_fit.longest(rows, fit.batch_size, fit.batch_tokens)
     batch = next(world.iterate(Batches(0, fit.batch_tokens))(rows, len(rows), job.options.max_seq_length))
     optimizer = optimizer_of(job, lambda step: mx.array(1e-4), fit)
-    peak = probe(model, optimizer, world.loss(masked_loss), batch, compiled=not on_cpu())
+    peak = probe(model, optimizer, world.loss(loss), batch, compiled=not cpu.used())
     peak = -int(world.least(-peak))
     limit = fit.memory_limit_bytes
     if limit is not None and peak + memory.RESERVE_BYTES > limit:
@@ -72,7 +72,7 @@ def measure(
 
 def optimizer_of(job: Job, rate: Callable[[mx.array], mx.array], fit: Fit) -> ClippedAdamW:
     """A new optimizer, which computes gradients block by block where that is what checkpointing needs."""
-    kind = SettlingAdamW if fit.checkpointing and on_cpu() else ClippedAdamW
+    kind = SettlingAdamW if fit.checkpointing and cpu.used() else ClippedAdamW
     return kind(rate, job.options.weight_decay, job.options.max_grad_norm)
 
 
@@ -102,18 +102,13 @@ def checkpoint(model: nn.Module) -> None:
         type(model.layers[0])._checkpointed = True
 
 
-def on_cpu() -> bool:
-    """Whether mlx computes on the CPU here; steps are not compiled there."""
-    return mx.default_device().type == mx.DeviceType.cpu
-
-
 @contextmanager
 def limits(most: int | None) -> Iterator[None]:
     """Hold mlx to `most` bytes where it runs on a GPU, as it was before afterwards.
 
     A CPU has no memory of its own, and mlx only waits there when it is over its limit.
     """
-    if most is None or on_cpu():
+    if most is None or cpu.used():
         yield
         return
     before = [(mx.set_memory_limit, mx.set_memory_limit(most)), (mx.set_cache_limit, mx.set_cache_limit(most // 4))]

@@ -57,7 +57,8 @@ def test_the_probe_leaves_a_run_as_it_is_without_one(tuned: Any, train: Train, t
 
 def test_the_estimate_covers_what_is_measured_and_what_training_took(tuned: Any) -> None:
     card = tuned.card
-    assert card.measured_memory_bytes <= card.predicted_memory_bytes <= 1.3 * card.measured_memory_bytes
+    # So small a model leaves most of its functions to mlx, and with them the memory they save.
+    assert card.measured_memory_bytes <= card.predicted_memory_bytes <= 2.5 * card.measured_memory_bytes
     assert card.peak_memory_bytes <= card.predicted_memory_bytes < card.memory_limit_bytes
     assert "fits" in card.memory_plan and not card.checkpointing and card.base_bits is None
     estimated, measured = map(json.loads, (tuned.out / "memory.jsonl").read_text().splitlines())
@@ -127,14 +128,16 @@ def test_a_worker_that_knows_what_was_too_much_takes_a_fallback_and_trains(tuned
     )
     card = worker.call(WORKER, job, Outcome, lambda done, total, note="": None).card
     assert card and card.predicted_memory_bytes < tuned.card.predicted_memory_bytes
-    assert card.settings["gradient_accumulation_steps"] > 1 or card.checkpointing or card.base_bits
+    assert tuned.card.eager and not card.eager
 
 
 def test_a_smaller_limit_is_met_and_the_adapter_is_as_it_was_set(tuned: Any, train: Train, tmp_path: Path) -> None:
-    card = train(tuned.base, tuned.data, tmp_path, memory_limit_gb=just_under(tuned.card), epochs=1)
+    slower = train(tuned.base, tuned.data, tmp_path / "slower", memory_limit_gb=just_under(tuned.card), epochs=1)
+    assert not slower.eager and slower.memory_plan.endswith("computed by mlx alone, which is slower")
+    card = train(tuned.base, tuned.data, tmp_path / "less", memory_limit_gb=just_under(slower), epochs=1)
     assert card.predicted_memory_bytes + memory.RESERVE_BYTES <= card.memory_limit_bytes
-    assert " as it is set is over " in card.memory_plan
-    again = train(tuned.base, tuned.data, tmp_path, memory_limit_gb=just_under(tuned.card), epochs=1)
+    assert " as it is set is over " in card.memory_plan and not card.eager
+    again = train(tuned.base, tuned.data, tmp_path / "less", memory_limit_gb=just_under(slower), epochs=1)
     assert again.memory_plan == card.memory_plan  # as it began, whatever is free by now
 
 
