@@ -41,6 +41,8 @@ class _Open(NamedTuple):
 
     began: float
     last: str = ""
+    first: tuple[int, float] | None = None
+    """The first count that was reported, and when: what came before it says nothing about the pace."""
 
 
 class LogSink(Sink):
@@ -66,11 +68,12 @@ class LogSink(Sink):
     def update(self, stage: str, done: int, total: int, note: str) -> None:
         now = time.monotonic()
         with self._lock:
-            began = self._begun(stage).began
-            left = f", about {remaining(now - began, done, total)} left" if 0 < done < total else ""
+            began, _, first = self._begun(stage)
+            first = first or ((done, now) if done else None)
+            left = f", about {remaining(first, now, done, total)} left" if first and first[0] < done < total else ""
             count = f"{done} of {total}{left}"
             line = note if note and total == 1 else count + (f" ({note})" if note else "")
-            self._open[stage] = _Open(began, line)
+            self._open[stage] = _Open(began, line, first)
             if now - self._said.setdefault(stage, began) < self.every_seconds:
                 return
             self._said[stage] = self._shown = now
@@ -101,7 +104,7 @@ class LogSink(Sink):
             self._shown = now
             stage, since, last = self._idle, self._idle_since, ""
             if self._open:
-                stage, (since, last) = list(self._open.items())[-1]
+                stage, (since, last, _) = list(self._open.items())[-1]
         log.info("%s: %sstill working after %.0f s", stage, f"{last}, " if last else "", now - since)
 
     def _begun(self, stage: str) -> _Open:
@@ -112,9 +115,9 @@ class LogSink(Sink):
 SINKS: list[Sink] = []
 
 
-def remaining(elapsed_seconds: float, done: int, total: int) -> str:
-    """The time left at the pace so far, e.g. '45 s' or '3 min'."""
-    seconds = elapsed_seconds / done * (total - done)
+def remaining(first: tuple[int, float], now: float, done: int, total: int) -> str:
+    """The time left at the pace since `first`, a count and its time; e.g. '45 s' or '3 min'."""
+    seconds = (now - first[1]) / (done - first[0]) * (total - done)
     return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
 
 

@@ -26,6 +26,23 @@ def test_a_long_stage_tells_counts_and_the_time_left(
     assert [r.message for r in lines.records] == ["train: 3 of 10, about 28 s left (loss 2.1)", "train: done in 16 s"]
 
 
+def test_what_came_before_the_first_count_is_not_part_of_the_pace(
+    lines: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    sink = progress.LogSink(every_seconds=10)
+    sink.update("train", 0, 100, "first look")
+    for at, done in ((40.0, 50), (51.0, 51), (62.0, 61)):  # it resumes from 50
+        now[0] = at
+        sink.update("train", done, 100, "")
+    assert [r.message for r in lines.records] == [
+        "train: 50 of 100",
+        "train: 51 of 100, about 9 min left",
+        "train: 61 of 100, about 78 s left",
+    ]
+
+
 def test_work_that_counts_nothing_is_still_heard_of(
     lines: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

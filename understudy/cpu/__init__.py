@@ -23,7 +23,8 @@ def speed_up(model: nn.Module, eager: bool = True) -> list[str]:
     computes is computed at once, and while gradients are traced mlx holds on to all of it until the step is over:
     several times the memory. Without `eager` there is only mlx's own arithmetic, less of it.
     """
-    functions = {"scaled_dot_product_attention": attention.in_blocks_or(elementwise.causal_softmax if eager else None)}
+    softmax: Any = elementwise.causal_softmax if eager else None
+    functions = {"scaled_dot_product_attention": attention.in_blocks_or(softmax)}
     functions |= {"swiglu": elementwise.swiglu_or} if eager else {}
     replaced = set()
     for module in {type(part).__module__ for part in model.modules()}:

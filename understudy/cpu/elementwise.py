@@ -17,7 +17,8 @@ def swiglu_or(stock: Callable[..., mx.array]) -> Callable[..., mx.array]:
     def gated(gate: mx.array, x: mx.array) -> mx.array:
         if gate.size < SMALL or gate.dtype != mx.float32 or x.dtype != mx.float32 or gate.shape != x.shape:
             return stock(gate, x)
-        result: mx.array = swiglu(gate, x)[0]
+        both: Any = swiglu(gate, x)
+        result: mx.array = both[0]
         return result
 
     return gated

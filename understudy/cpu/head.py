@@ -108,7 +108,8 @@ def loss_of(head: Head) -> Loss:
         targets = tokens[:, 1:].reshape(-1)[places]
         states = head.body(batch[:, :-1])
         if model.training:
-            nats = total(states, mx.array(places), mx.array(targets))[0]
+            both: Any = total(states, mx.array(places), mx.array(targets))
+            nats: mx.array = both[0]
         else:
             nats = mx.array(head.nats(np.asarray(states).reshape(-1, states.shape[-1])[places], targets).sum())
         return nats / max(1, len(places)) * part, mx.array(len(places))
