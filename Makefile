@@ -6,7 +6,7 @@ BIN := .venv/bin
 export DO_NOT_TRACK = 1
 export PREFECT_SERVER_ANALYTICS_ENABLED = false
 
-.PHONY: help setup demo test unit coverage lint bench converter ui deploy undeploy screenshots scale release lock clean
+.PHONY: help setup demo test unit coverage lint bench converter ui deploy undeploy screenshots scale sound release lock clean
 
 help:            ## this list
 	@grep -hE '^[a-z]+: .*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /\1\t/' | expand -t 13
@@ -53,6 +53,10 @@ scale: .venv/.ready ## install what several machines need: Dask, S3, PostgreSQL'
 converter: .venv/.ready ## llama.cpp's own converter, for more model families; needs torch, up to 5 GB
 	$(BIN)/python -m understudy.exporters.converter
 
+sound: .venv/.ready ## install what writes down files of sound: faster-whisper
+	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -q --no-deps --require-hashes \
+	  -r requirements-sound.lock 2>&1 | { grep -v '^WARNING: Location' || true; }
+
 release: .venv/.ready ## source distribution and wheel in dist/, checked
 	rm -rf dist build && $(BIN)/python -m pytest tests/packaging
 	$(BIN)/python -c "from setuptools import build_meta as b; b.build_sdist('dist'); b.build_wheel('dist')"
@@ -63,6 +67,8 @@ lock:               ## update requirements.lock (needs uv)
 	  --no-header --no-emit-index-url --no-annotate --upgrade -q -o requirements.lock
 	uv pip compile pyproject.toml --extra scale -c requirements.lock --universal --python-version 3.11 \
 	  --generate-hashes --no-header --no-emit-index-url --no-annotate --upgrade -q -o requirements-scale.lock
+	uv pip compile pyproject.toml --extra sound -c requirements.lock --universal --python-version 3.11 \
+	  --generate-hashes --no-header --no-emit-index-url --no-annotate --upgrade -q -o requirements-sound.lock
 
 clean:              ## remove data, models, logs and build output (.venv stays)
 	rm -rf data/*/ models/*/ logs build dist *.egg-info

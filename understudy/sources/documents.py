@@ -1,5 +1,6 @@
-"""A folder of talks: text, pages, books and captions, every format that `understudy.readers` reads."""
+"""A folder of talks: text, pages, books, captions and sound, every format that `understudy.readers` reads."""
 
+import hashlib
 import re
 from collections.abc import Callable, Iterator
 from fnmatch import fnmatch
@@ -9,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 from understudy.errors import Refused
-from understudy.readers import LIMIT_BYTES, READERS, read, speakers
+from understudy.readers import LIMIT_BYTES, READERS, read, sound, speakers
 from understudy.records import Document, Entry, sha256_of
 from understudy.sections import located
 from understudy.text.words import slug
@@ -33,11 +34,17 @@ class DocumentsSource:
             description="whose talk it is where several speak: a name, or main; the others are context",
         )
 
+        transcribe: sound.Transcribe = Field(
+            default=sound.Transcribe(), description="writes down files of sound and video, with Whisper"
+        )
+
         @model_serializer(mode="wrap")
         def _without_default(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-            # Talks of homes that knew no speaker are not read, and paid for, again.
+            # Talks of homes that knew neither speaker nor sound are not read, and paid for, again.
             fields: dict[str, Any] = handler(self)
-            return fields if self.speaker else {name: value for name, value in fields.items() if name != "speaker"}
+            unset = {"speaker"} if not self.speaker else set()
+            unset |= {"transcribe"} if self.transcribe.use == "none" else set()
+            return {name: value for name, value in fields.items() if name not in unset}
 
     VERSION = 1
     INDIFFERENT = {"path", "ignore"}
@@ -56,7 +63,7 @@ class DocumentsSource:
             return [f"source.path: there is no folder {str(self.options.path)!r}"]
         if not self._files():
             return [f"source.path: no file in {str(self.options.path)!r}; put talks there ({', '.join(READERS)})"]
-        return []
+        return self.options.transcribe.problems()
 
     def list_talks(self) -> Iterator[tuple[Entry, Refused | None]]:
         """Every file, by name, and why one is refused that cannot even be opened."""
@@ -70,7 +77,11 @@ class DocumentsSource:
         name, refusal = self._name(file), None
         try:
             size = file.stat().st_size
-            revision = sha256_of(file.read_bytes()) if size <= LIMIT_BYTES else f"{size} bytes"
+            if file.suffix.lower() in sound.SUFFIXES:
+                with file.open("rb") as content:
+                    revision = hashlib.file_digest(content, "sha256").hexdigest()
+            else:
+                revision = sha256_of(file.read_bytes()) if size <= LIMIT_BYTES else f"{size} bytes"
         except OSError as error:
             revision, refusal = UNREADABLE, Refused(f"it cannot be read: {error.strerror}")
         plain = name.encode(errors="replace").decode()
@@ -81,12 +92,23 @@ class DocumentsSource:
 
     def fetch(self, entry: Entry) -> Document:
         """The whole file. Raises Refused with the reason."""
-        document = read(self.path / entry.locator if self.path.is_dir() else self.path, entry)
+        file = self._file(entry)
+        if file.suffix.lower() in sound.SUFFIXES:
+            document = sound.read(file, entry, self.options.transcribe)
+        else:
+            document = read(file, entry)
         if document.words < self.options.min_words:
             raise Refused(
                 f"only {document.words} words; a talk has at least {self.options.min_words} (source.min_words)"
             )
         return speakers.of_one(document, self.options.speaker)
+
+    def seconds_of_sound(self, entry: Entry) -> float | None:
+        """How long a talk is that has to be written down first; None for one that is only read."""
+        return sound.seconds(self._file(entry))
+
+    def _file(self, entry: Entry) -> Path:
+        return self.path / entry.locator if self.path.is_dir() else self.path
 
     def _files(self) -> list[Path]:
         if self.path.is_file():

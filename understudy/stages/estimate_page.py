@@ -8,6 +8,8 @@ from understudy import registry
 from understudy.calls.model_teacher import ModelTeacher
 from understudy.errors import ConfigError, Refused
 from understudy.graph import chain
+from understudy.interfaces import Source
+from understudy.records import Entry
 from understudy.runs.local_teacher import FREE
 from understudy.stages import extract_questions
 from understudy.stages.collect import due_entries, remembered
@@ -32,12 +34,18 @@ def talks_of(workspace: Workspace) -> tuple[list[Talk], int]:
         if "document" in refs:
             questions = workspace.read(refs["questions"]) if "questions" in refs else None
             talks.append(Talk(workspace.read(refs["document"]), questions, "answers" in refs))
-        elif early is None and not source.polite:
+        elif early is None and not source.polite and not _seconds_of_sound(source, entry):
             with suppress(Refused):
                 talks.append(Talk(source.fetch(entry), None, False))
         elif early is None:
             unread += 1
     return talks, unread
+
+
+def _seconds_of_sound(source: Source, entry: Entry) -> float:
+    """How long a talk is that has to be written down before it can be priced."""
+    known = getattr(source, "seconds_of_sound", None)
+    return (known(entry) if known else None) or 0.0
 
 
 def draft(workspace: Workspace) -> str:
@@ -93,6 +101,11 @@ def estimate_page(workspace: Workspace) -> str:
         usual = usual_of(workspace.folder, teacher)
         rows = [*estimate(teacher, due, workspace.config.questions, usual=usual), *others(workspace, due)]
         lines += ["", table(rows, getattr(teacher, "cheaper", {}))]
+    source = workspace.config.plugin("source")
+    heard = {row.document_id for row in workspace.ledger.rows()}
+    entries = [] if source.polite else [entry for entry, _ in source.list_talks() if entry.document_id not in heard]
+    if hours := sum(_seconds_of_sound(source, entry) for entry in entries) / 3600:
+        lines += ["", f"{hours:.1f} hours of sound are written down first, which costs nothing but time."]
     if unread:
         priced = f"each about as much as one of the {len(due)} above" if due else "fetch some first (--only dataset)"
         lines += ["", f"The {unread} talks that are not fetched yet come on top, {priced}."]
