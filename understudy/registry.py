@@ -16,11 +16,13 @@ from understudy.errors import ConfigError
 PLUGINS: dict[str, dict[str, str]] = {
     "source": {
         "documents": "understudy.sources.documents:DocumentsSource",
+        "pairs": "understudy.sources.pairs:PairsSource",
         "youtube": "understudy.sources.youtube:YoutubeSource",
     },
     "teacher": {
         "auto": "understudy.teachers.auto:AutoTeacher",
         "extractive": "understudy.teachers.extractive:ExtractiveTeacher",
+        "given": "understudy.teachers.given:GivenTeacher",
         "llama_cpp": "understudy.teachers.llama_cpp:LlamaCppTeacher",
         "openai": "understudy.teachers.openai:OpenAITeacher",
         "replay": "understudy.teachers.replay:ReplayTeacher",
@@ -36,6 +38,7 @@ PLUGINS: dict[str, dict[str, str]] = {
         "language": "understudy.gates.language:LanguageGate",
         "length": "understudy.gates.length:LengthGate",
         "mentions": "understudy.gates.mentions:MentionsGate",
+        "private": "understudy.gates.private:PrivateGate",
         "repetition": "understudy.gates.repetition:RepetitionGate",
         "verbatim": "understudy.gates.verbatim:VerbatimGate",
     },

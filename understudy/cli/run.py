@@ -49,6 +49,12 @@ def options(p: ArgumentParser) -> None:
         help="use the talks in this folder (text, captions, html, docx, epub, pdf)",
     )
     p.add_argument(
+        "--pairs",
+        metavar="FILE",
+        type=Path,
+        help="tune on questions and answers of your own (csv; json or jsonl as chat, alpaca, sharegpt)",
+    )
+    p.add_argument(
         "--channel",
         metavar="URL_OR_HANDLE",
         action="append",
@@ -155,6 +161,7 @@ def _workspace(args: Namespace) -> Workspace:
         problems.append(f"--channel: one channel at a time, not {' and '.join(args.channel)}; run each by itself")
     short = Changes(
         documents=str(args.documents) if args.documents else None,
+        pairs=str(args.pairs) if args.pairs else None,
         channel=args.channel[0] if args.channel else None,
         teacher=args.teacher,
         model=args.model,
@@ -176,7 +183,7 @@ def _workspace(args: Namespace) -> Workspace:
             changes[key.strip()] = yaml.safe_load(value)
         except yaml.YAMLError:
             problems.append(f"--set {key.strip()}: {value!r} cannot be read as YAML; is a bracket or a quote missing?")
-    default = "documents" if args.documents else "channel" if args.channel else None
+    default = "documents" if args.documents or args.pairs else "channel" if args.channel else None
     if default is None and args.preset is None:
         default, notice = packaged.default_preset()
         if notice:

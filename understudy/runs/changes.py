@@ -38,10 +38,14 @@ def _change(description: str, **limits: Any) -> Any:
     return Field(default=None, description=description, json_schema_extra=_may_be_left_out, **limits)
 
 
+MOST_PAIRS = 1000  # of one talk, for pairs that are there already
+
+
 class Changes(Settings):
     """What is left empty stays as the preset has it."""
 
     documents: Words = _change("a folder of talks, or one file; data/ is named after it")
+    pairs: Words = _change("questions and answers that are there already: .jsonl, .json, .csv, .tsv, or a folder")
     channel: Words = _change("a YouTube channel, playlist or video: handle or address")
     teacher: Words = _change("who writes questions and answers: auto, openai, ...")
     model: Words = _change("the teacher's model")
@@ -57,12 +61,16 @@ class Changes(Settings):
 
     def settings(self, home: Path) -> dict[str, Any]:
         """The same as 'section.key' > value. Raises ConfigError."""
-        if self.documents and self.channel:
-            raise ConfigError(["documents and channel: take one of them"])
+        if len(given := [name for name in ("documents", "pairs", "channel") if getattr(self, name)]) > 1:
+            raise ConfigError([f"{' and '.join(given)}: take one of them"])
         settings: dict[str, Any] = {}
         if self.documents:
             path = Path(self.documents)
             settings |= {"source": {"use": "documents", "path": str(path.resolve())}, "name": channel_name(path)}
+        if self.pairs:
+            path = Path(self.pairs)
+            settings |= {"source": {"use": "pairs", "path": str(path.resolve())}, "name": channel_name(path)}
+            settings |= {"teacher": {"use": "given"}, "questions": {"seconds_per_question": 1, "at_most": MOST_PAIRS}}
         if self.channel:
             settings |= {"source.use": "youtube", "source.channel": self.channel}
             settings["name"] = _channel_folder(home, self.channel)
