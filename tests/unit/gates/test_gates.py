@@ -16,6 +16,7 @@ from understudy.gates.instructions import InstructionsGate
 from understudy.gates.language import LanguageGate
 from understudy.gates.length import LengthGate
 from understudy.gates.mentions import MentionsGate
+from understudy.gates.private import PrivateGate
 from understudy.gates.quantities import numbers, quantities
 from understudy.gates.repetition import RepetitionGate
 from understudy.gates.verbatim import VerbatimGate
@@ -33,6 +34,7 @@ GATES = {
     "language": LanguageGate,
     "length": LengthGate,
     "mentions": MentionsGate,
+    "private": PrivateGate,
     "repetition": RepetitionGate,
     "verbatim": VerbatimGate,
 }
