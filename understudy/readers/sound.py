@@ -34,9 +34,16 @@ class Transcribe(BaseModel):
 
     def problems(self) -> list[str]:
         """What keeps it from working, one sentence each."""
-        if self.use == "none" or _version():
+        if self.use == "none":
             return []
-        return [f"source.transcribe: {PACKAGE} is not installed; {INSTALL}"]
+        if not _version():
+            return [f"source.transcribe: {PACKAGE} is not installed; {INSTALL}"]
+        folder = Path(self.model)
+        if (folder.is_absolute() or self.model.startswith((".", "~"))) and not folder.is_dir():
+            return [
+                f"source.transcribe.model: there is no folder {self.model!r}; take a name, such as small, or a folder"
+            ]
+        return []
 
 
 class Job(Record):

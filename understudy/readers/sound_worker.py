@@ -30,7 +30,7 @@ def run(job: Job, progress: Progress) -> Heard:
             str(job.file), language=job.language, vad_filter=True, condition_on_previous_text=False
         )
     except (av.FFmpegError, ValueError, IndexError) as error:
-        raise Refused(f"no sound can be read from it ({error})") from None
+        raise Refused(f"no sound can be read from it ({getattr(error, 'strerror', None) or error})") from None
     kept, left_out = list[Segment](), {"silence": 0, "repeated": 0}
     for segment in segments:
         progress(round(segment.end), max(1, round(info.duration)), "seconds of sound")

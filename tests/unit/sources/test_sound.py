@@ -88,6 +88,8 @@ def test_silence_and_what_is_no_sound_are_refused_with_the_reason(tmp_path: Path
 def test_a_model_that_is_not_there_ends_the_run_and_not_each_talk(tmp_path: Path) -> None:
     silence(tmp_path / "quiet.wav", 1)
     (tmp_path / "empty").mkdir()
+    missing = source(tmp_path, use="faster_whisper", model=str(tmp_path / "absent")).problems()
+    assert missing[0].startswith("source.transcribe.model: there is no folder")
     with pytest.raises(SourceError, match=r"source\.transcribe\.model: .* cannot be loaded"):
         fetched(tmp_path, tmp_path / "empty")("quiet.wav")
 
