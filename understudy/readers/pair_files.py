@@ -22,6 +22,8 @@ LIMIT_BYTES = 200 * 1024 * 1024
 QUESTIONS = ("question", "prompt", "instruction", "query", "user", "input")
 ANSWERS = ("answer", "response", "completion", "output", "assistant", "chosen")
 GROUPS = ("talk", "document", "document_id", "title", "chapter", "source", "topic")
+BETWEEN = "\n"
+"""Ends the question in a paragraph of a talk made of pairs, where the answer follows."""
 _ASKS, _REPLIES = ("user", "human"), ("assistant", "gpt", "model")
 
 

@@ -8,14 +8,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from understudy.errors import Refused
 from understudy.readers import pair_files
-from understudy.readers.pair_files import PairFile, Row
+from understudy.readers.pair_files import BETWEEN, PairFile, Row
 from understudy.records import Document, Entry, Paragraph, sha256_of
 from understudy.text.words import counted, slug
 
 log = logging.getLogger("understudy.source")
-
-BETWEEN = "\n"
-"""Ends the question in a paragraph, which holds a question and its answer."""
 
 
 class PairsSource:

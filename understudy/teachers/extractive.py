@@ -2,18 +2,17 @@
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from itertools import pairwise
-from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from understudy.calls.prompting import estimated_tokens
 from understudy.errors import TeacherError
-from understudy.interfaces import Progress, ReplyItem, TeacherReply, TeacherRequest
+from understudy.interfaces import ReplyItem, TeacherReply, TeacherRequest
 from understudy.records import Document, Question
 from understudy.teachers.extractive_questions import Candidate, candidates, choose, tags
 from understudy.teachers.extractive_reading import Reading, Sentence, is_content, is_empty, read, stem
+from understudy.teachers.free import FreeTeacher
 from understudy.text.words import words
 
 USES_PER_SENTENCE = 2
@@ -30,7 +29,7 @@ _LEADING = re.compile(r"^(?:and|but|so|yet)\b,? ", re.I)
 _TOKEN = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 
 
-class ExtractiveTeacher:
+class ExtractiveTeacher(FreeTeacher):
     """Quotes the talk: a free first draft of a dataset, and what the demo and the tests run on.
 
     Its questions are the talk's own, or phrased from its definitions, lists and reasons, and it asks none where it
@@ -58,39 +57,10 @@ class ExtractiveTeacher:
                 )
             return self
 
-    prompted = False
+    label = "extractive"
 
     def __init__(self, options: Options) -> None:
         self.options = options
-        self.label = "extractive"
-        self.deterministic = True
-        self.batches = False
-
-    def problems(self) -> list[str]:
-        """Always empty: there is no key, no network and no model to miss."""
-        return []
-
-    def prompt_sha256(self, kind: str) -> str | None:
-        """Always None: it reads no prompt."""
-        return None
-
-    def begin(self, folder: Path) -> None:
-        """Nothing: its replies cost nothing."""
-
-    def submit_batch(self, requests: Iterable[TeacherRequest], progress: Progress) -> int:
-        """Nothing: its replies are cheap."""
-        return 0
-
-    def window(self) -> int | None:
-        """Always None: it reads a talk of any length."""
-        return None
-
-    def tokens(self, text: str) -> int:
-        """An estimate; it counts words itself."""
-        return estimated_tokens(text)
-
-    def close(self) -> None:
-        """Nothing is open."""
 
     def reply(self, request: TeacherRequest) -> TeacherReply:
         """Questions or answers for one talk; the same request gives the same reply. Raises TeacherError."""

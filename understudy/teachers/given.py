@@ -1,17 +1,13 @@
 """The teacher of pairs that are there already: it asks what is asked in them, and answers with their answers."""
 
-from collections.abc import Iterable
-from pathlib import Path
-
 from pydantic import BaseModel, ConfigDict
 
-from understudy.calls.prompting import estimated_tokens
-from understudy.interfaces import Progress, ReplyItem, TeacherReply, TeacherRequest
+from understudy.interfaces import ReplyItem, TeacherReply, TeacherRequest
+from understudy.readers.pair_files import BETWEEN
+from understudy.teachers.free import FreeTeacher
 
-BETWEEN = "\n"
 
-
-class GivenTeacher:
+class GivenTeacher(FreeTeacher):
     """Gives the pairs of a document from the source `pairs`, word for word; costs nothing."""
 
     class Options(BaseModel):
@@ -20,33 +16,10 @@ class GivenTeacher:
         model_config = ConfigDict(extra="forbid")
 
     VERSION = 1
-    label, deterministic, prompted, batches = "given", True, False, False
+    label = "given"
 
     def __init__(self, options: Options) -> None:
         self.options = options
-
-    def problems(self) -> list[str]:
-        """Always empty."""
-        return []
-
-    def prompt_sha256(self, kind: str) -> str | None:
-        """Always None: it reads no prompt."""
-        return None
-
-    def begin(self, folder: Path) -> None:
-        """Nothing: its replies cost nothing."""
-
-    def submit_batch(self, requests: Iterable[TeacherRequest], progress: Progress) -> int:
-        """Nothing: its replies are there."""
-        return 0
-
-    def window(self) -> int | None:
-        """Always None: a document of any length."""
-        return None
-
-    def tokens(self, text: str) -> int:
-        """An estimate."""
-        return estimated_tokens(text)
 
     def reply(self, request: TeacherRequest) -> TeacherReply:
         """The document's questions, or their answers."""
@@ -61,6 +34,3 @@ class GivenTeacher:
             ReplyItem(question_number=question.question_number, text=answers[question.question])
             for question in request.questions if question.question in answers
         ])  # fmt: skip
-
-    def close(self) -> None:
-        """Nothing is open."""
