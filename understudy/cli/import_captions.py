@@ -17,6 +17,9 @@ EXAMPLE = "understudy import captions/ --channel my-channel"
 
 def options(p: ArgumentParser) -> None:
     p.add_argument("path", type=Path, metavar="PATH", help="a folder, or one file (vtt, srt, json3, xml)")
+    p.add_argument("--language", action="append", default=[], metavar="CODE",
+                   help="of several files for a video take this one; may be repeated (default: as spoken)")  # fmt: skip
+    p.add_argument("--dry-run", action="store_true", help="show what would go where, and copy nothing")
     channels.option(p, "a folder under data/; created if it does not exist")
 
 
@@ -25,11 +28,19 @@ def main(args: Namespace) -> Result:
     folder: Path = args.home / "data" / channels.checked(args.channel)
     if not args.path.exists():
         raise UnderstudyError(f"there is no file or folder {str(args.path)!r}")
-    with channels.locked(folder):
-        outcomes = list(imported.bring(args.path.resolve(), folder, PREFIX))
-    skipped = {file.name: why for file, why in outcomes if why}
-    copied = len(outcomes) - len(skipped)
+    path = args.path.resolve()
+    if args.dry_run:
+        outcomes = list(imported.bring(path, folder, PREFIX, args.language, dry_run=True))
+    else:
+        with channels.locked(folder):
+            outcomes = list(imported.bring(path, folder, PREFIX, args.language))
+    skipped = {one.file.name: one.why for one in outcomes if one.why}
+    taken = {one.file.name: one.target.name for one in outcomes if one.target}
     lines = [f"left out {name}: {why}" for name, why in skipped.items()]
-    then = f"; the next run of {args.channel} reads them" if copied else ""
-    lines.append(f"{copied} of {len(outcomes)} files imported{then}")
-    return Result("\n".join(lines), {"imported": copied, "left_out": skipped}, status=0 if copied else 1)
+    if args.dry_run:
+        lines = [f"{name} > {folder / 'imported' / target}" for name, target in taken.items()] + lines
+        lines.append(f"{len(taken)} of {len(outcomes)} files would be imported; nothing was copied")
+    else:
+        then = f"; the next run of {args.channel} reads them" if taken else ""
+        lines.append(f"{len(taken)} of {len(outcomes)} files imported{then}")
+    return Result("\n".join(lines), {"imported": len(taken), "left_out": skipped}, status=0 if taken else 1)

@@ -81,3 +81,44 @@ def test_an_import_that_cannot_be_says_why(
     assert main(["--home", str(tmp_path), "import", *words]) == 2
     assert "nowhere" in (output := capsys.readouterr().err) or "not a channel name" in output
     assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize(
+    ("names", "words", "taken"),
+    [
+        (["es-419"], [], "es-419"),
+        (["en-j3PyPqV-e1s"], [], "en-j3PyPqV-e1s"),
+        (["de", "en"], ["--language", "en"], "en"),
+        (["de", "en"], ["--language", "fr", "--language", "de"], "de"),
+        (["de", "en", "de-orig"], [], "de"),
+        (["en", "de-orig"], [], "de-orig"),
+        (["en", "en-US"], [], "en-US"),
+        (["pt-BR", "en"], ["--language", "pt"], "pt-BR"),
+    ],
+)
+def test_of_several_files_for_a_video_the_spoken_or_the_wanted_one_is_taken(
+    names: list[str], words: list[str], taken: str, tmp_path: Path
+) -> None:
+    for name in names:
+        (tmp_path / f"Talk [abcdefghij1].{name}.vtt").write_text(CUES)
+    assert main(["--home", str(tmp_path), "import", str(tmp_path), "--channel", "tea", *words]) == 0
+    assert [file.name for file in imported.files(tmp_path / "data/tea").values()] == [f"yt-abcdefghij1.{taken}.vtt"]
+
+
+def test_where_nothing_says_which_language_is_spoken_a_person_is_asked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("de", "en"):
+        (tmp_path / f"Talk [abcdefghij1].{name}.vtt").write_text(CUES)
+    assert main(["--home", str(tmp_path), "import", str(tmp_path), "--channel", "tea"]) == 1
+    assert "files in de and en for video abcdefghij1; say which is spoken: --language de" in capsys.readouterr().out
+
+
+def test_a_dry_run_shows_where_each_file_would_go_and_writes_nothing(
+    captions: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--home", str(tmp_path), "import", str(captions), "--channel", "tea", "--dry-run"]) == 0
+    output = capsys.readouterr().out
+    assert f"abcdefghij1.en.vtt > {tmp_path / 'data/tea/imported/yt-abcdefghij1.en.vtt'}" in output
+    assert "2 of 5 files would be imported; nothing was copied" in output
+    assert not (tmp_path / "data").exists()
