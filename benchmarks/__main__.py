@@ -1,6 +1,7 @@
 """`make bench` runs every group, `make bench ONLY=run` one: a line per figure, nothing else on standard output.
 
-A group is a module here with `figures()`, which yields Figures. The last line counts them.
+A group is a module here with `figures()`, which yields Figures; one whose name begins with an underscore is part of
+another. The last line counts the figures.
 """
 
 import importlib
@@ -13,7 +14,7 @@ from benchmarks.figures import Figure
 def main(only: list[str]) -> int:
     """Print the figures of the groups asked for."""
     groups = sorted(
-        f.stem for f in Path(__file__).parent.glob("*.py") if f.stem not in ("__init__", "__main__", "figures")
+        f.stem for f in Path(__file__).parent.glob("*.py") if f.stem != "figures" and not f.stem.startswith("_")
     )
     unknown = [name for name in only if name not in groups]
     if unknown:

@@ -315,6 +315,11 @@ def table(outcomes: Sequence[tuple[Family, Outcome]]) -> str:
 
 def figures(only: Sequence[Family] = ()) -> Iterator[Figure]:
     """One figure per family: the largest difference of a logit over the spread of all; and the page."""
+    from understudy.exporters import converter
+
+    if converter.installed() is None:
+        print("families: make converter comes first", file=sys.stderr)
+        return
     outcomes = []
     for family in only or FAMILIES:
         outcomes.append((family, outcome := one(family.type)))

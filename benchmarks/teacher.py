@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks import estimate
+from benchmarks import _estimate
 from benchmarks.figures import Figure, peak_mb
 from tests.fixtures.teacher_faults import MIXES, Plan
 from tests.fixtures.teacher_words import answer_for, talk_of
@@ -209,7 +209,7 @@ def figures() -> Iterator[Figure]:
     yield Figure("limit_of_180_a_minute_seconds_over_40", limited.seconds / 40)
     ragged = [_run(Plan(latency=LATENCY, sigma=0.8, seed=seed), documents) for seed in range(3)]
     yield Figure("ragged_over_floor_median_of_3", statistics.median(r.seconds / r.floor for r in ragged), "<=", 1.10)
-    yield from estimate.figures()
+    yield from _estimate.figures()
     yield from _flow()
     yield from _caches()
     yield from _kills(documents)
