@@ -13,7 +13,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 from understudy.calls import Call, Reply, Usage
 from understudy.calls.batch_api import (
@@ -34,9 +34,6 @@ from understudy.calls.prices import Usd
 from understudy.errors import TeacherStopped
 from understudy.interfaces import Progress
 from understudy.seams import CLOCK, NETWORK, Clock, HttpTransport
-
-if TYPE_CHECKING:
-    pass
 
 MOST_LINES, MOST_BYTES = 50_000, 200_000_000
 _COLLECTABLE = ("completed", "expired", "cancelled")
