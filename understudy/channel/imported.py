@@ -69,22 +69,26 @@ def bring(
         else:
             of_video.setdefault(match[1], []).append(_Named(file, match[2]))
     for video, named in of_video.items():
-        best, *others = sorted(named, key=lambda one: _rank(one, named, languages))
-        if choice := _undecided(best, named, languages):
+        ranked = sorted(named, key=lambda one: _rank(one, named, languages))
+        if choice := _undecided(ranked[0], named, languages):
             which = f"files in {' and '.join(choice)} for video {video}; say which is spoken: --language {choice[0]}"
             yield from (Brought(one.file, None, which) for one in named)
             continue
-        entry = Entry(document_id=f"{prefix}{video}", title=video, locator=video, revision="")
-        try:
-            read(best.file, entry)
-            tag = f".{best.language}" if best.language else ""
-            target = channel / "imported" / f"{entry.document_id}{tag}{best.file.suffix.lower()}"
+        entry, taken = Entry(document_id=f"{prefix}{video}", title=video, locator=video, revision=""), ""
+        for file, language in ranked:
+            if taken:
+                yield Brought(file, None, f"{taken} is taken for video {video}")
+                continue
+            try:
+                read(file, entry)
+            except Refused as why:
+                yield Brought(file, None, str(why))
+                continue
+            tag, taken = f".{language}" if language else "", file.name
+            target = channel / "imported" / f"{entry.document_id}{tag}{file.suffix.lower()}"
             if ledger:
-                _copy(best.file, target, video, ledger, entry)
-            yield Brought(best.file, target)
-        except Refused as why:
-            yield Brought(best.file, None, str(why))
-        yield from (Brought(other.file, None, f"{best.file.name} is taken for video {video}") for other in others)
+                _copy(file, target, video, ledger, entry)
+            yield Brought(file, target)
 
 
 class _Named(NamedTuple):

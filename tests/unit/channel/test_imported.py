@@ -114,6 +114,13 @@ def test_where_nothing_says_which_language_is_spoken_a_person_is_asked(
     assert "files in de and en for video abcdefghij1; say which is spoken: --language de" in capsys.readouterr().out
 
 
+def test_where_the_best_file_of_a_video_cannot_be_read_the_next_one_is_taken(tmp_path: Path) -> None:
+    (tmp_path / "Talk [abcdefghij1].en-GB.vtt").write_text("WEBVTT")
+    (tmp_path / "Talk [abcdefghij1].en.vtt").write_text(CUES)
+    assert main(["--home", str(tmp_path), "import", str(tmp_path), "--channel", "tea"]) == 0
+    assert [file.name for file in imported.files(tmp_path / "data/tea").values()] == ["yt-abcdefghij1.en.vtt"]
+
+
 def test_a_dry_run_shows_where_each_file_would_go_and_writes_nothing(
     captions: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
