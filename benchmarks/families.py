@@ -7,12 +7,12 @@ file in `gguf/families` are written by llama.cpp's own converter (`make converte
 transformers needs here. `python -m benchmarks.families` writes docs/families.md.
 """
 
-import importlib.util
 import json
 import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -50,9 +50,9 @@ class Family(NamedTuple):
 
 FAMILIES = (
     Family("llama", "Llama 3.x, SmolLM2", {}, "the template writes today's date; it is pinned"),
-    Family("smollm3", "SmolLM3", {}, "thinks unless told not to; switched off"),
+    Family("smollm3", "SmolLM3", {}, "thinking is on by default; switched off"),
     Family("qwen2", "Qwen2.5"),
-    Family("qwen3", "Qwen3", {}, "the hybrids think unless told not to; switched off"),
+    Family("qwen3", "Qwen3", {}, "the hybrids think by default; switched off"),
     Family("qwen3_5_text", "Qwen3.5",
            LINEAR | {"vocab_size": 151936, "layer_types": [*["linear_attention"] * 3, "full_attention"]},
            "linear attention: 0.8 of the speed where the vocabulary is as small", {"model_type": "qwen3_5"}),
@@ -120,7 +120,7 @@ class Outcome(NamedTuple):
 
 def make(family: Family, tokenizer: Path, out: Path, converter: Path) -> None:
     """A tiny model as transformers saves it, under the settings' names that published models have."""
-    site = Path(next(iter(importlib.util.find_spec("transformers").submodule_search_locations))).parent  # type: ignore
+    site = sysconfig.get_paths()["purelib"]
     command = [
         str(converter / "venv/bin/python"),
         "-c",
@@ -129,7 +129,7 @@ def make(family: Family, tokenizer: Path, out: Path, converter: Path) -> None:
         str(out),
         json.dumps(SIZES | family.changes),
     ]
-    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(site)})
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": site})
     if done.returncode:
         raise RuntimeError(done.stderr.strip().splitlines()[-1])
     if family.type == "qwen3_5_text":  # whose tokenizer transformers makes again from its words

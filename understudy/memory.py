@@ -26,6 +26,7 @@ _SIZES = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attentio
 # key or value unit, inner unit of the feed-forward, head and token of context, and rank. LoRA computes in
 # float32 whatever the base is, so half the precision does not halve them.
 _KEPT = {4: (16.2, 9.0, 7.0, 20.1, 4.2, 28.0), 2: (24.0, 7.0, 4.0, 15.0, 2.3, 28.0)}
+_ATTENTION = 4  # its place among them
 _EAGER = (4.05, 1.75)
 """Times what a block keeps, and what its attention keeps, where each part of a step is computed at once (`cpu`)."""
 _EAGER_HEAD = 192_000_000
@@ -146,7 +147,7 @@ def _block(shape: Shape) -> float:
     parts = [factor * unit for factor, unit in zip(_KEPT[shape.number_bytes], units)]
     if shape.eager:
         rest, attention = _EAGER
-        parts = [(attention if at == 4 else rest) * part for at, part in enumerate(parts)]
+        parts = [(attention if at == _ATTENTION else rest) * part for at, part in enumerate(parts)]
     numbers = sum(parts)
     return shape.batch_tokens * numbers * (GEMMA if model.gemma else 1)
 

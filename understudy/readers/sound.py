@@ -1,7 +1,7 @@
 """
 Files of sound and video: Whisper writes down what is said, in a process of its own, one file at a time.
 
-What Whisper hears where nobody speaks is dropped and counted: stretches without speech, and words that go round in
+What Whisper hears where there is no speech is dropped and counted: stretches without speech, and words that go round in
 circles.
 """
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from understudy import registry
 from understudy.calls.model_teacher import ModelTeacher
@@ -20,9 +21,17 @@ from understudy.workspace import Workspace
 SUGGESTED, MOST_TALKS_PRICED = "gpt-5-mini", 500
 
 
-def talks_of(workspace: Workspace) -> tuple[list[Talk], int]:
-    """Every talk that is on disk or can be read without asking anybody, and how many are only known by name."""
-    source, talks, unread = workspace.config.plugin("source"), [], 0
+class Found(NamedTuple):
+    """The talks that are here or can be read now, how many are only known by name, and how much sound those are."""
+
+    talks: list[Talk]
+    unread: int
+    seconds_of_sound: float
+
+
+def talks_of(workspace: Workspace) -> Found:
+    """The talks of a channel, as far as they can be read without asking anybody."""
+    source, talks, unread, seconds = workspace.config.plugin("source"), list[Talk](), 0, 0.0
     rows = workspace.ledger.rows()
     entries = list(source.list_talks()) if not source.polite else [(entry, None) for entry in remembered(rows, [])]
     known = {row.document_id: row for row in rows}
@@ -34,12 +43,13 @@ def talks_of(workspace: Workspace) -> tuple[list[Talk], int]:
         if "document" in refs:
             questions = workspace.read(refs["questions"]) if "questions" in refs else None
             talks.append(Talk(workspace.read(refs["document"]), questions, "answers" in refs))
-        elif early is None and not source.polite and not _seconds_of_sound(source, entry):
+        elif early is None and not source.polite and not (sound := _seconds_of_sound(source, entry)):
             with suppress(Refused):
                 talks.append(Talk(source.fetch(entry), None, False))
         elif early is None:
             unread += 1
-    return talks, unread
+            seconds += 0.0 if source.polite else sound
+    return Found(talks, unread, seconds)
 
 
 def _seconds_of_sound(source: Source, entry: Entry) -> float:
@@ -91,7 +101,7 @@ def estimate_page(workspace: Workspace) -> str:
         return f"teacher {workspace.config.teacher.use!r} makes no paid calls: 0 USD"
     if problems := workspace.config.plugin("source").problems():
         raise ConfigError(problems)
-    talks, unread = talks_of(workspace)
+    talks, unread, seconds = talks_of(workspace)
     more = further(talks, workspace.config.questions)
     due = [talk for talk in talks if not talk.answered or talk.document.document_id in more]
     lines = [
@@ -101,11 +111,8 @@ def estimate_page(workspace: Workspace) -> str:
         usual = usual_of(workspace.folder, teacher)
         rows = [*estimate(teacher, due, workspace.config.questions, usual=usual), *others(workspace, due)]
         lines += ["", table(rows, getattr(teacher, "cheaper", {}))]
-    source = workspace.config.plugin("source")
-    heard = {row.document_id for row in workspace.ledger.rows()}
-    entries = [] if source.polite else [entry for entry, _ in source.list_talks() if entry.document_id not in heard]
-    if hours := sum(_seconds_of_sound(source, entry) for entry in entries) / 3600:
-        lines += ["", f"{hours:.1f} hours of sound are written down first, which costs nothing but time."]
+    if seconds:
+        lines += ["", f"{seconds / 3600:.1f} hours of sound are written down first, which costs nothing but time."]
     if unread:
         priced = f"each about as much as one of the {len(due)} above" if due else "fetch some first (--only dataset)"
         lines += ["", f"The {unread} talks that are not fetched yet come on top, {priced}."]

