@@ -76,7 +76,7 @@ def _pip(python: Path, *words: str) -> None:
     done = subprocess.run([*command, *words[1:]], stderr=subprocess.PIPE, text=True)
     if done.returncode:
         lines = [line for line in done.stderr.splitlines() if not line.startswith("WARNING: Location")]
-        raise ExportError("pip could not install llama.cpp's converter:\n" + "\n".join(f"    {x}" for x in lines[-8:]))
+        raise ExportError(f"pip {words[0]} failed:\n" + "\n".join(f"    {x}" for x in lines[-8:]))
 
 
 def _say(text: str) -> None:
@@ -90,8 +90,8 @@ def main() -> int:
         return 0
     try:
         place = install()
-    except ExportError as error:
-        _say(str(error))
+    except (ExportError, OSError, subprocess.CalledProcessError) as error:
+        _say(f"llama.cpp's converter is not installed: {error}")
         return 1
     _say(f"{place}\nFamilies that Understudy cannot write itself are converted by it from now on.")
     return 0

@@ -156,7 +156,7 @@ def _row(kind: str, model: ModelTeacher, calls: Sequence[_Guess], usual: Usual) 
     usd, (short, long) = model.usd(), _range(kind, usual)
     low = sum(usd(Usage(round(call.prompt), 0, 0, round(call.output * short)), None) for call in calls)
     high = sum(usd(Usage(round(call.prompt), 0, 0, round(call.output * long)), None) for call in calls)
-    prompt, output = (round(sum(each)) for each in zip(*calls, strict=True))
+    prompt, output = round(sum(call.prompt for call in calls)), round(sum(call.output for call in calls))
     return Row(kind, len(calls), prompt, 0, output, low, high)
 
 

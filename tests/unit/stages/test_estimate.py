@@ -96,3 +96,11 @@ def test_what_replies_came_to_so_far_is_expected_of_the_next(tmp_path: Path) -> 
     assert known["questions"].output < blind["questions"].output / 3
     assert 0.4 < known["answers"].output / blind["answers"].output < 0.6  # half as many to answer
     assert known["questions"].high_usd / known["questions"].low_usd < 1.6
+
+
+def test_a_model_that_would_be_asked_nothing_costs_nothing(tmp_path: Path) -> None:
+    asked = {"use": "openai", "model": "gpt-5-mini"}
+    changes = {"name": "tea", "teacher": asked, "verify": asked | {"fraction": 0.01}}
+    whole = Workspace(home=tmp_path, config=load(ROOT / "deployments/presets/documents.yaml", changes))
+    (row,) = others(whole, talks_of(whole).talks)
+    assert (row.kind, row.talks, row.fresh, row.output, row.high_usd) == ("verify", 0, 0, 0, 0)
