@@ -43,6 +43,10 @@ def build_dataset(workspace: Workspace) -> DatasetRefs:
 
 def _dataset(workspace: Workspace, entries: list[Entry]) -> DatasetRefs:
     due = reading.due(workspace, entries)
+    if workspace.config.sources and due:
+        _read_as_far_as(workspace, due, "document")
+        entries = reading.without_same_talks(workspace, entries)
+        due = reading.due(workspace, entries)
     _read(workspace, due)
     graph, talks = _gated(workspace, entries)
     while more := reading.further(graph, talks):
@@ -133,10 +137,15 @@ def _read_in_batches(workspace: Workspace, due: list[Entry]) -> None:
     for until in PASSES:
         if until != "document":
             reading.submit_batch(workspace, due, until)
-        if workspace.config.runner.use == "dask":
-            _read_on_workers(workspace, due, until)
-        else:
-            _wait([[reading.read_talks.submit(workspace, batch, until)] for batch in policies.batches(due)], until)
+        _read_as_far_as(workspace, due, until)
+
+
+def _read_as_far_as(workspace: Workspace, due: list[Entry], until: Pass) -> None:
+    """One pass over every talk that is due."""
+    if workspace.config.runner.use == "dask":
+        _read_on_workers(workspace, due, until)
+    else:
+        _wait([[reading.read_talks.submit(workspace, batch, until)] for batch in policies.batches(due)], until)
 
 
 def _read_on_workers(workspace: Workspace, due: list[Entry], until: Pass) -> None:

@@ -25,14 +25,17 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from prefect.utilities.annotations import quote
 from understudy.tasks import cluster, limits
 
-from understudy import graph, locks, registry
+from understudy import graph, locks
 from understudy.channel import home, lease, transfer
-from understudy.errors import Transient
+from understudy.channel.ledger import key_of
+from understudy.config import Config
+from understudy.errors import SourceError, Transient
 from understudy.graph import Node
 from understudy.interfaces import Source, Teacher
 from understudy.records import AssetRef, Entry
 from understudy.runs import teachers
-from understudy.sections import PluginSpec, RunnerSettings
+from understudy.sections import RunnerSettings
+from understudy.sources import several
 from understudy.workspace import Workspace
 
 TASKS_PER_STAGE = 100  # about 300 task runs per flow run; the server's queue loses more (and costs 25 s CPU per 1,000)
@@ -165,15 +168,21 @@ def one_fetch_at_a_time(source: Source) -> Iterator[None]:
 
 
 @lru_cache(maxsize=4)
-def _source_of(flow_run_id: str | None, spec: str) -> Source:
-    plugin = PluginSpec.model_validate_json(spec)
-    source: Source = registry.build("source", plugin.use, plugin.options)
+def _sources_of(flow_run_id: str | None, config: str, folder: Path) -> dict[str, Source]:
+    return several.built(Config.model_validate_json(config), folder)
+
+
+def shared_sources(workspace: Workspace) -> dict[str, Source]:
+    """The sources of this flow run by key, the same for all its tasks: they count their requests, and keep a pace."""
+    return _sources_of(flow_run.id, workspace.config.model_dump_json(), workspace.folder)
+
+
+def source_of(workspace: Workspace, entry: Entry) -> Source:
+    """The source that a talk comes from. Raises SourceError where the preset no longer has it."""
+    source = shared_sources(workspace).get(key_of(entry.revision))
+    if source is None:
+        raise SourceError("the preset no longer has the source that it comes from")
     return source
-
-
-def shared_source(workspace: Workspace) -> Source:
-    """The source of this flow run, one for all its tasks: it counts its requests, and keeps its pace."""
-    return _source_of(flow_run.id, workspace.config.source.model_dump_json())
 
 
 def shared_teacher(workspace: Workspace, role: teachers.Role = "teacher") -> Teacher:

@@ -8,7 +8,8 @@ from understudy.tasks import cluster, policies
 
 from understudy import store
 from understudy.calls.model_teacher import ModelTeacher
-from understudy.channel import imported
+from understudy.channel import imported, same_talk
+from understudy.channel.ledger import key_of
 from understudy.channel.talks import PASSES, Pass, ReadBatch, ReadTalk
 from understudy.errors import TeacherError, TeacherStopped, Transient
 from understudy.graph import Graph, chain, fingerprint_of
@@ -27,14 +28,30 @@ log = logging.getLogger("understudy.talks")
 @policies.talk_task("list-talks")
 def list_talks(workspace: Workspace) -> list[Entry]:
     """Every talk that is here or may be requested now; the ledger knows the others, and why."""
-    source = workspace.config.plugin("source")
-    return collecting.list_talks(source, workspace.ledger, imported.files(workspace.folder), datetime.now(UTC))
+    sources = policies.shared_sources(workspace)
+    return collecting.list_talks(sources, workspace.ledger, imported.files(workspace.folder), datetime.now(UTC))
 
 
 def due(workspace: Workspace, entries: Sequence[Entry]) -> list[Entry]:
     """The talks whose document, questions or answers are not fresh; answers on wrong questions never are."""
     _recheck(workspace, entries)
     return [entry for entry in entries if len(chain(workspace, entry)) < len(PASSES)]
+
+
+def without_same_talks(workspace: Workspace, entries: Sequence[Entry]) -> list[Entry]:
+    """The talks without those that are in another source too; the ledger says which."""
+    order, rows = list(workspace.config.sources_by_key), {row.document_id: row for row in workspace.ledger.rows()}
+    candidates = []
+    for entry in sorted(entries, key=lambda entry: order.index(key_of(entry.revision))):
+        refs = chain(workspace, entry)
+        if "document" in refs:
+            document = workspace.read(refs["document"])
+            candidates.append(same_talk.Candidate(document, key_of(entry.revision), "answers" in refs))
+    others = same_talk.find(candidates)
+    for name, kept in others.items():
+        log.info("%s is %s%s, and read once", rows[name].title, same_talk.REASON, kept)
+        workspace.ledger.record(rows[name]._replace(status="duplicate", reason=f"{same_talk.REASON}{kept}"))
+    return [entry for entry in entries if entry.document_id not in others]
 
 
 def _recheck(workspace: Workspace, entries: Sequence[Entry]) -> None:
@@ -230,11 +247,12 @@ def _read(workspace: Workspace, entry: Entry, until: Pass) -> bool:
 
 def _advanced(workspace: Workspace, talk: ReadTalk, until: Pass, last_attempt: bool) -> ReadTalk:
     """The talk, read as far as `until` or as far as it can be. Raises Transient, unless this is the last attempt."""
-    config, ledger = workspace.config, workspace.ledger
+    config = workspace.config
     if talk.document is None:
-        source = policies.shared_source(workspace)
+        source = policies.source_of(workspace, talk.entry)
+        part = workspace.ledger.of(key_of(talk.entry.revision))
         with policies.one_fetch_at_a_time(source):
-            talk = collecting.collect(talk, source, ledger, datetime.now(UTC), last_attempt)
+            talk = collecting.collect(talk, source, part, datetime.now(UTC), last_attempt)
     if talk.document is None or until == "document":
         return talk
     document, teacher = talk.document, policies.shared_teacher(workspace)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError, ValidationInfo, field_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from understudy import registry
 from understudy.calls.prompting import Prompts
@@ -53,6 +53,9 @@ class Config(Settings):
         default=None, description="your right to the talks; required for a channel, printed in every card"
     )
     licence: str | None = Field(default=None, description="of the dataset, as the Hugging Face Hub names it")
+    sources: list[PluginSpec] = Field(
+        default=[], description="in place of source, for one teacher in several places; add new ones at the end"
+    )
     source: PluginSpec
     teacher: PluginSpec
     max_usd: float | None = Field(
@@ -118,10 +121,23 @@ class Config(Settings):
             )
         return url
 
+    @model_validator(mode="before")
+    @classmethod
+    def _first_of_several(cls, raw: Any) -> Any:
+        several = raw.get("sources") if isinstance(raw, Mapping) else None
+        return {"source": several[0], **raw} if isinstance(several, list) and several else raw
+
     @field_validator("source", "teacher", "verify", "trainer", mode="before")
     @classmethod
     def _plugin_by_name(cls, value: Any) -> Any:
         return {"use": value} if isinstance(value, str) else value
+
+    @field_validator("source")
+    @classmethod
+    def _no_other_than_the_first(cls, source: PluginSpec, info: ValidationInfo) -> PluginSpec:
+        if (several := info.data.get("sources")) and source != several[0]:
+            raise ValueError("the preset has sources, the first of which it would be; change them there")
+        return source
 
     @field_validator("base", mode="before")
     @classmethod
@@ -153,10 +169,17 @@ class Config(Settings):
         engine: Engine = self.plugin("engine", PluginSpec(use=name, **options))
         return engine
 
+    @property
+    def sources_by_key(self) -> dict[str, PluginSpec]:
+        """Where the talks come from, in order; the key of the first, or the only one, is ''."""
+        first, *others = self.sources or [self.source]
+        return {"": first} | {registry.source_key(spec.use, spec.options): spec for spec in others}
+
     def plugins(self) -> Iterator[tuple[str, str, PluginSpec]]:
         """(where in the preset, kind, spec) of every plugin this preset names."""
         for section in ("source", "teacher", "base", "trainer"):
             yield section, section, getattr(self, section)
+        yield from ((f"sources[{i}]", "source", spec) for i, spec in enumerate(self.sources[1:], 1))
         if self.verify.use != "none":
             yield "verify", "teacher", self.verify
         if self.evaluate.judge.use != "none":
@@ -193,6 +216,10 @@ def changed(config: Config, changes: Mapping[str, Any]) -> Config:
 
 
 def _with(raw: dict[str, Any], changes: Mapping[str, Any], name: str) -> Config:
+    if changes.get("sources"):  # in place of what the preset has, and the other way round
+        raw.pop("source", None)
+    elif "source" in changes or "source.use" in changes:
+        raw.pop("sources", None)
     for dotted, value in sorted(changes.items(), key=_options_last):
         _put(raw, dotted, copy.deepcopy(value))  # a later change may go inside it; the caller's stays as it is
     return validate(_completed(raw, name))
@@ -209,7 +236,7 @@ def _completed(raw: dict[str, Any], name: str) -> dict[str, Any]:
     if not raw.keys() - {"name", "permission"}:
         return demo | raw
     sections = {"name": name or demo["name"], "teacher": {"use": "auto"}, "trainer": {"use": "mlx_lora"}}
-    if "source" not in raw:
+    if not raw.get("source") and not raw.get("sources"):
         sections |= {key: demo[key] for key in ("permission", "source", "teacher", "questions", "split")}
     if "base" not in raw:
         sections["base"] = demo["base"]
@@ -245,7 +272,7 @@ def _unusable(plugins: Iterable[tuple[str, str, PluginSpec]]) -> list[str]:
     return [
         problem
         for where, kind, spec in plugins
-        if where in ("source", "base") and not option_problems(kind, spec.use, spec.options)
+        if where.startswith(("source", "base")) and not option_problems(kind, spec.use, spec.options)
         for problem in registry.build(kind, spec.use, spec.options).problems()
     ]
 
@@ -257,6 +284,7 @@ def _readable_plugins(raw: Mapping[str, Any]) -> Iterator[tuple[str, str, Plugin
     sections = [(name, name, raw.get(name)) for name in ("source", "teacher", "base", "trainer")]
     sections += [("verify", "teacher", raw.get("verify")), ("evaluate.judge", "teacher", inside.get("judge"))]
     for where, kind, several in (
+        ("sources", "source", raw.get("sources")),
         ("gates", "gate", raw.get("gates")),
         ("evaluate.metrics", "metric", inside.get("metrics")),
     ):

@@ -22,6 +22,7 @@ from pydantic import BaseModel
 from understudy import memory, registry, store
 from understudy.calls import prompting
 from understudy.catalog import CATALOG, WRITTEN_BY
+from understudy.channel.ledger import key_of
 from understudy.config import Config
 from understudy.errors import ConfigError
 from understudy.interfaces import Progress
@@ -312,6 +313,9 @@ def fingerprint_of(workspace: Workspace, name: str, inputs: Sequence[AssetRef] =
     """What asset `name` is made of: contents, settings and versions, never paths or times."""
     config, asset = workspace.config, CATALOG[name]
     sections = {section: identity(config, section) for section in asset.settings}
+    if name == "document" and config.sources:  # as if its own source were the only one
+        spec = config.sources_by_key.get(key_of(str(extra)), config.source)
+        sections["source"] = registry.identity("source", spec.use, spec.options)
     if name in ("questions", "answers"):
         sections["prompt"] = _prompt_of(config, config.teacher.use, name)
     if "augment" in asset.settings and config.augment.asks_teacher:

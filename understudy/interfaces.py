@@ -8,7 +8,7 @@ the same input gives a different output: assets of the older version are then ma
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 from pydantic import Field
 
@@ -54,6 +54,10 @@ class Source(Protocol):
 
     is_known: Callable[[str], bool]
     """Whether a document id is in the ledger; set by the caller, so that a listing can end early."""
+
+    @staticmethod
+    def place(options: Any) -> str:
+        """Which channel, feed or folder `options` mean: what tells two sources of one kind apart."""
 
     def problems(self) -> list[str]:
         """What makes this source unusable, one sentence each; touches no network."""
@@ -164,6 +168,14 @@ class Gate(Protocol):
 
     def judge(self, pair: Pair) -> str | None:
         """The reason to refuse `pair`, or None to keep it."""
+
+
+@runtime_checkable
+class Masking(Protocol):
+    """A gate that changes pairs before they are judged."""
+
+    def masked(self, pair: Pair) -> Pair:
+        """The pair as the dataset is to have it."""
 
 
 class Base(Protocol):

@@ -12,6 +12,7 @@ from understudy.errors import AssetError, ConfigError
 from understudy.graph import Graph
 from understudy.runs import trials
 from understudy.scoring.suites import retrieval
+from understudy.sources import several
 from understudy.stages import augment
 from understudy.workspace import Workspace
 
@@ -66,7 +67,11 @@ def _plugins(workspace: Workspace, only: Only | None) -> list[str]:
         "model": ("base", "trainer"),
         "score": (),
     }[only]
-    problems = [problem for kind in needed for problem in _of(workspace.config.plugin(kind))]
+    sources = list(several.built(workspace.config, workspace.folder).values())
+    plugins = [
+        plugin for kind in needed for plugin in (sources if kind == "source" else [workspace.config.plugin(kind)])
+    ]
+    problems = [problem for plugin in plugins for problem in plugin.problems()]
     if workspace.config.verify.use != "none" and only in (None, "dataset"):
         problems += verifying.problems(workspace.config.plugin("teacher", workspace.config.verify))
     if workspace.config.augment.on and only in (None, "dataset"):
@@ -80,9 +85,9 @@ def _plugins(workspace: Workspace, only: Only | None) -> list[str]:
     judge = workspace.config.evaluate.judge
     if judge.on and only in (None, "score"):
         problems += judging.problems(workspace.config.plugin("teacher", judge))
-    notice = workspace.config.plugin("source").notice
-    if notice and workspace.config.permission is None:
-        problems.append(PERMISSION + notice)
+    notices = list(dict.fromkeys(source.notice for source in sources if source.notice))
+    if notices and workspace.config.permission is None:
+        problems.append(PERMISSION + ". ".join(notices))
     return problems
 
 
@@ -127,7 +132,7 @@ def _other_talks(workspace: Workspace) -> list[str]:
     source = workspace.config.source
     if source.use != "documents" or not workspace.folder.exists():
         return []
-    here = [row for row in workspace.ledger.rows() if row.status == "ok"]
+    here = [row for row in workspace.ledger.of("").rows() if row.status == "ok"]
     path = Path(str(source.options.get("path", "")))
     if not here or not path.is_dir() or any((path / row.locator).exists() for row in here):
         return []
@@ -148,7 +153,3 @@ def _parts_before(workspace: Workspace, only: Only | None) -> list[str]:
     except ConfigError as error:
         return error.problems
     return []
-
-
-def _of(plugin: Any) -> list[str]:
-    return list(plugin.problems())

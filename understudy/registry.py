@@ -6,6 +6,7 @@ preset names it, and mlx or llama_cpp only when it runs.
 """
 
 import difflib
+from hashlib import sha256
 from importlib import import_module
 from typing import Any
 
@@ -17,6 +18,7 @@ PLUGINS: dict[str, dict[str, str]] = {
     "source": {
         "documents": "understudy.sources.documents:DocumentsSource",
         "pairs": "understudy.sources.pairs:PairsSource",
+        "podcast": "understudy.sources.podcast:PodcastSource",
         "youtube": "understudy.sources.youtube:YoutubeSource",
     },
     "teacher": {
@@ -146,6 +148,13 @@ def identity(kind: str, name: str, options: dict[str, Any]) -> dict[str, Any]:
         mode="json", exclude=getattr(plugin, "INDIFFERENT", None)
     )
     return {"use": name, "version": plugin.VERSION, "options": filled}
+
+
+def source_key(name: str, options: dict[str, Any]) -> str:
+    """What tells the sources of one home apart: which place it is, whatever its other options."""
+    plugin = resolve("source", name)
+    place = plugin.place(plugin.Options.model_validate(options))
+    return sha256(f"{name} {place}".encode()).hexdigest()[:6]
 
 
 def compare() -> Any:

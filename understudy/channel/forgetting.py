@@ -4,6 +4,7 @@ Deletes everything that was derived from a talk: its words, pairs, a teacher's r
 The plan of the split stays, without its rows, so that what is held out of the other talks stays held out.
 """
 
+import glob
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,6 +30,8 @@ def forget(folder: Path, rows: Sequence[Row]) -> None:
         shutil.rmtree(folder / "documents" / name, ignore_errors=True)
         if name in brought:
             brought[name].unlink()
+        for file in (folder / "sound").glob(f"{glob.escape(name)}[-.]*"):
+            file.unlink()
     decisions.forget(folder, ids)
     _forget_rows(folder, ids)
     ledger = Ledger(folder / "ledger.sqlite")

@@ -4,6 +4,7 @@ What happened to each document of a channel, in SQLite, or in PostgreSQL where s
 A row is written only when it says something new, so a run with nothing to do leaves the file as it is.
 """
 
+import copy
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
@@ -44,6 +45,11 @@ ASKED_UNDER = "asked_under"
 """The note with a digest of the settings and the readers under which talks were refused."""
 
 
+def key_of(revision: str) -> str:
+    """The key of the source that a document comes from; '' for the first, or the only one."""
+    return revision.partition("@")[2]
+
+
 class Row(NamedTuple):
     """What the ledger knows of one document.
 
@@ -81,6 +87,21 @@ class Ledger(Notes):
         if url is not None:
             note_url(file.parent, url)
         super().__init__(file, SCHEMA)
+        self._key: str | None = None
+
+    def of(self, key: str) -> "Ledger":
+        """The same ledger as one of several sources sees it: its own rows and notes. '' is the key of the first."""
+        part = copy.copy(self)
+        part._key = key
+        return part
+
+    def note(self, name: str) -> str | None:
+        """What was noted under `name`."""
+        return super().note(self._named(name))
+
+    def set_note(self, name: str, value: str | None) -> None:
+        """Note `value`, or drop the note; nothing is written when it says so already."""
+        super().set_note(self._named(name), value)
 
     def record(self, row: Row) -> None:
         """Keep `row`; nothing is written when it is already known."""
@@ -102,7 +123,8 @@ class Ledger(Notes):
 
     def rows(self) -> list[Row]:
         """Every document, by id."""
-        return self._select("ORDER BY document_id")
+        rows = self._select("ORDER BY document_id")
+        return rows if self._key is None else [row for row in rows if key_of(row.revision) == self._key]
 
     def counts(self) -> dict[str, int]:
         """Documents per status."""
@@ -136,6 +158,9 @@ class Ledger(Notes):
             with self._writing() as execute:
                 for row in new:
                     execute(f"INSERT INTO documents VALUES ({marks}) ON CONFLICT DO NOTHING", *row, now)
+
+    def _named(self, name: str) -> str:
+        return f"{name}@{self._key}" if self._key else name
 
     def _writing(self) -> AbstractContextManager[Execute]:
         if not self.file.exists() and self.file.parents[1].name == "data":  # the first talk of a home

@@ -4,19 +4,23 @@ Weights, GGUF files, card, scorecard and report are uploaded, never talks or the
 that of `hf auth login`. A second call uploads only what changed.
 """
 
+import json
 import os
 from argparse import ArgumentParser, Namespace
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 from pydantic import ValidationError
 
+from understudy.catalog import CATALOG
 from understudy.cli import Result, confirmed
 from understudy.errors import ConfigError
 from understudy.records import Scorecard
 from understudy.report import size
 from understudy.runs import clean, find, hub, model_card
 from understudy.scoring.refusals import refused
+from understudy.text import private
 from understudy.text.words import counted
 
 EXAMPLE = "understudy publish my-channel --repo owner/my-model"
@@ -31,7 +35,9 @@ def options(p: ArgumentParser) -> None:
     visibility.add_argument("--private", action="store_true", help="only you can see it (the default)")
     visibility.add_argument("--public", action="store_true", help="everyone can see it")
     p.add_argument("--yes", action="store_true", help="do not ask")
-    p.add_argument("--force", action="store_true", help="even if the scorecard says 'worse'")
+    p.add_argument(
+        "--force", action="store_true", help="even if the scorecard says 'worse', or private things were trained on"
+    )
 
 
 def main(args: Namespace) -> Result:
@@ -84,10 +90,29 @@ def _check(folder: Path, files: dict[str, Path], repository: str, force: bool) -
     except ConfigError as error:
         problems = error.problems
     worse = _worse(folder / "scorecard.json") if "scorecard.json" in files else []
+    if found := {} if force else _private(folder):
+        kinds = ", ".join(f"{kind} ({pairs})" for kind, pairs in found.items())
+        problems.append(
+            f"pairs that it was trained or asked on have private things: {kinds}; mask them and train again: gates: "
+            "{use: private, mask: true}; --force publishes it anyway"
+        )
     if worse and not force:
         problems.append(f"the scorecard says worse than the base in {', '.join(worse)}; --force publishes it anyway")
     if problems:
         raise ConfigError(problems)
+
+
+def _private(folder: Path) -> dict[str, int]:
+    """What the dataset, and the answers that the report shows, hold of other people, by kind."""
+    home, channel = folder.parents[2], folder.parent.name
+    described = home / CATALOG["description"].path.format(channel=channel) / "description.json"
+    counts = Counter[str]()
+    if described.is_file():
+        counts.update(json.loads(described.read_text(encoding="utf-8")).get("private", {}))
+    for file in (folder / "samples").glob("*.jsonl"):
+        samples = (json.loads(line) for line in file.read_text(encoding="utf-8").splitlines())
+        counts.update(kind for sample in samples for kind in private.found(sample.get("text") or ""))
+    return dict(counts)
 
 
 def _worse(file: Path) -> list[str]:

@@ -58,8 +58,9 @@ def options(p: ArgumentParser) -> None:
         "--channel",
         metavar="URL_OR_HANDLE",
         action="append",
-        help="use the talks of a YouTube channel, a playlist or a video",
+        help="use the talks of a YouTube channel, a playlist or a video; again for another one of the same teacher",
     )
+    p.add_argument("--podcast", metavar="FEED", help="use the episodes of a podcast, by the address of its RSS feed")
     p.add_argument("--base", metavar="NAME|FOLDER|FILE", help="the model to tune: --set base=...")
     p.add_argument("--teacher", metavar="NAME", help="who writes questions and answers: --set teacher.use=...")
     p.add_argument("--model", metavar="NAME", help="the teacher's model: --set teacher.model=...")
@@ -157,12 +158,11 @@ def _pipeline(workspace: Workspace, only: preflight.Only | None, add_prefect: Ca
 def _workspace(args: Namespace) -> Workspace:
     """The preset with the changes of the command line. Raises ConfigError with every problem at once."""
     problems = []
-    if len(set(args.channel or ())) > 1:
-        problems.append(f"--channel: one channel at a time, not {' and '.join(args.channel)}; run each by itself")
     short = Changes(
         documents=str(args.documents) if args.documents else None,
         pairs=str(args.pairs) if args.pairs else None,
-        channel=args.channel[0] if args.channel else None,
+        channel=" ".join(args.channel) if args.channel else None,
+        podcast=args.podcast,
         teacher=args.teacher,
         model=args.model,
         base=args.base,
@@ -183,7 +183,7 @@ def _workspace(args: Namespace) -> Workspace:
             changes[key.strip()] = yaml.safe_load(value)
         except yaml.YAMLError:
             problems.append(f"--set {key.strip()}: {value!r} cannot be read as YAML; is a bracket or a quote missing?")
-    default = "documents" if args.documents or args.pairs else "channel" if args.channel else None
+    default = "channel" if args.channel or args.podcast else "documents" if args.documents or args.pairs else None
     if default is None and args.preset is None:
         default, notice = packaged.default_preset()
         if notice:

@@ -14,6 +14,7 @@ from pydantic import Field
 
 from understudy.dataset.formats import by_split, link
 from understudy.records import Document, Leakage, Pair, Questions, Record, Split, SplitPlan
+from understudy.text import private
 from understudy.text.markdown import profile
 from understudy.text.words import word_count
 
@@ -116,6 +117,7 @@ class Description(Record):
     refusals: list[Refusals]
     usd: float | None
     usd_per_kept: float | None
+    private: dict[str, int] = Field(default={}, description="kind > kept pairs with e-mail addresses and the like")
 
 
 def describe(
@@ -152,6 +154,7 @@ def describe(
         refusals=_refusals(pairs),
         usd=usd,
         usd_per_kept=usd / len(kept) if usd is not None and kept else None,
+        private=dict(Counter(kind for pair in kept for kind in private.found(f"{pair.question}\n{pair.answer}"))),
     )
 
 

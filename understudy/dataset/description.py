@@ -1,6 +1,6 @@
 """A dataset's description as tables."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from understudy.dataset.describe import Description, Formatting, Refusals, TalkDescription
 from understudy.dataset.formats import cell, linked, watch
@@ -29,6 +29,7 @@ def markdown(description: Description) -> str:
         _lengths(description),
         _shares(description.formatting),
         _tags(description),
+        _private(description.private),
         _refused(description.refusals),
         _talk_table(description.talks),
     ]
@@ -66,6 +67,15 @@ def _tags(description: Description) -> str:
         f"; {description.untagged} pairs have none" if description.untagged else ""
     )
     return "Tags: " + ", ".join(f"{cell(tag)} ({count})" for tag, count in description.tags.items()) + f"{more}."
+
+
+def _private(kinds: Mapping[str, int]) -> str:
+    if not kinds:
+        return "No e-mail address, telephone number or key was found in the kept pairs."
+    found = ", ".join(f"{pairs} with {'an' if kind.startswith('e') else 'a'} {kind}" for kind, pairs in kinds.items())
+    return (
+        f"**Private things in kept pairs: {found}.** The gate `private` refuses such pairs, or masks what is private."
+    )
 
 
 def _refused(refusals: Sequence[Refusals]) -> str:

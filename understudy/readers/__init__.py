@@ -38,6 +38,15 @@ def read(file: Path, entry: Entry) -> Document:
         raise Refused(f"it cannot be read: {error.strerror or error}", retry_seconds=300) from None
 
 
+def read_bytes(raw: bytes, entry: Entry, suffix: str) -> Document:
+    """As `read`, of what is in no file; of formats that need no process of their own. Raises Refused."""
+    assert suffix not in APART, suffix
+    if not raw.strip():
+        raise Refused("the file is empty")
+    signatures.check(raw, suffix)
+    return _read(raw, entry, suffix)
+
+
 def read_here(file: Path, entry: Entry) -> Document:
     """As `read`, in this process."""
     return _read(file.read_bytes(), entry, file.suffix.lower())

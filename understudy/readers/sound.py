@@ -2,11 +2,15 @@
 Files of sound and video: Whisper writes down what is said, in a process of its own, one file at a time.
 
 What Whisper hears where there is no speech is dropped and counted: stretches without speech, and words that go round in
-circles.
+circles. What it has written down is kept, ten minutes at a time: it is the slowest step of all, so that a killed run
+continues where it was, and other settings read the same words again.
 """
 
 import json
+import tempfile
 import threading
+from collections import Counter
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
@@ -16,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from understudy import progress, worker
 from understudy.errors import Refused, WorkerFailed
 from understudy.readers import caption_files
-from understudy.records import Document, Entry, Record
+from understudy.records import Document, Entry, Record, sha256_of
 
 SUFFIXES = (".mp3", ".m4a", ".wav", ".ogg", ".opus", ".flac", ".mp4", ".webm", ".mkv", ".mov")
 WORKER, PACKAGE = "understudy.readers.sound_worker", "faster-whisper"
@@ -52,6 +56,7 @@ class Job(Record):
     file: Path
     model: str
     language: str | None
+    written: Path = Field(description="where each part goes as soon as it is written down, a line of JSON each")
 
 
 class Segment(Record):
@@ -62,36 +67,64 @@ class Segment(Record):
     text: str
 
 
-class Heard(Record):
-    """All that was said in a file."""
+class Part(Record):
+    """What was said up to a moment, from the end of the part before."""
 
+    end: float = Field(ge=0, description="seconds; the next part begins here")
     segments: list[Segment]
-    language: str
-    seconds: float
     left_out: dict[str, int] = Field(description="segments that are no speech, by reason")
+    language: str | None = Field(description="spoken; None before anything was said")
+    last: bool
+    by: str = Field(description="the package and its version")
 
 
-def read(file: Path, entry: Entry, settings: Transcribe) -> Document:
-    """What is said in a file. Raises Refused with the reason, SourceError without the model."""
+def written_down(file: Path) -> Iterator[Part]:
+    """The parts in a file of them; a line that a kill cut short is none."""
+    for line in file.read_bytes().splitlines(keepends=True) if file.exists() else ():
+        if line.endswith(b"\n"):
+            yield Part.model_validate_json(line)
+
+
+def place_of(folder: Path, entry: Entry, settings: Transcribe) -> Path:
+    """Where in `folder` the words of a talk are kept that one model wrote down."""
+    what = json.dumps([entry.revision, settings.model, settings.language])
+    return folder / f"{entry.document_id}-{sha256_of(what.encode())[:8]}.jsonl"
+
+
+def read(file: Path, entry: Entry, settings: Transcribe, folder: Path | None = None) -> Document:
+    """What is said in a file; `folder` keeps it. Raises Refused with the reason, SourceError without the model."""
     if settings.use == "none":
         raise Refused(
             f"it is sound, which is not written down; {INSTALL}, then --set source.transcribe.use=faster_whisper"
         )
-    job = Job(file=file.resolve(), model=settings.model, language=settings.language)
-    with _one_at_a_time, progress.track(f"transcribe {entry.title}") as report:
-        try:
-            heard = worker.call(WORKER, job, Heard, report)
-        except WorkerFailed as error:
-            raise Refused(f"Whisper ended on it: {error}") from None
-    if not heard.segments:
+    if folder is None:
+        with tempfile.TemporaryDirectory() as temporary:
+            return _read(file, entry, settings, Path(temporary))
+    folder.mkdir(parents=True, exist_ok=True)
+    return _read(file, entry, settings, folder)
+
+
+def _read(file: Path, entry: Entry, settings: Transcribe, folder: Path) -> Document:
+    written = place_of(folder, entry, settings)
+    if not any(part.last for part in written_down(written)):
+        job = Job(file=file.resolve(), model=settings.model, language=settings.language, written=written.resolve())
+        with _one_at_a_time, progress.track(f"transcribe {entry.title}") as report:
+            try:
+                worker.call(WORKER, job, int, report)
+            except WorkerFailed as error:
+                raise Refused(f"Whisper ended on it: {error}") from None
+    parts = list(written_down(written))
+    segments = [segment for part in parts for segment in part.segments]
+    if not segments:
         raise Refused("no speech is heard in it")
-    captions = json.dumps({"segments": [one.model_dump() for one in heard.segments]}).encode()
+    captions = json.dumps({"segments": [one.model_dump() for one in segments]}).encode()
     document = caption_files.read(captions, entry, ".json")
+    left_out = sum((Counter(part.left_out) for part in parts), start=Counter(document.left_out))
     changes = {
-        "how": f"transcribed by {Path(settings.model).name} ({PACKAGE} {_version()})",
-        "language": heard.language,
-        "duration_seconds": round(heard.seconds, 1),
-        "left_out": document.left_out | heard.left_out,
+        "how": f"transcribed by {Path(settings.model).name} ({parts[-1].by})",
+        "language": next((part.language for part in parts if part.language), None),
+        "duration_seconds": round(parts[-1].end, 1),
+        "left_out": dict(left_out),
     }
     return document.model_copy(update=changes)
 
@@ -110,7 +143,8 @@ def seconds(file: Path) -> float | None:
 
 
 def _version() -> str | None:
+    """Of the package that writes down; None where it is not installed."""
     try:
-        return version(PACKAGE)
+        return f"{PACKAGE} {version(PACKAGE)}"
     except PackageNotFoundError:
         return None

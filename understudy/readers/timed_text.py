@@ -113,13 +113,14 @@ def _events(events: list[Any]) -> Shown:
 
 
 def _segments(segments: list[Any]) -> Shown:
-    """Whisper's segments, with the speakers that whisperX adds."""
+    """Whisper's segments, with the speakers that whisperX adds, or those of a podcast's transcript."""
     rows = []
     for segment in segments:
-        if isinstance(segment, dict) and str(segment.get("text") or "").strip():
+        said = str(segment.get("text") or segment.get("body") or "") if isinstance(segment, dict) else ""
+        if said.strip():
             name = str(segment.get("speaker") or "")
-            words = (voice(name) if name else "") + str(segment["text"])
-            rows.append((_number(segment.get("start"), 1), _number(segment.get("end"), 1), (words,)))
+            start, end = (segment.get(f"{which}", segment.get(f"{which}Time")) for which in ("start", "end"))
+            rows.append((_number(start, 1), _number(end, 1), ((voice(name) if name else "") + said,)))
     return _checked(rows, "start or end")
 
 

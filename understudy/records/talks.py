@@ -14,6 +14,7 @@ class Entry(Record):
     locator: str = Field(description="what the source needs to fetch it: a file name in the folder, a video id")
     revision: str = Field(description="changes when the content at the locator does")
     published: str | None = Field(default=None, description="YYYY-MM-DD")
+    duration_seconds: float | None = Field(default=None, ge=0, description="where the listing says it")
 
 
 class Paragraph(Record):

@@ -11,6 +11,7 @@ from understudy.errors import ConfigError
 from understudy.sections import Settings
 from understudy.sources import youtube_address
 from understudy.sources.documents import channel_name
+from understudy.sources.podcast import feed_name
 
 KEYS = {
     "teacher": "teacher.use",
@@ -46,7 +47,8 @@ class Changes(Settings):
 
     documents: Words = _change("a folder of talks, or one file; data/ is named after it")
     pairs: Words = _change("questions and answers that are there already: .jsonl, .json, .csv, .tsv, or a folder")
-    channel: Words = _change("a YouTube channel, playlist or video: handle or address")
+    channel: Words = _change("a YouTube channel, playlist or video: handle or address; several with spaces between")
+    podcast: Words = _change("a podcast: the address of its feed")
     teacher: Words = _change("who writes questions and answers: auto, openai, ...")
     model: Words = _change("the teacher's model")
     base: Words = _change("the model to tune: a name on the hub, a folder, a .gguf file")
@@ -61,21 +63,35 @@ class Changes(Settings):
 
     def settings(self, home: Path) -> dict[str, Any]:
         """The same as 'section.key' > value. Raises ConfigError."""
-        if len(given := [name for name in ("documents", "pairs", "channel") if getattr(self, name)]) > 1:
-            raise ConfigError([f"{' and '.join(given)}: take one of them"])
-        settings: dict[str, Any] = {}
-        if self.documents:
-            path = Path(self.documents)
-            settings |= {"source": {"use": "documents", "path": str(path.resolve())}, "name": channel_name(path)}
+        others = [name for name in ("channel", "podcast", "documents") if getattr(self, name)]
+        if self.pairs and others:
+            raise ConfigError([f"pairs and {' and '.join(others)}: pairs are there already, talks have none; take one"])
+        settings = self._of_sources(home)
         if self.pairs:
             path = Path(self.pairs)
             settings |= {"source": {"use": "pairs", "path": str(path.resolve())}, "name": channel_name(path)}
             settings |= {"teacher": {"use": "given"}, "questions": {"seconds_per_question": 1, "at_most": MOST_PAIRS}}
-        if self.channel:
-            settings |= {"source.use": "youtube", "source.channel": self.channel}
-            settings["name"] = _channel_folder(home, self.channel)
         values = {key: getattr(self, name) for name, key in KEYS.items()}
         return settings | {key: value for key, value in values.items() if value not in (None, "")}
+
+    def _of_sources(self, home: Path) -> dict[str, Any]:
+        """Channels, feed and folder in this order: the first gives its name to the home's folder."""
+        channels = list(dict.fromkeys((self.channel or "").split()))
+        found = [({"use": "youtube", "channel": one}, _channel_folder(home, one)) for one in channels]
+        if self.podcast:
+            found.append(({"use": "podcast", "feed": self.podcast}, feed_name(self.podcast)))
+        if self.documents:
+            path = Path(self.documents)
+            found.append(({"use": "documents", "path": str(path.resolve())}, channel_name(path)))
+        if not found:
+            return {}
+        name = found[0][1]
+        if len(found) > 1:
+            return {"sources": [source for source, _ in found], "source": found[0][0], "name": name}
+        source = found[0][0]
+        if source["use"] == "youtube":  # its other options stay as the preset has them
+            return {f"source.{key}": value for key, value in source.items()} | {"name": name}
+        return {"source": source, "name": name}
 
     def applied(self, config: Config, home: Path) -> Config:
         """`config` with these changes. Raises ConfigError."""

@@ -56,6 +56,12 @@ class DocumentsSource:
         self.options = options
         self.is_known: Callable[[str], bool] = lambda document_id: False
         self.path = located(options.path)
+        self.sound_folder: Path | None = None
+
+    @staticmethod
+    def place(options: Options) -> str:
+        """Which folder it is."""
+        return str(options.path)
 
     def problems(self) -> list[str]:
         """Problems that make the folder unusable."""
@@ -94,7 +100,7 @@ class DocumentsSource:
         """The whole file. Raises Refused with the reason."""
         file = self._file(entry)
         if file.suffix.lower() in sound.SUFFIXES:
-            document = sound.read(file, entry, self.options.transcribe)
+            document = sound.read(file, entry, self.options.transcribe, self.sound_folder)
         else:
             document = read(file, entry)
         if document.words < self.options.min_words:

@@ -41,6 +41,11 @@ class PairsSource:
         self.is_known: Callable[[str], bool] = lambda document_id: False
         self._known: dict[Path, PairFile | Refused] = {}
 
+    @staticmethod
+    def place(options: Options) -> str:
+        """Which file or folder it is."""
+        return str(options.path)
+
     def problems(self) -> list[str]:
         """Problems that make the files unusable."""
         if not self.path.exists():

@@ -1,23 +1,25 @@
 """
 A YouTube channel, a playlist or one video, by its captions.
 
-Listings come from yt-dlp, captions from youtube-transcript-api, with yt-dlp's other client as the
-fallback for captions that are empty or need a token. No account, no cookie, no
-download of audio or video.
+Listings come from yt-dlp, captions from youtube-transcript-api, with yt-dlp's other client as the fallback for captions
+that are empty or need a token. No video is downloaded; the sound of one only where its captions are missing and
+`transcribe` is to write it down. Cookies and tokens are used where a person names their own, and nowhere kept.
 """
 
 import os
 import threading
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, field_serializer, model_serializer
 
 from understudy.errors import Blocked, Refused, SourceError
-from understudy.readers import captions, speakers
+from understudy.readers import captions, sound, speakers
 from understudy.records import Document, Entry
 from understudy.seams import CLOCK, Clock
+from understudy.sources import youtube_cookies
 from understudy.sources.youtube_address import addresses, identity, place_of
 from understudy.sources.youtube_pace import Pace
 from understudy.sources.youtube_tracks import ORIGINAL
@@ -33,6 +35,8 @@ NOTICE = (
     "style of the teacher, never as the teacher"
 )
 Tab = Literal["videos", "streams", "shorts"]
+CAN_BE_HEARD = {"no_captions", "no_language", "empty_body", "po_token"}
+"""Why there are no captions of a video whose sound may still be had."""
 
 
 class ListedTalk(NamedTuple):
@@ -82,6 +86,9 @@ class YoutubeSource:
             default=None,
             description="whose talk it is where several speak: a name, or main; the others are context",
         )
+        transcribe: sound.Transcribe = Field(
+            default=sound.Transcribe(), description="writes down videos without captions from their sound, with Whisper"
+        )
         second_way: bool = Field(default=True, description="try yt-dlp where captions are empty or need a token")
         seconds_between_videos: float = Field(default=8, ge=0, description="on average; each wait varies by up to 50 %")
         seconds_between_pages: float = Field(default=1, ge=0, description="pause between yt-dlp's own requests")
@@ -89,6 +96,12 @@ class YoutubeSource:
         stop_after_known: int = Field(default=20, ge=1, description="known talks in a row that end a tab's listing")
         seed: int = Field(default=0, ge=0, description="of the waits between videos")
         proxy: Proxy = Field(default=Proxy(), description="a proxy for every request")
+        cookies: Path | None = Field(
+            default=None, description="cookies.txt of your own account, for videos that you may see; read, never copied"
+        )
+        po_token_env: str | None = Field(
+            default=None, description="environment variable with a PO token of your own, as yt-dlp takes it"
+        )
         base_url: str | None = Field(
             default=None, pattern=r"^https?://[^/]+$", description="a server to use instead of YouTube, for tests"
         )
@@ -115,21 +128,31 @@ class YoutubeSource:
         "stop_after_known",
         "seed",
         "proxy",
+        "cookies",
+        "po_token_env",
+        "transcribe",
         "base_url",
     }
     complete = False
     polite = True
+    ids_are_global = True
     notice = NOTICE
 
     def __init__(self, options: Options, clock: Clock = CLOCK) -> None:
         self.options = options
         self.is_known: Callable[[str], bool] = lambda document_id: False
         self.pace = Pace(options.seconds_between_videos, options.videos_per_run, options.seed, clock)
+        self.sound_folder: Path | None = None
         self._lock = threading.Lock()
         self._library: Library | None = None
         self._blocked: str | None = None
         place = place_of(options.channel)
         self.identity = identity(options.channel) if place and place.kind != "video" else None
+
+    @staticmethod
+    def place(options: Options) -> str:
+        """Which channel, playlist or video it is."""
+        return identity(options.channel)
 
     def problems(self) -> list[str]:
         """Problems that make the channel unusable, as far as they show without a request to YouTube."""
@@ -143,6 +166,11 @@ class YoutubeSource:
         problems += [f"source.proxy: the environment variable {name} is not set" for name in proxy.missing()]
         if proxy.use == "generic" and not (proxy.url or proxy.url_env):
             problems.append("source.proxy: a generic proxy needs url or url_env")
+        problems += options.transcribe.problems()
+        if options.cookies and (problem := youtube_cookies.problem(options.cookies)):
+            problems.append(f"source.cookies: {problem}")
+        if options.po_token_env and not os.environ.get(options.po_token_env):
+            problems.append(f"source.po_token_env: the environment variable {options.po_token_env} is not set")
         missing = [name for name in ("yt_dlp", "youtube_transcript_api") if find_spec(name) is None]
         if missing:
             problems.append(f"source: {', '.join(missing)} not installed; run `make setup`")
@@ -192,12 +220,21 @@ class YoutubeSource:
                 raise Blocked(self._blocked)
             with self.pace.turn():
                 try:
-                    return self._fetch(entry)
+                    return self._document(entry)
                 except Blocked as error:
                     self._blocked = str(error)
                     raise
 
-    def _fetch(self, entry: Entry) -> Document:
+    def _document(self, entry: Entry) -> Document:
+        """From its captions, or from its sound where it has none."""
+        try:
+            return self._captions(entry)
+        except Refused as refused:
+            if self.options.transcribe.use == "none" or refused.status not in CAN_BE_HEARD:
+                raise
+            return self._heard(entry, refused)
+
+    def _captions(self, entry: Entry) -> Document:
         from understudy.sources.youtube_tracks import Facts
 
         facts = Facts()
@@ -222,11 +259,26 @@ class YoutubeSource:
         )
         return speakers.of_one(document, self.options.speaker)
 
+    def _heard(self, entry: Entry, refused: Refused) -> Document:
+        """The talk as Whisper hears it. Raises Refused, Blocked, Transient, SourceError."""
+        from understudy.sources.youtube_sound import download
+
+        if self.sound_folder is None:
+            raise SourceError("a video's sound needs a folder to lie in while it is written down")
+        try:
+            file, facts = download(self._client(), entry.locator, self.sound_folder, entry.title)
+        except Refused as error:
+            raise Refused(f"{refused}; its sound: {error}", refused.status, refused.retry_seconds) from None
+        document = sound.read(file, entry, self.options.transcribe, self.sound_folder)
+        file.unlink()
+        changes = {"title": facts.title or entry.title, "published": facts.published or entry.published}
+        return speakers.of_one(document.model_copy(update=changes), self.options.speaker)
+
     def _words(self, video_id: str, facts: "Facts") -> "tuple[Words, str]":
         """The captions and the library they come from; the second library is the fallback."""
         from understudy.sources.youtube_transcripts import WAYS_ROUND, Library
 
-        self._library = self._library or Library(self.options.base_url, self._proxy())
+        self._library = self._library or Library(self.options.base_url, self._proxy(), self._cookies())
         languages = self.options.languages
         try:
             return self._library.words(video_id, languages, facts), "youtube-transcript-api"
@@ -246,7 +298,11 @@ class YoutubeSource:
 
         config = self._proxy()
         proxy = config.to_requests_dict()["https"] if config else None
-        return Client(self.options.base_url, proxy, self.options.seconds_between_pages)
+        token = os.environ.get(self.options.po_token_env or "")
+        return Client(self.options.base_url, proxy, self.options.seconds_between_pages, self._cookies(), token)
+
+    def _cookies(self) -> Any:
+        return youtube_cookies.load(self.options.cookies) if self.options.cookies else None
 
     def _proxy(self) -> Any:
         from youtube_transcript_api.proxies import GenericProxyConfig, WebshareProxyConfig

@@ -8,7 +8,8 @@ errors are those of yt-dlp 2026.10.26.
 import json
 import logging
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from http.cookiejar import Cookie
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
@@ -45,7 +46,14 @@ class NotThisWay(Exception):
 class Client(YoutubeDL):  # type: ignore[misc]  # yt-dlp has no types
     """yt-dlp without a cache, a terminal or a JavaScript program; with `base_url` all requests go there."""
 
-    def __init__(self, base_url: str | None, proxy: str | None, seconds_between_pages: float) -> None:
+    def __init__(
+        self,
+        base_url: str | None,
+        proxy: str | None,
+        seconds_between_pages: float,
+        cookies: Iterable[Cookie] | None = None,
+        po_token: str | None = None,
+    ) -> None:
         self.base_url = base_url
         self.messages: list[str] = []
         super().__init__(
@@ -74,10 +82,13 @@ class Client(YoutubeDL):  # type: ignore[misc]  # yt-dlp has no types
                         "raise_incomplete_data": ["1"],
                         "skip": ["translated_subs", "hls", "dash"],
                         "player_skip": ["initial_data"],
+                        **({"po_token": [po_token]} if po_token else {}),
                     }
                 },
             }
         )
+        for cookie in cookies or ():  # not by its option `cookiefile`, which it would write to at the end
+            self.cookiejar.set_cookie(cookie)
 
     def urlopen(self, req: Request | str) -> Any:
         """The answer of YouTube, or of `base_url` instead."""
@@ -179,7 +190,7 @@ def words(client: Client, video_id: str, languages: Sequence[str], facts: Facts)
             info = client.extract_info(f"https://www.youtube.com/watch?v={video_id}", download=False, process=False)
             facts.title = facts.title or info.get("title")
             facts.seconds = facts.seconds or info.get("duration")
-            facts.published = facts.published or _dashed(info.get("upload_date"))
+            facts.published = facts.published or dashed(info.get("upload_date"))
             tracks = list(_tracks(info))
             spoken = facts.language or _spoken(info)
             if not tracks:
@@ -199,7 +210,8 @@ def _nothing(messages: Sequence[str]) -> Blocked | NotThisWay:
     return NotThisWay(messages[-1] if messages else "no captions")
 
 
-def _dashed(date: str | None) -> str | None:
+def dashed(date: str | None) -> str | None:
+    """A date of yt-dlp, 20260901, as 2026-09-01."""
     return f"{date[:4]}-{date[4:6]}-{date[6:]}" if date else None
 
 

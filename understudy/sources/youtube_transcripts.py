@@ -9,6 +9,7 @@ recorder and the choice of a track below add these.
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from http.cookiejar import CookieJar
 from typing import Any
 from xml.etree.ElementTree import ParseError
 
@@ -109,9 +110,10 @@ class Adapter(HTTPAdapter):
 class Library:
     """youtube-transcript-api with our session. Not for several threads at once."""
 
-    def __init__(self, base_url: str | None, proxy: ProxyConfig | None) -> None:
+    def __init__(self, base_url: str | None, proxy: ProxyConfig | None, cookies: CookieJar | None = None) -> None:
         self.session = requests.Session()
         self.session.trust_env = base_url is None
+        self.session.cookies.update(cookies or {})
         self.api = YouTubeTranscriptApi(proxy_config=proxy, http_client=self.session)
         adapter = Adapter(base_url, proxy.retries_when_blocked if proxy else 0)
         self.session.mount("https://", adapter)

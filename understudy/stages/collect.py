@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from understudy import readers
-from understudy.channel import imported
-from understudy.channel.ledger import ASKED_UNDER, SOURCE, Ledger, Row
+from understudy.channel import imported, same_talk
+from understudy.channel.ledger import ASKED_UNDER, SOURCE, Ledger, Row, key_of
 from understudy.channel.talks import ReadTalk
 from understudy.errors import Blocked, Refused, SourceError, Transient
 from understudy.interfaces import Source
@@ -33,6 +33,8 @@ WORDS_PER_END = 100
 """With fewer ends of sentences a talk has no punctuation: long Victorian sentences have 25 words."""
 LOST_AT_MOST = 0.02
 ENDS_WITH_ITS_CAUSE = {"refused", "no_language"}
+HEARD = {"no_captions", "no_language", "empty_body", "po_token"}
+"""Why there are no captions of a talk that can still be written down from its sound."""
 SHARED_BY_MISTAKE = {"videos", "streams", "shorts", "featured", "playlists", "about", "channel"}
 """Names that older versions gave the folders of all channels whose address ends so, or has no Latin letter."""
 MOST_UNLISTED = 0.2  # of a channel's own talks: deleted, private, or unlisted since
@@ -41,11 +43,55 @@ log = logging.getLogger("understudy.talks")
 _ENDS = re.compile(r"[.!?。！？…؟।]")
 
 
-def list_talks(source: Source, ledger: Ledger, files: Mapping[str, Path], now: datetime) -> list[Entry]:
+def list_talks(sources: Mapping[str, Source], ledger: Ledger, files: Mapping[str, Path], now: datetime) -> list[Entry]:
     """Every talk that is here or may be requested now; the ledger knows the others, and why.
 
-    `files` are the captions that were imported, by the id of their document.
+    `sources` are all there are, by key. `files` are the captions that were imported, by the id of their document.
+    Raises SourceError, Transient where no source can be listed.
     """
+    listed, failures = dict[str, list[tuple[Entry, Refused | None]]](), list[Exception]()
+    for key, source in sources.items():
+        try:
+            listed[key] = _listed_by(source, ledger.of(key), files, now)
+        except (SourceError, Transient) as error:
+            if len(failures) + 1 == len(sources):
+                raise
+            log.warning("one of %d sources gives no new talks in this run: %s", len(sources), error)
+            failures.append(error)
+    everything = [one for talks in listed.values() for one in talks]
+    rows_by_id = {row.document_id: row for row in ledger.rows()}
+    entries, doubles = without_doubles(entry for entry, refusal in everything if refusal is None)
+    early_rows = [
+        early(entry, refusal, rows_by_id.get(entry.document_id), now)
+        for entry, refusal in everything
+        if refusal is not None
+    ]
+    rows = [*(row(entry, "pending") for entry in entries), *doubles, *early_rows]
+    ids = [row.document_id for row in rows]
+    gone = [known for known in rows_by_id.values() if key_of(known.revision) not in sources]
+    for key, source in sources.items():
+        gone += ledger.of(key).rows() if key in listed and source.complete else []
+    ledger.record_new(rows)
+    for changed in (*doubles, *early_rows, *removed(gone, ids)):
+        ledger.record(changed)
+    for key, source in sources.items():
+        if key not in listed or not source.complete:
+            entries += remembered(ledger.of(key).rows(), ids)
+    rows_now = {row.document_id: row for row in ledger.rows()}
+    entries = [entry for entry in entries if not same_talk.is_known(entry, rows_now)]
+    due = due_entries(entries, rows_now, now)
+    if not due and rows_now:
+        why = Counter(row.status for row in rows_now.values())
+        log.warning(
+            "no talk may be asked now: %s; see `understudy status`", ", ".join(f"{n} {s}" for s, n in why.items())
+        )
+    return due
+
+
+def _listed_by(
+    source: Source, ledger: Ledger, files: Mapping[str, Path], now: datetime
+) -> list[tuple[Entry, Refused | None]]:
+    """What one source lists, its own rows of the ledger in order."""
     if source.notice and not ledger.note(NOTICE_SHOWN):
         log.warning("%s.", source.notice)
         ledger.set_note(NOTICE_SHOWN, now.isoformat(timespec="seconds"))
@@ -58,25 +104,7 @@ def list_talks(source: Source, ledger: Ledger, files: Mapping[str, Path], now: d
         for entry, refusal in _listed(source, ledger, now)
     ]
     _claim(source, ledger, known, {entry.document_id for entry, _ in listed})
-    entries, doubles = without_doubles(entry for entry, refusal in listed if refusal is None)
-    early_rows = [
-        early(entry, refusal, ledger.get(entry.document_id), now) for entry, refusal in listed if refusal is not None
-    ]
-    rows = [*(row(entry, "pending") for entry in entries), *doubles, *early_rows]
-    ledger.record_new(rows)
-    removed_rows = removed(known, [row.document_id for row in rows]) if source.complete else []
-    for changed in (*doubles, *early_rows, *removed_rows):
-        ledger.record(changed)
-    if not source.complete:
-        entries += remembered(ledger.rows(), [entry.document_id for entry in entries])
-    rows_now = ledger.rows()
-    due = due_entries(entries, {row.document_id: row for row in rows_now}, now)
-    if not due and rows_now:
-        why = Counter(row.status for row in rows_now)
-        log.warning(
-            "no talk may be asked now: %s; see `understudy status`", ", ".join(f"{n} {s}" for s, n in why.items())
-        )
-    return due
+    return listed
 
 
 def _ask_again(source: Source, ledger: Ledger) -> None:
@@ -84,11 +112,13 @@ def _ask_again(source: Source, ledger: Ledger) -> None:
     options: Any = getattr(source, "options", None)
     names = sorted(set(getattr(type(options), "model_fields", ())) - set(getattr(source, "INDIFFERENT", ())))
     settings = {name: str(getattr(options, name)) for name in names}
+    heard = getattr(getattr(options, "transcribe", None), "use", "none") != "none"
+    settings |= {"transcribe": str(options.transcribe)} if heard else {}
     under = sha256_of(json.dumps([readers.VERSION, settings]).encode())
     if ledger.note(ASKED_UNDER) == under:
         return
     for row in ledger.rows():
-        if row.status in ENDS_WITH_ITS_CAUSE:
+        if row.status in ENDS_WITH_ITS_CAUSE or (heard and row.status in HEARD):
             ledger.record(row._replace(status="pending", reason=None, attempts=0, next_try=None))
     ledger.set_note(ASKED_UNDER, under)
 
@@ -230,7 +260,8 @@ def _shouts(text: str) -> bool:
 
 def row(entry: Entry, status: str, reason: str | None = None) -> Row:
     """The ledger row of an entry."""
-    return Row(entry.document_id, entry.title, entry.locator, entry.revision, status, reason, published=entry.published)
+    known = Row(entry.document_id, entry.title, entry.locator, entry.revision, status, reason)
+    return known._replace(published=entry.published, duration_seconds=entry.duration_seconds)
 
 
 def refused(entry: Entry, refusal: Refused, known: Row | None, now: datetime) -> Row:
@@ -292,7 +323,8 @@ def without_doubles(entries: Iterable[Entry]) -> tuple[list[Entry], list[Row]]:
     first: dict[str, Entry] = {}
     originals, doubles = [], []
     for entry in entries:
-        twin = first.setdefault(entry.revision, entry) if len(entry.revision) == 64 else entry
+        content = entry.revision.partition("@")[0]
+        twin = first.setdefault(content, entry) if len(content) == 64 else entry
         if twin is entry:
             originals.append(entry)
         else:
@@ -314,7 +346,14 @@ def remembered(known: Iterable[Row], listed: Iterable[str]) -> list[Entry]:
     """Entries of documents that an incomplete listing did not reach again, from the ledger."""
     already = set(listed)
     return [
-        Entry(document_id=r.document_id, title=r.title, locator=r.locator, revision=r.revision, published=r.published)
+        Entry(
+            document_id=r.document_id,
+            title=r.title,
+            locator=r.locator,
+            revision=r.revision,
+            published=r.published,
+            duration_seconds=r.duration_seconds,
+        )
         for r in known
         if r.document_id not in already and r.status not in ("removed", "duplicate")
     ]

@@ -13,7 +13,7 @@ from understudy.graph import Node
 from understudy.records import AssetRef, DescriptionCard, Document, Pair, Questions, SplitPlan
 from understudy.stages import estimate, generate_answers, verify
 
-VERSION = 4
+VERSION = 5
 SUMMARY = "summary.md"
 
 

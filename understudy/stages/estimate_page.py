@@ -1,17 +1,19 @@
 """What a channel's talks would cost, and what the free draft made of them, as text for the terminal."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from understudy import registry
 from understudy.calls.model_teacher import ModelTeacher
+from understudy.channel import same_talk
 from understudy.errors import ConfigError, Refused
 from understudy.graph import chain
 from understudy.interfaces import Source
 from understudy.records import Entry
 from understudy.runs.local_teacher import FREE
+from understudy.sources import several
 from understudy.stages import extract_questions
 from understudy.stages.collect import due_entries, remembered
 from understudy.stages.estimate import Talk, estimate, further, others, table, usual_of
@@ -31,29 +33,40 @@ class Found(NamedTuple):
 
 def talks_of(workspace: Workspace) -> Found:
     """The talks of a channel, as far as they can be read without asking anybody."""
-    source, talks, unread, seconds = workspace.config.plugin("source"), list[Talk](), 0, 0.0
-    rows = workspace.ledger.rows()
-    entries = list(source.list_talks()) if not source.polite else [(entry, None) for entry in remembered(rows, [])]
-    known = {row.document_id: row for row in rows}
-    due = {entry.document_id for entry in due_entries([entry for entry, _ in entries], known, datetime.now(UTC))}
-    for entry, early in entries:
-        if entry.document_id not in due:
-            continue  # forgotten, or refused for now
+    talks, unread, seconds = list[Talk](), 0, 0.0
+    known = {row.document_id: row for row in workspace.ledger.rows()}
+    entries = list(_listed(workspace))
+    due = {entry.document_id for entry in due_entries([one[1] for one in entries], known, datetime.now(UTC))}
+    for source, entry, early in entries:
+        if entry.document_id not in due or same_talk.is_known(entry, known):
+            continue  # forgotten, refused for now, or in another place too
         refs = chain(workspace, entry)
         if "document" in refs:
             questions = workspace.read(refs["questions"]) if "questions" in refs else None
             talks.append(Talk(workspace.read(refs["document"]), questions, "answers" in refs))
-        elif early is None and not source.polite and not (sound := _seconds_of_sound(source, entry)):
+        elif early is None and not source.polite and not _seconds_of_sound(source, entry):
             with suppress(Refused):
                 talks.append(Talk(source.fetch(entry), None, False))
         elif early is None:
             unread += 1
-            seconds += 0.0 if source.polite else sound
+            seconds += _seconds_of_sound(source, entry)
     return Found(talks, unread, seconds)
 
 
+def _listed(workspace: Workspace) -> Iterator[tuple[Source, Entry, Refused | None]]:
+    """Every talk with its source; of one that would have to be asked, those that the ledger knows."""
+    for key, source in several.built(workspace.config, workspace.folder).items():
+        if not source.polite:
+            yield from ((source, *listed) for listed in source.list_talks())
+            continue
+        yield from ((source, entry, None) for entry in remembered(workspace.ledger.of(key).rows(), []))
+
+
 def _seconds_of_sound(source: Source, entry: Entry) -> float:
-    """How long a talk is that has to be written down before it can be priced."""
+    """How long a talk is, at most, that has to be written down before it can be priced."""
+    options: Any = getattr(source, "options", None)
+    if getattr(getattr(options, "transcribe", None), "use", "none") == "none":
+        return 0.0
     known = getattr(source, "seconds_of_sound", None)
     return (known(entry) if known else None) or 0.0
 
@@ -99,7 +112,8 @@ def estimate_page(workspace: Workspace) -> str:
     teacher = workspace.config.plugin("teacher")
     if not isinstance(teacher, ModelTeacher):
         return f"teacher {workspace.config.teacher.use!r} makes no paid calls: 0 USD"
-    if problems := workspace.config.plugin("source").problems():
+    sources = several.built(workspace.config, workspace.folder).values()
+    if problems := [problem for source in sources for problem in source.problems()]:
         raise ConfigError(problems)
     talks, unread, seconds = talks_of(workspace)
     more = further(talks, workspace.config.questions)

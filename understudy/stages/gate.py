@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from understudy.channel import decisions
 from understudy.errors import DatasetError
 from understudy.graph import Graph, Node, Refs, fingerprint_of
-from understudy.interfaces import Gate, Progress
+from understudy.interfaces import Gate, Masking, Progress
 from understudy.records import Answers, AssetRef, Document, Pair, Questions, Verdict, Verdicts, Verified
 from understudy.stages import verify
 from understudy.workspace import Workspace
@@ -90,6 +90,8 @@ def judge(
     judged = {pair.pair_id: pair for pair in decide(list(pairs))}
     for at, (name, gate) in enumerate(gates):
         progress(at, len(gates), name)
+        if isinstance(gate, Masking):
+            judged = {pair.pair_id: gate.masked(pair) for pair in judged.values()}
         left = [pair for pair in judged.values() if pair.kept]
         gate.study(left)
         for pair in left:

@@ -12,6 +12,7 @@ from understudy import config
 from understudy.__main__ import main
 from understudy.channel import home as home_format
 from understudy.cli.publish import publish
+from understudy.errors import ConfigError
 from understudy.runs import model_card
 from understudy.runs.model_card import About
 
@@ -141,3 +142,13 @@ def test_a_hub_that_fails_is_told_without_a_traceback(hub: Hub, home: Path, caps
     assert run(home, "--yes") == 2
     output = capsys.readouterr().err
     assert "401" in output and "hf_secret" not in output and len(output.splitlines()) == 1
+
+
+def test_private_things_are_not_published_unasked(home: Path, hub: Hub) -> None:
+    samples = home / "models/candles/0a1b2c3d/samples"
+    fill(home / "models/candles/0a1b2c3d", ("samples/base.jsonl",))
+    (samples / "base.jsonl").write_text('{"text": "Write to anna.b@forge-guild.org."}\n{"text": null}\n')
+    with pytest.raises(ConfigError, match=r"private things: e-mail address \(1\); mask them and train again"):
+        publish(home / "models", "candles", REPOSITORY, yes=True)
+    assert not hub.commits
+    assert publish(home / "models", "candles", REPOSITORY, yes=True, force=True).status == 0

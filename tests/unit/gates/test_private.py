@@ -48,3 +48,21 @@ def test_what_only_looks_like_it_is_kept(text: str) -> None:
 def test_listed_names_are_found_in_any_case_and_only_whole() -> None:
     assert judged("As ANNA  Berg, the neighbour, says.", "Otto", "Anna Berg") == "the answer has name 2 of the list"
     assert judged("The Annaberg is a hill.", "Anna Berg", "Berg") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("Write to anna.b@forge-guild.org, or not.", "Write to [e-mail address], or not."),
+        ("Ring +49 30 1234 5678.", "Ring [telephone number]."),
+        ("ANNA  Berg said so, the Annaberg did not.", "[name] said so, the Annaberg did not."),
+        (f"Key sk-{'a1' * 14}!", "Key [key]!"),
+        ("-----BEGIN PRIVATE KEY-----\nabc\n-----END PRIVATE KEY-----\nend", "[key]\nend"),
+        ("Write to someone@example.com.", "Write to someone@example.com."),
+    ],
+)
+def test_what_is_masked_passes(text: str, masked: str) -> None:
+    gate = PrivateGate(PrivateGate.Options(names=["Anna Berg"], mask=True))
+    changed = gate.masked(pair(question=text, answer=text))
+    assert (changed.question, changed.answer) == (masked, masked) and gate.judge(changed) is None
+    assert PrivateGate(PrivateGate.Options()).masked(pair(answer=text)).answer == text

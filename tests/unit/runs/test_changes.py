@@ -35,6 +35,20 @@ def test_a_teacher_of_another_kind_leaves_the_options_of_the_first_behind(tmp_pa
     assert Changes(model="gpt-5").applied(config, tmp_path).teacher.options == {"model": "gpt-5", "temperature": 0.2}
 
 
-def test_a_folder_and_a_channel_are_not_both(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="documents and channel: take one of them"):
-        Changes(documents="talks", channel="@someone").settings(tmp_path)
+def test_pairs_that_are_there_and_talks_are_not_both(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="pairs and channel and documents: "):
+        Changes(documents="talks", channel="@someone", pairs="p.jsonl").settings(tmp_path)
+
+
+def test_channels_a_podcast_and_a_folder_are_sources_of_one_teacher(tmp_path: Path) -> None:
+    talks = tmp_path / "my talks"
+    config = Changes(
+        channel="@anna @Bob @anna", podcast="https://example.org/tea/feed.xml", documents=str(talks)
+    ).applied(load(TINY), tmp_path)
+    assert [spec.use for spec in config.sources] == ["youtube", "youtube", "podcast", "documents"]
+    assert config.source == config.sources[0] and config.name == "anna"
+    assert len(config.sources_by_key) == 4 and next(iter(config.sources_by_key)) == ""
+    alone = Changes(documents=str(talks)).applied(config, tmp_path)
+    assert (alone.sources, alone.source.use, alone.name) == ([], "documents", "my-talks")
+    feed = Changes(podcast="https://example.org/tea/feed.xml").applied(config, tmp_path)
+    assert (feed.sources, feed.source.use, feed.name) == ([], "podcast", "example-org-tea")

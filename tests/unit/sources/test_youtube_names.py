@@ -44,11 +44,12 @@ def test_a_folder_that_an_older_version_named_keeps_its_name(tmp_path: Path) -> 
     assert _channel_folder(tmp_path, f"{SITE}/@doris/videos") == "videos"
 
 
-def test_two_channels_at_once_are_refused_before_anything_starts(
+def test_two_channels_at_once_are_two_sources_of_one_teacher(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["run", "--home", str(tmp_path), "--channel", "@clara", "--channel", "@doris"]) == 2
-    assert "one channel at a time, not @clara and @doris" in capsys.readouterr().err
+    assert main(["run", "--home", str(tmp_path), "--channel", "@clara", "--channel", "doris"]) == 2
+    shown = capsys.readouterr().err
+    assert "permission: state your right" in shown and "source.channel: 'doris' is not a channel" in shown
     assert not (tmp_path / "data").exists()
 
 

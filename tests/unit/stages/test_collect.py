@@ -98,7 +98,7 @@ def test_a_talk_without_punctuation_is_told(tmp_path: Path) -> None:
 
 def run(source: Any, ledger: Ledger) -> dict[str, str]:
     """What a run does, without its tasks: every due talk fetched once. Returns the state of each talk."""
-    for entry in collect.list_talks(source, ledger, {}, NOW):
+    for entry in collect.list_talks({"": source}, ledger, {}, NOW):
         ledger.record(collect.fetch(source, entry, ledger.get(entry.document_id), NOW)[1])
     return {row.document_id: row.status for row in ledger.rows()}
 
@@ -112,7 +112,7 @@ def test_what_was_refused_is_asked_again_when_the_settings_change_and_only_then(
         return DocumentsSource(DocumentsSource.Options(path=tmp_path / "talks", min_words=words))
 
     assert run(source(50), ledger) == {"a.txt": "refused"}
-    assert collect.list_talks(source(50), ledger, {}, NOW) == []
+    assert collect.list_talks({"": source(50)}, ledger, {}, NOW) == []
     assert run(source(5), ledger) == {"a.txt": "ok"}
 
 
@@ -149,4 +149,4 @@ def test_a_folder_that_two_channels_filled_is_refused_with_what_separates_them(t
             run(source, ledger)
         for name in ids[4:]:
             ledger.forget(name)
-        assert collect.list_talks(source, ledger, {}, NOW) and ledger.note("source") == "channel @anna"
+        assert collect.list_talks({"": source}, ledger, {}, NOW) and ledger.note("source") == "channel @anna"
