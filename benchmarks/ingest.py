@@ -102,8 +102,8 @@ def _fetched(videos: int, seconds_per_answer: float) -> Iterator[Figure]:
     label = f"{seconds_per_answer * 1000:.0f}_ms_an_answer"
     yield Figure(f"own_ms_a_video_{label}", (ours - libraries) / videos * 1000)
     # No server answers at once: without its time only the libraries' own is left to compare with.
-    limits = (">=", 0.9) if seconds_per_answer else ()
-    yield Figure(f"share_of_server_and_libraries_{label}", libraries / ours, *limits)
+    share = Figure(f"share_of_server_and_libraries_{label}", libraries / ours)
+    yield share._replace(relation=">=", limit=0.9) if seconds_per_answer else share
 
 
 def _memory() -> Iterator[Figure]:
