@@ -145,7 +145,8 @@ def _read_as_far_as(workspace: Workspace, due: list[Entry], until: Pass) -> None
     if workspace.config.runner.use == "dask":
         _read_on_workers(workspace, due, until)
     else:
-        _wait([[reading.read_talks.submit(workspace, batch, until)] for batch in policies.batches(due)], until)
+        chains = [[reading.read_talks.submit(workspace, batch, until)] for batch in policies.batches(due)]
+        _wait(chains, "fetch talks" if until == "document" else until)
 
 
 def _read_on_workers(workspace: Workspace, due: list[Entry], until: Pass) -> None:

@@ -221,8 +221,22 @@ def _with(raw: dict[str, Any], changes: Mapping[str, Any], name: str) -> Config:
     elif "source" in changes or "source.use" in changes:
         raw.pop("sources", None)
     for dotted, value in sorted(changes.items(), key=_options_last):
-        _put(raw, dotted, copy.deepcopy(value))  # a later change may go inside it; the caller's stays as it is
+        for place, key in _places(raw, dotted):
+            _put(place, key, copy.deepcopy(value))  # a later change may go inside it; the caller's stays as it is
     return validate(_completed(raw, name))
+
+
+def _places(raw: dict[str, Any], dotted: str) -> list[tuple[dict[str, Any], str]]:
+    """Where a change goes: an option of the source to each of several that has it."""
+    section, _, option = dotted.partition(".")
+    several = raw.get("sources")
+    if section != "source" or option in ("", "use") or not several:
+        return [(raw, dotted)]
+    kinds = [registry.resolve("source", one["use"]).Options.model_fields for one in several]
+    places = [(one, option) for one, known in zip(several, kinds, strict=True) if option.partition(".")[0] in known]
+    if places:
+        raw["source"] = several[0]
+    return places or [(raw, dotted)]
 
 
 def _options_last(change: tuple[str, Any]) -> int:

@@ -13,6 +13,7 @@ from tests.fixtures.youtube_server import YouTube
 from tests.fixtures.youtube_server import serve as serve_youtube
 from tests.flows.conftest import ROOT
 from tests.flows.test_channel import requests_of, run, talks
+from understudy import config
 from understudy.channel.ledger import key_of
 from understudy.config import load
 from understudy.errors import ConfigError
@@ -99,5 +100,8 @@ def test_the_first_of_several_sources_is_changed_where_it_stands(youtube: YouTub
         load(ROOT / "deployments/presets/documents.yaml", {
             "name": "x", "source": {"use": "documents", "path": "."}, "sources": several.config.model_dump()["sources"],
         })  # fmt: skip
+    each = config.changed(several.config, {"source.min_words": 7, "source.tabs": ["shorts"]})
+    assert [spec.options.get("min_words") for spec in each.sources] == [None, 7]
+    assert [spec.options.get("tabs") for spec in each.sources] == [["shorts"], None] and each.source == each.sources[0]
     with pytest.raises(ConfigError, match=r"sources\[1\]\.languages: the source 'documents' has no such option"):
         workspace(tmp_path, channel(youtube), {"use": "documents", "path": str(SAMPLE), "languages": ["de"]})

@@ -139,6 +139,8 @@ class PodcastSource:
     def _early(self, episode: Episode) -> Refused | None:
         if episode.transcripts or (episode.sound and self.options.transcribe.use != "none"):
             return None
+        if not episode.sound:
+            return Refused("the feed has neither a transcript nor sound of it", "no_captions", DAY)
         return Refused(
             f"the feed has no transcript of it; to have its sound written down: {sound.INSTALL}, then "
             "--set source.transcribe.use=faster_whisper",

@@ -82,11 +82,13 @@ def test_who_speaks_is_known_from_a_transcript(feeds: Feeds) -> None:
 
 def test_a_feed_as_it_is_written(feeds: Feeds) -> None:
     relative = episode("A & B", "one", (("t.txt", "text/plain"),), more="<itunes:duration>1:02:03</itunes:duration>")
-    bare = feed(relative, episode("Fish & chips", "two"), relative).replace("Fish &amp; chips", "Fish & chips&nbsp;!")
+    heard = episode("Fish & chips", "two", sound="https://example.org/two.mp3")
+    bare = feed(relative, heard, relative, episode("Three")).replace("Fish &amp; chips", "Fish & chips&nbsp;!")
     feeds.add("/shows/feed.xml", "\n" + bare)
     feeds.add("/shows/t.txt", TALK)
     talks = source(feeds, "/shows/feed.xml")
-    (entry, none), (other, refusal) = talks.list_talks()
+    (entry, none), (other, refusal), (_, silent) = talks.list_talks()
+    assert str(silent) == "the feed has neither a transcript nor sound of it"
     assert (entry.title, entry.duration_seconds, none) == ("A & B", 3723, None)
     assert other.title == "Fish & chips !" and refusal and refusal.status == "no_captions"
     assert "pip install 'understudy[sound]'" in str(refusal)
