@@ -4,6 +4,7 @@ Each shape in a process of its own, as it is the parent's peak that would be mea
 """
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -81,9 +82,10 @@ def measure(config: dict[str, Any], shape: memory.Shape) -> int:
     from mlx import nn
     from mlx_lm.tuner.utils import linear_to_lora_layers
 
-    from understudy.trainers import mlx_measure
-    from understudy.trainers.mlx_plugins import ClippedAdamW, masked_loss
+    from understudy.trainers import mlx_head, mlx_measure
+    from understudy.trainers.mlx_plugins import ClippedAdamW
 
+    os.environ["MLX_BFS_MAX_WIDTH"] = "1"  # as in the trainer's worker
     mx.set_default_device(mx.cpu)
     mx.disable_compile()
     module = import_module(f"mlx_lm.models.{config['model_type']}")
@@ -100,7 +102,10 @@ def measure(config: dict[str, Any], shape: memory.Shape) -> int:
     mx.eval(batch, lengths)
     kind = mlx_measure.SettlingAdamW if shape.checkpointing else ClippedAdamW
     optimizer = kind(lambda step: mx.array(1e-4), 0.01, 1)
-    return mlx_measure.probe(model, optimizer, masked_loss, (batch, lengths), compiled=False)
+    head = mlx_head.head_of(model)
+    assert head, "every family of these shapes has a plain head"
+    [whole] = mlx_head.with_places(lambda: iter([(batch, lengths)]), head.chunk)()
+    return mlx_measure.probe(model, optimizer, mlx_head.loss_of(head), whole, compiled=False)
 
 
 if __name__ == "__main__":

@@ -29,8 +29,8 @@ _KEPT = {4: (16.2, 9.0, 7.0, 20.1, 4.2, 28.0), 2: (24.0, 7.0, 4.0, 15.0, 2.3, 28
 _ATTENTION = 4  # its place among them
 _EAGER = (4.05, 1.75)
 """Times what a block keeps, and what its attention keeps, where each part of a step is computed at once (`cpu`)."""
-_EAGER_HEAD = 192_000_000
-"""The most that the loss takes then."""
+_EAGER_HEAD, _CHUNKED_HEAD = 192_000_000, 6 * (64 << 20)
+"""The most that the loss takes then, and where mlx makes its logits, in parts (`trainers.mlx_head`)."""
 _BLOCKS_AT_ONCE = {True: 4.0, False: 2.8}
 """Blocks' worth of activations while one is computed again, in a compiled step and without compiling."""
 
@@ -128,7 +128,7 @@ def predicted(shape: Shape) -> int:
     weights = model.parameters * bits / 8
     adapter = 16 * shape.rank * model.linear_units * min(shape.layers, model.layers)  # weight, gradient, two moments
     logits = 4 * size * shape.batch_tokens * model.vocabulary
-    logits = min(_EAGER_HEAD, logits) if shape.eager else logits
+    logits = min(_EAGER_HEAD if shape.eager else _CHUNKED_HEAD, logits)
     block = _block(shape)
     if shape.checkpointing:
         inputs = 2 * size * model.hidden * shape.batch_tokens * shape.layers

@@ -65,14 +65,21 @@ class Head(NamedTuple):
         return logits
 
 
-def head_of(model: nn.Module) -> Head | None:
-    """The head of a model in float32; None where body and head are not exactly what the model computes."""
+def parts_of(model: nn.Module) -> tuple[nn.Module, nn.Module, Any] | None:
+    """What a model computes its states with, the layer that makes logits of them, and its sizes; None without any."""
     text = getattr(model, "language_model", model)
     body = getattr(text, "model", None)
     layer = getattr(text, "lm_head", None) or getattr(body, "embed_tokens", None)
-    if body is None or not isinstance(layer, nn.Linear | nn.Embedding) or layer.weight.dtype != mx.float32:
+    return None if body is None or layer is None else (body, layer, getattr(text, "args", None))
+
+
+def head_of(model: nn.Module) -> Head | None:
+    """The head of a model in float32; None where body and head are not exactly what the model computes."""
+    parts = parts_of(model)
+    if parts is None or not isinstance(parts[1], nn.Linear | nn.Embedding) or parts[1].weight.dtype != mx.float32:
         return None
-    scaling = getattr(getattr(text, "args", None), "logits_scaling", 1.0) or 1.0
+    body, layer, args = parts
+    scaling = getattr(args, "logits_scaling", 1.0) or 1.0
     head = Head(body, np.asarray(layer.weight), 1 / scaling)
     probe = mx.arange(min(PROBE, len(head.weight)))[None]
     theirs = np.array(model(probe).astype(mx.float32))[0]

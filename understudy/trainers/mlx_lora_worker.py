@@ -17,10 +17,11 @@ from understudy.errors import AssetError, ConfigError, DatasetError, Diverged, W
 from understudy.interfaces import Progress
 from understudy.records import AdapterCard
 from understudy.text.tokenizer import for_mlx
-from understudy.trainers import mlx_checkpoint, mlx_fit, mlx_group, mlx_measure, mlx_rows, mlx_shape
+from understudy.trainers import mlx_checkpoint, mlx_fit, mlx_group, mlx_head, mlx_measure, mlx_rows, mlx_shape
 from understudy.trainers.lora_job import Counts, Fit, Job, LoraOptions, Outcome
 from understudy.trainers.mlx_checkpoint import Checkpoints
 from understudy.trainers.mlx_group import Loss, World
+from understudy.trainers.mlx_head import Iterate
 from understudy.trainers.mlx_journal import Journal, Stopped, TrainingState
 from understudy.trainers.mlx_plugins import Batches, loss_for, masked_loss, schedule
 from understudy.trainers.mlx_rows import Split
@@ -38,6 +39,7 @@ class Training(NamedTuple):
     world: World
     model: nn.Module
     loss: Loss
+    iterate: Iterate
     train: Split
     valid: Split
     plan: Plan
@@ -51,6 +53,8 @@ class Training(NamedTuple):
 def run(job: Job, progress: Progress) -> Outcome:
     """Do the job. Raises ConfigError, DatasetError, AssetError or Diverged for what the user can change."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    # By default mlx computes what is ready side by side, and with it the logits of all parts of the loss at once.
+    os.environ.setdefault("MLX_BFS_MAX_WIDTH", "1")
     if cpu.used():
         # mlx compiles by calling g++ on the CPU: 17 s the first time for 15 % of speed, and g++ may be missing.
         mx.disable_compile()
@@ -117,8 +121,10 @@ def prepare(job: Job, world: World, progress: Progress) -> Training:
         mlx_measure.checkpoint(model)
     if cpu.used():
         cpu.speed_up(model, fit.eager)
-    loss = loss_for(model) if fit.eager else masked_loss
-    fit = mlx_measure.measure(job, world, model, loss, train_split.rows, fit, progress)
+    head = None if fit.eager else mlx_head.head_of(model)
+    loss = loss_for(model) if fit.eager else mlx_head.loss_of(head) if head else masked_loss
+    feed = mlx_head.feed(world, head)
+    fit = mlx_measure.measure(job, world, model, loss, feed, train_split.rows, fit, progress)
     edges = _edges(train_split, options)
     plan = plan_for(len(edges), options)
     counts = _count(train_split, valid_split, edges, plan)
@@ -126,8 +132,11 @@ def prepare(job: Job, world: World, progress: Progress) -> Training:
     log.info("options %s; plan %s; %s", options.model_dump_json(), counts.model_dump_json(), fit.model_dump_json())
     progress(0, plan.iterations, f"{trainable:,} weights, {plan.steps} steps")
     batches = Batches(job.seed, options.batch_tokens, options.gradient_accumulation_steps)
-    journal = _journal(job, world, model, loss, tokenizer, train_split, valid_split, plan, fit, batches, progress)
-    return Training(job, world, model, loss, train_split, valid_split, plan, fit, counts, trainable, batches, journal)
+    iterate = feed(batches)
+    journal = _journal(job, model, loss, iterate, tokenizer, train_split, valid_split, plan, fit, progress)
+    return Training(
+        job, world, model, loss, iterate, train_split, valid_split, plan, fit, counts, trainable, batches, journal
+    )
 
 
 def _load(job: Job, config: dict[str, Any]) -> tuple[nn.Module, Any]:
@@ -202,15 +211,14 @@ def _write_plan(job: Job, model: nn.Module, tokenizer: Any, split: Split, counts
 
 def _journal(
     job: Job,
-    world: World,
     model: nn.Module,
     loss: Loss,
+    iterate: Iterate,
     tokenizer: Any,
     train_split: Split,
     valid_split: Split,
     plan: Plan,
     fit: Fit,
-    batches: Batches,
     progress: Progress,
 ) -> Journal:
     options = job.options
@@ -221,7 +229,6 @@ def _journal(
     journal = Journal(job.out, model, plan, state, checkpoints, options.patience, progress)
     if valid_split.rows:
         size, limit = options.batch_size, options.max_seq_length
-        iterate = world.iterate(batches)
         journal.validate = lambda: evaluate(model, valid_split.rows, size, -1, limit, loss, iterate)
     split, stops = valid_split if valid_split.rows else train_split, set(tokenizer.eos_token_ids)
     journal.sample = sampler(model, tokenizer, split.rows, split.questions, stops, options.sample_tokens)
@@ -249,8 +256,8 @@ def _train(training: Training) -> None:
         adapter_file=str(training.job.out / "last" / "adapters.safetensors"),
         grad_accumulation_steps=plan.accumulation,
     )
-    loss, iterate = world.loss(training.loss), world.iterate(training.batches)
-    train(training.model, journal.checkpoints.optimizer, training.train.rows, None, arguments, loss, iterate, journal)
+    loss, optimizer = world.loss(training.loss), journal.checkpoints.optimizer
+    train(training.model, optimizer, training.train.rows, None, arguments, loss, training.iterate, journal)
 
 
 def _finish(training: Training) -> AdapterCard:

@@ -23,6 +23,7 @@ from understudy.trainers import mlx_fit, mlx_rows
 from understudy.trainers.lora_job import Fit, Job
 from understudy.trainers.mlx_checkpoint import random_state, set_random_state
 from understudy.trainers.mlx_group import Loss, World
+from understudy.trainers.mlx_head import Feed
 from understudy.trainers.mlx_plugins import Batches, ClippedAdamW
 
 log = logging.getLogger("understudy.trainers.mlx_lora")
@@ -43,7 +44,14 @@ def limit_of(job: Job, world: World) -> memory.Limit:
 
 
 def measure(
-    job: Job, world: World, model: nn.Module, loss: Loss, rows: Sequence[mlx_rows.Row], fit: Fit, progress: Progress
+    job: Job,
+    world: World,
+    model: nn.Module,
+    loss: Loss,
+    feed: Feed,
+    rows: Sequence[mlx_rows.Row],
+    fit: Fit,
+    progress: Progress,
 ) -> Fit:
     """`fit` with what two steps on the longest batch take. Raises TooMuch, or ConfigError where no fallback is left."""
     if job.options.memory == "off" or fit.measured_memory_bytes is not None:
@@ -51,7 +59,7 @@ def measure(
     mlx_fit.note(fit, job.out)
     progress(0, 1, f"trying the longest batch; memory {fit.memory_plan}")
     rows = mlx_fit.longest(rows, fit.batch_size, fit.batch_tokens)
-    batch = next(world.iterate(Batches(0, fit.batch_tokens))(rows, len(rows), job.options.max_seq_length))
+    batch = next(feed(Batches(0, fit.batch_tokens))(rows, len(rows), job.options.max_seq_length))
     optimizer = optimizer_of(job, lambda step: mx.array(1e-4), fit)
     peak = probe(model, optimizer, world.loss(loss), batch, compiled=not cpu.used())
     peak = -int(world.least(-peak))

@@ -88,7 +88,7 @@ def test_a_step_counts_as_many_rows_whatever_fits(gigabytes: float) -> None:
 
 
 def test_what_was_set_is_not_changed_to_fit() -> None:
-    fit = fit_for(14, grad_checkpoint="off")
+    fit = fit_for(12, grad_checkpoint="off")
     assert not fit.checkpointing and fit.base_bits in (8, 4)
     whole = fit_for(10, base_bits=16)
     assert whole.checkpointing and whole.base_bits is None
