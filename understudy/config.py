@@ -232,8 +232,9 @@ def _places(raw: dict[str, Any], dotted: str) -> list[tuple[dict[str, Any], str]
     several = raw.get("sources")
     if section != "source" or option in ("", "use") or not several:
         return [(raw, dotted)]
-    kinds = [registry.resolve("source", one["use"]).Options.model_fields for one in several]
-    places = [(one, option) for one, known in zip(several, kinds, strict=True) if option.partition(".")[0] in known]
+    named = [one for one in several if isinstance(one, dict) and isinstance(one.get("use"), str)]
+    kinds = [registry.resolve("source", one["use"]).Options.model_fields for one in named]
+    places = [(one, option) for one, known in zip(named, kinds, strict=True) if option.partition(".")[0] in known]
     if places:
         raw["source"] = several[0]
     return places or [(raw, dotted)]

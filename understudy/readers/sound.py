@@ -23,6 +23,8 @@ from understudy.readers import caption_files
 from understudy.records import Document, Entry, Record, sha256_of
 
 SUFFIXES = (".mp3", ".m4a", ".wav", ".ogg", ".opus", ".flac", ".mp4", ".webm", ".mkv", ".mov")
+IN_PLACE_OF_CAPTIONS = {"no_captions", "no_language", "empty_body", "po_token"}
+"""States of a talk whose captions are not to be had, but maybe its sound."""
 WORKER, PACKAGE = "understudy.readers.sound_worker", "faster-whisper"
 INSTALL = "pip install 'understudy[sound]'"
 _one_at_a_time = threading.Lock()

@@ -140,6 +140,8 @@ def _too_little(card: Scorecard, asked: str) -> Outcome:
     advice = "Add talks, or take a teacher that writes more and better pairs."
     if card.verdicts.get("copied") == "worse":
         return Outcome("It memorized", f"On {asked}, {_reason(card)}.", advice, "")
+    if any(card.verdicts.get(name) == "worse" for name in LOSSES):
+        return Outcome("It had too few pairs to learn from", _lost(card, asked), advice, "")
     sentence = f"On {asked}, no number shows that it is closer to the teacher than its base is."
     return Outcome("Nothing shows yet that it learned", sentence, advice, "")
 

@@ -41,6 +41,9 @@ trainings of SmolLM2-135M-Instruct for a teacher's manner: at 0.19 nothing else 
 followed fewer instructions (47 to 13 %); at 0.71 it knew less (60 to 44 %). One base, one channel.
 """
 
+FEW_ROWS = 50
+"""With fewer rows a training that does harm lacks rows, not gentleness: seventy taught a real base its manner."""
+
 BROKEN_AT_MOST = 0.02
 """A significantly larger share of broken answers is never shipped, however broken the base is."""
 
@@ -119,8 +122,9 @@ def decide(
 ) -> Decision:
     """What to do with the run. Pure: the same scorecard always gives the same decision.
 
-    In this order: a file that is not what was trained, a training that cannot have worked, harm, too little
-    data, success. `adapter` tells whether the valid loss was still falling, `parity` which files are refused.
+    In this order: a file that is not what was trained, a training that cannot have worked, harm by too few rows, harm,
+    too little data, success. `adapter` tells whether the valid loss was still falling and how many rows there were,
+    `parity` which files are refused.
     """
     scored = {candidate.name: candidate.metrics for candidate in candidates}
     if parity and (wrong := export_defects(parity)):
@@ -132,6 +136,9 @@ def decide(
         return Decision(
             action="more data", reasons=[f"it memorized: {_HARMS['copied']}, and the loss is no lower elsewhere"]
         )
+    rows = adapter.settings.get("train_rows") if adapter else None
+    if harms and isinstance(rows, int) and rows < FEW_ROWS:
+        return Decision(action="more data", reasons=[*harms, f"{rows} train rows teach no manner without harm"])
     if harms:
         return Decision(action="lower the learning rate", reasons=harms)
     broken = [scored.get(name, {}).get("broken") for name in ("base", "adapter")]

@@ -35,8 +35,6 @@ NOTICE = (
     "style of the teacher, never as the teacher"
 )
 Tab = Literal["videos", "streams", "shorts"]
-CAN_BE_HEARD = {"no_captions", "no_language", "empty_body", "po_token"}
-"""Why there are no captions of a video whose sound may still be had."""
 
 
 class ListedTalk(NamedTuple):
@@ -230,7 +228,7 @@ class YoutubeSource:
         try:
             return self._captions(entry)
         except Refused as refused:
-            if self.options.transcribe.use == "none" or refused.status not in CAN_BE_HEARD:
+            if self.options.transcribe.use == "none" or refused.status not in sound.IN_PLACE_OF_CAPTIONS:
                 raise
             return self._heard(entry, refused)
 

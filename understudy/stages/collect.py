@@ -20,6 +20,7 @@ from understudy.channel.ledger import ASKED_UNDER, SOURCE, Ledger, Row, key_of
 from understudy.channel.talks import ReadTalk
 from understudy.errors import Blocked, Refused, SourceError, Transient
 from understudy.interfaces import Source
+from understudy.readers import sound
 from understudy.records import Document, Entry, sha256_of
 
 VERSION = 1
@@ -33,8 +34,6 @@ WORDS_PER_END = 100
 """With fewer ends of sentences a talk has no punctuation: long Victorian sentences have 25 words."""
 LOST_AT_MOST = 0.02
 ENDS_WITH_ITS_CAUSE = {"refused", "no_language"}
-HEARD = {"no_captions", "no_language", "empty_body", "po_token"}
-"""Why there are no captions of a talk that can still be written down from its sound."""
 SHARED_BY_MISTAKE = {"videos", "streams", "shorts", "featured", "playlists", "about", "channel"}
 """Names that older versions gave the folders of all channels whose address ends so, or has no Latin letter."""
 MOST_UNLISTED = 0.2  # of a channel's own talks: deleted, private, or unlisted since
@@ -118,7 +117,7 @@ def _ask_again(source: Source, ledger: Ledger) -> None:
     if ledger.note(ASKED_UNDER) == under:
         return
     for row in ledger.rows():
-        if row.status in ENDS_WITH_ITS_CAUSE or (heard and row.status in HEARD):
+        if row.status in ENDS_WITH_ITS_CAUSE or (heard and row.status in sound.IN_PLACE_OF_CAPTIONS):
             ledger.record(row._replace(status="pending", reason=None, attempts=0, next_try=None))
     ledger.set_note(ASKED_UNDER, under)
 

@@ -22,11 +22,13 @@ def candidates(broken: float = 0.0, base_broken: float = 0.0, **losses: float) -
     ]
 
 
-def adapter(best: int, base_loss: float = 3.0, best_loss: float = 2.5, stopped: bool = False) -> AdapterCard:
+def adapter(
+    best: int, base_loss: float = 3.0, best_loss: float = 2.5, stopped: bool = False, rows: int | None = None
+) -> AdapterCard:
     known = {"trainable_parameters": 1, "steps": 10, "iterations": 100, "epochs": 1.0, "best_iteration": best}
     known |= {"stopped_early": stopped, "base_valid_loss": base_loss, "best_valid_loss": best_loss, "longest_row": 9}
     known |= {"padding_share": 0, "tokens_per_second": 1, "overhead_share": 0, "peak_memory_bytes": 1, "seconds": 1}
-    return AdapterCard.model_validate(known | {"settings": {}})
+    return AdapterCard.model_validate(known | {"settings": {"train_rows": rows} if rows else {}})
 
 
 BETTER: dict[str, Word] = {"nll_per_token": "better"}
@@ -41,6 +43,8 @@ UNSURE: dict[str, Word] = {"nll_per_token": "not enough data"}
         (BETTER | {"broken": "worse"}, {}, None, "lower the learning rate", None),
         (BETTER | {"kl_general": "worse"}, {}, None, "lower the learning rate", None),
         (BETTER | {"copied": "worse"}, {}, None, "lower the learning rate", None),
+        (BETTER | {"copied": "worse"}, {}, adapter(50, rows=70), "lower the learning rate", None),
+        (BETTER | {"copied": "worse"}, {}, adapter(50, rows=14), "more data", None),
         (BETTER, {"broken": 0.3}, None, "lower the learning rate", None),
         (BETTER, {"broken": 0.3, "base_broken": 0.9}, None, "take a better base", None),
         (BETTER | {"nll_end": "worse", "broken": "worse"}, {}, None, "bug upstream of training", "data or template"),
