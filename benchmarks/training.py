@@ -275,7 +275,8 @@ def _stock(home: Path, out: Path, size: int, accumulation: int, seed: int) -> di
     peak = mx.get_peak_memory()
     examples = mlx_rows.read(home / "valid.jsonl")
     valid = [mlx_rows.encode(example, tokenizer, tokenizer.eos_token_ids) for example in examples]
-    timed, before = reports[len(reports) // 4 :], reports[len(reports) // 4 - 1]["trained_tokens"]
+    first = max(1, len(reports) // 4)
+    timed, before = reports[first:], reports[first - 1]["trained_tokens"]
     seconds = sum(accumulation / progress["iterations_per_second"] for progress in timed)
     tokens = timed[-1]["trained_tokens"] - before - len(timed) * size * accumulation
     loss = evaluate(model, valid, 8, -1, 2048, masked_loss, Batches(1))
