@@ -34,6 +34,10 @@ class ConfigError(UnderstudyError):
         super().__init__("\n".join(f"- {problem}" for problem in problems))
         self.problems = list(problems)
 
+    def __reduce__(self) -> tuple[type["ConfigError"], tuple[list[str]]]:
+        """For workers on other machines, whose errors travel: made of its problems again, not of their text."""
+        return ConfigError, (self.problems,)
+
 
 class Busy(UnderstudyError):
     """Another run works on the same channel; the message says which process, since when."""

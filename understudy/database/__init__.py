@@ -5,6 +5,8 @@ Both take the same statements, in SQLite's dialect with '?' for values. Each tra
 that several processes may write to one ledger.
 """
 
+import os
+import tempfile
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -92,4 +94,6 @@ def note_url(folder: Path, url: str) -> None:
     file = folder / URL_FILE
     if not (file.exists() and file.read_text(encoding="utf-8").strip() == url):
         folder.mkdir(parents=True, exist_ok=True)
-        file.write_text(url + "\n", encoding="utf-8")
+        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=folder, delete=False) as new:
+            new.write(url + "\n")
+        os.replace(new.name, file)  # in one step: another worker on this machine may be reading it

@@ -1,12 +1,14 @@
 """The ledger keeps what is new, writes nothing else, and refuses files that are not its own."""
 
 import sqlite3
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from understudy.channel.ledger import Ledger, Row
+from understudy.database import URL_FILE, note_url
 from understudy.errors import AssetError
 
 ROW = Row("a", "A", "a.txt", "r1", "ok", words=10, sha256="s")
@@ -54,3 +56,21 @@ def test_a_ledger_of_a_newer_version_or_none_is_refused(tmp_path: Path, content:
         file.write_bytes(b"not a database at all, really not" * 50)
     with pytest.raises(AssetError, match="newer|cannot|not a ledger"):
         Ledger(file).counts()
+
+
+def test_the_address_of_a_database_is_never_read_half_written(tmp_path: Path) -> None:
+    urls = [f"postgresql://user@host{at}/{'x' * 3000}" for at in (1, 2)]
+    note_url(tmp_path, urls[0])
+    ended = threading.Event()
+
+    def write() -> None:
+        for at in range(300):
+            note_url(tmp_path, urls[at % 2])
+        ended.set()
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    while not ended.is_set():
+        assert (tmp_path / URL_FILE).read_text().strip() in urls
+    thread.join()
+    assert [file.name for file in tmp_path.iterdir()] == [URL_FILE]
