@@ -256,7 +256,7 @@ def _lost(whole: list[str], apart: list[str]) -> int:
 
 
 def _same_talks(count: int) -> Iterator[Figure]:
-    """So many talks and their transcripts by a machine, in which each seventh word is wrong, told from all others."""
+    """So many talks and their transcripts by a machine, in which each seventh word is wrong, found among all others."""
     chance = random.Random(5)
     vocabulary = [word for entry in SAMPLE.entries() for word in SAMPLE.fetch(entry).text.split()]
     candidates = []

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.fixtures.youtube_server import youtube  # noqa: F401  # a fixture
 from understudy import locks
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -1,12 +1,11 @@
 """A channel on the loopback YouTube, through the real libraries and the real flow: fetched once, kept in step."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.fixtures.youtube_server import Track, Video, YouTube, serve
+from tests.fixtures.youtube_server import Track, Video, YouTube
 from tests.flows.conftest import ROOT
 from understudy.__main__ import main
 from understudy.config import load
@@ -23,13 +22,6 @@ LINES = [
     "When all the water is hot the bubbles reach the top, and the singing stops.",
 ] * 3
 pytestmark = pytest.mark.usefixtures("prefect_server")
-
-
-@pytest.fixture
-def youtube() -> Iterator[YouTube]:
-    with serve() as running:
-        yield running
-        assert not running.bugs
 
 
 def talks() -> list[Video]:

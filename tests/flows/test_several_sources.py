@@ -10,7 +10,6 @@ import pytest
 from tests.fixtures.feed_server import Feeds, episode, feed
 from tests.fixtures.feed_server import serve as serve_feeds
 from tests.fixtures.youtube_server import YouTube
-from tests.fixtures.youtube_server import serve as serve_youtube
 from tests.flows.conftest import ROOT
 from tests.flows.test_channel import requests_of, run, talks
 from understudy import config
@@ -23,13 +22,6 @@ from understudy.workspace import Workspace
 
 SAMPLE = ROOT / "deployments" / "sample_channel"
 pytestmark = pytest.mark.usefixtures("prefect_server")
-
-
-@pytest.fixture
-def youtube() -> Iterator[YouTube]:
-    with serve_youtube() as running:
-        yield running
-        assert not running.bugs
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import json
 import tempfile
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
@@ -18,7 +18,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from understudy import progress, worker
-from understudy.errors import Refused, WorkerFailed
+from understudy.errors import Refused, SourceError, WorkerFailed
 from understudy.readers import caption_files
 from understudy.records import Document, Entry, Record, sha256_of
 
@@ -87,6 +87,11 @@ def written_down(file: Path) -> Iterator[Part]:
             yield Part.model_validate_json(line)
 
 
+def is_written_down(file: Path) -> bool:
+    """Whether the parts in a file go to the end of the sound."""
+    return any(part.last for part in written_down(file))
+
+
 def place_of(folder: Path, entry: Entry, settings: Transcribe) -> Path:
     """Where in `folder` the words of a talk are kept that one model wrote down."""
     what = json.dumps([entry.revision, settings.model, settings.language])
@@ -106,9 +111,28 @@ def read(file: Path, entry: Entry, settings: Transcribe, folder: Path | None = N
     return _read(file, entry, settings, folder)
 
 
+def read_fetched(fetch: Callable[[Path], Path], entry: Entry, settings: Transcribe, folder: Path | None) -> Document:
+    """As `read`, of sound that `fetch` puts into `folder`, unless it was written down already; it is deleted after.
+
+    After a kill it is still there, and `fetch` finds it.
+    """
+    if folder is None:
+        raise SourceError("sound needs a folder to lie in while it is written down")
+    if is_written_down(place_of(folder, entry, settings)):
+        return read(folder / entry.document_id, entry, settings, folder)
+    file = fetch(folder)
+    try:
+        document = read(file, entry, settings, folder)
+    except Refused:
+        file.unlink()
+        raise
+    file.unlink()
+    return document
+
+
 def _read(file: Path, entry: Entry, settings: Transcribe, folder: Path) -> Document:
     written = place_of(folder, entry, settings)
-    if not any(part.last for part in written_down(written)):
+    if not is_written_down(written):
         job = Job(file=file.resolve(), model=settings.model, language=settings.language, written=written.resolve())
         with _one_at_a_time, progress.track(f"transcribe {entry.title}") as report:
             try:

@@ -170,16 +170,17 @@ class PodcastSource:
 
     def _heard(self, episode: Episode, entry: Entry) -> Document:
         """The episode as Whisper hears it; its sound is deleted once it is written down."""
-        assert episode.sound, "an episode without sound is refused before"
-        settings, folder = self.options.transcribe, self.sound_folder
-        if folder is None:
-            raise SourceError("a podcast's sound needs a folder to lie in while it is written down")
-        file = folder / f"{entry.document_id}{Path(urlsplit(episode.sound).path).suffix[:5] or '.mp3'}"
-        if not file.exists():
-            with track(f"download {entry.title}") as progress:
-                self._web.download(episode.sound, file, progress)
-        document = sound.read(file, entry, settings, folder)
-        file.unlink()
+        address = episode.sound
+        assert address, "an episode without sound is refused before"
+
+        def fetch(folder: Path) -> Path:
+            file = folder / f"{entry.document_id}{Path(urlsplit(address).path).suffix[:5] or '.mp3'}"
+            if not file.exists():
+                with track(f"download {entry.title}") as progress:
+                    self._web.download(address, file, progress)
+            return file
+
+        document = sound.read_fetched(fetch, entry, self.options.transcribe, self.sound_folder)
         return document.model_copy(update={"published": _date(episode.published), "how": f"podcast, {document.how}"})
 
     def _read_feed(self) -> dict[str, Episode]:
@@ -212,7 +213,7 @@ def feed_name(feed: str) -> str:
 
 
 def _suffix(transcript: feeds.Transcript) -> str | None:
-    """The format of a transcript as the ending of a file; None for one that nobody reads."""
+    """The format of a transcript as the ending of a file; None for one that is not read."""
     ending = Path(urlsplit(transcript.url).path).suffix.lower()
     return FORMATS.get(transcript.type) or (ending if ending in FORMATS.values() else None)
 

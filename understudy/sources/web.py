@@ -7,7 +7,7 @@ from pathlib import Path
 
 import requests
 
-from understudy.errors import Refused, SourceError, Transient
+from understudy.errors import Refused, Transient
 from understudy.interfaces import Progress
 
 DAY = 86_400.0
@@ -28,7 +28,7 @@ class Web:
         self.session.headers["User-Agent"] = "understudy (reads a feed for its transcripts)"
 
     def get(self, url: str, most_bytes: int) -> bytes:
-        """What is at `url`. Raises Refused, Transient, SourceError."""
+        """What is at `url`. Raises Refused, Transient."""
         with self._reply(url) as reply:
             content = bytearray()
             for chunk in reply.iter_content(CHUNK):
@@ -38,10 +38,13 @@ class Web:
             return bytes(content)
 
     def download(self, url: str, file: Path, progress: Progress) -> None:
-        """`url` as `file`, continued where an earlier attempt was cut. Raises Refused, Transient, SourceError."""
+        """`url` as `file`, continued where an earlier attempt was cut. Raises Refused, Transient."""
         partial = file.with_name(f"{file.name}.part")
         have = partial.stat().st_size if partial.exists() else 0
         with self._reply(url, have) as reply:
+            if reply.status_code == requests.codes.requested_range_not_satisfiable:
+                partial.unlink()  # all of it was here, or it is another file now
+                raise Transient(f"{_shown(url)} is downloaded again from its beginning")
             goes_on = reply.status_code == requests.codes.partial_content
             have = have if goes_on else 0
             total = have + int(reply.headers.get("Content-Length") or 0)
@@ -61,12 +64,10 @@ class Web:
         headers = {"Range": f"bytes={begin}-"} if begin else {}
         try:
             with self.session.get(url, stream=True, timeout=TIMEOUT_SECONDS, headers=headers) as reply:
-                if reply.status_code == requests.codes.requested_range_not_satisfiable:
-                    raise Transient(f"{_shown(url)} has changed since it was begun")
                 _check(reply.status_code, url)
                 yield reply
         except requests.TooManyRedirects:
-            raise SourceError(f"{_shown(url)} redirects more than {REDIRECTS} times") from None
+            raise Refused(f"{_shown(url)} redirects more than {REDIRECTS} times") from None
         except requests.exceptions.InvalidURL:
             raise Refused(f"{_shown(url)} is no address on the web") from None
         except requests.RequestException as error:
@@ -78,7 +79,7 @@ def _check(status: int, url: str) -> None:
         raise Transient(f"{_shown(url)} answers {status}")
     if status in (401, 403):
         raise Refused(f"{_shown(url)} is not for everybody ({status})", "private", 30 * DAY)
-    if status >= 400:
+    if status >= 400 and status != requests.codes.requested_range_not_satisfiable:
         raise Refused(f"there is nothing at {_shown(url)} ({status})", "unavailable", DAY)
 
 

@@ -260,15 +260,17 @@ class YoutubeSource:
     def _heard(self, entry: Entry, refused: Refused) -> Document:
         """The talk as Whisper hears it. Raises Refused, Blocked, Transient, SourceError."""
         from understudy.sources.youtube_sound import download
+        from understudy.sources.youtube_tracks import Facts
 
-        if self.sound_folder is None:
-            raise SourceError("a video's sound needs a folder to lie in while it is written down")
+        facts = Facts()
+
+        def fetch(folder: Path) -> Path:
+            return download(self._client(), entry.locator, folder, entry.title, facts)
+
         try:
-            file, facts = download(self._client(), entry.locator, self.sound_folder, entry.title)
+            document = sound.read_fetched(fetch, entry, self.options.transcribe, self.sound_folder)
         except Refused as error:
             raise Refused(f"{refused}; its sound: {error}", refused.status, refused.retry_seconds) from None
-        document = sound.read(file, entry, self.options.transcribe, self.sound_folder)
-        file.unlink()
         changes = {"title": facts.title or entry.title, "published": facts.published or entry.published}
         return speakers.of_one(document.model_copy(update=changes), self.options.speaker)
 

@@ -16,8 +16,8 @@ SMALLEST = "worstaudio[abr>=40]/bestaudio/worst"
 UNAVAILABLE_SECONDS = 86_400.0
 
 
-def download(client: Client, video_id: str, folder: Path, title: str) -> tuple[Path, Facts]:
-    """The file of a video's sound in `folder`, and what is said about it. Raises Refused, Blocked, Transient."""
+def download(client: Client, video_id: str, folder: Path, title: str, facts: Facts) -> Path:
+    """The file of a video's sound in `folder`; also fills `facts`. Raises Refused, Blocked, Transient."""
     folder.mkdir(parents=True, exist_ok=True)
     client.params |= {
         "skip_download": False,
@@ -43,9 +43,8 @@ def download(client: Client, video_id: str, folder: Path, title: str) -> tuple[P
                 info = client.extract_info(f"https://www.youtube.com/watch?v={video_id}", download=True)
         except YoutubeDLError as error:
             raise _outcome(client, error, video_id) from None
-    facts = Facts()
     facts.title, facts.published = info.get("title"), dashed(info.get("upload_date"))
-    return next(file for file in folder.glob(f"yt-{video_id}.*") if file.suffix in SUFFIXES), facts
+    return next(file for file in folder.glob(f"yt-{video_id}.*") if file.suffix in SUFFIXES)
 
 
 def _outcome(client: Client, error: YoutubeDLError, video_id: str) -> Refused | Blocked | Transient:

@@ -50,13 +50,17 @@ def list_talks(sources: Mapping[str, Source], ledger: Ledger, files: Mapping[str
     """
     listed, failures = dict[str, list[tuple[Entry, Refused | None]]](), list[Exception]()
     for key, source in sources.items():
+        part = ledger.of(key)
+        known = part.rows()
         try:
-            listed[key] = _listed_by(source, ledger.of(key), files, now)
+            listed[key] = _listed_by(source, part, files, now)
         except (SourceError, Transient) as error:
             if len(failures) + 1 == len(sources):
                 raise
             log.warning("one of %d sources gives no new talks in this run: %s", len(sources), error)
             failures.append(error)
+        else:
+            _claim(source, part, known, {entry.document_id for entry, _ in listed[key]})
     everything = [one for talks in listed.values() for one in talks]
     rows_by_id = {row.document_id: row for row in ledger.rows()}
     entries, doubles = without_doubles(entry for entry, refusal in everything if refusal is None)
@@ -98,12 +102,10 @@ def _listed_by(
     known = ledger.rows()
     if _is_claimed(source, ledger):  # else its whole listing shows whether the talks here are its own
         source.is_known = {row.document_id for row in known}.__contains__
-    listed = [
+    return [
         (imported.revised(entry, files[entry.document_id]), None) if entry.document_id in files else (entry, refusal)
         for entry, refusal in _listed(source, ledger, now)
     ]
-    _claim(source, ledger, known, {entry.document_id for entry, _ in listed})
-    return listed
 
 
 def _ask_again(source: Source, ledger: Ledger) -> None:

@@ -24,23 +24,23 @@ KINDS: dict[str, re.Pattern[str]] = {"e-mail address": _EMAIL, "key": _KEY, "tel
 def found(text: str, names: Sequence[str] = ()) -> Counter[str]:
     """How many of each kind are in `text`; a name is 'name N of the list'."""
     counts = Counter[str]()
-    replaced(text, names, lambda kind, at: counts.update([f"name {at} of the list" if kind == "name" else kind]))
+    _replaced(text, names, lambda kind, at: counts.update([f"name {at} of the list" if kind == "name" else kind]))
     return counts
 
 
 def masked(text: str, names: Sequence[str] = ()) -> str:
     """`text` with '[e-mail address]', '[name]' and the like in place of what is private."""
-    return replaced(text, names, lambda kind, at: None)
+    return _replaced(text, names, lambda kind, at: None)
 
 
-def replaced(text: str, names: Sequence[str], tell: Callable[[str, int], object]) -> str:
-    """`text` with what is private masked; `tell` hears the kind of each thing, and which of the names it is."""
+def _replaced(text: str, names: Sequence[str], seen: Callable[[str, int], object]) -> str:
+    """`text` with what is private masked; `seen` gets the kind of each thing, and which of the names it is."""
 
     def mask(kind: str, at: int = 0) -> Callable[[re.Match[str]], str]:
         def one(match: re.Match[str]) -> str:
             if kind == "e-mail address" and _FOR_EXAMPLES.search(match[0]):
                 return match[0]
-            tell(kind, at)
+            seen(kind, at)
             return f"[{kind}]"
 
         return one

@@ -65,12 +65,12 @@ def head_of(model: nn.Module) -> Head | None:
     if ours.shape != theirs.shape:
         return None
     theirs, ours = theirs.astype(mx.float32), ours.astype(mx.float32)
-    tolerance = (TOLERANCE if model_dtype(layer) == mx.float32 else HALF_TOLERANCE) * mx.std(theirs)
+    tolerance = (TOLERANCE if _dtype(layer) == mx.float32 else HALF_TOLERANCE) * mx.std(theirs)
     alike = bool((mx.abs(theirs - ours).max() <= tolerance).item())
     return Head(body, logits, chunk_of(int(theirs.shape[-1]))) if alike else None
 
 
-def model_dtype(layer: nn.Module) -> mx.Dtype:
+def _dtype(layer: nn.Module) -> mx.Dtype:
     """What the layer computes in: that of its scales where its weights are quantized."""
     dtype: mx.Dtype = layer.scales.dtype if "scales" in layer else layer.weight.dtype
     return dtype

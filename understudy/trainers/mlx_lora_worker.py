@@ -121,8 +121,9 @@ def prepare(job: Job, world: World, progress: Progress) -> Training:
         mlx_measure.checkpoint(model)
     if cpu.used():
         cpu.speed_up(model, fit.eager)
-    head = None if fit.eager else mlx_head.head_of(model)
-    loss = loss_for(model) if fit.eager else mlx_head.loss_of(head) if head else masked_loss
+    loss = loss_for(model) if fit.eager else masked_loss
+    head = mlx_head.head_of(model) if loss is masked_loss else None
+    loss = mlx_head.loss_of(head) if head else loss
     feed = mlx_head.feed(world, head)
     fit = mlx_measure.measure(job, world, model, loss, feed, train_split.rows, fit, progress)
     edges = _edges(train_split, options)

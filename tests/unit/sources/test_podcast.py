@@ -12,6 +12,7 @@ from tests.fixtures.feed_server import TALK, Feeds, episode, feed, serve
 from tests.unit.sources.test_sound import MODEL, SAID, needs_whisper, word_errors
 from understudy.errors import Refused, SourceError, Transient
 from understudy.sources.podcast import PodcastSource, feed_name
+from understudy.sources.web import Web
 from understudy.text.words import words
 
 SENTENCES = [f"{sentence.strip('.')}." for sentence in TALK.split(". ")]
@@ -146,6 +147,15 @@ def test_a_trailer_is_refused(feeds: Feeds) -> None:
 )
 def test_a_home_is_named_after_its_feed(address: str, name: str) -> None:
     assert feed_name(address) == name
+
+
+def test_a_download_that_was_whole_when_the_run_was_killed_is_begun_again(tmp_path: Path, feeds: Feeds) -> None:
+    url, file = feeds.add("/a.mp3", b"x" * 1000), tmp_path / "a.mp3"
+    (tmp_path / "a.mp3.part").write_bytes(b"x" * 1000)
+    with pytest.raises(Transient, match="from its beginning"):
+        Web().download(url, file, lambda done, total, note="": None)
+    Web().download(url, file, lambda done, total, note="": None)
+    assert file.read_bytes() == b"x" * 1000 and list(tmp_path.iterdir()) == [file]
 
 
 @needs_whisper

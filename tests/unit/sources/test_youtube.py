@@ -1,6 +1,5 @@
 """What a channel lists, which captions are taken, and how fast, through the real libraries."""
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import Any
@@ -20,13 +19,6 @@ from understudy.sources.youtube_tracks import Track as Offered
 from understudy.sources.youtube_tracks import best, clipped, ranked
 
 UC = "UC" + "a" * 22
-
-
-@pytest.fixture
-def youtube() -> Iterator[YouTube]:
-    with serve() as running:
-        yield running
-        assert not running.bugs
 
 
 def source(url: str, channel: str = "@tea", **options: Any) -> YoutubeSource:

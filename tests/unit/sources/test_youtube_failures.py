@@ -1,25 +1,17 @@
 """Every way a video can fail, through the real libraries: what the ledger is told, and how often YouTube was asked."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from tests.fixtures.youtube_server import Track, Video, YouTube, serve
+from tests.fixtures.youtube_server import Track, Video, YouTube
 from understudy.errors import Blocked, Refused, SourceError, Transient
 from understudy.records import Entry
 from understudy.sources.youtube import YoutubeSource
 
 HOUR, DAY = 3_600, 86_400
 ID = "-talk_00001"
-
-
-@pytest.fixture
-def youtube() -> Iterator[YouTube]:
-    with serve() as running:
-        yield running
-        assert not running.bugs
 
 
 def source(youtube: YouTube, **options: Any) -> YoutubeSource:

@@ -1,13 +1,12 @@
 """Videos without captions, through the real yt-dlp and Whisper; and cookies of one's own, which nothing keeps."""
 
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.fixtures.youtube_server import Video, YouTube, serve
+from tests.fixtures.youtube_server import Video, YouTube
 from tests.unit.sources.test_sound import MODEL, SAID, needs_whisper, word_errors
 from understudy.errors import Refused
 from understudy.records import Entry
@@ -16,13 +15,6 @@ from understudy.text.words import words
 
 COOKIES = "# Netscape HTTP Cookie File\n.youtube.com\tTRUE\t/\tTRUE\t4102444800\tSID\tsecret-of-mine\n"
 ENTRY = Entry(document_id="yt-candle00001", title="?", locator="candle00001", revision="candle00001.1")
-
-
-@pytest.fixture
-def youtube() -> Iterator[YouTube]:
-    with serve() as running:
-        yield running
-        assert not running.bugs
 
 
 def source(youtube: YouTube, **options: Any) -> YoutubeSource:
