@@ -8,6 +8,7 @@ values out of range, plugins that do not exist, options their plugin does not kn
 import copy
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,9 +16,9 @@ import yaml
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from understudy import registry
-from understudy.calls.prompting import Prompts
+from understudy.calls.prompting import RECIPES, Prompts
 from understudy.errors import ConfigError
-from understudy.interfaces import Engine, Exporter
+from understudy.interfaces import Engine, Exporter, Recipe
 from understudy.registry import nearest, option_problems
 from understudy.sections import (
     FREE_GATES,
@@ -56,6 +57,9 @@ class Config(Settings):
     sources: list[PluginSpec] = Field(
         default=[], description="in place of source, for one teacher in several places; add new ones at the end"
     )
+    recipe: PluginSpec = Field(
+        default=PluginSpec(use="teach"), description="what the pairs are for: teach (manner), grounded (given texts)"
+    )
     source: PluginSpec
     teacher: PluginSpec
     max_usd: float | None = Field(
@@ -68,7 +72,8 @@ class Config(Settings):
     answers: AnswerSettings = AnswerSettings()
     verify: VerifySpec = VerifySpec()
     gates: list[PluginSpec] = Field(
-        default=[PluginSpec(use=name) for name in FREE_GATES], description="in this order; a pair must pass all of them"
+        default=[PluginSpec(use=name) for name in FREE_GATES],
+        description="in this order; a pair must pass all of them; left out: those of the recipe",
     )
     split: SplitSettings = SplitSettings()
     augment: AugmentSettings = AugmentSettings()
@@ -127,7 +132,24 @@ class Config(Settings):
         several = raw.get("sources") if isinstance(raw, Mapping) else None
         return {"source": several[0], **raw} if isinstance(several, list) and several else raw
 
-    @field_validator("source", "teacher", "verify", "trainer", mode="before")
+    @model_validator(mode="before")
+    @classmethod
+    def _as_the_recipe_wants(cls, raw: Any) -> Any:
+        """Gates and metrics of the recipe where the preset lists none, each told the form of the answers."""
+        if not isinstance(raw, Mapping):
+            return raw
+        try:
+            spec = raw.get("recipe") or "teach"
+            spec = PluginSpec.model_validate({"use": spec} if isinstance(spec, str) else spec)
+            recipe: Recipe = registry.build("recipe", spec.use, spec.options)
+        except (ValidationError, ConfigError):
+            return raw  # which is said with the other problems
+        evaluate = raw.get("evaluate") or {}
+        if isinstance(evaluate, Mapping):
+            evaluate = {**evaluate, "metrics": _by_recipe("metric", evaluate.get("metrics"), recipe)}
+        return {**raw, "gates": _by_recipe("gate", raw.get("gates"), recipe), "evaluate": evaluate}
+
+    @field_validator("recipe", "source", "teacher", "verify", "trainer", mode="before")
     @classmethod
     def _plugin_by_name(cls, value: Any) -> Any:
         return {"use": value} if isinstance(value, str) else value
@@ -154,9 +176,19 @@ class Config(Settings):
 
     @property
     def teacher_prompts(self) -> Prompts:
-        """The built-in prompts, with this preset's own in their place."""
+        """The recipe's prompts, with this preset's own in their place."""
         own = {name: text for name, text in self.prompts.model_dump(exclude={"persona"}).items() if text}
-        return Prompts(own, self.prompts.persona or "", self.answers.language or "")
+        built_in = Prompts(own, self.prompts.persona or "", self.answers.language or "")
+        recipe: Recipe = self.plugin("recipe")
+        if self.recipe.use == "teach":
+            return replace(built_in, prose=recipe.form == "prose")
+        folder = RECIPES / self.recipe.use / "prompts"
+        return replace(built_in, folder=folder, fixed=recipe.prompt_values())
+
+    @property
+    def composes(self) -> bool:
+        """Whether rows are composed of pairs and passages after the split."""
+        return bool(registry.resolve("recipe", self.recipe.use).composes)
 
     def exporter(self) -> Exporter:
         """The plugin that writes the tuned model for other programs."""
@@ -177,7 +209,7 @@ class Config(Settings):
 
     def plugins(self) -> Iterator[tuple[str, str, PluginSpec]]:
         """(where in the preset, kind, spec) of every plugin this preset names."""
-        for section in ("source", "teacher", "base", "trainer"):
+        for section in ("recipe", "source", "teacher", "base", "trainer"):
             yield section, section, getattr(self, section)
         yield from ((f"sources[{i}]", "source", spec) for i, spec in enumerate(self.sources[1:], 1))
         if self.verify.use != "none":
@@ -187,6 +219,28 @@ class Config(Settings):
         yield "export", "exporter", PluginSpec(use=self.export.use)
         yield from ((f"gates[{i}]", "gate", spec) for i, spec in enumerate(self.gates))
         yield from ((f"evaluate.metrics[{i}]", "metric", spec) for i, spec in enumerate(self.evaluate.metrics))
+
+
+def _by_recipe(kind: str, listed: Any, recipe: Recipe) -> Any:
+    """The plugins of a preset, or the recipe's own; with what the recipe settles for those that know such an option."""
+    if listed is not None and not isinstance(listed, list):
+        return listed
+    usual = {"gate": recipe.GATES, "metric": recipe.METRICS}[kind]
+    specs = [{"use": one} if isinstance(one, str) else one for one in (usual if listed is None else listed)]
+    settled = recipe.settled()
+    if not settled:
+        return specs
+    plain = [one.model_dump() if isinstance(one, PluginSpec) else one for one in specs]
+    return [{**{key: settled[key] for key in _known(kind, one, settled)}, **one} for one in plain]
+
+
+def _known(kind: str, spec: Any, options: Iterable[str]) -> list[str]:
+    """Those of `options` that the plugin has which `spec` names."""
+    name = spec.get("use") if isinstance(spec, Mapping) else None
+    if name not in registry.PLUGINS[kind]:
+        return []
+    fields = registry.resolve(kind, str(name)).Options.model_fields
+    return [option for option in options if option in fields]
 
 
 def base_section(name: str) -> dict[str, str]:
@@ -212,7 +266,14 @@ def load(file: Path, changes: Mapping[str, Any] | None = None) -> Config:
 
 def changed(config: Config, changes: Mapping[str, Any]) -> Config:
     """`config` with `changes` ('section.key' > value) applied. Raises ConfigError."""
-    return _with(config.model_dump(mode="json", exclude_unset=True), changes, config.name)
+    raw = config.model_dump(mode="json", exclude_unset=True)
+    if any(key.partition(".")[0] == "recipe" for key in changes):
+        recipe: Recipe = config.plugin("recipe")
+        if raw.get("gates") == _by_recipe("gate", None, recipe):
+            del raw["gates"]
+        if raw.get("evaluate", {}).get("metrics") == _by_recipe("metric", None, recipe):
+            del raw["evaluate"]["metrics"]
+    return _with(raw, changes, config.name)
 
 
 def _with(raw: dict[str, Any], changes: Mapping[str, Any], name: str) -> Config:
@@ -296,7 +357,7 @@ def _readable_plugins(raw: Mapping[str, Any]) -> Iterator[tuple[str, str, Plugin
     """The plugins of a preset with other errors, as far as they can be recognized."""
     evaluate = raw.get("evaluate")
     inside: Mapping[str, Any] = evaluate if isinstance(evaluate, Mapping) else {}
-    sections = [(name, name, raw.get(name)) for name in ("source", "teacher", "base", "trainer")]
+    sections = [(name, name, raw.get(name)) for name in ("recipe", "source", "teacher", "base", "trainer")]
     sections += [("verify", "teacher", raw.get("verify")), ("evaluate.judge", "teacher", inside.get("judge"))]
     for where, kind, several in (
         ("sources", "source", raw.get("sources")),

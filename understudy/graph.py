@@ -323,6 +323,12 @@ def fingerprint_of(workspace: Workspace, name: str, inputs: Sequence[AssetRef] =
             "teacher": identity(config, "teacher"),
             "prompt": _prompt_of(config, config.teacher.use, "augment"),
         }
+    if name == "composed":
+        sections |= {
+            "teacher": identity(config, "teacher"),
+            "prompt": _prompt_of(config, config.teacher.use, "compose"),
+            "verify": identity(config, "verify") if config.verify.on else None,
+        }
     return store.fingerprint(name, _stage(name).VERSION, sections, [ref.sha256 for ref in inputs], extra)
 
 

@@ -8,7 +8,7 @@ the same input gives a different output: assets of the older version are then ma
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
 
 from pydantic import Field
 
@@ -26,6 +26,7 @@ from understudy.records import (
     Interval,
     Message,
     Pair,
+    Passage,
     Question,
     Record,
     Sample,
@@ -168,6 +169,38 @@ class Gate(Protocol):
 
     def judge(self, pair: Pair) -> str | None:
         """The reason to refuse `pair`, or None to keep it."""
+
+
+class Recipe(Protocol):
+    """What pairs are for: how a row looks, and which gates and metrics belong to it."""
+
+    GATES: ClassVar[tuple[str, ...]]
+    METRICS: ClassVar[tuple[str, ...]]
+    """Names of the gates and metrics of a preset that lists none."""
+
+    composes: ClassVar[bool]
+    """True when rows are composed of pairs and passages after the split."""
+
+    options: Any
+
+    @property
+    def form(self) -> Literal["markdown", "prose"]:
+        """Of the answers that are taught."""
+
+    def settled(self) -> dict[str, Any]:
+        """Options of gates and metrics that the recipe decides, by their names; only those that are not the default."""
+
+    def system(self) -> str | None:
+        """The system text of every row and every question; None: there is none."""
+
+    def context(self, passages: Sequence[Passage]) -> str:
+        """The passages as they are shown with a question; '' where there are none."""
+
+    def prompt(self, question: str, passages: Sequence[Passage] = ()) -> list[Message]:
+        """What a model is shown, before it answers `question`."""
+
+    def prompt_values(self) -> dict[str, str]:
+        """What the recipe puts into its prompts to the teacher, by the name in braces."""
 
 
 @runtime_checkable

@@ -21,6 +21,10 @@ PLUGINS: dict[str, dict[str, str]] = {
         "podcast": "understudy.sources.podcast:PodcastSource",
         "youtube": "understudy.sources.youtube:YoutubeSource",
     },
+    "recipe": {
+        "grounded": "understudy.recipes.grounded:GroundedRecipe",
+        "teach": "understudy.recipes.teach:TeachRecipe",
+    },
     "teacher": {
         "auto": "understudy.teachers.auto:AutoTeacher",
         "extractive": "understudy.teachers.extractive:ExtractiveTeacher",
@@ -32,6 +36,7 @@ PLUGINS: dict[str, dict[str, str]] = {
     "gate": {
         "boilerplate": "understudy.gates.boilerplate:BoilerplateGate",
         "characters": "understudy.gates.characters:CharactersGate",
+        "citations": "understudy.gates.citations:CitationsGate",
         "duplicates": "understudy.gates.duplicates:DuplicatesGate",
         "endings": "understudy.gates.endings:EndingsGate",
         "formatting": "understudy.gates.formatting:FormattingGate",
@@ -60,6 +65,7 @@ PLUGINS: dict[str, dict[str, str]] = {
         "mlx": "understudy.engines.mlx:MlxEngine",
     },
     "metric": {
+        "citations": "understudy.metrics.citations:CitationsMetric",
         "copying": "understudy.metrics.copying:CopyingMetric",
         "degeneration": "understudy.metrics.degeneration:DegenerationMetric",
         "format_gap": "understudy.metrics.format_gap:FormatGapMetric",

@@ -108,6 +108,8 @@ class PromptSettings(Settings):
     augment: str | None = Field(default=None, description="{nonce} {titles} {pairs} {tasks}")
     verify: str | None = Field(default=None, description="{pairs} {nonce}")
     judge: str | None = Field(default=None, description="the judge's whole instruction")
+    compose: str | None = Field(default=None, description="grounded: what is asked of two texts; {tasks}")
+    unanswered: str | None = Field(default=None, description="grounded: the check of refusals; {items} {nonce}")
 
     @field_validator("*", mode="before")
     @classmethod
@@ -252,7 +254,9 @@ class EvaluateSettings(Settings):
         default=100, ge=1, description="held-out questions each candidate answers, of all talks in turn"
     )
     max_tokens: int = Field(default=400, ge=8, description="limit of one answer")
-    metrics: list[PluginSpec] = Field(default=[PluginSpec(use=name) for name in METRICS])
+    metrics: list[PluginSpec] = Field(
+        default=[PluginSpec(use=name) for name in METRICS], description="in this order; left out: those of the recipe"
+    )
     judge: PluginSpec = Field(
         default=PluginSpec(use="none"), description="a teacher that compares blind; of another family than the teacher"
     )

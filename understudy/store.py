@@ -245,5 +245,7 @@ def _parquet_rows(data: bytes, record: type[Record]) -> Iterator[Record]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    # A column that only some rows have is None in the others.
+    optional = {name for name, known in record.model_fields.items() if not known.is_required()}
     for row in pq.read_table(pa.BufferReader(data)).to_pylist():
-        yield record.model_validate(row)
+        yield record.model_validate({key: v for key, v in row.items() if v is not None or key not in optional})

@@ -1,6 +1,8 @@
-"""A pair for tests of gates and split."""
+"""A pair for tests of gates and split, and its row."""
 
-from understudy.records import Pair
+from understudy import registry
+from understudy.dataset.rows import row
+from understudy.records import ChatExample, Pair
 
 ANSWER = (
     "**Heat** moves from the hot thing to the cold thing, and never the other way.\n\n"
@@ -28,3 +30,8 @@ def pair(document_id: str = "talk", number: int = 1, question: str = "What is he
         gate=None,
         reason=None,
     )
+
+
+def example(of: Pair) -> ChatExample:
+    """The pair as a row of the recipe `teach`."""
+    return row(of, registry.build("recipe", "teach", {}))

@@ -20,7 +20,8 @@ from understudy.errors import ConfigError
 from understudy.interfaces import TeacherRequest
 from understudy.records import Document, Paragraph, Question
 
-FOLDER = Path(__file__).resolve().parents[1] / "recipes" / "teach" / "prompts"
+RECIPES = Path(__file__).resolve().parents[1] / "recipes"
+FOLDER = RECIPES / "teach" / "prompts"
 FROZEN = {
     "questions": "e383bfd734dabb1d40cfa7b01e4849833e66083b8b399c4086a7f3b70c48feaf",
     "answers": "bab6275f74c81e18505a061ff0da18dcbf79b48dd01adf9f6989c6f7e138eca4",
@@ -37,6 +38,12 @@ _LANGUAGE = (
 )
 
 
+_PROSE = (
+    "THE FORM\n\nIn place of markdown, every answer is plain prose: finished sentences in paragraphs, without "
+    "headings, lists, tables and bold. Where it says to set something in bold or to use a list, do neither."
+)
+
+
 @dataclass(frozen=True)
 class Prompts:
     """The texts that a teacher is asked with: a preset's own by name, the files of `folder` for the others."""
@@ -47,21 +54,38 @@ class Prompts:
     language: str = ""
     """What questions and answers are written in; empty: the language of the talk."""
     folder: Path = FOLDER
+    prose: bool = False
+    """Whether prose is asked for, where the built-in texts ask for markdown."""
+    fixed: Mapping[str, str] = field(default_factory=dict)
+    """What a recipe puts into its texts: '{name}' > text."""
 
     def text(self, name: str) -> str:
         """The prompt `name`, without outer white space. Raises OSError, UnicodeDecodeError."""
         # utf-8-sig: some editors put a byte order mark in front, which is no part of the prompt.
-        text = self.own.get(name) or (self.folder / f"{name}.md").read_text(encoding="utf-8-sig")
+        text = self.own.get(name) or self._file(name).read_text(encoding="utf-8-sig")
+        for key, value in self.fixed.items():
+            text = text.replace(f"{{{key}}}", value)
         return text.strip() + (self._addition() if name == "system" else "")
+
+    def _file(self, name: str) -> Path:
+        """The recipe's own file, or the one of the first recipe, which every kind of call has."""
+        file = self.folder / f"{name}.md"
+        return file if file.exists() or self.folder.parent.parent != RECIPES else FOLDER / f"{name}.md"
 
     def _addition(self) -> str:
         """What a preset adds to the system text."""
         persona = f"\n\nTHE TEACHER\n\n{self.persona.strip()}" if self.persona.strip() else ""
-        return persona + (f"\n\n{_LANGUAGE.format(self.language)}" if self.language else "")
+        language = f"\n\n{_LANGUAGE.format(self.language)}" if self.language else ""
+        return persona + language + (f"\n\n{_PROSE}" if self.prose else "")
 
     def place(self, name: str) -> str:
         """Where a person finds the prompt `name`."""
-        return f"prompts.{name}" if self.own.get(name) else str(self.folder / f"{name}.md")
+        return f"prompts.{name}" if self.own.get(name) else str(self._file(name))
+
+    @property
+    def names(self) -> list[str]:
+        """The prompts that there are."""
+        return [name for name in _PLACEHOLDERS if name not in _SPECIAL or (self.folder / f"{name}.md").exists()]
 
 
 BUILT_IN = Prompts()
@@ -107,7 +131,11 @@ _PLACEHOLDERS = {
     "augment": frozenset({"nonce", "titles", "pairs", "tasks"}),
     "verify": frozenset({"pairs", "nonce"}),
     "judge": frozenset(),
+    "compose": frozenset({"tasks"}),
+    "unanswered": frozenset({"items", "nonce"}),
 }
+_SPECIAL = ("compose", "unanswered")
+"""Of some recipes only."""
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_]+)\}")
 _CJK = re.compile(r"[\u1100-\u11ff\u3000-\u30ff\u3130-\u318f\u31f0-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef]+")
 
@@ -140,6 +168,12 @@ def messages(
     return {"role": "system", "content": texts["system"]}, {"role": "user", "content": user}
 
 
+def alone(kind: str, values: Mapping[str, str], prompts: Prompts = BUILT_IN) -> tuple[dict[str, str], ...]:
+    """One message with the instruction of `kind`, for what no talk is shown with. Raises ConfigError."""
+    text = _texts((kind,), prompts)[kind]
+    return ({"role": "user", "content": _filled(text, values)},)
+
+
 def sha256(kind: str, prompts: Prompts = BUILT_IN) -> str:
     """Digest of all that the prompt of one pass is made of; the other pass's instruction is no part of it."""
     parts = [_texts(("system", "talk", kind), prompts), VERDICT_SCHEMA if kind == "verify" else SCHEMA]
@@ -150,10 +184,13 @@ def identity(kind: str, prompts: Prompts = BUILT_IN) -> str:
     """What stands for the prompt of a pass in fingerprints: a digest of a preset's own texts, else `FROZEN`."""
     names = {"system", "talk", kind} if kind != "judge" else {kind}
     own = {name: text for name, text in prompts.own.items() if name in names and text}
-    added = [prompts.persona.strip(), prompts.language] if "system" in names else ["", ""]
+    added: list[object] = [prompts.persona.strip(), prompts.language] if "system" in names else ["", ""]
+    added += ["prose"] if prompts.prose and "system" in names else []
+    first = FROZEN[kind] if prompts.folder == FOLDER else f"{prompts.folder.parent.name}/{kind}"
+    added += [dict(prompts.fixed)] if prompts.fixed else []
     if not own and not any(added):
-        return FROZEN[kind]
-    parts = [FROZEN[kind], own, *added]
+        return first
+    parts = [first, own, *added]
     return hashlib.sha256(json.dumps(parts, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
@@ -165,7 +202,7 @@ def json_line(fields: Mapping[str, Any]) -> str:
 
 def problems(prompts: Prompts = BUILT_IN) -> list[str]:
     """What is wrong with the prompt files, one sentence each; [] when every file can be used."""
-    return [problem for name in _PLACEHOLDERS for problem in _problems_of(name, prompts)]
+    return [problem for name in prompts.names for problem in _problems_of(name, prompts)]
 
 
 def estimated_tokens(text: str) -> int:

@@ -59,8 +59,10 @@ def measure(kept: Sequence[Pair], splits: Mapping[str, Split], alike: Alike) -> 
     """What valid and test have in common with train; pairs in no split are left out. Linear in the words."""
     rows = [at for at, pair in enumerate(kept) if pair.pair_id in splits]
     split = {at: splits[kept[at].pair_id] for at in rows}
-    trained = {kept[at].document_id for at in rows if split[at] == "train"}
-    sharing = sum(split[at] != "train" and kept[at].document_id in trained for at in rows)
+    trained = {name for at in rows if split[at] == "train" for name in kept[at].documents}
+    sharing = sum(split[at] != "train" and not trained.isdisjoint(kept[at].documents) for at in rows)
+    read = {name for at in rows if split[at] == "train" for name in kept[at].passages}
+    shown = sum(split[at] != "train" and not read.isdisjoint(kept[at].passages) for at in rows)
     where: dict[int, set[Split]] = {}
     for at in rows:
         where.setdefault(alike.spokesman[at], set()).add(split[at])
@@ -71,6 +73,8 @@ def measure(kept: Sequence[Pair], splits: Mapping[str, Split], alike: Alike) -> 
     why = []
     if sharing:
         why.append(f"{sharing} held-out questions come from talks that are trained on: too few independent talks")
+    if shown:
+        why.append(f"{shown} held-out questions come with passages that are also trained on")
     if twins:
         why.append(
             f"{twins} held-out questions became near-duplicates after they were held out, and stay where they are"
@@ -83,6 +87,7 @@ def measure(kept: Sequence[Pair], splits: Mapping[str, Split], alike: Alike) -> 
     return Leakage(
         rows_sharing_a_document=sharing,
         near_duplicate_questions=twins,
+        rows_sharing_a_passage=shown,
         rows_sharing_words=shared,
         rows_sharing_only_stock_phrases=stock,
         shared_words=examples,

@@ -34,6 +34,7 @@ class CharactersGate:
         model_config = ConfigDict(extra="forbid")
 
     VERSION = 1
+    FOR_REFUSALS = True
 
     def __init__(self, options: Options) -> None:
         self.options = options

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from understudy.records import Pair
 from understudy.text import symbols
-from understudy.text.markdown import well_formatted
+from understudy.text.markdown import Form, well_formatted
 from understudy.text.similarity import near_duplicates
 from understudy.text.words import word_count, words
 
@@ -28,6 +28,9 @@ class DuplicatesGate:
 
         model_config = ConfigDict(extra="forbid")
         threshold: float = Field(default=0.7, gt=0, le=1, description="share of the words' weight that is the same")
+        form: Form = Field(
+            default="markdown", exclude_if=lambda form: form == "markdown", description="of the better of two answers"
+        )
 
     VERSION = 4
 
@@ -45,7 +48,7 @@ class DuplicatesGate:
 
         @cache
         def rank(at: int) -> tuple[bool, float, int]:
-            return *_rank(pairs[at], usual), at
+            return *_rank(pairs[at], usual, self.options.form), at
 
         same: dict[tuple[str, ...], list[int]] = {}
         for at, pair in enumerate(pairs):
@@ -87,6 +90,6 @@ def _same_answers(pairs: Sequence[Pair]) -> dict[str, str]:
     return better
 
 
-def _rank(pair: Pair, usual: float) -> tuple[bool, float]:
+def _rank(pair: Pair, usual: float, form: Form) -> tuple[bool, float]:
     """Smaller is better."""
-    return not well_formatted(pair.answer), abs(math.log(max(1, word_count(pair.answer))) - usual)
+    return not well_formatted(pair.answer, form), abs(math.log(max(1, word_count(pair.answer))) - usual)

@@ -33,6 +33,11 @@ class FormattingGate:
             default=150, ge=20, description="more words in one paragraph are a wall of text"
         )
         max_bold_share: float = Field(default=0.5, gt=0, le=1, description="share of the words that may be in bold")
+        form: markdown.Form = Field(
+            default="markdown",
+            exclude_if=lambda form: form == "markdown",
+            description="of a good answer; prose: nothing of markdown in it",
+        )
 
     VERSION = 4
 
@@ -44,7 +49,8 @@ class FormattingGate:
 
     def judge(self, pair: Pair) -> str | None:
         """The first thing wrong with the markdown."""
-        return next(iter(markdown.problems(pair.answer)), None) or next(self._problems(pair.answer), None)
+        problems = markdown.problems(pair.answer, self.options.form)
+        return problems[0] if problems else next(self._problems(pair.answer), None)
 
     def _problems(self, answer: str) -> Iterator[str]:
         # The shape is computed only where it can matter: it costs as much as all other checks together.

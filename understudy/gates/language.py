@@ -28,6 +28,7 @@ class LanguageGate:
         )
 
     VERSION = 3
+    FOR_REFUSALS = True
 
     def __init__(self, options: Options) -> None:
         self.options = options

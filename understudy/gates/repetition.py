@@ -31,6 +31,7 @@ class RepetitionGate:
         )
 
     VERSION = 1
+    FOR_REFUSALS = True
 
     def __init__(self, options: Options) -> None:
         self.options = options

@@ -3,10 +3,12 @@
 from collections.abc import Callable, Sequence
 from typing import Literal
 
+from pydantic import Field
+
 from understudy.metrics import BaseMetric, answered, answered_by_both
 from understudy.records import Interval, Sample
 from understudy.scoring.statistics import mean_interval, share_difference, wilson
-from understudy.text.markdown import Profile, profile, well_formatted
+from understudy.text.markdown import Form, Profile, profile, well_formatted
 from understudy.text.words import word_count
 
 FEATURES: dict[str, Callable[[Profile], bool]] = {
@@ -20,6 +22,15 @@ class FormattingMetric(BaseMetric):
     """Share of well-formatted answers, and what they are made of."""
 
     VERSION = 2
+
+    class Options(BaseMetric.Options):
+        """What counts as well formatted."""
+
+        form: Form = Field(
+            default="markdown", exclude_if=lambda form: form == "markdown", description="of a good answer"
+        )
+
+    options: Options
     better: dict[str, Literal["lower", "higher"]] = {"well_formatted": "higher"}
 
     def measure(self, samples: Sequence[Sample], seed: int) -> dict[str, Interval]:
@@ -27,7 +38,7 @@ class FormattingMetric(BaseMetric):
         own = answered(samples)
         if not own:
             return {}
-        flags = [_flags(sample) for sample in own]
+        flags = [self._flags(sample) for sample in own]
         shares = {name: wilson(sum(flag[name] for flag in flags), len(flags)) for name in flags[0]}
         talks = [sample.document_id for sample in own]
         return shares | {"words": mean_interval([_words(s) for s in own], talks, seed, bounds=(0.0, float("inf")))}
@@ -38,18 +49,18 @@ class FormattingMetric(BaseMetric):
         if not both:
             return {}
         talks = [after.document_id for after, _ in both]
-        flags = [(_flags(after), _flags(other)) for after, other in both]
+        flags = [(self._flags(after), self._flags(other)) for after, other in both]
         differences = {
             name: share_difference([a[name] for a, _ in flags], [b[name] for _, b in flags], talks, seed)
             for name in flags[0][0]
         }
         return differences | {"words": mean_interval([_words(a) - _words(b) for a, b in both], talks, seed)}
 
-
-def _flags(sample: Sample) -> dict[str, bool]:
-    text = sample.text or ""
-    shape = profile(text)
-    return {"well_formatted": well_formatted(text)} | {name: has(shape) for name, has in FEATURES.items()}
+    def _flags(self, sample: Sample) -> dict[str, bool]:
+        text = sample.text or ""
+        shape = profile(text)
+        features = {name: has(shape) for name, has in FEATURES.items()}
+        return {"well_formatted": well_formatted(text, self.options.form)} | features
 
 
 def _words(sample: Sample) -> float:

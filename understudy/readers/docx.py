@@ -12,7 +12,7 @@ from understudy.readers import html
 from understudy.readers.archive import Archive, local
 from understudy.readers.decoding import decode
 from understudy.readers.formulas import latex, raised
-from understudy.readers.paragraphs import document
+from understudy.readers.paragraphs import Title, document
 from understudy.records import Document, Entry
 
 # Deleted and moved-away text of tracked changes, and the copy of a text box for old programs.
@@ -27,6 +27,8 @@ _CONTENTS_STYLE = re.compile(
     r"|sadraj|içindekiler)(?:\s*(?:heading|\d))?",
     re.IGNORECASE,
 )
+_CONTENTS_NAME = re.compile(r"toc (?:\d|heading)", re.IGNORECASE)
+_HEADING_NAME = re.compile(r"heading (\d)", re.IGNORECASE)
 _CONTENTS_FIELD = re.compile(r"\s*\\?(?:TOC|PAGEREF)\b")
 _NUMBERED_LINE = re.compile(r"[^\n]*(?:\t|\.{3,}|…)\s*\d{1,4}\s*")
 
@@ -42,7 +44,10 @@ def read(raw: bytes, entry: Entry, suffix: str) -> Document:
 def _read(archive: Archive, embedded: bool = False) -> list[str]:
     part = _main_part(archive)
     chunks = {} if embedded else _chunks(archive, part)
-    return list(_without_numbered_lines(_Body(_contents_styles(archive, part), chunks).blocks(archive, part)))
+    names = _style_names(archive, part)
+    contents = frozenset(style for style, name in names.items() if _CONTENTS_NAME.match(name))
+    levels = {style: int(match[1]) for style, name in names.items() if (match := _HEADING_NAME.fullmatch(name))}
+    return list(_without_numbered_lines(_Body(contents, chunks, levels).blocks(archive, part)))
 
 
 def _main_part(archive: Archive) -> str:
@@ -79,18 +84,18 @@ def _chunks(archive: Archive, part: str) -> dict[str, list[str]]:
     return chunks
 
 
-def _contents_styles(archive: Archive, part: str) -> frozenset[str]:
-    """The ids of the styles of a table of contents, by the names that no translation changes."""
+def _style_names(archive: Archive, part: str) -> dict[str, str]:
+    """The ids of the styles > the names that no translation changes."""
     member = next((member for _, member in _related(archive, part, "/styles")), "word/styles.xml")
     if member not in archive.names:
-        return frozenset()
-    styles = set()
-    for node in archive.xml(member).iter():
-        if local(node.tag) == "style":
-            name = next((_value(child) for child in node if local(child.tag) == "name"), "")
-            if re.match(r"toc (?:\d|heading)", name, re.IGNORECASE):
-                styles.add(next((value for key, value in node.attrib.items() if local(key) == "styleId"), ""))
-    return frozenset(styles)
+        return {}
+    return {
+        next((value for key, value in node.attrib.items() if local(key) == "styleId"), ""): next(
+            (_value(child) for child in node if local(child.tag) == "name"), ""
+        )
+        for node in archive.xml(member).iter()
+        if local(node.tag) == "style"
+    }
 
 
 def _properties(archive: Archive) -> dict[str, str]:
@@ -126,6 +131,7 @@ def _without_numbered_lines(blocks: Iterator[str]) -> Iterator[str]:
 class _Paragraph:
     text: str = ""
     is_contents: bool = False
+    level: int | None = None
 
 
 @dataclass
@@ -142,6 +148,7 @@ class _Body:
 
     contents: frozenset[str]
     chunks: dict[str, list[str]]
+    levels: dict[str, int] = field(default_factory=dict)
     # A text box has paragraphs inside a paragraph: a stack separates their words.
     paragraphs: list[_Paragraph] = field(default_factory=list)
     fields: list[str] = field(default_factory=list)
@@ -177,7 +184,8 @@ class _Body:
         if tag == "p":
             paragraph = self.paragraphs.pop()
             if not paragraph.is_contents:
-                yield paragraph.text.replace("\xad", "").replace("\xa0", " ")
+                text = paragraph.text.replace("\xad", "").replace("\xa0", " ")
+                yield Title(text, paragraph.level) if paragraph.level else text
         elif tag == "altChunk":
             yield from self.chunks.get(next((v for k, v in node.attrib.items() if local(k) == "id"), ""), [])
         elif tag == "sdt":
@@ -203,6 +211,7 @@ class _Body:
         elif tag == "pStyle":
             is_style = value in self.contents or (not self.contents and _CONTENTS_STYLE.fullmatch(value))
             paragraph.is_contents = paragraph.is_contents or bool(is_style)
+            paragraph.level = self.levels.get(value)
         elif tag == "t" and not self.run.hidden:
             text = node.text or ""
             paragraph.text += raised(paragraph.text, text) if self.run.is_raised else text

@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 from understudy.errors import Refused
 from understudy.readers.decoding import decode
 from understudy.readers.formulas import raised
-from understudy.readers.paragraphs import document
+from understudy.readers.paragraphs import Title, document
 from understudy.records import Document, Entry
 from understudy.text.words import one_line, word_count
 
@@ -17,6 +17,7 @@ BLOCKS = frozenset(
     "footer form h1 h2 h3 h4 h5 h6 header hr html legend li main menu ol option p pre section summary table tbody "
     "td tfoot th thead tr ul".split()
 )
+HEADINGS = {f"h{level}": level for level in range(1, 7)}
 NOTES = frozenset(
     "noteref footnote footnotes endnote endnotes rearnote rearnotes pagebreak doc-noteref doc-footnote doc-endnote "
     "doc-endnotes doc-pagebreak doc-backlink footnote-ref footnote-backref".split()
@@ -114,7 +115,7 @@ class Page(HTMLParser):
         elif tag == "sup" and self._raised_from is not None:
             self._end_raised()
         if tag in BLOCKS and not self._skipping:
-            self._end_block()
+            self._end_block(HEADINGS.get(tag))
             self._main -= tag == "main" and self._main > 0
             self._article -= tag == "article" and self._article > 0
             self._preformatted -= tag == "pre" and self._preformatted > 0
@@ -186,10 +187,12 @@ class Page(HTMLParser):
         self.never_closed += [tag for tag in self._skipping if tag not in ("head", "title")]
         self._skipping.clear()
 
-    def _end_block(self) -> None:
+    def _end_block(self, level: int | None = None) -> None:
+        """What was read since the last block; the heading of this `level`, where it is one."""
         text = _INVISIBLE.sub("", "".join(self._text)).replace("\xa0", " ")
         marks = (self._main > 0, self._article > 0)
-        self.all_blocks += [(block.strip(), *marks) for block in re.split(r"\n\s*\n", text) if block.strip()]
+        blocks = [block.strip() for block in re.split(r"\n\s*\n", text) if block.strip()]
+        self.all_blocks += [(Title(block, level) if level else block, *marks) for block in blocks]
         self._text, self._raised_from = [], None
 
 

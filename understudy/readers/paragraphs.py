@@ -10,7 +10,7 @@ from understudy.readers.cues import Cue
 from understudy.readers.lines import glue
 from understudy.readers.spacing import join
 from understudy.readers.speakers import transcript
-from understudy.records import Document, Entry, Paragraph
+from understudy.records import Document, Entry, Heading, Paragraph
 from understudy.text.words import sentences, word_count
 
 PARAGRAPH_WORDS, PARAGRAPH_WORDS_AT_MOST, SENTENCE_WORDS_AT_MOST = 110, 200, 160
@@ -20,8 +20,24 @@ LONGER, SHORT_LINE = 1.6, 12
 _DASHED = re.compile(r"\S*--\S*")
 _NO_PROSE = re.compile(r"://|`|<!|^www\.|/\S*--|--\S*/")
 _TYPEWRITER_DASH = re.compile(r"(?<=[\w,;.!?\"'”’)])--(?=[\w\"'“‘(])")
+_MARKED = re.compile(r"^#+\s+")
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{2,8})*")
 _DAY = re.compile(r"\s*(\d{4})-(\d{2})-(\d{2})")
+
+
+class Title(str):
+    """A block that a format marks as a heading; `level` 1 is the outermost."""
+
+    level: int
+
+    def __new__(cls, text: str, level: int) -> "Title":
+        title = super().__new__(cls, text)
+        title.level = level
+        return title
+
+    def strip(self, chars: str | None = None, /) -> str:
+        """The same heading without outer white space."""
+        return Title(super().strip(chars), self.level)
 
 
 def document(
@@ -43,7 +59,8 @@ def document(
     if title and blocks and same_words(title, blocks[0]):
         del blocks[0]
     title = title or (heading(blocks) if guess_title else None) or entry.title
-    paragraphs = [Paragraph(text=piece) for piece in pieces(blocks)]
+    texts, headings = gathered(blocks)
+    paragraphs = [Paragraph(text=text) for text in texts]
     if not paragraphs:
         raise Refused("the file has no text besides its title")
     return Document(
@@ -54,6 +71,7 @@ def document(
         language=language_code(properties.get("language")),
         published=day(properties.get("date")),
         paragraphs=paragraphs,
+        headings=headings,
     )
 
 
@@ -110,28 +128,62 @@ def _is_one_of(line: str, rest: Sequence[str]) -> bool:
     return len(rest) >= 3 and lengths[len(rest) // 2] < LONGER * max(len(line), SHORT_LINE)
 
 
-def pieces(blocks: Sequence[str]) -> Iterator[str]:
-    """Paragraphs of about 110 words: short blocks join what follows, long ones are cut between sentences."""
-    gathered: list[str] = []
-    size = 0
+def gathered(blocks: Sequence[str]) -> tuple[list[str], list[Heading]]:
+    """Paragraphs of about 110 words, and where headings are in them.
+
+    Short blocks join what follows, long ones are cut between sentences.
+    """
+    text = _Gathered()
     for block in blocks:
+        level, title = _heading_of(block)
         # The dash of a typewriter is one between two words; --force is none.
-        plain = _DASHED.sub(_dash, one_paragraph(re.sub(r"^#+\s+", "", block)))
-        for sentence in _cut(sentences(plain)):
-            count = word_count(sentence)
-            if gathered and size + count > PARAGRAPH_WORDS_AT_MOST:
-                yield join(gathered)
-                gathered, size = [], 0
-            gathered.append(sentence)
-            size += count
-            if size >= PARAGRAPH_WORDS:
-                yield join(gathered)
-                gathered, size = [], 0
-        if size >= PARAGRAPH_WORDS // 3:
-            yield join(gathered)
-            gathered, size = [], 0
-    if gathered:
-        yield join(gathered)
+        plain = _DASHED.sub(_dash, one_paragraph(_MARKED.sub("", block)))
+        for at, sentence in enumerate(_cut(sentences(plain))):
+            text.add(sentence, (level, title) if level and at == 0 else None)
+        if text.size >= PARAGRAPH_WORDS // 3:
+            text.end()
+    text.end()
+    return text.paragraphs, text.headings
+
+
+class _Gathered:
+    """Paragraphs as they fill with sentences."""
+
+    def __init__(self) -> None:
+        self.paragraphs: list[str] = []
+        self.headings: list[Heading] = []
+        self.size = 0
+        self._sentences: list[str] = []
+
+    def add(self, sentence: str, heading: tuple[int, str] | None = None) -> None:
+        """One more sentence, which may begin with a heading: (level, text)."""
+        count = word_count(sentence)
+        if self._sentences and self.size + count > PARAGRAPH_WORDS_AT_MOST:
+            self.end()
+        if heading:
+            start = len(join([*self._sentences, "x"])) - 1
+            self.headings.append(
+                Heading(level=heading[0], text=heading[1], paragraph=len(self.paragraphs), start=start)
+            )
+        self._sentences.append(sentence)
+        self.size += count
+        if self.size >= PARAGRAPH_WORDS:
+            self.end()
+
+    def end(self) -> None:
+        """What comes next is another paragraph."""
+        if self._sentences:
+            self.paragraphs.append(join(self._sentences))
+            self._sentences, self.size = [], 0
+
+
+def _heading_of(block: str) -> tuple[int, str]:
+    """(level, text) of the heading that a block begins with; level 0 for none."""
+    if isinstance(block, Title):
+        return block.level, one_paragraph(block)
+    marked = _MARKED.match(block)
+    first = block[marked.end() :].split("\n", maxsplit=1)[0].strip(" #\t") if marked else ""
+    return (marked.group().count("#"), " ".join(first.split())) if marked and first else (0, "")
 
 
 def _dash(match: re.Match[str]) -> str:

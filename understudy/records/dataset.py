@@ -1,5 +1,6 @@
 """The rows of a channel and how they are parted."""
 
+import operator
 from typing import Literal
 
 from pydantic import Field
@@ -8,6 +9,30 @@ from understudy.records.base import Record
 
 Split = Literal["train", "valid", "test"]
 VariantKind = Literal["paraphrase", "short", "long", "out_of_scope", "replay"]
+PairKind = Literal["plain", "grounded", "synthesis", "refusal"]
+
+
+class PairSource(Record):
+    """A place in a document that an answer rests on."""
+
+    document_id: str
+    title: str
+    heading: list[str] = Field(default=[], description="headings over it, the outermost first")
+    first_paragraph: int | None = Field(default=None, ge=0)
+    last_paragraph: int | None = Field(default=None, ge=0, description="inclusive")
+
+
+class Passage(Record):
+    """A piece of a document, short enough to be shown with a question: a row of passages.parquet."""
+
+    passage_id: str = Field(description="'<document_id>/<number>', from 1")
+    document_id: str
+    title: str = Field(description="as answers cite it; of equal titles all but the first have a number")
+    heading: list[str] = []
+    text: str = Field(min_length=1)
+    first_paragraph: int = Field(ge=0)
+    last_paragraph: int = Field(ge=0)
+    sha256: str = Field(description="of the text")
 
 
 class Pair(Record):
@@ -31,6 +56,23 @@ class Pair(Record):
     gate: str | None
     reason: str | None
     verified: bool | None = Field(default=None, description="approved by the verifier; None: it did not say")
+    # What the talks of a teacher do not have is left out of the file, so that theirs is as it always was.
+    kind: PairKind = Field(default="plain", exclude_if=lambda value: value == "plain")
+    sources: list[PairSource] = Field(
+        default=[], exclude_if=operator.not_, description="what the answer rests on; a pair over two documents has two"
+    )
+    passages: list[str] = Field(
+        default=[], exclude_if=operator.not_, description="ids of the passages shown with the question, in order"
+    )
+    section: str | None = Field(default=None, exclude_if=operator.not_, description="the unit of text it is about")
+    reasoning: str | None = Field(default=None, exclude_if=operator.not_)
+    difficulty: Literal["easy", "medium", "hard"] | None = Field(default=None, exclude_if=operator.not_)
+    score: float | None = Field(default=None, ge=0, le=1, exclude_if=lambda value: value is None)
+
+    @property
+    def documents(self) -> list[str]:
+        """The ids of all documents that it is made from, its own first."""
+        return list(dict.fromkeys([self.document_id, *(source.document_id for source in self.sources)]))
 
 
 class Message(Record):
@@ -58,6 +100,9 @@ class Leakage(Record):
     )
     rows_sharing_only_stock_phrases: int = Field(
         default=0, ge=0, description="of these, rows that share nothing but phrases in 3 or more talks"
+    )
+    rows_sharing_a_passage: int = Field(
+        default=0, ge=0, exclude_if=operator.not_, description="valid and test rows shown a passage that is in train"
     )
     shared_words: list[str] = Field(default=[], description="up to five examples: the words, and the pairs they are in")
     explained: str | None = None
@@ -91,6 +136,7 @@ class Variant(Record):
     document_id: str | None = Field(default=None, description="the talk it is made from; None for replay")
     teacher: str = Field(description="who wrote it: the teacher's label, or 'base'")
     prompt_sha256: str | None = None
+    question: str = Field(default="", exclude_if=operator.not_, description="where the first message is not it")
     messages: list[Message]
 
 

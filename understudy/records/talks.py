@@ -1,5 +1,7 @@
 """What is known of one talk: the talk, its questions, its answers, and the verdicts on them."""
 
+import operator
+
 from pydantic import Field
 
 from understudy.records.base import Record
@@ -26,6 +28,15 @@ class Paragraph(Record):
     speaker: str | None = Field(default=None, description="who says it, where the source names speakers")
 
 
+class Heading(Record):
+    """A heading inside a document, whose words are also part of the text."""
+
+    level: int = Field(ge=1, description="1 is the outermost")
+    text: str
+    paragraph: int = Field(ge=0, description="index of the paragraph in which it stands")
+    start: int = Field(ge=0, description="character of that paragraph's text at which it begins")
+
+
 class Document(Record):
     """One talk or file, whole. Written by `collect`."""
 
@@ -43,6 +54,7 @@ class Document(Record):
     left_out: dict[str, int] = Field(default={}, description="lines that are not in the text, by reason")
     lost_share: float = Field(default=0, ge=0, le=1, description="of the different words, those that are lost")
     paragraphs: list[Paragraph] = Field(min_length=1)
+    headings: list[Heading] = Field(default=[], exclude_if=operator.not_, description="in the order of the text")
 
     @property
     def text(self) -> str:

@@ -75,13 +75,20 @@ LABELS = {
     "keyword_coverage": Label("Uses the passages it is given", "share"),
     "cites": Label("Names the passage it used", "share"),
     "declines_rightly": Label("Declines what the passages leave open", "share"),
+    "right_title": Label("Answers that cite the right text", "share"),
+    "citation_precision": Label("of the citations, right ones", "share"),
+    "substantive": Label("Answers that say something", "share"),
+    "refusal_balance": Label("Tells what its passages answer from what they do not", "share"),
+    "over_refusal": Label("Declines what its passages answer", "share"),
+    "seconds": Label("Seconds per answer", "number"),
+    "first_token_seconds": Label("Seconds to the first token", "number"),
     "refusal_precision": Label("refusals that were right (precision)", "share"),
     "refusal_recall": Label("refused of what it should refuse (recall)", "share"),
 }
 
 LEARNED = (
     "nll_per_token", "format_gap_closed", "style_gap_closed_teacher", "style_gap_closed_talks", "judge_voice",
-    "well_formatted",
+    "well_formatted", "right_title", "refusal_balance",
 )  # fmt: skip
 """What answers 'did it learn?'; every other verdict answers 'did it break?'."""
 

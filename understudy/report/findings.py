@@ -43,6 +43,11 @@ MEANINGS = {
     "off_topic": Meaning("Keeps the teacher's manner out of other topics", "higher"),
     "kl_general": Meaning("How far it moved from its base on everything else", "lower"),
     "keyword_coverage": Meaning("Uses the passages it is given", "higher"),
+    "right_title": Meaning("Cites the text that its answer rests on", "higher"),
+    "citation_precision": Meaning("What it cites is what it was given", "higher"),
+    "substantive": Meaning("Says something where the passages answer", "higher"),
+    "refusal_balance": Meaning("Answers where its passages answer, and declines where they do not", "higher"),
+    "over_refusal": Meaning("Declines although its passages answer", "lower"),
     "cites": Meaning("Names the passage it used", "higher"),
     "declines_rightly": Meaning("Declines what the passages leave open", "higher"),
 }

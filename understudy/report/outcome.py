@@ -16,6 +16,8 @@ GAINS = {
     "format_gap_closed": "form",
     "well_formatted": "form",
     "style_gap_closed_teacher": "choice of words",
+    "right_title": "naming the text it answers from",
+    "refusal_balance": "telling what its passages answer from what they do not",
     "judge_voice": "the eyes of a judge who did not know which was which",
 }
 """What a verdict 'better' is better in."""
@@ -29,6 +31,15 @@ LOSSES = {
     "kl_general": "it moved further from its base on everything else than it should",
     "keyword_coverage": "it uses less of the passages it is given",
     "declines_rightly": "it answers what the passages leave open",
+    "right_title": "it names the right text less often",
+    "citation_precision": "more of what it cites is wrong",
+    "refusal_balance": "it tells worse whether its passages answer",
+    "over_refusal": "it declines more questions that its passages answer",
+    "substantive": "fewer of its answers say anything",
+    "well_formatted": "fewer of its answers have the form that was taught",
+    "format_gap_closed": "the form of its answers moved away from the one that was taught",
+    "style_gap_closed_teacher": "its style moved away from the teacher's",
+    "judge_voice": "a judge who did not know which was which found its base nearer to the teacher",
 }
 """What a verdict 'worse' says was lost."""
 

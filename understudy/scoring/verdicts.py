@@ -27,6 +27,11 @@ MARGINS = {
     "keyword_coverage": 0.05,
     "declines_rightly": 0.1,
     "cites": 0.1,
+    "right_title": 0.1,
+    "citation_precision": 0.1,
+    "substantive": 0.05,
+    "refusal_balance": 0.1,
+    "over_refusal": 0.1,
 }
 """How much worse is still 'no worse': nats per token for the loss, else a share.
 
@@ -50,7 +55,10 @@ BROKEN_AT_MOST = 0.02
 NEARLY_EXACT = ("Q8_0", "Q6_K")
 """Quantizations that lose next to nothing: one that differs was made wrong. A smaller one may simply be too small."""
 
-LEARNED = ("nll_per_token", "format_gap_closed", "style_gap_closed_teacher", "well_formatted", "judge_voice")
+LEARNED = (
+    "nll_per_token", "format_gap_closed", "style_gap_closed_teacher", "well_formatted", "judge_voice",
+    "right_title", "refusal_balance",
+)  # fmt: skip
 FORGOT = ("instructions", "choices", "off_topic", "kl_general")
 
 _HARMS = {
@@ -61,6 +69,15 @@ _HARMS = {
     "off_topic": "the teacher's style shows in answers off topic",
     "kl_general": f"on general prompts it drifts more than {BUDGETS['kl_general']} nats per token from the base",
     "keyword_coverage": "it uses less of the texts in its prompt than the base",
+    "right_title": "it names the right text less often than the base",
+    "citation_precision": "more of what it cites is wrong",
+    "refusal_balance": "it tells worse than the base whether its passages answer",
+    "over_refusal": "it declines more questions that its passages do answer",
+    "substantive": "fewer of its answers say anything",
+    "well_formatted": "fewer of its answers have the form that was taught",
+    "format_gap_closed": "the form of its answers is farther from the one that was taught",
+    "style_gap_closed_teacher": "its style is farther from the teacher's",
+    "judge_voice": "the judge finds the base nearer to the teacher",
     "declines_rightly": "it is worse at declining what the texts in its prompt do not answer",
 }
 

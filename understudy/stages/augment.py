@@ -18,16 +18,16 @@ from typing import NamedTuple
 from understudy.calls.augmenting import KIND, Wish, digest, read, substance, wishes, write
 from understudy.calls.model_teacher import ModelTeacher
 from understudy.calls.parts import parts
+from understudy.dataset.rows import row
 from understudy.errors import DatasetError, TeacherError
 from understudy.graph import Graph, Node, Refs
-from understudy.interfaces import Gate, Progress
+from understudy.interfaces import Gate, Progress, Recipe
 from understudy.progress import track
 from understudy.records import AssetRef, ChatExample, Document, Message, Pair, SplitPlan, Variant, VariantKind
 from understudy.runs import teachers
 from understudy.sections import AugmentSettings
 from understudy.stages.answer import answers_by_file, engine_of
 from understudy.stages.gate import gates
-from understudy.stages.split import example
 from understudy.text import markdown, symbols
 from understudy.text.similarity import near_duplicates
 
@@ -38,6 +38,8 @@ GATES_FOR_REFUSALS = {"mentions", "language"}  # the others want an answer made 
 
 Refuse = Callable[[Pair, VariantKind], str | None]
 """The name of the gate that refuses a variant, which comes as a pair; None when all keep it."""
+AsRow = Callable[[Pair], ChatExample]
+"""A pair as a row of the preset's recipe."""
 Answer = Callable[[list[str]], list[str]]
 """One reply of the untuned base to each prompt."""
 
@@ -79,6 +81,7 @@ def materialize(node: Node) -> AssetRef:
                 config.seed,
                 config.runner.workers,
                 progress,
+                _as_row(node),
             )
         variants += written.variants
         log.info("augment: %d variants, left out: %s", len(written.variants), dict(written.dropped))
@@ -88,6 +91,18 @@ def materialize(node: Node) -> AssetRef:
     chosen = apart(variants, rows, plan, config.split.near_duplicate, config.seed).variants
     node.save(chosen, "variants")
     return node.save(merged([row for _, row in node.train_rows()], chosen, plan))
+
+
+def _as_row(node: Node) -> AsRow:
+    """Pairs as rows, with the passages that they name where the recipe has any."""
+    ref = node.workspace.latest("passages") if node.config.composes else None
+    passages = {passage.passage_id: passage for passage in node.workspace.rows(ref)} if ref else {}
+    recipe: Recipe = node.config.plugin("recipe")
+    return lambda pair: row(pair, recipe, passages)
+
+
+def _question(variant: Variant) -> str:
+    return variant.question or variant.messages[0].content
 
 
 def _base_answers(node: Node, prompts: list[str]) -> list[str]:
@@ -132,6 +147,7 @@ def taught(
     seed: int,
     workers: int,
     progress: Progress,
+    as_row: AsRow,
 ) -> Augmented:
     """What the teacher makes of the train split, one call per talk, `workers` talks at once; not yet held apart.
 
@@ -154,7 +170,7 @@ def taught(
             for at, (job, (_, own)) in enumerate(zip(jobs, groups, strict=True)):
                 progress(at, len(jobs), "variants")
                 entries, missing, cost = job.result()
-                accepted, refused = _read_entries(entries, own[0], stems, refuse, teacher)
+                accepted, refused = _read_entries(entries, own[0], stems, refuse, teacher, as_row)
                 variants, dropped, usd = variants + accepted, dropped + missing + refused, usd + cost
         finally:
             pool.shutdown(cancel_futures=True)
@@ -199,7 +215,7 @@ def apart(
     existing = {tuple(symbols.split(question)) for question in train}
     new: list[Variant] = []
     for variant in variants:
-        question = tuple(symbols.split(variant.messages[0].content))
+        question = tuple(symbols.split(_question(variant)))
         if variant.kind in ("short", "long"):  # they keep their parent's question
             continue
         if question in existing:
@@ -208,7 +224,7 @@ def apart(
             existing.add(question)
             new.append(variant)
     # Held out comes last: of many alike only the latest are compared, and no new one may be missed.
-    texts = [*train, *(variant.messages[0].content for variant in new), *held_out, *unseen]
+    texts = [*train, *map(_question, new), *held_out, *unseen]
     first, last = len(train), len(train) + len(new)
     for earlier, later in near_duplicates(texts, near_duplicate):
         if first <= earlier < last <= later:
@@ -262,6 +278,7 @@ def _read_entries(
     talks: Sequence[frozenset[str]],
     refuse: Refuse,
     teacher: ModelTeacher,
+    as_row: AsRow,
 ) -> tuple[list[Variant], Counter[str]]:
     """The entries that are as requested and that the gates keep, and how many are not, by reason."""
     variants, dropped = list[Variant](), Counter[str]()
@@ -271,11 +288,11 @@ def _read_entries(
         if why:
             dropped[f"{wish.kind}: {why}"] += 1
         elif isinstance(pair, Pair):
-            variants.append(_variant(wish, pair, teacher))
+            variants.append(_variant(wish, pair, teacher, as_row(pair)))
     return variants, dropped
 
 
-def _variant(wish: Wish, pair: Pair, teacher: ModelTeacher) -> Variant:
+def _variant(wish: Wish, pair: Pair, teacher: ModelTeacher, row: ChatExample) -> Variant:
     return Variant(
         variant_id=pair.pair_id,
         kind=wish.kind,
@@ -283,7 +300,8 @@ def _variant(wish: Wish, pair: Pair, teacher: ModelTeacher) -> Variant:
         document_id=pair.document_id,
         teacher=teacher.label,
         prompt_sha256=teacher.prompt_sha256(KIND),
-        messages=example(pair).messages,
+        question="" if row.messages[0].content == pair.question else pair.question,
+        messages=row.messages,
     )
 
 

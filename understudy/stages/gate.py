@@ -7,7 +7,7 @@ from understudy.channel import decisions
 from understudy.errors import DatasetError
 from understudy.graph import Graph, Node, Refs, fingerprint_of
 from understudy.interfaces import Gate, Masking, Progress
-from understudy.records import Answers, AssetRef, Document, Pair, Questions, Verdict, Verdicts, Verified
+from understudy.records import Answers, AssetRef, Document, Pair, PairSource, Questions, Verdict, Verdicts, Verified
 from understudy.stages import verify
 from understudy.workspace import Workspace
 
@@ -23,10 +23,13 @@ def identity(graph: Graph, keys: dict[str, str], inputs: Refs) -> list[object]:
 def materialize(node: Node) -> AssetRef:
     """All pairs of the channel with the verdicts of gates, people and, where there is one, the verifier.
 
-    `gated` holds the pairs before the verifier looked at them.
+    `gated` holds the pairs before the verifier looked at them, `talk_pairs` those before rows were composed of them.
     """
     decided = decisions.load(node.workspace.folder).apply
-    if "gated" in node.inputs:
+    if "composed" in node.inputs:
+        with node.track() as progress:
+            pairs = judge(node.rows("composed"), gates(node.workspace, node.group("document")), progress, decided)
+    elif "gated" in node.inputs:
         verified: list[Verified] = [node.workspace.read(ref) for ref in node.group("verified").values()]
         by_talk = {verdicts.document_id: verdicts for verdicts in verified}
         pairs = decided(verify.apply(node.rows("gated"), by_talk, node.config.verify.only_approved))
@@ -47,14 +50,25 @@ def gates(workspace: Workspace, documents: Refs) -> list[tuple[str, Gate]]:
     return built
 
 
-def join(document: Document, sha256: str, questions: Questions, answers: Answers) -> Iterator[Pair]:
-    """The answered questions of one talk as pairs with their provenance, not yet judged."""
+def join(
+    document: Document, sha256: str, questions: Questions, answers: Answers, composes: bool = False
+) -> Iterator[Pair]:
+    """The answered questions of one talk as pairs with their provenance, not yet judged.
+
+    `composes`: where in the text each stands is kept too, for the passages that come with it.
+    """
     texts = {a.question_number: a.answer for a in answers.answers}
     for q in questions.questions:
         text = texts.get(q.question_number)
         if text is None:
             continue
         start, end = _seconds(document, q.first_paragraph, q.last_paragraph)
+        place = PairSource(
+            document_id=document.document_id,
+            title=document.title,
+            first_paragraph=q.first_paragraph,
+            last_paragraph=q.last_paragraph,
+        )
         yield Pair(
             pair_id=f"{document.document_id}#{q.question_number}",
             document_id=document.document_id,
@@ -73,6 +87,8 @@ def join(document: Document, sha256: str, questions: Questions, answers: Answers
             kept=True,
             gate=None,
             reason=None,
+            kind="grounded" if composes else "plain",
+            sources=[place] if composes else [],
         )
 
 
@@ -92,7 +108,7 @@ def judge(
         progress(at, len(gates), name)
         if isinstance(gate, Masking):
             judged = {pair.pair_id: gate.masked(pair) for pair in judged.values()}
-        left = [pair for pair in judged.values() if pair.kept]
+        left = [pair for pair in judged.values() if pair.kept and _is_for(gate, pair)]
         gate.study(left)
         for pair in left:
             reason = gate.judge(pair)
@@ -102,6 +118,11 @@ def judge(
     decided = decide(list(judged.values()))
     _refuse_empty(decided)
     return decided
+
+
+def _is_for(gate: Gate, pair: Pair) -> bool:
+    """Most gates want an answer made of the talk, which a refusal is not."""
+    return pair.kind != "refusal" or getattr(gate, "FOR_REFUSALS", False)
 
 
 def verdicts(pairs: Iterable[Pair]) -> dict[str, Verdicts]:
@@ -149,6 +170,7 @@ def _joined(node: Node) -> Iterator[Pair]:
             document.sha256,
             node.workspace.read(questions[document_id]),
             node.workspace.read(answers[document_id]),
+            node.config.composes,
         )
 
 

@@ -14,12 +14,16 @@ groups inside the talks are split instead, and the plan says so.
 import logging
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
+from understudy import registry
 from understudy.dataset.leakage import Alike, Links, measure
+from understudy.dataset.rows import row
 from understudy.errors import DatasetError
-from understudy.graph import Node
-from understudy.records import AssetRef, ChatExample, Dropped, Message, Pair, Split, SplitPlan, sha256_of
-from understudy.sections import SplitSettings
+from understudy.graph import Graph, Node, Refs
+from understudy.interfaces import Recipe
+from understudy.records import AssetRef, Dropped, Pair, Split, SplitPlan, sha256_of
+from understudy.sections import PluginSpec, SplitSettings
 from understudy.text.similarity import components, near_duplicates
 from understudy.text.words import counted
 
@@ -28,6 +32,7 @@ SPLITS: tuple[Split, ...] = ("train", "valid", "test")
 SAFEST: tuple[Split, ...] = ("test", "valid", "train")
 """Where two splits want the same row: a held-out one must not lose it, and train can spare it."""
 MOST_STRATA = 20
+TEACH = PluginSpec(use="teach")
 
 Group = list[Pair]
 log = logging.getLogger("understudy.dataset")
@@ -36,16 +41,25 @@ log = logging.getLogger("understudy.dataset")
 def materialize(node: Node) -> AssetRef:
     """The plan, and the rows of each split; the plan is written last."""
     kept: dict[str, Pair] = {pair.pair_id: pair for pair in node.rows("pairs")}
-    before = node.workspace.latest("split")
+    # Where rows are composed, that has decided which document is where.
+    before = node.workspace.latest("assignment" if "passages" in node.inputs else "split")
     frozen: SplitPlan | None = node.workspace.read(before) if before else None
     if frozen and not frozen.honest:
         frozen = None  # a split made of too few talks is not worth keeping once there are more
     plan = split(list(kept.values()), node.config.split, node.config.seed, frozen)
     for note in plan.notes:
         log.warning("split: %s", note)
+    recipe: Recipe = node.config.plugin("recipe")
+    passages = {passage.passage_id: passage for passage in node.rows("passages")} if "passages" in node.inputs else {}
     for name in SPLITS:
-        node.save([example(kept[pair_id]) for pair_id in plan.splits[name]], name)
+        node.save([row(kept[pair_id], recipe, passages) for pair_id in plan.splits[name]], name)
     return node.save([plan])
+
+
+def identity(graph: Graph, keys: dict[str, str], inputs: Refs) -> Any:
+    """How a row is made of a pair, where it is more than question and answer."""
+    config = graph.config
+    return registry.identity("recipe", config.recipe.use, config.recipe.options) if config.recipe != TEACH else None
 
 
 def split(pairs: Sequence[Pair], settings: SplitSettings, seed: int, before: SplitPlan | None = None) -> SplitPlan:
@@ -80,16 +94,6 @@ def split(pairs: Sequence[Pair], settings: SplitSettings, seed: int, before: Spl
             if p.pair_id in dropped
         ],
         notes=_notes(kept, splits, settings),
-    )
-
-
-def example(pair: Pair) -> ChatExample:
-    """The pair as a training row."""
-    return ChatExample(
-        messages=[
-            Message(role="user", content=pair.question),
-            Message(role="assistant", content=pair.answer),
-        ]
     )
 
 

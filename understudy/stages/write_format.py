@@ -1,14 +1,17 @@
 """Stage `write_format`: the kept pairs as another program reads them."""
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from understudy.config import Config
 from understudy.dataset import formats
+from understudy.dataset.rows import shown
 from understudy.graph import Graph, Node, Refs
-from understudy.records import AssetRef, Document, FormatCard, Pair, SplitPlan
+from understudy.interfaces import Recipe
+from understudy.records import AssetRef, ChatExample, Document, FormatCard, Pair, Split, SplitPlan
 from understudy.stages.describe import SUMMARY
+from understudy.stages.split import SPLITS
 from understudy.workspace import Workspace
 
 VERSION = 1
@@ -25,7 +28,23 @@ def materialize(node: Node) -> AssetRef:
     pairs, plan, kind = node.rows("pairs"), node.read("split"), node.keys["format"]
     documents = (node.workspace.read(ref) for ref in node.talks("document"))
     summary = (node.file("description") / SUMMARY).read_text(encoding="utf-8")
-    return node.build(lambda out, _: write(kind, pairs, plan, node.config, documents, summary, out))
+    rows, context = _rows(node), _context(node)
+    return node.build(lambda out, _: write(kind, pairs, plan, node.config, documents, summary, out, rows, context))
+
+
+def _rows(node: Node) -> dict[Split, list[ChatExample]]:
+    """The rows of each split as they are trained on."""
+    refs = {split: node.workspace.latest(split) for split in SPLITS}
+    rows: dict[Split, list[ChatExample]] = {split: node.workspace.rows(ref) for split, ref in refs.items() if ref}
+    return rows | ({"train": node.rows("augmented")} if "augmented" in node.inputs else {})
+
+
+def _context(node: Node) -> Callable[[Pair], str]:
+    """What of a pair's passages stands before its question."""
+    ref = node.workspace.latest("passages") if node.config.composes else None
+    passages = {passage.passage_id: passage for passage in node.workspace.rows(ref)} if ref else {}
+    recipe: Recipe = node.config.plugin("recipe")
+    return lambda pair: recipe.context(shown(pair, passages))
 
 
 def write(
@@ -36,11 +55,13 @@ def write(
     documents: Iterable[Document],
     summary: str,
     out: Path,
+    rows: Mapping[Split, Sequence[ChatExample]] | None = None,
+    context: Callable[[Pair], str] = lambda pair: "",
 ) -> FormatCard:
     """Fill the folder `out` with the dataset in format `kind`. Raises DatasetError, ConfigError."""
     files = formats.write(
         kind, pairs, plan, config.name, config.permission, out,
-        documents=documents, licence=config.licence, summary=summary,
+        documents=documents, licence=config.licence, summary=summary, rows=rows, context=context,
     )  # fmt: skip
     return FormatCard(format=kind, files=sorted(file.relative_to(out).as_posix() for file in files))
 

@@ -7,8 +7,12 @@ a CommonMark parser: deterministic, one pass, no dependency.
 
 import re
 from dataclasses import dataclass
+from typing import Literal
 
 from understudy.text.words import ends_sentence, word_count
+
+Form = Literal["markdown", "prose"]
+"""What an answer is to look like: paragraphs, lists and bold terms, or sentences alone."""
 
 WALL_WORDS = 80
 """More words than this in one single paragraph, without a list, is a wall of text."""
@@ -20,7 +24,7 @@ _ITEM = re.compile(r"^[ \t]*(?:[-*+•]|\d{1,3}[.)])[ \t]+(?=\S)")
 _EMPTY_ITEM = re.compile(r"^[ \t]*(?:[-*+•]|\d{1,3}[.)])[ \t]*$")
 _HEADER = re.compile(r"^ {0,3}#{1,6}[ \t]+\S")
 _RULE = re.compile(r"^ {0,3}(?:(?:-[ \t]*){3,}|(?:\*[ \t]*){3,}|(?:_[ \t]*){3,})$")
-_TABLE_ROW = re.compile(r"^[ \t]*\|.*\|[ \t]*$")
+_TABLE_ROW = re.compile(r"^[ \t]*\|.*\|[ \t]*$", re.MULTILINE)
 # Bold may run over a line break, but not into the next list item or paragraph.
 _SOFT_BREAK = r"\n(?![ \t]*(?:[-*+•]|\d{1,3}[.)])[ \t])(?![ \t]*\n)"
 _BOLD = re.compile(rf"\*\*(?=[^\s*])(?:[^\n*]|(?<!\*)\*(?!\*)|{_SOFT_BREAK})*?(?<=[^\s])\*\*|__(?=\S)[^\n_]+?(?<=\S)__")
@@ -91,13 +95,14 @@ def profile(answer: str) -> Profile:
     )
 
 
-def problems(answer: str) -> list[str]:
+def problems(answer: str, form: Form = "markdown") -> list[str]:
     """The problems with the format of `answer`, one phrase each; [] when there are none."""
     if not answer.strip():
         return ["is empty"]
     shape = profile(answer)
-    faults = []
-    if shape.paragraphs == 1 and not shape.list_items and shape.longest_paragraph_words > WALL_WORDS:
+    faults = _no_prose(shape, answer) if form == "prose" else []
+    one_block = form == "markdown" and shape.paragraphs == 1 and not shape.list_items
+    if one_block and shape.longest_paragraph_words > WALL_WORDS:
         faults.append(f"a wall of text: {shape.longest_paragraph_words} words in one paragraph and no list")
     if shape.unbalanced_bold:
         faults.append("a ** without its partner")
@@ -112,8 +117,22 @@ def problems(answer: str) -> list[str]:
     return faults
 
 
-def well_formatted(answer: str) -> bool:
-    """True without problems, with two paragraphs or a list, and with a bold term."""
+def _no_prose(shape: Profile, answer: str) -> list[str]:
+    """What of markdown is in an answer that is to be prose."""
+    marks = {
+        "a list": shape.list_items,
+        "a heading": shape.headers,
+        "bold": shape.bold_spans,
+        "a table": _TABLE_ROW.search(answer),
+        "code": "```" in answer,
+    }
+    return [f"{mark} where prose is wanted" for mark, there in marks.items() if there]
+
+
+def well_formatted(answer: str, form: Form = "markdown") -> bool:
+    """True without problems; markdown also has two paragraphs or a list, and a bold term."""
+    if form == "prose":
+        return not problems(answer, form)
     shape = profile(answer)
     return (shape.paragraphs >= 2 or shape.list_items > 0) and shape.bold_spans > 0 and not problems(answer)
 

@@ -8,6 +8,7 @@ from tests.unit.pairs import ANSWER, pair
 from understudy.errors import DatasetError
 from understudy.gates.boilerplate import BoilerplateGate
 from understudy.gates.characters import CharactersGate
+from understudy.gates.citations import CitationsGate
 from understudy.gates.duplicates import DuplicatesGate
 from understudy.gates.endings import EndingsGate
 from understudy.gates.formatting import FormattingGate
@@ -26,6 +27,7 @@ from understudy.stages import gate as gating
 GATES = {
     "boilerplate": BoilerplateGate,
     "characters": CharactersGate,
+    "citations": CitationsGate,
     "duplicates": DuplicatesGate,
     "endings": EndingsGate,
     "formatting": FormattingGate,
@@ -64,7 +66,8 @@ def test_every_gate_on_the_menu_is_tried_here() -> None:
 
 @pytest.mark.parametrize("name", GATES)
 def test_every_gate_keeps_a_good_pair_and_describes_its_options(name: str) -> None:
-    assert verdict(name, pair()) == [None]
+    answer = "Heat moves from the hot thing to the cold thing [T]." if name == "citations" else ANSWER
+    assert verdict(name, pair(answer=answer)) == [None]
     assert all(field.description for field in GATES[name].Options.model_fields.values())
 
 

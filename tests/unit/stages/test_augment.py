@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.pairs import example
 from understudy.calls import prompting
 from understudy.calls.augmenting import Wish, call_for, compose, read, substance, wishes, write
 from understudy.calls.ledger import CallLedger
@@ -24,7 +25,7 @@ from understudy.records import Document, Pair, Paragraph, SplitPlan, Variant
 from understudy.registry import build
 from understudy.sections import AugmentSettings, SplitSettings
 from understudy.stages.augment import PROMPTS, Augmented, apart, by_gates, merged, problems, replayed, taught
-from understudy.stages.split import example, split
+from understudy.stages.split import split
 from understudy.store import encode
 from understudy.teachers.extractive import ExtractiveTeacher
 from understudy.teachers.openai import OpenAITeacher
@@ -159,7 +160,7 @@ def made(server: Server, folder: Path, settings: AugmentSettings = ALL, plan: Sp
     teacher = teacher_of(server.url)
     teacher.begin(folder)
     try:
-        return taught(PAIRS, plan, talk, teacher, lambda pair, kind: None, settings, 1, 4, lambda *_: None)
+        return taught(PAIRS, plan, talk, teacher, lambda pair, kind: None, settings, 1, 4, lambda *_: None, example)
     finally:
         teacher.close()
 
@@ -320,12 +321,13 @@ def test_a_teacher_that_never_says_anything_usable_is_stopped(server: Server, tm
 KILLED = """
 import sys
 from pathlib import Path
+from tests.unit.pairs import example
 from tests.unit.stages.test_augment import PAIRS, PLAN, talk, teacher_of
 from understudy.sections import AugmentSettings
 from understudy.stages.augment import taught
 teacher = teacher_of(sys.argv[1])
 teacher.begin(Path(sys.argv[2]))
-taught(PAIRS, PLAN, talk, teacher, lambda p, k: None, AugmentSettings(paraphrases=1), 1, 4, lambda *_: None)
+taught(PAIRS, PLAN, talk, teacher, lambda p, k: None, AugmentSettings(paraphrases=1), 1, 4, lambda *_: None, example)
 """
 
 
@@ -353,7 +355,7 @@ def test_the_gates_judge_a_variant_as_they_judged_its_parent(server: Server, tmp
     refuse = by_gates([(name, build("gate", name, options)) for name, options in specs.items()], PAIRS)
     teacher = teacher_of(server.url)
     teacher.begin(tmp_path)
-    result = taught(PAIRS, PLAN, talk, teacher, refuse, ALL, 1, 4, lambda *_: None)
+    result = taught(PAIRS, PLAN, talk, teacher, refuse, ALL, 1, 4, lambda *_: None, example)
     teacher.close()
     assert result.dropped == {"short: length": len(PLAN.splits["train"])}
     assert any(variant.kind == "out_of_scope" for variant in result.variants)

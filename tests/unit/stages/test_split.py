@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from tests.unit.pairs import pair
+from tests.unit.pairs import example, pair
 from understudy.config import load
 from understudy.errors import DatasetError
 from understudy.graph import Node
 from understudy.records import Leakage, Pair, SplitPlan
 from understudy.sections import SplitSettings
-from understudy.stages.split import example, materialize, split
+from understudy.stages.split import materialize, split
 from understudy.text.similarity import near_duplicates
 from understudy.workspace import Workspace
 

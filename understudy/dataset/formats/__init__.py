@@ -14,15 +14,15 @@ and nothing names one: readers of all these formats refuse an empty file.
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from understudy.dataset.card import MAY_BE_GIVEN_ON
 from understudy.errors import ConfigError, DatasetError
-from understudy.records import Document, Pair, Split, SplitPlan
+from understudy.records import ChatExample, Document, Message, Pair, Split, SplitPlan
 from understudy.text.table import plain
 from understudy.text.words import one_line
 
@@ -43,6 +43,31 @@ class Origin:
     published: str | None = None
 
 
+class Row(NamedTuple):
+    """One row of a split, as it is trained on."""
+
+    messages: Sequence[Message]
+    pair: Pair | None
+    """What it was made of; None for a variant."""
+    context: str = ""
+    """The passages that come before the question."""
+
+    @property
+    def system(self) -> str:
+        """The system text; '' without one."""
+        return next((message.content for message in self.messages if message.role == "system"), "")
+
+    @property
+    def asked(self) -> str:
+        """The user's turn, whole."""
+        return next(message.content for message in self.messages if message.role == "user")
+
+    @property
+    def answer(self) -> str:
+        """What is learned."""
+        return self.messages[-1].content
+
+
 @dataclass(frozen=True)
 class Dataset:
     """What a format writes, and what its card says about it."""
@@ -51,6 +76,8 @@ class Dataset:
     permission: str | None
     splits: dict[Split, list[Pair]]
     """Only splits with rows, in file order."""
+    chats: Mapping[Split, list[Row]]
+    """The same, as trained on: with system text, passages, and the variants of train."""
     origins: dict[str, Origin] = field(default_factory=dict)
     """Document id > origin, of the talks with rows, by id."""
     licence: str | None = None
@@ -77,12 +104,16 @@ def write(
     licences: Mapping[str, str] | None = None,
     summary: str = "",
     pictures: Mapping[str, bytes] | None = None,
+    rows: Mapping[Split, Sequence[ChatExample]] | None = None,
+    context: Callable[[Pair], str] = lambda pair: "",
 ) -> list[Path]:
     """Write the dataset in format `kind` into the folder `out`; returns its files. The same input gives the same bytes.
 
     `documents` are read once, for languages and origins; `licence` is the dataset's own (an identifier of
     the Hugging Face Hub), `licences` maps a document id to the talk's; `summary` is markdown and `pictures` file name >
-    PNG, both for the card. Raises DatasetError for pairs that do not fit the plan, ConfigError for the rest.
+    PNG, both for the card. `rows` are those that are trained on, the pairs' first and in their order, and `context`
+    gives the passages of a pair; without them a row is question and answer. Raises DatasetError for pairs that do not
+    fit the plan, ConfigError for the rest.
     """
     if problems := _problems(kind, permission, licence):
         raise ConfigError(problems)
@@ -92,7 +123,8 @@ def write(
     dataset = Dataset(
         name=config_name,
         permission=permission,
-        splits={split: rows for split, rows in splits.items() if rows},
+        splits={split: own for split, own in splits.items() if own},
+        chats={split: _chats(own, (rows or {}).get(split), context) for split, own in splits.items() if own},
         origins=_origins(splits, documents),
         licence=licence,
         licences=licences or {},
@@ -100,6 +132,14 @@ def write(
         pictures=pictures or {},
     )
     return _put(import_module(f"understudy.dataset.formats.{kind}").files(dataset), out)
+
+
+def _chats(pairs: Sequence[Pair], rows: Sequence[ChatExample] | None, context: Callable[[Pair], str]) -> list[Row]:
+    if rows is None:
+        turns = [[Message(role="user", content=p.question), Message(role="assistant", content=p.answer)] for p in pairs]
+        return [Row(one, pair) for one, pair in zip(turns, pairs, strict=True)]
+    of_pairs = [Row(row.messages, pair, context(pair)) for row, pair in zip(rows, pairs, strict=False)]
+    return [*of_pairs, *(Row(row.messages, None) for row in rows[len(pairs) :])]
 
 
 def by_split(pairs: Iterable[Pair], plan: SplitPlan) -> dict[Split, list[Pair]]:

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from understudy.dataset.card import LABEL, PERMISSION
-from understudy.dataset.formats import Dataset, cell, link, linked, watch
+from understudy.dataset.formats import Dataset, Row, cell, link, linked, watch
 from understudy.dataset.formats.openai_chat import messages
 from understudy.records import Pair
 from understudy.text.table import table
@@ -36,12 +36,12 @@ _NOT = (
 
 def files(dataset: Dataset) -> dict[str, bytes]:
     """README.md, data/{train,validation,test}.parquet and the card's pictures."""
-    data = {f"data/{SPLITS[split]}.parquet": _parquet(rows) for split, rows in dataset.splits.items()}
+    data = {f"data/{SPLITS[split]}.parquet": _parquet(rows) for split, rows in dataset.chats.items()}
     pictures = {f"pictures/{name}": picture for name, picture in dataset.pictures.items()}
     return {"README.md": _card(dataset).encode(), **data, **pictures}
 
 
-def _parquet(rows: list[Pair]) -> bytes:
+def _parquet(rows: list[Row]) -> bytes:
     """The bytes of one split. The columns are spelled out, so that one of nulls only keeps its type."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -54,12 +54,17 @@ def _parquet(rows: list[Pair]) -> bytes:
         **{"start_seconds": seconds, "end_seconds": seconds, "link": text},
     }
     listed = [
-        {"messages": messages(pair), **{name: getattr(pair, name) for name in PROVENANCE}, "link": link(pair)}
-        for pair in rows
+        {"messages": messages(row), **_provenance(row.pair), "link": link(row.pair) if row.pair else None}
+        for row in rows
     ]
     buffer = io.BytesIO()
     pq.write_table(pa.Table.from_pylist(listed, schema=pa.schema(list(types.items()))), buffer, compression="snappy")
     return buffer.getvalue()
+
+
+def _provenance(pair: Pair | None) -> dict[str, Any]:
+    """Where a row comes from; nothing is known of a variant's place in a talk."""
+    return {name: getattr(pair, name) if pair else None for name in PROVENANCE}
 
 
 def _card(dataset: Dataset) -> str:

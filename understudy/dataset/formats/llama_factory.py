@@ -26,9 +26,18 @@ def files(dataset: Dataset) -> dict[str, bytes]:
     """dataset_info.json with a name per format and split, e.g. 'candle-lectures_alpaca_train', and their files."""
     formats = {"alpaca": alpaca.files(dataset), "sharegpt": sharegpt.files(dataset)}
     inside = {f"{kind}/{name}": data for kind, files_of in formats.items() for name, data in files_of.items()}
+    has_system = any(row.system for rows in dataset.chats.values() for row in rows)
+    columns = {kind: _with_system(kind) if has_system else COLUMNS[kind] for kind in COLUMNS}
     info = {
-        f"{dataset.name}_{kind}_{name.split('.')[0]}": {"file_name": f"{kind}/{name}", **COLUMNS[kind]}
+        f"{dataset.name}_{kind}_{name.split('.')[0]}": {"file_name": f"{kind}/{name}", **columns[kind]}
         for kind, files_of in formats.items()
         for name in files_of
     }
     return {"dataset_info.json": json.dumps(info, ensure_ascii=False, indent=1).encode() + b"\n", **inside}
+
+
+def _with_system(kind: str) -> dict[str, Any]:
+    """The columns of files whose rows have a system text."""
+    place = {"alpaca": ("columns", {"system": "system"}), "sharegpt": ("tags", {"system_tag": "system"})}
+    section, more = place[kind]
+    return COLUMNS[kind] | {section: COLUMNS[kind][section] | more}

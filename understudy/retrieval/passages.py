@@ -1,0 +1,139 @@
+"""
+Documents cut into passages: by heading where there are headings, then by size, never inside a sentence.
+
+Two documents of one title are told apart by a number, since an answer cites a title.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from understudy.records import Document, Passage, sha256_of
+from understudy.text.words import sentences, word_count
+
+
+class Cutting(BaseModel):
+    """How documents become passages."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    by: Literal["heading", "paragraph", "size"] = Field(
+        default="heading", description="where a passage ends at the latest; size: only by its words"
+    )
+    words: int = Field(default=120, ge=20, description="of a passage, at most; one longer sentence stays whole")
+    overlap_words: int = Field(default=0, ge=0, description="of the passage before that a passage repeats, at most")
+
+
+class Section(NamedTuple):
+    """The text under one heading."""
+
+    heading: list[str]
+    """All headings over it, the outermost first; [] before the first one."""
+    text: str
+    first_paragraph: int
+    last_paragraph: int
+
+
+def sections(document: Document) -> list[Section]:
+    """The document from heading to heading, headings left out; those without text are left out too."""
+    pieces: list[tuple[list[str], int, int, int]] = [([], 0, 0, 0)]
+    path: list[tuple[int, str]] = []
+    for heading in document.headings:
+        path = [*((level, text) for level, text in path if level < heading.level), (heading.level, heading.text)]
+        pieces.append(([text for _, text in path], heading.paragraph, heading.start, len(heading.text)))
+    ends = [(paragraph, start) for _, paragraph, start, _ in pieces[1:]] + [(len(document.paragraphs), 0)]
+    found = (
+        _section(document, heading, (paragraph, start), skipped, end)
+        for (heading, paragraph, start, skipped), end in zip(pieces, ends, strict=True)
+    )
+    return [section for section in found if section]
+
+
+def cut(documents: Sequence[Document], cutting: Cutting) -> list[Passage]:
+    """The passages of all documents, in their order."""
+    passages: list[Passage] = []
+    titles = unique_titles(documents)
+    for document in documents:
+        pieces = (piece for section in _units(document, cutting) for piece in _pieces(section, cutting))
+        passages += [
+            Passage(
+                passage_id=f"{document.document_id}/{number}",
+                document_id=document.document_id,
+                title=titles[document.document_id],
+                heading=piece.heading,
+                text=piece.text,
+                first_paragraph=piece.first_paragraph,
+                last_paragraph=piece.last_paragraph,
+                sha256=sha256_of(piece.text.encode()),
+            )
+            for number, piece in enumerate(pieces, 1)
+        ]
+    return passages
+
+
+def unique_titles(documents: Sequence[Document]) -> dict[str, str]:
+    """Document id > title; the second and later ones of one title have a number."""
+    count: dict[str, int] = {}
+    titles: dict[str, str] = {}
+    for document in documents:
+        title = " ".join(document.title.split())
+        count[title] = count.get(title, 0) + 1
+        titles[document.document_id] = title if count[title] == 1 else f"{title}, {count[title]}"
+    return titles
+
+
+def _section(
+    document: Document, heading: list[str], begin: tuple[int, int], skipped: int, end: tuple[int, int]
+) -> Section | None:
+    """The text from `begin` to `end`, each (paragraph, character), without the first `skipped` characters."""
+    texts: list[tuple[int, str]] = []
+    for at in range(begin[0], min(end[0] + (end[1] > 0), len(document.paragraphs))):
+        text = document.paragraphs[at].text
+        text = text[: end[1]] if at == end[0] else text
+        text = text[begin[1] + skipped :] if at == begin[0] else text
+        if text.strip():
+            texts.append((at, text.strip()))
+    if not texts:
+        return None
+    return Section(heading, "\n\n".join(text for _, text in texts), texts[0][0], texts[-1][0])
+
+
+def _units(document: Document, cutting: Cutting) -> list[Section]:
+    if cutting.by == "heading":
+        return sections(document)
+    if cutting.by == "paragraph":
+        return [Section([], p.text, at, at) for at, p in enumerate(document.paragraphs)]
+    return [Section([], document.text, 0, len(document.paragraphs) - 1)]
+
+
+def _pieces(section: Section, cutting: Cutting) -> Iterator[Section]:
+    """The section in pieces of whole sentences, each with the last sentences of the one before where they overlap."""
+    marked = [
+        (at, sentence)
+        for at, paragraph in enumerate(section.text.split("\n\n"), section.first_paragraph)
+        for sentence in sentences(paragraph)
+    ]
+    piece: list[tuple[int, str]] = []
+    fresh = size = 0
+    for at, sentence in marked:
+        count = word_count(sentence)
+        if fresh and size + count > cutting.words:
+            yield _piece(section, piece)
+            piece = _tail(piece, min(cutting.overlap_words, cutting.words - count))
+            fresh, size = 0, sum(word_count(text) for _, text in piece)
+        piece.append((at, sentence))
+        fresh, size = fresh + 1, size + count
+    if fresh:
+        yield _piece(section, piece)
+
+
+def _tail(piece: list[tuple[int, str]], at_most_words: int) -> list[tuple[int, str]]:
+    """The last sentences of a piece, of `at_most_words` together."""
+    for start in range(1, len(piece)):
+        if sum(word_count(text) for _, text in piece[start:]) <= at_most_words:
+            return piece[start:]
+    return []
+
+
+def _piece(section: Section, marked: list[tuple[int, str]]) -> Section:
+    return Section(section.heading, " ".join(text for _, text in marked), marked[0][0], marked[-1][0])

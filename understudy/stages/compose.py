@@ -1,0 +1,262 @@
+"""
+Stage `compose`: rows to learn answers from given texts, made after the documents were split.
+
+Every pair gets the passages that answer it and others that nearly do. From two near documents of one split the teacher
+writes questions that need both, and questions that neither answers; a second model, where there is one, looks whether
+the passages answer those after all. Then as many of each kind stay as the recipe's shares want.
+"""
+
+import logging
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+from understudy.calls import composing
+from understudy.calls.model_teacher import ModelTeacher
+from understudy.dataset.contexts import Contexts, Sizes, balanced
+from understudy.errors import TeacherError
+from understudy.graph import Node
+from understudy.interfaces import Progress
+from understudy.records import AssetRef, Document, Pair, PairKind, PairSource, Split, SplitPlan
+from understudy.retrieval.passages import unique_titles
+from understudy.runs import teachers
+from understudy.stages import split as splitting
+from understudy.text.citations import citation
+
+VERSION = 1
+COMPARED, UNANSWERED, SWAPPED = 10_001, 20_001, 30_001
+"""First question numbers of what is composed, far above those of a document's own questions."""
+SPARE = 1.15
+"""Entries asked for over those that the shares want: some are refused."""
+LEFT_OUT = "compose"
+SHARE_MISSED = 0.03
+log = logging.getLogger("understudy.dataset")
+
+
+class Unit(NamedTuple):
+    """One or two documents of one split that the teacher is shown together."""
+
+    documents: tuple[str, ...]
+    wishes: list[composing.Wish]
+
+
+def problems(shares: Any, teacher: object) -> list[str]:
+    """What keeps a recipe from being carried out, one sentence each."""
+    if not (shares.synthesis or shares.refusal) or isinstance(teacher, ModelTeacher):
+        return []
+    return [
+        "recipe: questions over two texts, and those that texts do not answer, are written by a model, and this "
+        "teacher is none; choose another, or set recipe.shares to {grounded: 1, synthesis: 0, refusal: 0}"
+    ]
+
+
+def materialize(node: Node) -> AssetRef:
+    """All pairs of the channel, those that stay with their passages; the assignment of documents is written first."""
+    config, options = node.config, node.config.plugin("recipe").options
+    documents: dict[str, Document] = {name: node.workspace.read(ref) for name, ref in node.group("document").items()}
+    pairs, passages = _titled(node.rows("talk_pairs"), documents, options.citation), node.rows("passages")
+    kept = [pair for pair in pairs if pair.kept]
+    plan = _assignment(node, kept)
+    placed = {name: split for split, names in plan.splits.items() for name in names}
+    usable = [pair for pair in kept if pair.pair_id in placed]
+    split_of = {pair.document_id: placed[pair.pair_id] for pair in usable}
+    sizes = Sizes(options.per_question, options.max_rank, config.seed)
+    contexts = Contexts(passages, split_of, [pair.answer for pair in usable], sizes)
+    before = _partners_before(node)
+    with node.track() as progress:
+        composed = list(_composed(node, contexts, usable, documents, before, progress))
+    stay = {pair.pair_id for pair in composed}
+    rest = [pair if pair.pair_id not in {p.pair_id for p in usable} else _left_out(pair) for pair in pairs]
+    node.save([plan], "assignment")
+    return node.save([*composed, *(pair for pair in rest if pair.pair_id not in stay)])
+
+
+def _composed(
+    node: Node,
+    contexts: Contexts,
+    usable: Sequence[Pair],
+    documents: Mapping[str, Document],
+    before: Mapping[str, str],
+    progress: Progress,
+) -> Iterator[Pair]:
+    """The rows of every split, each kind in its share."""
+    options, seed = node.config.plugin("recipe").options, node.config.seed
+    shares: dict[PairKind, float] = options.shares.model_dump()
+    by_split: dict[Split, list[Pair]] = {}
+    for pair in usable:
+        by_split.setdefault(contexts.split_of[pair.document_id], []).append(pair)
+    units = {split: _units(own, contexts.partners(split, before), shares) for split, own in by_split.items()}
+    written = _written(node, units, documents, progress)
+    unsure = Counter[str]()
+    for split, own in by_split.items():
+        groups: dict[PairKind, list[Pair]] = {"grounded": _each(map(contexts.answering, own))}
+        groups["synthesis"] = _each(map(contexts.answering, written[split]["COMPARE"]))
+        refusals = _each(map(contexts.not_answering, written[split]["UNANSWERED"]))
+        groups["refusal"] = _unanswered(node, refusals, contexts, unsure)
+        wanted = _wanted(len(own), shares, "refusal")
+        if len(groups["refusal"]) < wanted:
+            groups["refusal"] += _swapped(own, wanted - len(groups["refusal"]), contexts, options.refusal)
+        chosen = balanced(groups, shares, seed)
+        _say(split, chosen, shares)
+        yield from (pair for rows in chosen.values() for pair in rows)
+    if unsure:
+        log.info("compose: refusals left out: %s", dict(unsure))
+
+
+def _say(split: Split, chosen: Mapping[PairKind, Sequence[Pair]], shares: Mapping[PairKind, float]) -> None:
+    """What a split is made of, and what it lacks."""
+    total = sum(map(len, chosen.values()))
+    log.info("compose: %s has %s", split, ", ".join(f"{len(rows)} {kind}" for kind, rows in chosen.items()))
+    for kind, rows in chosen.items():
+        if total and len(rows) / total < shares[kind] - SHARE_MISSED:
+            log.warning(
+                "compose: %s has %.0f%% %s rows where %.0f%% were wanted: the teacher wrote too few of them",
+                split, 100 * len(rows) / total, kind, 100 * shares[kind],
+            )  # fmt: skip
+
+
+def _units(own: Sequence[Pair], partners: Sequence[tuple[str, str]], shares: Mapping[PairKind, float]) -> list[Unit]:
+    """What is asked of each pair of documents of a split; of a single document what it does not answer."""
+    groups = list[tuple[str, ...]](partners) or [(name,) for name in dict.fromkeys(pair.document_id for pair in own)]
+    compare = math.ceil(SPARE * _wanted(len(own), shares, "synthesis") / len(groups)) if partners else 0
+    unanswered = math.ceil(SPARE * _wanted(len(own), shares, "refusal") / len(groups))
+    return [Unit(group, composing.wishes(compare, unanswered)) for group in groups]
+
+
+def _wanted(grounded: int, shares: Mapping[PairKind, float], kind: PairKind) -> int:
+    """How many of `kind` belong to so many grounded ones; where none of those are wanted, as many as there are."""
+    return round(grounded * shares[kind] / shares["grounded"]) if shares["grounded"] else grounded
+
+
+def _written(
+    node: Node, units: Mapping[Split, Sequence[Unit]], documents: Mapping[str, Document], progress: Progress
+) -> dict[Split, dict[str, list[Pair]]]:
+    """What the teacher writes about every unit, by split and task; units that fail are logged and left out."""
+    result: dict[Split, dict[str, list[Pair]]] = {split: {"COMPARE": [], "UNANSWERED": []} for split in units}
+    jobs = [(split, unit) for split, those in units.items() for unit in those if unit.wishes]
+    if not jobs:
+        return result
+    teacher, titles = teachers.shared_model(node.workspace, "teacher"), unique_titles(list(documents.values()))
+    numbers, dropped, usd = Counter[tuple[str, str]](), Counter[str](), 0.0
+
+    def ask(unit: Unit) -> composing.Written:
+        return composing.write(teacher, composing.together([documents[name] for name in unit.documents]), unit.wishes)
+
+    with ThreadPoolExecutor(node.config.runner.workers) as pool:
+        running = [pool.submit(ask, unit) for _, unit in jobs]
+        try:
+            for done, (job, (split, unit)) in enumerate(zip(running, jobs, strict=True), 1):
+                try:
+                    written = job.result()
+                except TeacherError as error:
+                    log.warning("compose: %s: %s", " and ".join(unit.documents), error)
+                    continue
+                dropped, usd = dropped + written.dropped, usd + written.usd
+                for wish in unit.wishes:
+                    if wish.number in written.pairs:
+                        own = [documents[name] for name in unit.documents]
+                        pair = _pair(own, titles, wish, written.pairs[wish.number], numbers, teacher)
+                        result[split][wish.task].append(pair)
+                progress(done, len(jobs), "questions over two texts")
+        finally:
+            pool.shutdown(cancel_futures=True)
+    log.info("compose: %.4f USD, left out: %s", usd, dict(dropped) or "nothing")
+    return result
+
+
+def _pair(
+    documents: Sequence[Document],
+    titles: Mapping[str, str],
+    wish: composing.Wish,
+    text: tuple[str, str],
+    numbers: Counter[tuple[str, str]],
+    teacher: ModelTeacher,
+) -> Pair:
+    first, compares = documents[0], wish.task == "COMPARE"
+    numbers[first.document_id, wish.task] += 1
+    number = (COMPARED if compares else UNANSWERED) - 1 + numbers[first.document_id, wish.task]
+    sources = [PairSource(document_id=d.document_id, title=titles[d.document_id]) for d in documents]
+    return Pair(
+        pair_id=f"{first.document_id}#{number}",
+        document_id=first.document_id,
+        title=titles[first.document_id],
+        published=first.published,
+        question_number=number,
+        question=text[0],
+        answer=text[1],
+        tags=[],
+        start_seconds=None,
+        end_seconds=None,
+        document_sha256="",
+        teacher=teacher.label,
+        prompt_sha256=teacher.prompt_sha256(composing.KIND),
+        kept=True,
+        gate=None,
+        reason=None,
+        kind="synthesis" if compares else "refusal",
+        sources=sources if compares else [],
+    )
+
+
+def _unanswered(node: Node, refusals: Sequence[Pair], contexts: Contexts, unsure: Counter[str]) -> list[Pair]:
+    """The refusals that a second model finds right; all of them where there is none."""
+    if not refusals or not node.config.verify.on:
+        return list(refusals)
+    verifier = teachers.shared_model(node.workspace, "verify")
+    numbered = {number: (pair, contexts.shown(pair)) for number, pair in enumerate(refusals, 1)}
+    checked = composing.check(verifier, numbered)
+    out = checked.answered | (checked.unsure if node.config.verify.only_approved else set())
+    unsure["the passages answer it"] += len(checked.answered)
+    unsure["no second opinion"] += len(out - checked.answered)
+    return [pair for number, (pair, _) in numbered.items() if number not in out]
+
+
+def _swapped(own: Sequence[Pair], count: int, contexts: Contexts, refusal: str) -> list[Pair]:
+    """Up to `count` questions of the split whose own documents are not among their passages."""
+    numbers: Counter[str] = Counter()
+    found: list[Pair] = []
+    for pair in sorted(own, key=lambda pair: contexts.digest(f"swap/{pair.pair_id}")):
+        if len(found) >= count:
+            break
+        if swapped := contexts.swapped(pair, SWAPPED + numbers[pair.document_id], refusal):
+            numbers[pair.document_id] += 1
+            found.append(swapped)
+    return found
+
+
+def _assignment(node: Node, kept: Sequence[Pair]) -> SplitPlan:
+    """Which document is in which split; what was held out before stays so."""
+    before = node.workspace.latest("assignment")
+    frozen: SplitPlan | None = node.workspace.read(before) if before else None
+    frozen = frozen if frozen and frozen.honest else None
+    return splitting.split(kept, node.config.split, node.config.seed, frozen)
+
+
+def _partners_before(node: Node) -> dict[str, str]:
+    """The documents that were shown together before, so that a new one makes nothing be asked again."""
+    ref = node.workspace.latest("composed")
+    rows: Iterable[Pair] = node.workspace.rows(ref) if ref else ()
+    return {p.sources[0].document_id: p.sources[1].document_id for p in rows if p.kind == "synthesis"}
+
+
+def _titled(pairs: Iterable[Pair], documents: Mapping[str, Document], form: Any) -> list[Pair]:
+    """The pairs with titles that tell documents apart, in their sources and in their answers."""
+    titles = unique_titles(list(documents.values()))
+    result = []
+    for pair in pairs:
+        old, new = " ".join(documents[pair.document_id].title.split()), titles[pair.document_id]
+        sources = [source.model_copy(update={"title": titles[source.document_id]}) for source in pair.sources]
+        answer = pair.answer.replace(citation(old, (), form), citation(new, (), form)) if old != new else pair.answer
+        result.append(pair.model_copy(update={"title": new, "sources": sources, "answer": answer}))
+    return result
+
+
+def _each(pairs: Iterable[Pair | None]) -> list[Pair]:
+    return [pair for pair in pairs if pair]
+
+
+def _left_out(pair: Pair) -> Pair:
+    reason = "left out so that each kind of row has its share"
+    return pair.model_copy(update={"kept": False, "gate": LEFT_OUT, "reason": reason})
