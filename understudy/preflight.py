@@ -13,7 +13,7 @@ from understudy.graph import Graph
 from understudy.runs import trials
 from understudy.scoring.suites import retrieval
 from understudy.sources import several
-from understudy.stages import augment
+from understudy.stages import augment, compose
 from understudy.workspace import Workspace
 
 FREE_BYTES = 500 * 1000 * 1000
@@ -80,6 +80,9 @@ def _plugins(workspace: Workspace, only: Only | None) -> list[str]:
             problems.append(
                 "augment.replay: a base made from these talks has no general answers to preserve; set it to 0"
             )
+    if workspace.config.composes and only in (None, "dataset"):
+        shares = workspace.config.plugin("recipe").options.shares
+        problems += compose.problems(shares, workspace.config.plugin("teacher"))
     if (items := workspace.config.evaluate.retrieval) and only in (None, "score"):
         problems += _unreadable(items)
     judge = workspace.config.evaluate.judge

@@ -77,6 +77,7 @@ def together(documents: Sequence[Document]) -> Document:
         paragraphs += [Paragraph(text=f"The text “{title}” begins here."), *document.paragraphs]
     return documents[0].model_copy(
         update={
+            "document_id": "+".join(document.document_id for document in documents),
             "title": " / ".join(" ".join(document.title.split()) for document in documents),
             "paragraphs": paragraphs,
             "headings": [],

@@ -246,8 +246,12 @@ class CallLedger(Notes):
             return 0
         with self._database.transaction() as execute:
             for document_id in document_ids:
-                calls += len(execute("DELETE FROM calls WHERE document_id = ? RETURNING 1", document_id))
-                execute("DELETE FROM answers WHERE document_id = ?", document_id)
+                # A call about several talks names them all.
+                name = document_id.replace("!", "!!").replace("_", "!_").replace("%", "!%")
+                with_others = [f"{name}+%", f"%+{name}"]
+                where = "document_id = ? OR document_id LIKE ? ESCAPE '!' OR document_id LIKE ? ESCAPE '!'"
+                calls += len(execute(f"DELETE FROM calls WHERE {where} RETURNING 1", document_id, *with_others))
+                execute(f"DELETE FROM answers WHERE {where}", document_id, *with_others)
             total = "(SELECT coalesce(sum(coalesce(usd, estimate_usd)), 0) FROM calls WHERE state {} 'sent')"
             execute(f"UPDATE budget SET spent = {total.format('<>')}, reserved = {total.format('=')}")
         self._database.purge()

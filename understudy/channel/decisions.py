@@ -100,7 +100,8 @@ class Decisions:
 
     def key(self, pair: Pair) -> Key:
         """The question `pair` stands for: of one whose question was edited, the teacher's own."""
-        own = key_of(pair.document_id, pair.question)
+        # A question may also stand with passages that do not answer it: that is a pair of its own.
+        own = key_of(pair.document_id, f"{pair.question} (refusal)" if pair.kind == "refusal" else pair.question)
         return own if own in self.standing else self._first_words.get(own, own)
 
     def apply(self, pairs: Sequence[Pair]) -> list[Pair]:

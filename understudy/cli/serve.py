@@ -22,4 +22,5 @@ def main(args: Namespace) -> int:
     """Serve until Ctrl-C."""
     from understudy.serving.server import serve
 
-    return serve(find.gguf(args.home / "models", args.model, args.force), args.port)
+    gguf = find.gguf(args.home / "models", args.model, args.force)
+    return serve(gguf, args.port, retriever=chat.retriever_of(gguf, args.retrieve))

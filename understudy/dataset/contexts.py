@@ -5,11 +5,12 @@ A passage that does not answer is among the best for its question, so that findi
 choices follow from a digest of seed and name: a new document changes nothing for questions that it is not near to.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from understudy.records import Pair, PairKind, PairSource, Passage, Split, sha256_of
-from understudy.retrieval.index import Index
+from understudy.retrieval.index import Index, tokens
 from understudy.text.keywords import coverage, keywords, rarity
 
 COVERED = 0.8
@@ -18,6 +19,7 @@ STILL_ANSWERS = 0.5
 """Of the same: passages with this much of it may answer after all."""
 NEAREST = 12
 """Passages of other documents that are looked through for a partner."""
+SUBJECT_WORDS = 10
 MOST_LOST = 0.4
 """Of the pairs that were paid for, so that shares hold."""
 
@@ -38,6 +40,7 @@ class Contexts:
     ) -> None:
         self.index, self.sizes, self.split_of = Index(passages), sizes, dict(split_of)
         self._rare = rarity(answers)
+        self._rare_words = rarity(passage.text for passage in passages)
         self._of_document: dict[str, list[Passage]] = {}
         for passage in passages:
             self._of_document.setdefault(passage.document_id, []).append(passage)
@@ -104,7 +107,7 @@ class Contexts:
     def partners(self, split: Split, before: Mapping[str, str]) -> list[tuple[str, str]]:
         """Documents of a split in pairs of near ones; `before` are pairs that stay, an odd one out gets a second.
 
-        Nearness is the best score of a passage of one for the words of the other; the nearest are paired first.
+        Nearness is the best score of a passage of one for what the other is about; the nearest are paired first.
         """
         names = sorted(self._of_split.get(split, []), key=self.digest)
         free, pairs = dict.fromkeys(names), list[tuple[str, str]]()
@@ -128,11 +131,17 @@ class Contexts:
         edges = []
         others = list(names if among is None else among)
         for one in names:
-            text = " ".join(passage.text for passage in self._of_document.get(one, []))
-            own = len(self._of_document.get(one, []))
-            hits = self.index.search(text, NEAREST + own, others)
+            passages = self._of_document.get(one, [])
+            hits = self.index.search(self._subject(passages), NEAREST + len(passages), others)
             edges += [(hit.score, one, hit.passage.document_id) for hit in hits if hit.passage.document_id != one]
         return sorted(edges, key=lambda edge: (-edge[0], edge[1], edge[2]))
+
+    def _subject(self, passages: Sequence[Passage]) -> str:
+        """What a document is about: its title, and the words that it repeats and few others have."""
+        count = Counter(word for passage in passages for word in tokens(f"{' '.join(passage.heading)} {passage.text}"))
+        weight = {word: times * self._rare_words.get(word, 0.0) for word, times in count.items()}
+        best = sorted(weight, key=lambda word: (-weight[word], word))[:SUBJECT_WORDS]
+        return " ".join([*(passage.title for passage in passages[:1]), *best])
 
     def _candidates(self, source: PairSource) -> list[Passage]:
         """The passages of the source's paragraphs; of the whole document where those are not known."""
@@ -181,19 +190,37 @@ class Contexts:
 
 
 def balanced(
-    groups: Mapping[PairKind, Sequence[Pair]], shares: Mapping[PairKind, float], seed: int
+    groups: Mapping[PairKind, Sequence[Pair]],
+    shares: Mapping[PairKind, float],
+    seed: int,
+    owed: dict[PairKind, float] | None = None,
 ) -> dict[PairKind, list[Pair]]:
     """As many pairs of each kind as `shares` want, none of what a share of 0 wants.
 
     The kind of which there is too little decides how many there are of the others, unless there is so little of it that
     more than `MOST_LOST` of the others would be lost: then all of it stays, and its share is missed. Which pairs stay
-    follows from a digest.
+    follows from a digest. `owed` carries what rounding left over from one split to the next.
     """
+    owed = {} if owed is None else owed
     wanted = {kind: share for kind, share in shares.items() if share > 0}
     totals = {kind: len(groups.get(kind, ())) / share for kind, share in wanted.items()}
-    enough = [total for total in totals.values() if total >= (1 - MOST_LOST) * max(totals.values())]
+    usual = totals.get("grounded", max(totals.values()))
+    enough = [total for total in totals.values() if total >= (1 - MOST_LOST) * usual]
+    counts = _apportioned(int(min(enough) + 1e-9), wanted, owed)
     chosen: dict[PairKind, list[Pair]] = {}
-    for kind, share in wanted.items():
+    for kind in wanted:
         ranked = sorted(groups.get(kind, ()), key=lambda pair: sha256_of(f"{seed}/share/{pair.pair_id}".encode()))
-        chosen[kind] = ranked[: round(share * min(enough))]
+        chosen[kind] = ranked[: counts[kind]]
     return chosen
+
+
+def _apportioned(total: int, shares: Mapping[PairKind, float], owed: dict[PairKind, float]) -> dict[PairKind, int]:
+    """Whole numbers in these shares that add up to `total`; whom rounding `owed` most is rounded up."""
+    exact = {kind: share * total for kind, share in shares.items()}
+    counts = {kind: int(value + 1e-9) for kind, value in exact.items()}
+    behind = {kind: exact[kind] - counts[kind] + owed.get(kind, 0.0) for kind in exact}
+    for kind in sorted(behind, key=lambda kind: -behind[kind])[: total - sum(counts.values())]:
+        counts[kind] += 1
+        behind[kind] -= 1
+    owed |= behind
+    return counts

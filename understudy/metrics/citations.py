@@ -12,7 +12,7 @@ from pydantic import Field
 
 from understudy.interfaces import References
 from understudy.metrics import BaseMetric, answered, answered_by_both
-from understudy.records import Interval, Pair, Sample
+from understudy.records import Interval, Pair, Sample, TopicComparison
 from understudy.scoring.statistics import mean_change, mean_interval, wilson
 from understudy.text import keywords
 from understudy.text.citations import CitationForm, cited
@@ -109,6 +109,25 @@ class CitationsMetric(BaseMetric):
             changes["refusal_balance"] = balance
         return changes
 
+    def topics(self, tuned: Sequence[Sample], base: Sequence[Sample], seed: int) -> list[TopicComparison]:
+        """Keyword coverage topic by topic, paired by question, the interval by bootstrap over documents."""
+        both: dict[str, list[tuple[Facts, float, float]]] = {}
+        for a, b in answered_by_both(tuned, base, self._pairs):
+            after, before = self.facts(a), self.facts(b)
+            if after and before and after.keyword_coverage is not None and before.keyword_coverage is not None:
+                row = after, after.keyword_coverage, before.keyword_coverage
+                both.setdefault(after.topic or "other", []).append(row)
+        return [
+            TopicComparison(
+                topic=topic,
+                answers=len(rows),
+                base=sum(old for _, _, old in rows) / len(rows),
+                tuned=sum(new for _, new, _ in rows) / len(rows),
+                difference=_paired(rows, seed),
+            )
+            for topic, rows in sorted(both.items())
+        ]
+
     def facts(self, sample: Sample) -> Facts | None:
         """What an answer did; None for a pair that is not held out."""
         pair = self._pairs.get(sample.pair_id)
@@ -142,13 +161,9 @@ class CitationsMetric(BaseMetric):
         return text
 
 
-def by_topic(facts: Sequence[Facts]) -> dict[str, tuple[float, int]]:
-    """Topic > mean keyword coverage of its answers and their number, in the order of the topics."""
-    topics: dict[str, list[float]] = {}
-    for fact in facts:
-        if fact.keyword_coverage is not None:
-            topics.setdefault(fact.topic or "other", []).append(fact.keyword_coverage)
-    return {name: (sum(values) / len(values), len(values)) for name, values in sorted(topics.items())}
+def _paired(rows: Sequence[tuple[Facts, float, float]], seed: int) -> Interval | None:
+    documents = [fact.document_id for fact, _, _ in rows]
+    return mean_change([new - old for _, new, old in rows], documents, seed) if len(set(documents)) > 1 else None
 
 
 def _right(fact: Facts) -> float:

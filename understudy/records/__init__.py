@@ -70,6 +70,7 @@ from understudy.records.scoring import (
     Scorecard,
     Stopping,
     SuiteAnswers,
+    TopicComparison,
     Winner,
     Word,
 )
@@ -145,6 +146,7 @@ __all__ = [
     "SuiteAnswers",
     "Talk",
     "TemplateCheck",
+    "TopicComparison",
     "TrainedOn",
     "TrialCard",
     "Variant",

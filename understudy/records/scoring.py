@@ -196,6 +196,16 @@ class BaselineComparison(Record):
     verdicts: dict[str, Word]
 
 
+class TopicComparison(Record):
+    """How much of what right answers must mention the answers about one topic mention."""
+
+    topic: str
+    answers: int
+    base: float
+    tuned: float
+    difference: Interval | None = Field(description="tuned minus base; None for a single document")
+
+
 class Decision(Record):
     """What to do with a run, and why."""
 
@@ -229,6 +239,7 @@ class Scorecard(Record):
     )
     judge: JudgeScore | None = None
     phrases: list[Phrase] = []
+    topics: list[TopicComparison] = []
     decision: Decision | None = None
     notes: list[str] = Field(default=[], description="what could not be measured, and why")
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from understudy.records import Scorecard
 from understudy.report import LEARNED, answers, difference, label, number, tables, words
+from understudy.report.causes import causes
 from understudy.report.charts import forests, loss_curve, small_curves
 from understudy.report.evidence import Evidence
 from understudy.report.findings import WORDS, findings
@@ -21,8 +22,8 @@ from understudy.scoring import preferences
 
 BROKEN = (
     "broken", "empty", "endless", "cut", "loops", "token_leak", "too_short", "wrong_script", "wrong_language", "copied",
-    "instructions", "choices", "off_topic", "keyword_coverage", "cites", "declines_rightly", "refusal_precision",
-    "refusal_recall",
+    "instructions", "choices", "off_topic", "keyword_coverage", "citation_precision", "substantive", "over_refusal",
+    "cites", "declines_rightly", "refusal_precision", "refusal_recall", "seconds", "first_token_seconds",
 )  # fmt: skip
 
 
@@ -56,6 +57,8 @@ def html(evidence: Evidence) -> str:
         learned=forests(measured),
         shapes=_shapes(evidence),
         phrases=tables.phrases(card.phrases),
+        topics=tables.topics(card.topics),
+        causes=causes(evidence),
         baselines=tables.baselines(card.baselines),
         judge=tables.judge(card.judge) if card.judge else None,
         person=person,

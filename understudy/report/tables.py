@@ -13,6 +13,7 @@ from understudy.records import (
     ParityReport,
     Phrase,
     Scorecard,
+    TopicComparison,
 )
 from understudy.report import LABELS, candidate, difference, label, number, signed, size
 from understudy.scoring.preferences import Verdict, chance
@@ -91,6 +92,22 @@ def phrases(rows: Sequence[Phrase]) -> Table:
     """What the teacher says far more often than the base."""
     cells = [(f"“{p.phrase}”", *(f"{rate:.1f}" for rate in (p.teacher, p.base, p.tuned)), str(p.talks)) for p in rows]
     return Table(("", "teacher", "base", "tuned", "talks"), cells, "Signature phrases, per 1,000 words")
+
+
+def topics(rows: Sequence[TopicComparison]) -> Table:
+    """Keyword coverage topic by topic."""
+    cells = [
+        (
+            row.topic,
+            str(row.answers),
+            number("keyword_coverage", row.base),
+            number("keyword_coverage", row.tuned),
+            difference("keyword_coverage", row.difference) if row.difference else "one document: no interval",
+        )
+        for row in rows
+    ]
+    head = ("", "answers", "base", "tuned", "difference (95 %)")
+    return Table(head, cells, "What right answers must mention, by topic")
 
 
 def judge(score: JudgeScore) -> Table:

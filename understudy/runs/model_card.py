@@ -155,6 +155,7 @@ def _page(about: About) -> list[str]:
         f"**Written by AI in the style of the talks, not by the person who gave them.** {LABEL}",
         "## Permission",
         f"`permission: {about.config.permission or NOT_STATED}`. {PERMISSION[about.config.permission]}",
+        *_from_texts(about),
         "## The base and its licence",
         _base(about),
         "## What it was tuned on",
@@ -168,6 +169,20 @@ def _page(about: About) -> list[str]:
         _programs(about),
         "## Limits",
         _limits(about),
+    ]
+
+
+def _from_texts(about: About) -> list[str]:
+    """What a model needs that answers from passages; nothing for the others."""
+    if not about.config.composes:
+        return []
+    system = about.config.plugin("recipe").system()
+    return [
+        "## What it needs",
+        "It answers **from passages that come with the question**, not from memory: a system text, then each passage "
+        "under its title, then `Question: ...`. `understudy chat` and `understudy serve` find the passages "
+        "and put them there; other programs have to. Without passages its answers mean nothing.",
+        f"The system text: {system}",
     ]
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from understudy.records import Message
 from understudy.serving import NOTICE, REPEAT_PENALTY, Done, Generate, Sampling
 from understudy.serving.model import Model, RequestRefused
+from understudy.serving.retrieve import Retriever
 
 LOOP_CHARACTERS, LOOP_TIMES = range(16, 401), 3
 """How long a passage is, and how often it must follow itself, to be a loop: a small model would go on to the limit."""
@@ -20,8 +21,17 @@ NOTES = {
 """How an answer ended > what is said about it."""
 
 
-def chat(gguf: Path, sampling: Sampling | None = None, max_tokens: int = 2048, context: int | None = None) -> int:
-    """Talk until /quit or the end of the input; returns the exit status. Raises ConfigError, WorkerFailed."""
+def chat(
+    gguf: Path,
+    sampling: Sampling | None = None,
+    max_tokens: int = 2048,
+    context: int | None = None,
+    retriever: Retriever | None = None,
+) -> int:
+    """Talk until /quit or the end of the input; returns the exit status. Raises ConfigError, WorkerFailed.
+
+    With a `retriever` every question comes with passages and stands alone, as in training.
+    """
     model, sampling = Model(gguf, context), sampling or Sampling(repeat_penalty=REPEAT_PENALTY)
     messages: list[Message] = []
     with asyncio.Runner() as runner:
@@ -36,6 +46,8 @@ def chat(gguf: Path, sampling: Sampling | None = None, max_tokens: int = 2048, c
                     print("(a new conversation)", flush=True)
                 elif line.startswith("/"):
                     print(f"{line.split()[0]} is not a command. {HELP}", flush=True)
+                elif line and retriever:
+                    _from_texts(runner, model, retriever, line, sampling, max_tokens)
                 elif line:
                     messages = [*messages, Message(role="user", content=line)]
                     messages = _turn(runner, model, messages, sampling, max_tokens)
@@ -57,6 +69,20 @@ def _line() -> str | None:
         return None
 
 
+def _from_texts(
+    runner: asyncio.Runner, model: Model, retriever: Retriever, question: str, sampling: Sampling, max_tokens: int
+) -> None:
+    """One question with its passages: what was found, the answer, and what that cites."""
+    passages = retriever.find(question)
+    for passage in passages:
+        print(f"  · {' › '.join([passage.title, *passage.heading])}", flush=True)
+    if not passages:
+        print("  (no passage shares a word with this question)", flush=True)
+    messages = _turn(runner, model, retriever.prompt(question, passages), sampling, max_tokens)
+    if messages and (note := retriever.marked(messages[-1].content, passages)):
+        print(f"  ({note})\n", flush=True)
+
+
 def _turn(
     runner: asyncio.Runner, model: Model, messages: list[Message], sampling: Sampling, max_tokens: int
 ) -> list[Message]:
@@ -67,7 +93,7 @@ def _turn(
         try:
             finish = runner.run(_write(model, request, pieces))
         except RequestRefused as reason:
-            if len(messages) == 1:
+            if sum(message.role == "user" for message in messages) == 1:
                 print(f"({reason}; this conversation has ended, start a new one with /new)", flush=True)
                 return []
             messages = messages[2:]

@@ -35,9 +35,11 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from understudy.errors import ConfigError, UnderstudyError
-from understudy.serving import NOTICE, Done
+from understudy.records import Passage
+from understudy.serving import NOTICE, Done, Generate
 from understudy.serving.model import Model, RequestRefused
 from understudy.serving.requests import ChatRequest, CompletionRequest, TextRequest
+from understudy.serving.retrieve import Retriever
 
 log = logging.getLogger("understudy.serving")
 
@@ -52,12 +54,21 @@ T = TypeVar("T")
 class Server:
     """A model that is being served, until it is closed."""
 
-    def __init__(self, model: Model, port: int = PORT, token: str | None = None, name: str | None = None) -> None:
+    def __init__(
+        self,
+        model: Model,
+        port: int = PORT,
+        token: str | None = None,
+        name: str | None = None,
+        retriever: Retriever | None = None,
+    ) -> None:
         """Answer on `port` or, for 0, on any free one. Raises ConfigError.
 
         With a `token` only requests that carry it are answered. `name` is the model's id, by default its file's name.
+        With a `retriever` the last question of a chat comes with passages, which the reply names in `understudy`.
         """
         self.model, self.name, self.token = model, name or model.file.stem, token
+        self.retriever = retriever
         try:
             self._socket = socket.create_server((ADDRESS, port))
         except (OSError, OverflowError) as error:
@@ -116,13 +127,15 @@ class Server:
         return None
 
 
-def serve(gguf: Path, port: int = PORT, context: int | None = None) -> int:
+def serve(gguf: Path, port: int = PORT, context: int | None = None, retriever: Retriever | None = None) -> int:
     """Serve `gguf` until Ctrl-C; returns the exit status. Raises ConfigError, WorkerFailed."""
-    server = Server(Model(gguf, context), port)
+    server = Server(Model(gguf, context), port, retriever=retriever)
     try:
         server.run(server.model.load())
         print(f"{server.name} at {server.url} (OpenAI's API; any API key will do). Ctrl-C ends.", flush=True)
         print(NOTICE, flush=True)
+        if retriever:
+            print(f"Every question comes with passages, out of {len(retriever.index.passages)}.", flush=True)
         threading.Event().wait()
     except KeyboardInterrupt:
         print()
@@ -182,13 +195,23 @@ class Endpoint:
     async def _answer(self, request: CompletionRequest, scope: Scope, receive: Receive, send: Send) -> None:
         if not self.server.knows(request.model):
             return await _no_model(self.server, request.model)(scope, receive, send)
-        reply = Reply(self.server.name, isinstance(request, ChatRequest))
-        async with contextlib.aclosing(self.server.model.generate(request.generate())) as pieces:
+        generate, passages = self._with_passages(request)
+        reply = Reply(self.server.name, isinstance(request, ChatRequest), passages)
+        async with contextlib.aclosing(self.server.model.generate(generate)) as pieces:
             if request.stream:
                 first = await anext(pieces)  # a refusal is a status, so it must come before the stream
                 events = reply.events(first, pieces, request.stream_options.include_usage)
                 return await StreamingResponse(events, media_type="text/event-stream")(scope, receive, send)
             return await JSONResponse(await reply.whole(pieces))(scope, receive, send)
+
+    def _with_passages(self, request: CompletionRequest) -> tuple[Generate, list[Passage] | None]:
+        """The request with passages before its last question, and which those are; None where there are none to add."""
+        generate, retriever = request.generate(), self.server.retriever
+        if retriever is None or isinstance(generate.prompt, str):
+            return generate, None
+        question = next((m.content for m in reversed(generate.prompt) if m.role == "user"), "")
+        passages = retriever.find(question)
+        return generate.model_copy(update={"prompt": retriever.prompt(question, passages)}), passages
 
 
 @dataclass
@@ -197,6 +220,7 @@ class Reply:
 
     model: str
     is_chat: bool
+    passages: list[Passage] | None = None
     created: int = field(default_factory=lambda: int(time.time()))
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
@@ -233,7 +257,14 @@ class Reply:
         prefix, kind = ("chatcmpl", f"chat.completion{suffix}") if self.is_chat else ("cmpl", "text_completion")
         choices = [{"index": 0, "logprobs": None, "finish_reason": None, **content}] if content else []
         head = {"id": f"{prefix}-{self.id}", "object": kind, "created": self.created, "model": self.model}
-        return head | {"choices": choices}
+        return head | {"choices": choices} | self._shown()
+
+    def _shown(self) -> dict[str, Any]:
+        """The passages that the model was shown, for whoever wants to see them."""
+        if self.passages is None:
+            return {}
+        shown = [{"passage_id": p.passage_id, "title": p.title, "heading": p.heading} for p in self.passages]
+        return {"understudy": {"passages": shown}}
 
 
 def _usage(done: Done) -> dict[str, Any]:

@@ -89,7 +89,7 @@ def _composed(
         by_split.setdefault(contexts.split_of[pair.document_id], []).append(pair)
     units = {split: _units(own, contexts.partners(split, before), shares) for split, own in by_split.items()}
     written = _written(node, units, documents, progress)
-    unsure = Counter[str]()
+    unsure, owed = Counter[str](), dict[PairKind, float]()
     for split, own in by_split.items():
         groups: dict[PairKind, list[Pair]] = {"grounded": _each(map(contexts.answering, own))}
         groups["synthesis"] = _each(map(contexts.answering, written[split]["COMPARE"]))
@@ -98,7 +98,7 @@ def _composed(
         wanted = _wanted(len(own), shares, "refusal")
         if len(groups["refusal"]) < wanted:
             groups["refusal"] += _swapped(own, wanted - len(groups["refusal"]), contexts, options.refusal)
-        chosen = balanced(groups, shares, seed)
+        chosen = balanced(groups, shares, seed, owed)
         _say(split, chosen, shares)
         yield from (pair for rows in chosen.values() for pair in rows)
     if unsure:
@@ -228,7 +228,7 @@ def _swapped(own: Sequence[Pair], count: int, contexts: Contexts, refusal: str) 
 
 def _assignment(node: Node, kept: Sequence[Pair]) -> SplitPlan:
     """Which document is in which split; what was held out before stays so."""
-    before = node.workspace.latest("assignment")
+    before = node.workspace.latest("assignment") or node.workspace.latest("split")
     frozen: SplitPlan | None = node.workspace.read(before) if before else None
     frozen = frozen if frozen and frozen.honest else None
     return splitting.split(kept, node.config.split, node.config.seed, frozen)

@@ -59,6 +59,8 @@ class Extras(NamedTuple):
     judge: JudgeScore | None = None
     adapter: AdapterCard | None = None
     parity: ParityReport | None = None
+    notes: Sequence[str] = ()
+    """Further lines for the scorecard."""
 
 
 NOTHING_MORE = Extras()
@@ -120,8 +122,14 @@ def score(
         baselines=_baselines(samples, metrics, seed, trusted),
         judge=extras.judge,
         phrases=_phrases(extras.references, samples),
+        topics=[
+            topic
+            for metric in metrics.values()
+            if (of := getattr(metric, "topics", None))
+            for topic in of(samples[TUNED], samples[BASE], seed)
+        ],
         decision=decide(words, candidates, extras.adapter, extras.parity),
-        notes=_notes(split, talks, samples, extras, differences),
+        notes=[*_notes(split, talks, samples, extras, differences), *extras.notes],
     )
 
 

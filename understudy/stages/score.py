@@ -10,6 +10,8 @@ from understudy.interfaces import Metric, References
 from understudy.records import AssetRef, JudgeScore, Pair, Record, Sample, SuiteAnswers, Winner
 from understudy.report.evidence import Evidence
 from understudy.report.page import html
+from understudy.retrieval.index import Index
+from understudy.retrieval.quality import quality
 from understudy.scoring import preferences
 from understudy.scoring.suites.selection import Selection, drifts
 from understudy.stages import evaluate
@@ -71,6 +73,7 @@ def materialize(node: Node) -> AssetRef:
             judge=_judge_score(node, preferences.by_pair(people, TUNED, BASE)),
             adapter=node.read("adapter"),
             parity=node.read("parity"),
+            notes=list(_retrieval(node)),
         ),
     )
     pairs = [pair for pair, _ in rows]
@@ -113,6 +116,29 @@ def references(node: Node) -> References:
     train, held_out = [pair for pair, _ in node.train_rows()], [pair for pair, _ in node.held_out()]
     talks = dict.fromkeys(pair.document_id for pair in (*train, *held_out))
     return References(train=train, held_out=held_out, talks=Talks(node.workspace, list(talks)))
+
+
+def _retrieval(node: Node) -> Iterator[str]:
+    """How good the retriever is on the held-out questions, which is the same for base and tuned."""
+    ref = node.workspace.latest("passages") if node.config.composes else None
+    if ref is None:
+        return
+    index, options = Index(node.workspace.rows(ref)), node.config.plugin("recipe").options
+    asked = [pair for pair, _ in node.held_out() if pair.kind == "grounded"]
+    found = [[hit.passage.passage_id for hit in index.search(pair.question, options.max_rank)] for pair in asked]
+    sources = [{source.document_id for source in pair.sources} for pair in asked]
+    right = [
+        {name for name in pair.passages if name.rpartition("/")[0] in own}
+        for pair, own in zip(asked, sources, strict=True)
+    ]
+    if not asked:
+        return
+    result = quality(found, right, options.max_rank)
+    yield (
+        f"The retriever, over all {len(index.passages)} passages and {result.questions} held-out questions: a right "
+        f"passage is among the first {options.max_rank} for {result.hit_rate:.0%}, mean reciprocal rank "
+        f"{result.mean_reciprocal_rank:.2f}. It is the same for base and tuned, and in no difference above."
+    )
 
 
 def _judge_score(node: Node, human: Mapping[str, Winner]) -> JudgeScore | None:

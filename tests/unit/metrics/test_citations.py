@@ -6,7 +6,7 @@ import pytest
 
 from tests.unit.pairs import pair
 from understudy.interfaces import References
-from understudy.metrics.citations import CitationsMetric, by_topic
+from understudy.metrics.citations import CitationsMetric
 from understudy.records import Pair, PairSource, Sample
 from understudy.scoring.verdicts import MARGINS, verdict
 
@@ -98,7 +98,8 @@ def test_refusing_everything_is_worth_no_more_than_refusing_nothing() -> None:
 
 def test_the_table_of_topics_counts_each_answer_once() -> None:
     built = metric()
-    facts = [fact for one in answers(PAIRS, {}) if (fact := built.facts(one))]
-    table = by_topic(facts)
-    assert sum(count for _, count in table.values()) == sum(one.kind == "grounded" for one in PAIRS)
-    assert {round(value, 3) for value, _ in table.values()} == {1.0}
+    table = built.topics(answers(PAIRS, {}), answers(PAIRS, {"cut": 2}), 0)
+    assert sum(row.answers for row in table) == sum(one.kind == "grounded" for one in PAIRS)
+    assert [row.topic for row in table] == ["topic 0", "topic 1"]
+    assert all(row.tuned == pytest.approx(1) for row in table) and min(row.base for row in table) < 1
+    assert all(row.difference for row in table)

@@ -1,9 +1,9 @@
 """How a candidate behaves with texts to answer from: whether it uses and names them, and declines when they lack it.
 
-A question and its texts are the user's own; keywords are what a right answer must mention.
+A question and its texts are the user's own; keywords are what a right answer must mention. Where an item says which
+titles are right, naming another one is no hit.
 """
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -13,19 +13,12 @@ from pydantic import Field, ValidationError, model_validator
 from understudy.errors import ConfigError
 from understudy.records import Interval, Message, Record
 from understudy.scoring.statistics import mean_change, mean_interval, wilson
+from understudy.text.declining import declines
 from understudy.text.words import words
 
 INSTRUCTION = (
     "Answer the question from the texts below and from nothing else. Name the title of each text you use. "
     "If the texts do not answer it, say that they do not."
-)
-_DECLINES = re.compile(
-    r"\b(?:do(?:es)?|did) not (?:say|tell|mention|answer|contain|cover|include|address|give|provide)\b"
-    r"|\b(?:do|does|did)n['’]t (?:say|tell|mention|answer|contain|cover|include|address|give|provide)\b"
-    r"|\b(?:is|are|was) ?(?:not|n['’]t) (?:mentioned|answered|covered|given|stated|in the texts?)\b"
-    r"|\bcan(?:not|['’]t) (?:be answered|answer|tell|say)\b|\bno (?:information|mention|answer)\b"
-    r"|\bI (?:do not|don['’]t) know\b",
-    re.IGNORECASE,
 )
 
 
@@ -42,14 +35,27 @@ class RetrievalItem(Record):
     item_id: str
     question: str
     contexts: list[Context] = Field(min_length=1)
-    keywords: list[str] = Field(default=[], description="each must be in a right answer; none where it must decline")
+    keywords: list[str | list[str]] = Field(
+        default=[],
+        description="each must be in a right answer, of a list any one; none where it must decline",
+    )
+    titles: list[str] = Field(default=[], description="the right ones among the contexts'; none given: all of them")
+    topic: str = ""
+    reference: str | None = Field(default=None, description="a right answer, to read")
     declines: bool = Field(default=False, description="the texts do not answer it, and a right answer says so")
 
     @model_validator(mode="after")
     def _one_or_the_other(self) -> "RetrievalItem":
         if self.declines == bool(self.keywords):
             raise ValueError(f"{self.item_id}: give keywords, or declines: true, not both and not neither")
+        if missing := set(self.titles) - {context.title for context in self.contexts}:
+            raise ValueError(f"{self.item_id}: no context has the title {sorted(missing)[0]!r}")
         return self
+
+    @property
+    def right_titles(self) -> list[str]:
+        """The titles that a right answer names."""
+        return self.titles or [context.title for context in self.contexts]
 
 
 class Outcome(NamedTuple):
@@ -95,11 +101,12 @@ def conversation(item: RetrievalItem) -> list[Message]:
 def outcome(item: RetrievalItem, answer: str) -> Outcome:
     """What `answer` did. An answer that gives keywords and then adds what the texts leave open has not declined."""
     text = f" {' '.join(words(answer))} "
-    present = [f" {' '.join(words(keyword))} " in text for keyword in item.keywords]
-    declined = bool(_DECLINES.search(answer)) and not any(present)
+    groups = [[one] if isinstance(one, str) else one for one in item.keywords]
+    present = [any(f" {' '.join(words(keyword))} " in text for keyword in group) for group in groups]
+    declined = declines(answer) and not any(present)
     if item.declines:
         return Outcome(declined, True, None, None)
-    cited = any(f" {' '.join(words(context.title))} " in text for context in item.contexts)
+    cited = any(f" {' '.join(words(title))} " in text for title in item.right_titles)
     return Outcome(declined, False, sum(present) / len(present), cited)
 
 
