@@ -6,7 +6,7 @@ from statistics import median
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from understudy.records import Pair
+from understudy.records import Pair, PairKind
 from understudy.text.words import word_count
 
 FEWEST_PAIRS = 50  # with fewer the spread of the lengths means little
@@ -33,16 +33,19 @@ class LengthGate:
 
     def __init__(self, options: Options) -> None:
         self.options = options
-        self._usual: tuple[float, float] | None = None
+        self._usual: dict[PairKind, tuple[float, float]] = {}
 
     def study(self, pairs: Sequence[Pair]) -> None:
-        """Take the median and the median absolute deviation of the channel's log word counts."""
-        self._usual = None
-        lengths = [math.log(max(1, word_count(pair.answer))) for pair in pairs]
-        if len(lengths) >= FEWEST_PAIRS:
-            middle = median(lengths)
-            spread = 1.4826 * median(abs(length - middle) for length in lengths)
-            self._usual = middle, max(spread, LEAST_SPREAD)
+        """Take the median and the median absolute deviation of the channel's log word counts, for each kind of pair."""
+        self._usual = {}
+        of_kind: dict[PairKind, list[float]] = {}
+        for pair in pairs:
+            of_kind.setdefault(pair.kind, []).append(math.log(max(1, word_count(pair.answer))))
+        for kind, lengths in of_kind.items():
+            if len(lengths) >= FEWEST_PAIRS:
+                middle = median(lengths)
+                spread = 1.4826 * median(abs(length - middle) for length in lengths)
+                self._usual[kind] = middle, max(spread, LEAST_SPREAD)
 
     def judge(self, pair: Pair) -> str | None:
         """Too short, too long or far from the other answers, with the number of words."""
@@ -51,8 +54,8 @@ class LengthGate:
             return f"{count} words, fewer than {self.options.min_words}"
         if count > self.options.max_words:
             return f"{count} words, more than {self.options.max_words}"
-        if self._usual and self.options.max_deviations:
-            middle, spread = self._usual
+        if pair.kind in self._usual and self.options.max_deviations:
+            middle, spread = self._usual[pair.kind]
             away = abs(math.log(count) - middle) / spread
             if away > self.options.max_deviations:
                 return f"{count} words, {away:.1f} deviations from the channel's median of {math.exp(middle):.0f}"
