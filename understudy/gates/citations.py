@@ -31,7 +31,9 @@ class CitationsGate:
         self._titles = {pair.title for pair in pairs} | {source.title for pair in pairs for source in pair.sources}
 
     def judge(self, pair: Pair) -> str | None:
-        """What is wrong with the citations, or with the refusal."""
+        """What is wrong with the citations, or with the refusal; nothing where no text was given."""
+        if pair.kind == "plain":
+            return None
         titles = [source.title for source in pair.sources] or [pair.title]
         names = cited(pair.answer, titles, self.options.citation, self._titles)
         refuses = declines(pair.answer, self.options.refusal)

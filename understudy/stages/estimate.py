@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from understudy.calls import Call, Usage, augmenting, judging, verifying
+from understudy.calls import Call, Usage, augmenting, composing, judging, verifying
 from understudy.calls.ledger import CallLedger, KindTotals, Usual
 from understudy.calls.model_teacher import ANSWER_TOKENS, CALLS, ModelTeacher
 from understudy.interfaces import TeacherRequest
@@ -22,6 +22,7 @@ from understudy.workspace import Workspace
 CACHED_FROM, CACHE_BLOCK = 1024, 128  # tokens; OpenAI's rule, and near enough for the servers that have one
 SHORT, LONG = 0.6, 1.8  # of the expected length of a reply, before any has come
 SHORTER, LONGER = 0.8, 1.25  # of the length that replies had so far
+SPARE = 1.15
 PAIR_OVERHEAD = 35  # tokens of a question, its number and its quotes, where another model reads a pair
 VARIANT_TOKENS = {"paraphrases": 30, "short": 110, "long": 420, "out_of_scope": 90}
 USUALLY_ACCEPTED = 0.85  # share of the questions that become pairs
@@ -126,12 +127,37 @@ def others(workspace: Workspace, talks: Sequence[Talk]) -> list[Row]:
                         count * train * of_pair)
                  for talk, count in zip(talks, pairs, strict=True)]  # fmt: skip
         rows.append(_row("augment", teacher, calls, usual))
+    if config.composes and isinstance(teacher, ModelTeacher):
+        rows += _composed(workspace, talks, sum(pairs), teacher, usual)
     if config.evaluate.judge.on and isinstance(judge := config.plugin("teacher", config.evaluate.judge), ModelTeacher):
         asked = min(config.evaluate.questions, round(sum(pairs) * config.split.test))
         of_judge = usual_of(workspace.judge_folder, judge)
         prompt = judging.call_for(judge, judging.Question("", "", "", "", "", "", ""), ("tuned", "base")).input_tokens
         call = _Guess(prompt + 4 * answer, of_judge.tokens.get("judge", judging.VERDICT_TOKENS))
         rows.append(_row("judge", judge, [call] * (2 * asked), of_judge))
+    return rows
+
+
+def _composed(
+    workspace: Workspace, talks: Sequence[Talk], pairs: float, teacher: ModelTeacher, usual: Usual
+) -> list[Row]:
+    """What questions over two documents and refusals cost, and the second opinion on these."""
+    config = workspace.config
+    shares = config.plugin("recipe").options.shares
+    of_pair = 1 / shares.grounded if shares.grounded else 1.0
+    compared, refused = (SPARE * pairs * share * of_pair for share in (shares.synthesis, shares.refusal))
+    units = max(1, len(talks) // 2)
+    known = usual.tokens.get(composing.KIND)
+    wanted: list[tuple[composing.Task, float]] = [("COMPARE", compared), ("UNANSWERED", refused)]
+    written = sum(count * (known if known is not None else composing.SIZES[task][0]) for task, count in wanted)
+    prompts = [composing.call_for(teacher, talk.document, []).input_tokens for talk in talks[: 2 * units]]
+    calls = [_Guess(sum(prompts) / units, written / units)] * units
+    rows = [_row(composing.KIND, teacher, calls, usual)] if compared + refused else []
+    if refused and config.verify.on and isinstance(verifier := config.plugin("teacher", config.verify), ModelTeacher):
+        of_verifier, shown = usual_of(workspace.verifier_folder, verifier), 2 * PAIR_OVERHEAD + ANSWER_TOKENS
+        count = max(1, round(refused / composing.PER_CHECK))
+        guess = _Guess(composing.PER_CHECK * shown, composing.PER_CHECK * composing.CHECK_TOKENS)
+        rows.append(_row(composing.CHECK, verifier, [guess] * count, of_verifier))
     return rows
 
 
@@ -233,7 +259,10 @@ def compared(rows: Sequence[Row], paid: Sequence[KindTotals]) -> str:
     )
 
 
-_NAMES = {"questions": "extract questions", "answers": "generate answers", "augment": "variants"}
+_NAMES = {"questions": "extract questions", "answers": "generate answers", "augment": "variants"} | {
+    composing.KIND: "questions over two texts, and unanswered ones",
+    composing.CHECK: "check of the unanswered",
+}
 
 
 def paid(workspace: Workspace) -> list[KindTotals]:

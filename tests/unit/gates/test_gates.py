@@ -66,8 +66,7 @@ def test_every_gate_on_the_menu_is_tried_here() -> None:
 
 @pytest.mark.parametrize("name", GATES)
 def test_every_gate_keeps_a_good_pair_and_describes_its_options(name: str) -> None:
-    answer = "Heat moves from the hot thing to the cold thing [T]." if name == "citations" else ANSWER
-    assert verdict(name, pair(answer=answer)) == [None]
+    assert verdict(name, pair()) == [None]
     assert all(field.description for field in GATES[name].Options.model_fields.values())
 
 
