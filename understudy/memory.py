@@ -31,6 +31,10 @@ _EAGER = (4.05, 1.75)
 """Times what a block keeps, and what its attention keeps, where each part of a step is computed at once (`cpu`)."""
 _EAGER_HEAD, _CHUNKED_HEAD = 192_000_000, 6 * (64 << 20)
 """The most that the loss takes then, and where mlx makes its logits, in parts (`trainers.mlx_head`)."""
+_KEPT_TORCH = {4: (16.0, 20.0, 0.0, 16.0, 0.0, 28.0), 2: (14.0, 10.0, 0.0, 8.0, 0.0, 28.0)}
+"""As _KEPT, of transformers' blocks in torch: keys and values are kept once per head, and no scores of attention."""
+_TORCH_HEAD, _TORCH_BLOCKS = 5 * (64 << 20), 2.0
+"""The most that the loss takes in parts (`trainers.torch_head`), and the blocks' worth that is computed at once."""
 _BLOCKS_AT_ONCE = {True: 4.0, False: 2.8}
 """Blocks' worth of activations while one is computed again, in a compiled step and without compiling."""
 
@@ -84,6 +88,8 @@ class Shape:
     compiled: bool = True
     eager: bool = False
     """With `understudy.cpu`: faster on a processor, and mlx lets go of nothing before the step is over."""
+    torch: bool = False
+    """Computed by torch and not by mlx."""
 
 
 class Plan(NamedTuple):
@@ -128,13 +134,14 @@ def predicted(shape: Shape) -> int:
     weights = model.parameters * bits / 8
     adapter = 16 * shape.rank * model.linear_units * min(shape.layers, model.layers)  # weight, gradient, two moments
     logits = 4 * size * shape.batch_tokens * model.vocabulary
-    logits = min(_EAGER_HEAD if shape.eager else _CHUNKED_HEAD, logits)
-    block = _block(shape)
+    logits = min(_EAGER_HEAD if shape.eager else _TORCH_HEAD if shape.torch else _CHUNKED_HEAD, logits)
+    block, at_once = _block(shape), _TORCH_BLOCKS if shape.torch else _BLOCKS_AT_ONCE[shape.compiled]
     if shape.checkpointing:
         inputs = 2 * size * model.hidden * shape.batch_tokens * shape.layers
-        activations = inputs + max(_BLOCKS_AT_ONCE[shape.compiled] * block, block + logits)
+        activations = inputs + max(at_once * block, block + logits)
     else:
-        backward = size * shape.batch_tokens * model.heads * (1.2 * shape.row_tokens + 10 * model.head_size)
+        scores = 0 if shape.torch else 1.2 * shape.row_tokens
+        backward = size * shape.batch_tokens * model.heads * (scores + 10 * model.head_size)
         activations = (shape.layers + 1) * block + max(backward, logits)
     return round(MARGIN * (weights + adapter + activations))
 
@@ -144,7 +151,7 @@ def _block(shape: Shape) -> float:
     model = shape.model
     query, kv = model.heads * model.head_size, model.kv_heads * model.head_size
     units = (model.hidden, query, kv, model.inner, model.heads * shape.row_tokens, shape.rank)
-    parts = [factor * unit for factor, unit in zip(_KEPT[shape.number_bytes], units)]
+    parts = [factor * unit for factor, unit in zip((_KEPT_TORCH if shape.torch else _KEPT)[shape.number_bytes], units)]
     if shape.eager:
         rest, attention = _EAGER
         parts = [(attention if at == _ATTENTION else rest) * part for at, part in enumerate(parts)]

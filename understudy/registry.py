@@ -51,6 +51,7 @@ PLUGINS: dict[str, dict[str, str]] = {
     },
     "trainer": {
         "mlx_lora": "understudy.trainers.mlx_lora:MlxLoraTrainer",
+        "peft_lora": "understudy.trainers.peft_lora:PeftLoraTrainer",
     },
     "exporter": {
         "gguf": "understudy.exporters.gguf:GgufExporter",
