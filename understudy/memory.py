@@ -6,7 +6,10 @@ mlx 0.32.4 on a CPU, float32 and bfloat16, with hidden sizes of 256 and 512; `ma
 From mlx only a GPU's limit is read; `understudy.trainers.mlx_measure` measures.
 """
 
+import ctypes
 import os
+import struct
+import sys
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,6 +36,8 @@ _EAGER_HEAD, _CHUNKED_HEAD = 192_000_000, 6 * (64 << 20)
 """The most that the loss takes then, and where mlx makes its logits, in parts (`trainers.mlx_head`)."""
 _KEPT_TORCH = {4: (16.0, 20.0, 0.0, 16.0, 0.0, 28.0), 2: (14.0, 10.0, 0.0, 8.0, 0.0, 28.0)}
 """As _KEPT, of transformers' blocks in torch: keys and values are kept once per head, and no scores of attention."""
+_TORCH_LEAST = 48_000_000
+"""What torch takes for threads and kernels at its first step, however small the model."""
 _TORCH_HEAD, _TORCH_BLOCKS = 5 * (64 << 20), 2.0
 """The most that the loss takes in parts (`trainers.torch_head`), and the blocks' worth that is computed at once."""
 _BLOCKS_AT_ONCE = {True: 4.0, False: 2.8}
@@ -132,6 +137,8 @@ def predicted(shape: Shape) -> int:
     model, size = shape.model, shape.number_bytes
     bits = shape.bits + 16 * size / GROUP if shape.bits <= 8 else shape.bits  # a scale and a bias for each group
     weights = model.parameters * bits / 8
+    if shape.torch:  # on a processor bfloat16 weights are kept a second time, in the order that it multiplies
+        weights = weights * (2 if size == 2 else 1) + _TORCH_LEAST
     adapter = 16 * shape.rank * model.linear_units * min(shape.layers, model.layers)  # weight, gradient, two moments
     logits = 4 * size * shape.batch_tokens * model.vocabulary
     logits = min(_EAGER_HEAD if shape.eager else _TORCH_HEAD if shape.torch else _CHUNKED_HEAD, logits)
@@ -264,6 +271,8 @@ def machine_limit() -> Limit:
 
 def free_bytes() -> int:
     """Memory that is available without swapping; all there is where the system does not say."""
+    if sys.platform == "win32":
+        return _windows_memory()[1]
     meminfo = Path("/proc/meminfo")
     if not meminfo.exists():
         return physical_bytes()
@@ -273,4 +282,15 @@ def free_bytes() -> int:
 
 def physical_bytes() -> int:
     """All memory of this machine."""
+    if sys.platform == "win32":
+        return _windows_memory()[0]
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _windows_memory() -> tuple[int, int]:
+    """All memory and what is free, by GlobalMemoryStatusEx: nine numbers behind their own length."""
+    status = struct.pack("<II7Q", 64, *[0] * 8)
+    buffer = ctypes.create_string_buffer(status, 64)
+    getattr(ctypes, "windll").kernel32.GlobalMemoryStatusEx(buffer)  # noqa: B009
+    numbers = struct.unpack("<II7Q", buffer.raw)
+    return numbers[2], numbers[3]

@@ -221,6 +221,6 @@ def stop(process: subprocess.Popen[str]) -> None:
 def _obituary(module: str, code: int, log: Path) -> str:
     tail = log.read_text(encoding="utf-8", errors="replace").splitlines()[-LOG_LINES_SHOWN:] if log.exists() else []
     why = f"exit code {code}"
-    if code == -signal.SIGKILL:
+    if code == -getattr(signal, "SIGKILL", 9):  # Windows has none
         why = "killed, most likely out of memory: take a smaller batch, shorter rows or a smaller base"
     return "\n".join([f"{module} ended badly ({why}); its whole log: {log}", *(f"    {line}" for line in tail)])

@@ -119,7 +119,7 @@ def _fit(job: TorchJob, config: dict[str, Any], split: Split) -> tuple[Fit, Numb
     return torch_fit.decide(config, job, split.rows, numbers, quantizes, job.too_much), numbers
 
 
-@torch.no_grad()
+@torch.no_grad()  # type: ignore[untyped-decorator]
 def valid_loss(student: Student, split: Split, job: TorchJob) -> float:
     """The mean loss over the target tokens of the whole valid set."""
     student.eval()
