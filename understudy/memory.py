@@ -36,6 +36,8 @@ _EAGER_HEAD, _CHUNKED_HEAD = 192_000_000, 6 * (64 << 20)
 """The most that the loss takes then, and where mlx makes its logits, in parts (`trainers.mlx_head`)."""
 _KEPT_TORCH = {4: (16.0, 20.0, 0.0, 16.0, 0.0, 28.0), 2: (14.0, 10.0, 0.0, 8.0, 0.0, 28.0)}
 """As _KEPT, of transformers' blocks in torch: keys and values are kept once per head, and no scores of attention."""
+_TORCH_MARGIN = 1.3
+"""What the C library gives back late, and weights in the order that a processor multiplies, are no arrays of torch's."""
 _TORCH_LEAST = 48_000_000
 """What torch takes for threads and kernels at its first step, however small the model."""
 _TORCH_HEAD, _TORCH_BLOCKS = 5 * (64 << 20), 2.0
@@ -137,8 +139,7 @@ def predicted(shape: Shape) -> int:
     model, size = shape.model, shape.number_bytes
     bits = shape.bits + 16 * size / GROUP if shape.bits <= 8 else shape.bits  # a scale and a bias for each group
     weights = model.parameters * bits / 8
-    if shape.torch:  # on a processor bfloat16 weights are kept a second time, in the order that it multiplies
-        weights = weights * (2 if size == 2 else 1) + _TORCH_LEAST
+    weights += _TORCH_LEAST if shape.torch else 0
     adapter = 16 * shape.rank * model.linear_units * min(shape.layers, model.layers)  # weight, gradient, two moments
     logits = 4 * size * shape.batch_tokens * model.vocabulary
     logits = min(_EAGER_HEAD if shape.eager else _TORCH_HEAD if shape.torch else _CHUNKED_HEAD, logits)
@@ -150,7 +151,7 @@ def predicted(shape: Shape) -> int:
         scores = 0 if shape.torch else 1.2 * shape.row_tokens
         backward = size * shape.batch_tokens * model.heads * (scores + 10 * model.head_size)
         activations = (shape.layers + 1) * block + max(backward, logits)
-    return round(MARGIN * (weights + adapter + activations))
+    return round((_TORCH_MARGIN if shape.torch else MARGIN) * (weights + adapter + activations))
 
 
 def _block(shape: Shape) -> float:
