@@ -37,7 +37,7 @@ _EAGER_HEAD, _CHUNKED_HEAD = 192_000_000, 6 * (64 << 20)
 _KEPT_TORCH = {4: (16.0, 20.0, 0.0, 16.0, 0.0, 28.0), 2: (14.0, 10.0, 0.0, 8.0, 0.0, 28.0)}
 """As _KEPT, of transformers' blocks in torch: keys and values are kept once per head, and no scores of attention."""
 _TORCH_MARGIN = 1.3
-"""What the C library gives back late, and weights in the order that a processor multiplies, are no arrays of torch's."""
+"""What the C library gives back late, and weights in the order that a processor multiplies, are no arrays."""
 _TORCH_LEAST = 48_000_000
 """What torch takes for threads and kernels at its first step, however small the model."""
 _TORCH_HEAD, _TORCH_BLOCKS = 5 * (64 << 20), 2.0

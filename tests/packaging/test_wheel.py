@@ -97,7 +97,7 @@ def test_every_module_is_imported_from_the_wheel(packages: Path, tmp_path: Path)
         "    try:\n"
         "        module = importlib.import_module(name.removesuffix('.__init__'))\n"
         "    except ModuleNotFoundError as error:\n"
-        "        assert error.name in ('torch', 'peft', 'accelerate', 'psutil'), name  # of an extra that may be missing\n"
+        "        assert error.name in ('torch', 'peft', 'accelerate', 'psutil'), name  # of an extra\n"
         "        continue\n"
         "    assert module.__file__.startswith(str(root)), name\n"
         "print(len(names))"
