@@ -321,3 +321,20 @@ def test_a_folder_that_is_no_adapter_is_refused(files: tuple[str, ...], message:
     assert message in trainer.problems()[0]
     with pytest.raises(ConfigError, match=message):
         trainer.contents()
+
+
+def test_a_trial_of_a_rate_ends_with_its_losses_and_keeps_no_weights(ours: Run, tmp_path: Path) -> None:
+    from understudy.stages import tune as tuning
+
+    trainer = Inside(TorchOptions.model_validate(SETTINGS | {"epochs": 1}))
+    rows = (ours.data / "train.jsonl", ours.data / "valid.jsonl")
+    card = tuning.trial(trainer, 3e-3, 0.036, ours.base, *rows, tmp_path, 5, silent)
+    assert card.dropped is None and card.base_valid_loss == card.valid_losses[0][1] > card.valid_losses[-1][1]
+    assert card.steps > 1 and not list(tmp_path.rglob("*.safetensors"))
+
+
+def test_training_twice_gives_the_same_bytes(ours: Run, tmp_path: Path) -> None:
+    from understudy import store
+
+    tune(ours.base, ours.data, tmp_path)
+    assert store.folder_digest(tmp_path)[0] == store.folder_digest(ours.out)[0]
