@@ -6,7 +6,7 @@ BIN := .venv/bin
 export DO_NOT_TRACK = 1
 export PREFECT_SERVER_ANALYTICS_ENABLED = false
 
-.PHONY: help setup demo test unit coverage lint bench converter ui deploy undeploy screenshots scale sound release lock clean
+.PHONY: help setup demo test unit coverage lint bench converter ui deploy undeploy screenshots scale sound torch release lock clean
 
 help:            ## this list
 	@grep -hE '^[a-z]+: .*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /\1\t/' | expand -t 13
@@ -57,6 +57,16 @@ sound: .venv/.ready ## install what writes down files of sound: faster-whisper
 	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -q --no-deps --require-hashes \
 	  -r requirements-sound.lock 2>&1 | { grep -v '^WARNING: Location' || true; }
 
+torch: .venv/.ready ## install PyTorch, PEFT and accelerate; UNDERSTUDY_TORCH_INDEX=URL takes torch from there, e.g. without CUDA
+	@version=$$(sed -n 's/^torch==\([^ ;]*\).*/\1/p' requirements-torch.lock | head -1); cp requirements-torch.lock .venv/torch.lock; \
+	if [ -n "$$UNDERSTUDY_TORCH_INDEX" ]; then \
+	  awk '/^[a-z]/ {keep = $$0 !~ /^(torch==|triton==|nvidia-|cuda-)/} keep' requirements-torch.lock > .venv/torch.lock; \
+	  $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -q --no-deps \
+	    --index-url "$$UNDERSTUDY_TORCH_INDEX" "torch==$$version" || exit 1; \
+	fi; \
+	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -q --no-deps --require-hashes \
+	  -r .venv/torch.lock 2>&1 | { grep -v '^WARNING: Location' || true; }
+
 release: .venv/.ready ## source distribution and wheel in dist/, checked
 	rm -rf dist build && $(BIN)/python -m pytest tests/packaging
 	$(BIN)/python -c "from setuptools import build_meta as b; b.build_sdist('dist'); b.build_wheel('dist')"
@@ -69,6 +79,8 @@ lock:               ## update requirements.lock (needs uv)
 	  --generate-hashes --no-header --no-emit-index-url --no-annotate --upgrade -q -o requirements-scale.lock
 	uv pip compile pyproject.toml --extra sound -c requirements.lock --universal --python-version 3.11 \
 	  --generate-hashes --no-header --no-emit-index-url --no-annotate --upgrade -q -o requirements-sound.lock
+	uv pip compile pyproject.toml --extra torch -c requirements.lock --universal --python-version 3.11 \
+	  --generate-hashes --no-header --no-emit-index-url --no-annotate --upgrade -q -o requirements-torch.lock
 
 clean:              ## remove data, models, logs and build output (.venv stays)
 	rm -rf data/*/ models/*/ logs build dist *.egg-info

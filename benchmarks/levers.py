@@ -68,7 +68,7 @@ def one(home: Path, name: str) -> dict[str, float]:  # noqa: PLR0915  # one trai
     from mlx_lm.utils import load
 
     from understudy import cpu
-    from understudy.trainers import mlx_rows
+    from understudy.trainers import chat_rows
     from understudy.trainers.mlx_plugins import ClippedAdamW, loss_for, schedule
 
     lever, _, seed = name.partition("@")
@@ -79,8 +79,8 @@ def one(home: Path, name: str) -> dict[str, float]:  # noqa: PLR0915  # one trai
     model, tokenizer = load(str(base))
     model.set_dtype(mx.float32)
     files = [["train-augmented.jsonl"], ["valid.jsonl", "test.jsonl"]]
-    examples = [[example for file in split for example in mlx_rows.read(data / file)] for split in files]
-    rows = [[mlx_rows.encode(example, tokenizer, tokenizer.eos_token_ids) for example in split] for split in examples]
+    examples = [[example for file in split for example in chat_rows.read(data / file)] for split in files]
+    rows = [[chat_rows.encode(example, tokenizer, tokenizer.eos_token_ids) for example in split] for split in examples]
     mx.random.seed(int(seed or 1))
     model.freeze()
     shape = {"rank": RANK, "scale": how.get("scale", SCALE), "dropout": 0.0}
@@ -96,7 +96,7 @@ def one(home: Path, name: str) -> dict[str, float]:  # noqa: PLR0915  # one trai
     if "noise" in how:
         model.model.embed_tokens = _Noisy(embed, how["noise"])
     model.train()
-    for at, (tokens, lengths) in enumerate(mlx_rows.batches(rows[0], how["batch"], int(seed or 1))):
+    for at, (tokens, lengths) in enumerate(chat_rows.batches(rows[0], how["batch"], int(seed or 1))):
         if at == steps:
             break
         _, gradients = step(model, mx.array(tokens), mx.array(lengths))
@@ -113,7 +113,7 @@ def one(home: Path, name: str) -> dict[str, float]:  # noqa: PLR0915  # one trai
     model.eval()
     assert tree_flatten(model.trainable_parameters())
     total = count = 0.0
-    for tokens, lengths in mlx_rows.batches(rows[1], 4, None):
+    for tokens, lengths in chat_rows.batches(rows[1], 4, None):
         value, targets = plain(model, mx.array(tokens), mx.array(lengths))
         total, count = total + value.item() * targets.item(), count + targets.item()
     return {"loss": float(np.float64(total / count)), "seconds": seconds}

@@ -24,7 +24,7 @@ from understudy.errors import WorkerFailed
 from understudy.interfaces import Progress
 from understudy.sections import located
 from understudy.sources.documents import DocumentsSource
-from understudy.trainers import mlx_rows
+from understudy.trainers import chat_rows
 from understudy.trainers.mlx_lora import MlxLoraTrainer
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -139,8 +139,8 @@ def _write_real(file: Path, count: int, median: int, seed: int) -> None:
 def _padding(home: Path) -> Figure:
     """On as many rows as a channel has."""
     dice = random.Random(4)
-    rows = [mlx_rows.Row([1] * dice.randint(40, 700), 20) for _ in range(1400)]
-    return Figure("padding_share", mlx_rows.padding_share(rows, mlx_rows.edges(rows, 8)), "<", 0.03)
+    rows = [chat_rows.Row([1] * dice.randint(40, 700), 20) for _ in range(1400)]
+    return Figure("padding_share", chat_rows.padding_share(rows, chat_rows.edges(rows, 8)), "<", 0.03)
 
 
 def _resume(home: Path) -> Iterator[Figure]:
@@ -273,8 +273,8 @@ def _stock(home: Path, out: Path, size: int, accumulation: int, seed: int) -> di
     mx.random.seed(seed)
     train_model(args, model, *load_dataset(args, tokenizer)[:2], Seen())
     peak = mx.get_peak_memory()
-    examples = mlx_rows.read(home / "valid.jsonl")
-    valid = [mlx_rows.encode(example, tokenizer, tokenizer.eos_token_ids) for example in examples]
+    examples = chat_rows.read(home / "valid.jsonl")
+    valid = [chat_rows.encode(example, tokenizer, tokenizer.eos_token_ids) for example in examples]
     first = max(1, len(reports) // 4)
     timed, before = reports[first:], reports[first - 1]["trained_tokens"]
     seconds = sum(accumulation / progress["iterations_per_second"] for progress in timed)

@@ -82,7 +82,7 @@ def stop(process: Process | None) -> bool:
     end = time.monotonic() + STOP_SECONDS
     while alive(process):
         if time.monotonic() > end:
-            os.killpg(process.pid, signal.SIGKILL)
+            os.killpg(process.pid, signal.SIGKILL) if hasattr(os, "killpg") else os.kill(process.pid, signal.SIGTERM)
             break
         time.sleep(0.1)
     return True

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from prefect.settings import PREFECT_API_URL
 from prefect.task_runners import TaskRunner
 
+from understudy import locks
 from understudy.errors import ConfigError
 from understudy.sections import PluginSpec, RunnerSettings
 from understudy.workspace import Workspace
@@ -63,7 +64,7 @@ def on_worker(workspace: Workspace) -> Workspace:
     if workspace.config.runner.address is None:
         return workspace
     name = hashlib.sha256(str(workspace.config.ledger).encode()).hexdigest()[:8]
-    return workspace.model_copy(update={"home": Path(tempfile.gettempdir()) / f"understudy-{os.getuid()}-{name}"})
+    return workspace.model_copy(update={"home": Path(tempfile.gettempdir()) / f"understudy-{locks.user()}-{name}"})
 
 
 def share(spec: PluginSpec, settings: RunnerSettings) -> PluginSpec:

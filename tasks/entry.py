@@ -22,7 +22,7 @@ from understudy.tasks.live import ProgressArtifacts
 from understudy import progress
 from understudy.config import Config
 from understudy.errors import Busy, ConfigError, UnderstudyError
-from understudy.runs import local_teacher
+from understudy.runs import local_teacher, local_trainer
 from understudy.runs.changes import Changes
 from understudy.workspace import Workspace
 
@@ -95,11 +95,12 @@ def what_to_do(error: Exception) -> str:
 
 
 def _settled(arguments: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of a flow with its changes applied, and with the teacher that its preset leaves open, chosen."""
+    """The arguments of a flow with its changes applied, and what its preset leaves to the machine chosen."""
     config, home, change = (arguments.get(name) for name in ("config", "home", "change"))
     if isinstance(config, Config) and home is not None:
         config = change.applied(config, Path(home)) if isinstance(change, Changes) else config
-        arguments["config"] = local_teacher.chosen(Workspace(home=Path(home).resolve(), config=config)).config
+        workspace = Workspace(home=Path(home).resolve(), config=config)
+        arguments["config"] = local_trainer.chosen(local_teacher.chosen(workspace)).config
     return arguments
 
 

@@ -162,7 +162,7 @@ def one_fetch_at_a_time(source: Source) -> Iterator[None]:
     if not getattr(source, "polite", False):
         yield
         return
-    lock = Path(tempfile.gettempdir()) / f"understudy-fetch-{os.getuid()}.lock"
+    lock = Path(tempfile.gettempdir()) / f"understudy-fetch-{locks.user()}.lock"
     with _fetching, locks.held(lock, "fetching on this machine", wait_seconds=24 * 3600), limits.slot("youtube"):
         yield
 

@@ -1,6 +1,6 @@
 """One writer per channel, one training per machine: advisory file locks that die with their process."""
 
-import fcntl
+import getpass
 import json
 import logging
 import math
@@ -14,6 +14,8 @@ from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
+
+from filelock import lock_descriptor, unlock_descriptor
 
 from understudy.errors import Busy
 
@@ -42,7 +44,8 @@ def held(
         _acquire(handle, file, what, time.monotonic() + wait_seconds, waiting)
         handle.truncate(0)
         handle.write(
-            json.dumps(
+            " "  # Windows locks the first byte for reading, too
+            + json.dumps(
                 {
                     "process": os.getpid(),
                     "host": socket.gethostname(),
@@ -65,17 +68,21 @@ def holder(file: Path) -> str | None:
     if not file.exists():
         return None
     with file.open("a+") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not lock_descriptor(handle.fileno(), blocking=False):
             return _who(file)
+        unlock_descriptor(handle.fileno())
     return None
+
+
+def user() -> str:
+    """What tells this user's files in a shared folder from those of others: the number, or the name on Windows."""
+    return str(os.getuid()) if hasattr(os, "getuid") else getpass.getuser()
 
 
 @contextmanager
 def only_training() -> Iterator[None]:
     """Hold the training slot of this machine and user; a second training logs that it waits: both would only swap."""
-    lock = MACHINE / f"understudy-training-{os.getuid()}.lock"
+    lock = MACHINE / f"understudy-training-{user()}.lock"
     with held(lock, "training on this machine", wait_seconds=24 * 3600, waiting=log.warning):
         yield
 
@@ -83,7 +90,7 @@ def only_training() -> Iterator[None]:
 @contextmanager
 def slot(name: str, count: int, wait_seconds: float, waiting: Callable[[str], None] | None = None) -> Iterator[None]:
     """Hold one of `count` slots shared by this user's processes on this machine. Raises Busy when none becomes free."""
-    files = [MACHINE / f"understudy-{name}-{os.getuid()}-{number}.lock" for number in range(count)]
+    files = [MACHINE / f"understudy-{name}-{user()}-{number}.lock" for number in range(count)]
     began, said = time.monotonic(), -math.inf
     with ExitStack() as stack:
         while not _one_of(files, name, stack):
@@ -112,10 +119,9 @@ def _one_of(files: Sequence[Path], name: str, stack: ExitStack) -> bool:
 def _acquire(handle: IO[str], file: Path, what: str, until: float, waiting: Callable[[str], None] | None) -> None:
     began, said = time.monotonic(), -math.inf
     while True:
-        try:
-            return fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            who, now = _who(file), time.monotonic()
+        if lock_descriptor(handle.fileno(), blocking=False):
+            return
+        who, now = _who(file), time.monotonic()
         if now >= until:
             raise Busy(f"{what} is in use by {who}; wait until that run ends, or stop it, or choose another --home")
         if waiting and now - said >= SAID_AGAIN_SECONDS:
@@ -126,7 +132,9 @@ def _acquire(handle: IO[str], file: Path, what: str, until: float, waiting: Call
 
 def _who(file: Path) -> str:
     try:
-        entry = json.loads(file.read_text())
+        with file.open("rb") as handle:
+            handle.seek(1 if sys.platform == "win32" else 0)
+            entry = json.loads(handle.read())
         return f"process {entry['process']} on {entry['host']} since {entry['since']} ({entry['command']})"
-    except (ValueError, KeyError):
+    except (OSError, ValueError, KeyError):
         return "another process"

@@ -6,7 +6,10 @@ mlx 0.32.4 on a CPU, float32 and bfloat16, with hidden sizes of 256 and 512; `ma
 From mlx only a GPU's limit is read; `understudy.trainers.mlx_measure` measures.
 """
 
+import ctypes
 import os
+import struct
+import sys
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,6 +34,14 @@ _EAGER = (4.05, 1.75)
 """Times what a block keeps, and what its attention keeps, where each part of a step is computed at once (`cpu`)."""
 _EAGER_HEAD, _CHUNKED_HEAD = 192_000_000, 6 * (64 << 20)
 """The most that the loss takes then, and where mlx makes its logits, in parts (`trainers.mlx_head`)."""
+_KEPT_TORCH = {4: (16.0, 20.0, 0.0, 16.0, 0.0, 28.0), 2: (14.0, 10.0, 0.0, 8.0, 0.0, 28.0)}
+"""As _KEPT, of transformers' blocks in torch: keys and values are kept once per head, and no scores of attention."""
+_TORCH_MARGIN = 1.3
+"""What the C library gives back late, and weights in the order that a processor multiplies, are no arrays."""
+_TORCH_LEAST = 48_000_000
+"""What torch takes for threads and kernels at its first step, however small the model."""
+_TORCH_HEAD, _TORCH_BLOCKS = 5 * (64 << 20), 2.0
+"""The most that the loss takes in parts (`trainers.torch_head`), and the blocks' worth that is computed at once."""
 _BLOCKS_AT_ONCE = {True: 4.0, False: 2.8}
 """Blocks' worth of activations while one is computed again, in a compiled step and without compiling."""
 
@@ -84,6 +95,8 @@ class Shape:
     compiled: bool = True
     eager: bool = False
     """With `understudy.cpu`: faster on a processor, and mlx lets go of nothing before the step is over."""
+    torch: bool = False
+    """Computed by torch and not by mlx."""
 
 
 class Plan(NamedTuple):
@@ -126,17 +139,19 @@ def predicted(shape: Shape) -> int:
     model, size = shape.model, shape.number_bytes
     bits = shape.bits + 16 * size / GROUP if shape.bits <= 8 else shape.bits  # a scale and a bias for each group
     weights = model.parameters * bits / 8
+    weights += _TORCH_LEAST if shape.torch else 0
     adapter = 16 * shape.rank * model.linear_units * min(shape.layers, model.layers)  # weight, gradient, two moments
     logits = 4 * size * shape.batch_tokens * model.vocabulary
-    logits = min(_EAGER_HEAD if shape.eager else _CHUNKED_HEAD, logits)
-    block = _block(shape)
+    logits = min(_EAGER_HEAD if shape.eager else _TORCH_HEAD if shape.torch else _CHUNKED_HEAD, logits)
+    block, at_once = _block(shape), _TORCH_BLOCKS if shape.torch else _BLOCKS_AT_ONCE[shape.compiled]
     if shape.checkpointing:
         inputs = 2 * size * model.hidden * shape.batch_tokens * shape.layers
-        activations = inputs + max(_BLOCKS_AT_ONCE[shape.compiled] * block, block + logits)
+        activations = inputs + max(at_once * block, block + logits)
     else:
-        backward = size * shape.batch_tokens * model.heads * (1.2 * shape.row_tokens + 10 * model.head_size)
+        scores = 0 if shape.torch else 1.2 * shape.row_tokens
+        backward = size * shape.batch_tokens * model.heads * (scores + 10 * model.head_size)
         activations = (shape.layers + 1) * block + max(backward, logits)
-    return round(MARGIN * (weights + adapter + activations))
+    return round((_TORCH_MARGIN if shape.torch else MARGIN) * (weights + adapter + activations))
 
 
 def _block(shape: Shape) -> float:
@@ -144,7 +159,7 @@ def _block(shape: Shape) -> float:
     model = shape.model
     query, kv = model.heads * model.head_size, model.kv_heads * model.head_size
     units = (model.hidden, query, kv, model.inner, model.heads * shape.row_tokens, shape.rank)
-    parts = [factor * unit for factor, unit in zip(_KEPT[shape.number_bytes], units)]
+    parts = [factor * unit for factor, unit in zip((_KEPT_TORCH if shape.torch else _KEPT)[shape.number_bytes], units)]
     if shape.eager:
         rest, attention = _EAGER
         parts = [(attention if at == _ATTENTION else rest) * part for at, part in enumerate(parts)]
@@ -257,6 +272,8 @@ def machine_limit() -> Limit:
 
 def free_bytes() -> int:
     """Memory that is available without swapping; all there is where the system does not say."""
+    if sys.platform == "win32":
+        return _windows_memory()[1]
     meminfo = Path("/proc/meminfo")
     if not meminfo.exists():
         return physical_bytes()
@@ -266,4 +283,15 @@ def free_bytes() -> int:
 
 def physical_bytes() -> int:
     """All memory of this machine."""
+    if sys.platform == "win32":
+        return _windows_memory()[0]
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _windows_memory() -> tuple[int, int]:
+    """All memory and what is free, by GlobalMemoryStatusEx: nine numbers behind their own length."""
+    status = struct.pack("<II7Q", 64, *[0] * 8)
+    buffer = ctypes.create_string_buffer(status, 64)
+    getattr(ctypes, "windll").kernel32.GlobalMemoryStatusEx(buffer)  # noqa: B009
+    numbers = struct.unpack("<II7Q", buffer.raw)
+    return numbers[2], numbers[3]

@@ -55,7 +55,10 @@ PLUGINS: dict[str, dict[str, str]] = {
         "scratch": "understudy.bases.scratch:ScratchBase",
     },
     "trainer": {
+        "auto": "understudy.trainers.auto:AutoTrainer",
+        "external": "understudy.trainers.external:ExternalTrainer",
         "mlx_lora": "understudy.trainers.mlx_lora:MlxLoraTrainer",
+        "peft_lora": "understudy.trainers.peft_lora:PeftLoraTrainer",
     },
     "exporter": {
         "gguf": "understudy.exporters.gguf:GgufExporter",

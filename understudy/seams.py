@@ -8,6 +8,7 @@ hands in another one: time that only sleeping moves, a disk that fails, a server
 import asyncio
 import os
 import shutil
+import sys
 import threading
 import time
 from datetime import UTC, datetime
@@ -82,7 +83,10 @@ class Disk:
 
     def fsync(self, path: Path) -> None:
         """Return when the content of a file, or the names in a folder, are on the disk."""
-        handle = os.open(path, os.O_RDONLY)
+        on_windows = sys.platform == "win32"
+        if on_windows and path.is_dir():  # a folder cannot be opened there, and a file only be synced by who may write
+            return
+        handle = os.open(path, os.O_RDWR if on_windows else os.O_RDONLY)
         try:
             os.fsync(handle)
         finally:

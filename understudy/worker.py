@@ -39,18 +39,26 @@ Job = TypeVar("Job")
 Result = TypeVar("Result")
 
 
-def call(module: str, job: object, result: type[Result], progress: Progress, log: Path | None = None) -> Result:
+def call(
+    module: str,
+    job: object,
+    result: type[Result],
+    progress: Progress,
+    log: Path | None = None,
+    blas: bool = True,
+) -> Result:
     """Have `python -m module` do `job` (a record) and return its result. Raises the worker's error, or WorkerFailed.
 
-    Without `log` what is printed goes to a temporary file, which stays only when the worker crashed.
+    Without `log` what is printed goes to a temporary file, which stays only when the worker crashed. Without `blas` no
+    BLAS is preloaded: torch has its own.
     """
     file = log or _temporary_log(module)
     file.parent.mkdir(parents=True, exist_ok=True)
-    kind = (module, *environment().items())
+    kind = (module, *environment(blas).items())
     process = _take(kind)
     if process is None:
         with file.open("a", encoding="utf-8") as printed:
-            process = start(module, printed)
+            process = start(module, printed, blas)
     message = None
     try:
         message = _converse(process, json.dumps({"log": str(file), "job": to_jsonable_python(job)}), progress)
@@ -91,7 +99,7 @@ def _temporary_log(module: str) -> Path:
         return Path(file.name)
 
 
-def start(module: str, log: IO[str]) -> subprocess.Popen[str]:
+def start(module: str, log: IO[str], blas: bool = True) -> subprocess.Popen[str]:
     """`python -m module` with pipes for both ways, ended by `stop_all` like every worker; stderr goes to `log`."""
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", module],  # -P: a folder of the same name where the user stands is not ours
@@ -100,7 +108,7 @@ def start(module: str, log: IO[str]) -> subprocess.Popen[str]:
         stderr=log,
         text=True,
         encoding="utf-8",
-        env=environment(),
+        env=environment(blas),
         start_new_session=True,  # the terminal's Ctrl-C is for the parent
     )
     running.add(process)
@@ -172,9 +180,9 @@ def blas_to_preload() -> str | None:
     return ctypes.util.find_library("openblas") or (str(shim) if shim.exists() else None)
 
 
-def environment() -> dict[str, str]:
+def environment(blas: bool = True) -> dict[str, str]:
     """The environment of a worker: ours without Prefect's variables, with a fast BLAS preloaded where there is one."""
-    preload = blas_to_preload()
+    preload = blas_to_preload() if blas else None
     variables = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     path = os.pathsep.join(p for p in (str(Path(__file__).parents[1]), variables.get("PYTHONPATH")) if p)
     variables |= {"PYTHONPATH": path, "TOKENIZERS_PARALLELISM": "false"}
@@ -213,6 +221,6 @@ def stop(process: subprocess.Popen[str]) -> None:
 def _obituary(module: str, code: int, log: Path) -> str:
     tail = log.read_text(encoding="utf-8", errors="replace").splitlines()[-LOG_LINES_SHOWN:] if log.exists() else []
     why = f"exit code {code}"
-    if code == -signal.SIGKILL:
+    if code == -getattr(signal, "SIGKILL", 9):  # Windows has none
         why = "killed, most likely out of memory: take a smaller batch, shorter rows or a smaller base"
     return "\n".join([f"{module} ended badly ({why}); its whole log: {log}", *(f"    {line}" for line in tail)])

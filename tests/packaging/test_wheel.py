@@ -94,7 +94,12 @@ def test_every_module_is_imported_from_the_wheel(packages: Path, tmp_path: Path)
         "import importlib, pathlib, understudy; root = pathlib.Path(understudy.__file__).parent\n"
         "names = ['.'.join(('understudy', *f.relative_to(root).with_suffix('').parts)) for f in root.rglob('*.py')]\n"
         "for name in names:\n"
-        "    assert importlib.import_module(name.removesuffix('.__init__')).__file__.startswith(str(root)), name\n"
+        "    try:\n"
+        "        module = importlib.import_module(name.removesuffix('.__init__'))\n"
+        "    except ModuleNotFoundError as error:\n"
+        "        assert error.name in ('torch', 'peft', 'accelerate', 'psutil'), name  # of an extra\n"
+        "        continue\n"
+        "    assert module.__file__.startswith(str(root)), name\n"
         "print(len(names))"
     )
     done = run(packages, "-c", script, folder=tmp_path)

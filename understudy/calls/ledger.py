@@ -11,6 +11,7 @@ import json
 import math
 import os
 import socket
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -343,6 +344,8 @@ def _is_gone(holder: str) -> bool:
     """Whether `holder` was a process of this machine that has ended; of others only their lease tells."""
     host, _, process = holder.rpartition(" ")
     if host != socket.gethostname():
+        return False
+    if sys.platform == "win32":  # a signal 0 would reach every process of the console there; the lease tells
         return False
     try:
         os.kill(int(process), 0)

@@ -5,15 +5,16 @@ A line is only ever added, and the last one wins. A decision is about a question
 a number: it holds through every run that asks the question again, and waits in the file while none does.
 """
 
-import fcntl
 import logging
 import os
+import sys
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, Literal, NamedTuple
 
+from filelock import lock_descriptor
 from pydantic import Field, ValidationError, model_validator
 
 from understudy import store
@@ -151,7 +152,7 @@ def append(folder: Path, decision: Decision) -> None:
     file = folder / FILE
     new = not file.exists()
     with file.open("a+b") as opened:
-        fcntl.flock(opened, fcntl.LOCK_EX)
+        lock_descriptor(opened.fileno())
         _drop_half_line(opened)
         opened.write(data)
         opened.flush()
@@ -189,6 +190,8 @@ def _drop_half_line(opened: BinaryIO) -> None:
 
 
 def _sync_name(folder: Path) -> None:
+    if sys.platform == "win32":  # a folder cannot be opened there
+        return
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

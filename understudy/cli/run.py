@@ -23,7 +23,7 @@ from understudy import config, memory, preflight
 from understudy.cli import Result, display, stopping
 from understudy.deployments import packaged
 from understudy.errors import Busy, ConfigError, UnderstudyError
-from understudy.runs import local_teacher
+from understudy.runs import local_teacher, local_trainer
 from understudy.runs.changes import Changes
 from understudy.workspace import Workspace
 
@@ -82,7 +82,9 @@ def main(args: Namespace) -> Result | int:
     try:
         workspace = _workspace(args)
         _read_keys(workspace.home)
-        known = local_teacher.resolved(workspace)  # the run itself chooses for good, and notes it
+        known = local_trainer.resolved(
+            local_teacher.resolved(workspace)
+        )  # the run itself chooses for good, and notes it
         if args.estimate:
             from understudy.stages import estimate_page
 

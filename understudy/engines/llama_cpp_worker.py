@@ -1,6 +1,5 @@
 """The process that runs llama.cpp for LlamaCppEngine."""
 
-import resource
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -160,6 +159,8 @@ def peak_memory() -> int:
     if status.exists():
         lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
         return int(lines["VmHWM"].split()[0]) * 1024
+    import resource  # not on Windows
+
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 

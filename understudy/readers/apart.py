@@ -128,13 +128,16 @@ def main() -> None:
 
 
 def _next_line() -> str:
-    signal.alarm(IDLE_SECONDS)  # its default action ends the process
+    alarm = getattr(signal, "alarm", lambda seconds: None)  # Windows has none: there it waits
+    alarm(IDLE_SECONDS)  # its default action ends the process
     line = sys.stdin.readline()
-    signal.alarm(0)
+    alarm(0)
     return line
 
 
 def _bound_memory() -> None:
+    if sys.platform == "win32":
+        return
     import resource
 
     with contextlib.suppress(OSError, ValueError):  # macOS knows the limit, but does not keep it

@@ -39,6 +39,8 @@ class AdapterCard(Record):
     memory_limit_bytes: int | None = Field(default=None, description="what training might take")
     checkpointing: bool = Field(default=False, description="activations were computed twice")
     eager: bool = Field(default=False, description="on a processor: by numpy where mlx is slow, with more memory")
+    dtype: str | None = Field(default=None, description="of what torch computed; None where mlx trained")
+    device: str | None = Field(default=None, description="where torch computed: cuda, mps or cpu")
     base_bits: int | None = Field(default=None, description="the base was quantized to these; None: it stayed as it is")
     world_size: int = Field(default=1, ge=1, description="processes that shared every batch")
     seconds: float

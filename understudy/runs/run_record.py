@@ -27,7 +27,7 @@ from understudy.workspace import Workspace
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = (
     "understudy", "mlx", "mlx-lm", "transformers", "tokenizers", "safetensors", "huggingface-hub", "numpy", "pandas",
-    "pyarrow", "pydantic", "prefect", "openai", "gguf", "llama-cpp-python",
+    "pyarrow", "pydantic", "prefect", "openai", "gguf", "llama-cpp-python", "torch", "peft", "accelerate",
 )  # fmt: skip
 PLUGINS = ("source", "teacher", "base", "trainer")
 HIDDEN = "(hidden)"

@@ -205,7 +205,7 @@ class Model:
         self._crashes += 1
         how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         why = f"its process ended ({how}); take another file, a smaller context, or no GPU layers"
-        if code == -signal.SIGKILL:
+        if code == -getattr(signal, "SIGKILL", 9):
             why = f"its process ended ({how}): most likely memory ran out; take a smaller file or a smaller context"
         assert self._errors
         self._errors.seek(0)

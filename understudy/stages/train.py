@@ -3,12 +3,19 @@
 from pathlib import Path
 
 from understudy import locks
-from understudy.graph import Node
+from understudy.graph import Graph, Node, Refs
 from understudy.interfaces import Progress
 from understudy.records import AdapterCard, AssetRef, DatasetRefs
 from understudy.runs import lora_config, run_record
 
 VERSION = 1
+
+
+def identity(graph: Graph, keys: dict[str, str], inputs: Refs) -> str | None:
+    """What is in the folder that the preset only names, for an adapter made elsewhere; None where it is trained."""
+    trainer = graph.config.plugin("trainer")
+    contents: str | None = trainer.contents() if hasattr(trainer, "contents") else None
+    return contents
 
 
 def materialize(node: Node) -> AssetRef:

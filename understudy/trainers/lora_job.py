@@ -118,6 +118,8 @@ class Fit(Record):
     checkpointing: bool
     base_bits: int | None = Field(description="the base is quantized to these in memory; None: it stays as it is")
     eager: bool = Field(default=False, description="on a processor: each part of a step is computed at once, by numpy")
+    dtype: str | None = Field(default=None, description="of what torch computes; None where it does not")
+    device: str | None = Field(default=None, description="where torch computes")
     memory_plan: str
     predicted_memory_bytes: int | None = None
     measured_memory_bytes: int | None = None

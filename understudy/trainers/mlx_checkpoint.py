@@ -17,13 +17,11 @@ from mlx import nn, optimizers
 from mlx.utils import tree_flatten, tree_unflatten
 
 from understudy.errors import AssetError
-
-SHARE = 0.005
-"""Of the time, at most, goes into checkpoints between evaluations."""
+from understudy.trainers import journal
 
 
-class Checkpoints:
-    """Writes `file` between steps, and restores from it."""
+class Checkpoints(journal.Checkpoints):
+    """Writes adapter, optimizer, random numbers and place in the data between steps, and restores them."""
 
     def __init__(
         self,
@@ -32,21 +30,14 @@ class Checkpoints:
         optimizer: optimizers.Optimizer,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.file, self.model, self.optimizer, self.clock = file, model, optimizer, clock
-        self._cost, self._wrote = 0.0, clock()
+        super().__init__(file, clock)
+        self.model, self.optimizer = model, optimizer
 
-    def due(self) -> bool:
-        """Whether the last checkpoint is so long ago that another costs next to nothing."""
-        return self.clock() - self._wrote > self._cost / SHARE
-
-    def save(self, iteration: int) -> None:
-        """Write a checkpoint, between two steps. Raises OSError."""
-        start = self.clock()
+    def write(self, iteration: int) -> None:
+        """Replace the file by this moment. Raises OSError."""
         arrays = {f"weights.{name}": weight for name, weight in trainable(self.model).items()}
         arrays |= {f"optimizer.{name}": value for name, value in tree_flatten(self.optimizer.state)}
         write(self.file, arrays, {"iteration": str(iteration), "random": json.dumps(random_state())})
-        self._wrote = self.clock()
-        self._cost = self._wrote - start
 
     def restore(self) -> int:
         """Restore the checkpoint; its iteration, 0 when there is none. Raises AssetError."""

@@ -1,14 +1,5 @@
-"""
-What happens between two steps: metrics are written, the valid set is evaluated, the best weights are saved.
+"""The journal of a training with mlx-lm, as a callback of its loop."""
 
-All that a later decision needs is in metrics.jsonl, so a run that was killed has its state back once its
-rows up to the checkpoint are read. mlx-lm's own validation is not used: it comes in the middle
-of an accumulation, and never after the last step.
-"""
-
-import json
-import math
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,94 +9,17 @@ import mlx.core as mx
 from mlx import nn
 from mlx_lm.tuner.callbacks import TrainingCallback
 
-from understudy.errors import Diverged
 from understudy.interfaces import Progress
-from understudy.trainers import mlx_checkpoint
+from understudy.trainers import journal, mlx_checkpoint
+from understudy.trainers.journal import Lines, Stopped, TrainingState
 from understudy.trainers.mlx_checkpoint import Checkpoints
 from understudy.trainers.plan import Plan
 
-BETTER_BY = 1e-3
-
-SAMPLES_SHARE = 0.005
-"""Of the time, at most, goes into answers between the first evaluation and the last."""
-
-MetricsRow = dict[str, float | int | None]
+__all__ = ["Journal", "Lines", "Stopped", "TrainingState"]
 
 
-class Stopped(Exception):
-    """Raised by the callback to end training early; nothing is wrong."""
-
-
-class TrainingState:
-    """The state that follows from the losses so far.
-
-    Weights within `tolerance` of the lowest loss replace earlier ones: where the loss is flat, the
-    later weights have seen the form of an answer more often.
-    """
-
-    def __init__(self, tolerance: float) -> None:
-        self.tolerance = tolerance
-        self.first: float | None = None
-        self.lowest, self.worse = math.inf, 0
-        self.best, self.best_iteration = math.inf, 0
-        self.first_train, self.last_train = math.nan, math.nan
-        self.iteration, self.answer_tokens, self.training_seconds, self.seconds = 0, 0, 0.0, 0.0
-
-    def add(self, row: MetricsRow) -> bool:
-        """Add one row of metrics.jsonl; True when the weights of this moment are to be saved as the best."""
-        self.iteration, self.seconds = int(row["iteration"] or 0), float(row["seconds"] or 0)
-        loss = row["valid_loss"]
-        if loss is not None:
-            return self._add_valid_loss(loss)
-        train, tokens, speed = row["train_loss"], row["tokens"], row["tokens_per_second"]
-        assert train is not None and tokens is not None and speed is not None
-        self.first_train = train if math.isnan(self.first_train) else self.first_train
-        self.last_train = train
-        self.answer_tokens += int(tokens)
-        self.training_seconds += tokens / speed if speed else 0
-        return False
-
-    def _add_valid_loss(self, loss: float) -> bool:
-        self.first = loss if self.first is None else self.first
-        better = loss < self.lowest - BETTER_BY
-        self.worse = 0 if better else self.worse + 1
-        self.lowest = min(loss, self.lowest)
-        is_best = better or loss < self.lowest + self.tolerance
-        if is_best:
-            self.best, self.best_iteration = loss, self.iteration
-        return is_best
-
-
-class Lines:
-    """A file of one JSON object per line, `iteration` in each; nothing is lost that a checkpoint relies on."""
-
-    def __init__(self, file: Path) -> None:
-        self.file = file
-
-    def until(self, iteration: int) -> list[dict[str, Any]]:
-        """The lines up to `iteration`; later ones, and one that was cut short, are removed from the file."""
-        lines = []
-        for line in self.file.read_bytes().splitlines(keepends=True) if self.file.exists() else []:
-            if not line.endswith(b"\n") or json.loads(line)["iteration"] > iteration:
-                break
-            lines.append(line)
-        self.file.write_bytes(b"".join(lines))
-        return [json.loads(line) for line in lines]
-
-    def add(self, *rows: dict[str, Any]) -> None:
-        """Append `rows`. Raises OSError."""
-        with self.file.open("a", encoding="utf-8") as lines:
-            lines.write("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
-
-    def sync(self) -> None:
-        """Have the lines on the disk before a checkpoint that relies on them."""
-        if self.file.exists():
-            with self.file.open("a") as lines:
-                os.fsync(lines.fileno())
-
-
-class Journal(TrainingCallback):  # type: ignore[misc]  # mlx_lm has no types
-    """Writes the metrics of every step; evaluates, saves the best weights, samples and checkpoints when that is due."""
+class Journal(journal.Journal, TrainingCallback):  # type: ignore[misc]  # mlx_lm has no types
+    """Is told of each step by mlx-lm's loop, and ends it by Stopped."""
 
     def __init__(
         self,
@@ -118,112 +32,31 @@ class Journal(TrainingCallback):  # type: ignore[misc]  # mlx_lm has no types
         progress: Progress,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.model, self.plan, self.state, self.checkpoints = model, plan, state, checkpoints
-        self.patience, self.progress, self.clock = patience, progress, clock
-        self.metrics, self.samples = Lines(out / "metrics.jsonl"), Lines(out / "samples.jsonl")
-        self.best_file, self.numbered = out / "best" / "adapters.safetensors", out / "checkpoints"
-        self.validate: Callable[[], float] | None = None
-        self.sample: Callable[[], list[dict[str, Any]]] = list
-        self.started, self.done, self.tokens, self.own_seconds = clock(), 0, 0, 0.0
-        self.sample_seconds, self.last_sample_seconds = 0.0, 0.0
+        super().__init__(out, plan, state, checkpoints, patience, progress, clock)
+        self.model, self.optimizer, self.tokens = model, checkpoints.optimizer, 0
 
-    @property
-    def finished(self) -> bool:
-        """Whether the last step is done, or patience is at its end."""
-        return self.state.worse >= self.patience or self.state.iteration >= self.plan.iterations
+    def save_weights(self, file: Path) -> None:
+        """Write the trained weights."""
+        mlx_checkpoint.write(file, mlx_checkpoint.trainable(self.model))
 
-    def resume(self) -> int:
-        """Restore the checkpoint; its iteration, 0 when there is none. Raises AssetError."""
-        self.done = self.checkpoints.restore()
-        last = self.done or -1  # at iteration 0 nothing is lost by starting again
-        self.samples.until(last)
-        for row in self.metrics.until(last):
-            self.state.add(row)
-        self.started = self.clock() - self.state.seconds
-        return self.done
+    def peak_bytes(self) -> int:
+        """The most memory mlx has held."""
+        return int(mx.get_peak_memory())
+
+    def train_mode(self) -> None:
+        """Have the model train again."""
+        self.model.train()
 
     def on_train_loss_report(self, train_info: dict[str, Any]) -> None:
-        """Write one step's metrics, then do what is due after it. Raises Stopped, Diverged, OSError."""
-        start = self.clock()
-        iteration = self.done + train_info["iteration"]
-        norm = float(self.checkpoints.optimizer.state["gradient_norm"].item())
-        self._guard(iteration, "train loss", train_info["train_loss"])
-        self._guard(iteration, "gradient norm", norm)
+        """Take mlx-lm's numbers of one step. Raises Stopped, Diverged, OSError."""
         tokens, self.tokens = train_info["trained_tokens"] - self.tokens, train_info["trained_tokens"]
-        self._write(
-            iteration,
-            train_loss=train_info["train_loss"],
-            learning_rate=train_info["learning_rate"],
-            gradient_norm=norm,
-            tokens=tokens,
-            tokens_per_second=train_info["tokens_per_second"],
+        self.after_step(
+            self.done + train_info["iteration"],
+            train_info["train_loss"],
+            train_info["learning_rate"],
+            float(self.optimizer.state["gradient_norm"].item()),
+            tokens,
+            train_info["tokens_per_second"],
         )
-        best = f", valid {self.state.best:.3f}" if math.isfinite(self.state.best) else ""
-        self.progress(iteration, self.plan.iterations, f"loss {train_info['train_loss']:.3f}{best}")
-        step = iteration // self.plan.accumulation
-        if self.plan.saves_after(step):
-            weights = mlx_checkpoint.trainable(self.model)
-            mlx_checkpoint.write(self.numbered / f"{step:07d}_adapters.safetensors", weights)
-        self.own_seconds += self.clock() - start
-        if self.plan.evaluates_after(step):
-            self.evaluate(iteration)
-        elif self.checkpoints.due():
-            self._save(iteration)
         if self.finished:
             raise Stopped
-
-    def evaluate(self, iteration: int) -> None:
-        """Compute the valid loss, save these weights when they are the best, answer the fixed prompts, checkpoint."""
-        is_best, loss = True, None  # without a valid set the last weights are the best there are
-        if self.validate:
-            loss = self.validate()
-            self._guard(iteration, "valid loss", loss)
-        start = self.clock()
-        if loss is not None:
-            is_best = self._write(iteration, valid_loss=loss)
-        if is_best:
-            self.state.best_iteration = iteration
-            mlx_checkpoint.write(self.best_file, mlx_checkpoint.trainable(self.model))
-        self.own_seconds += self.clock() - start
-        if self._samples_after(iteration):
-            start, step = self.clock(), iteration // self.plan.accumulation
-            self.samples.add(*({"iteration": iteration, "step": step} | sample for sample in self.sample()))
-            self.last_sample_seconds = self.clock() - start
-            self.sample_seconds += self.last_sample_seconds
-        self.model.train()
-        self._save(iteration)
-
-    def _samples_after(self, iteration: int) -> bool:
-        """Whether the prompts are answered: before training, after it, and between where that costs next to nothing."""
-        if iteration == 0 or self.finished or iteration == self.plan.iterations:
-            return True
-        after = self.sample_seconds + self.last_sample_seconds
-        return after <= SAMPLES_SHARE * (self.clock() - self.started)
-
-    def _save(self, iteration: int) -> None:
-        start = self.clock()
-        self.metrics.sync()
-        self.checkpoints.save(iteration)
-        self.own_seconds += self.clock() - start
-
-    def _guard(self, iteration: int, what: str, value: float) -> None:
-        if not math.isfinite(value):
-            shown = "NaN" if math.isnan(value) else value
-            raise Diverged(f"the {what} became {shown} at iteration {iteration}")
-
-    def _write(self, iteration: int, **values: float) -> bool:
-        row: MetricsRow = {
-            "iteration": iteration,
-            "step": iteration // self.plan.accumulation,
-            "train_loss": None,
-            "valid_loss": None,
-            "learning_rate": None,
-            "gradient_norm": None,
-            "tokens": None,
-            "tokens_per_second": None,
-            "peak_memory_bytes": mx.get_peak_memory(),
-            "seconds": round(self.clock() - self.started, 3),
-        }
-        row |= values
-        self.metrics.add(row)
-        return self.state.add(row)

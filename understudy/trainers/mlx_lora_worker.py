@@ -1,10 +1,8 @@
 """The worker that tunes a base with LoRA. Started by `understudy.trainers.mlx_lora`; its records are in `lora_job`."""
 
-import errno
 import json
 import logging
 import os
-import shutil
 from typing import Any, NamedTuple
 
 import mlx.core as mx
@@ -13,18 +11,19 @@ from mlx_lm.tuner.trainer import TrainingArgs, evaluate, train
 from mlx_lm.utils import load
 
 from understudy import cpu
-from understudy.errors import AssetError, ConfigError, DatasetError, Diverged, WorkerFailed
+from understudy.errors import ConfigError
 from understudy.interfaces import Progress
 from understudy.records import AdapterCard
 from understudy.text.tokenizer import for_mlx
-from understudy.trainers import mlx_checkpoint, mlx_fit, mlx_group, mlx_head, mlx_measure, mlx_rows, mlx_shape
-from understudy.trainers.lora_job import Counts, Fit, Job, LoraOptions, Outcome
+from understudy.trainers import chat_rows, memory_fit, mlx_group, mlx_head, mlx_measure, mlx_shape
+from understudy.trainers.chat_rows import Split
+from understudy.trainers.lora_job import Counts, Fit, Job, Outcome
+from understudy.trainers.lora_run import advised, card_of, counts_of, edges_of, put_best, write_plan
 from understudy.trainers.mlx_checkpoint import Checkpoints
 from understudy.trainers.mlx_group import Loss, World
 from understudy.trainers.mlx_head import Iterate
 from understudy.trainers.mlx_journal import Journal, Stopped, TrainingState
 from understudy.trainers.mlx_plugins import Batches, loss_for, masked_loss, schedule
-from understudy.trainers.mlx_rows import Split
 from understudy.trainers.mlx_samples import sampler
 from understudy.trainers.plan import Plan, plan_for
 from understudy.worker import serve
@@ -62,20 +61,10 @@ def run(job: Job, progress: Progress) -> Outcome:
     if world.index:
         progress = lambda done, total, note="": None  # noqa: E731
     try:
-        return Outcome(card=tune(job, world, progress))
+        with advised(job):
+            return Outcome(card=tune(job, world, progress))
     except mlx_measure.TooMuch as error:
         return Outcome(too_much=error.args[0])
-    except Diverged as error:
-        raise Diverged(
-            f"{error}; the best weights before that are kept in {job.out}/best. Take a learning_rate below "
-            f"{job.options.learning_rate:g} (a third of it, to begin with), a larger warmup_ratio, or a smaller alpha"
-        ) from None
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise AssetError(
-            f"no space left for {job.out}; free some, then run again: training resumes from its checkpoint"
-        ) from None
 
 
 def tune(job: Job, world: World, progress: Progress) -> AdapterCard:
@@ -98,12 +87,14 @@ def prepare(job: Job, world: World, progress: Progress) -> Training:
     (job.out / "dropped.jsonl").unlink(missing_ok=True)
     limit = job.options.max_seq_length
     splits = (("train", job.train), ("valid", job.valid))
-    train_split, valid_split = (mlx_rows.read_split(name, file, tokenizer, limit, job.out) for name, file in splits)
-    resumed = mlx_fit.resumed(job.out)
+    train_split, valid_split = (
+        chat_rows.read_split(name, file, tokenizer, tokenizer.eos_token_ids, limit, job.out) for name, file in splits
+    )
+    resumed = memory_fit.resumed(job.out)
     world.refuse_unequal("the tokens of train", sum(len(row.tokens) for row in train_split.rows))
-    world.refuse_unequal("the batches of an epoch", len(_edges(train_split, job.options)))
+    world.refuse_unequal("the batches of an epoch", len(edges_of(train_split, job.options)))
     world.refuse_unequal("the checkpoint to resume from", resumed is not None)
-    fit = resumed or mlx_fit.decide(
+    fit = resumed or memory_fit.decide(
         config,
         job.options,
         train_split.rows,
@@ -126,10 +117,11 @@ def prepare(job: Job, world: World, progress: Progress) -> Training:
     loss = mlx_head.loss_of(head) if head else loss
     feed = mlx_head.feed(world, head)
     fit = mlx_measure.measure(job, world, model, loss, feed, train_split.rows, fit, progress)
-    edges = _edges(train_split, options)
+    edges = edges_of(train_split, options)
     plan = plan_for(len(edges), options)
-    counts = _count(train_split, valid_split, edges, plan)
-    trainable = _write_plan(job, model, tokenizer, train_split, counts, fit)
+    counts = counts_of(train_split, valid_split, edges, plan)
+    config, trainable = mlx_shape.effective(model)
+    write_plan(job, config, trainable, tokenizer, train_split, counts, fit)
     log.info("options %s; plan %s; %s", options.model_dump_json(), counts.model_dump_json(), fit.model_dump_json())
     progress(0, plan.iterations, f"{trainable:,} weights, {plan.steps} steps")
     batches = Batches(job.seed, options.batch_tokens, options.gradient_accumulation_steps)
@@ -159,55 +151,6 @@ def _load(job: Job, config: dict[str, Any]) -> tuple[nn.Module, Any]:
     if cpu.used():
         model.set_dtype(mx.float32)  # no BLAS helps with bfloat16 there: a tenth of the speed
     return model, tokenizer
-
-
-def _edges(split: Split, options: LoraOptions) -> list[int]:
-    """Where the batches of an epoch end. Raises DatasetError when there is none."""
-    if split.rows:
-        return mlx_rows.edges(split.rows, options.batch_size, options.batch_tokens)
-    if split.dropped:
-        why = f"each of its {split.dropped} rows is over max_seq_length ({options.max_seq_length} tokens)"
-        raise DatasetError(
-            f"train.jsonl has no row to train on: {why}; see dropped.jsonl for their lengths and raise it"
-        )
-    raise DatasetError("train.jsonl has no row to train on: it is empty; let more pairs through the gates")
-
-
-def _count(train_split: Split, valid_split: Split, edges: list[int], plan: Plan) -> Counts:
-    return Counts(
-        train_rows=len(train_split.rows),
-        train_dropped=train_split.dropped,
-        valid_rows=len(valid_split.rows),
-        valid_dropped=valid_split.dropped,
-        answer_tokens=sum(len(row.tokens) - row.offset for row in train_split.rows),
-        longest_row=max(len(row.tokens) for row in train_split.rows),
-        padding_share=round(mlx_rows.padding_share(train_split.rows, edges), 6),
-        planned_steps=plan.steps,
-        iterations_per_epoch=plan.iterations_per_epoch,
-        steps_per_evaluation=plan.steps_per_evaluation,
-        planned_epochs=round(plan.iterations / plan.iterations_per_epoch, 3),
-    )
-
-
-def _write_plan(job: Job, model: nn.Module, tokenizer: Any, split: Split, counts: Counts, fit: Fit) -> int:
-    """How many weights are trained; writes the adapter's config, the plan and the first batch as the model sees it.
-
-    Nothing of it was measured: the digest of the adapter's folder counts these files.
-    """
-    config, trainable = mlx_shape.effective(model)
-    config |= {"base": job.base_digest}
-    plan = counts.model_dump() | fit.changes | {"base_bits": fit.base_bits, "trainable_parameters": trainable}
-    folders = ["best", "last", *(["checkpoints"] if job.options.save_every else [])]
-    contents = {f"{folder}/adapter_config": config for folder in folders} | {"plan": plan}
-    for name, content in contents.items():
-        file = job.out / f"{name}.json"
-        file.parent.mkdir(exist_ok=True)
-        file.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    options = job.options
-    order = (options.batch_tokens, options.gradient_accumulation_steps)
-    first = next(mlx_rows.batches(split.rows, options.batch_size, job.seed, 0, *order))
-    (job.out / "first_batch.txt").write_text(mlx_rows.show(*first, tokenizer), encoding="utf-8")
-    return trainable
 
 
 def _journal(
@@ -257,50 +200,17 @@ def _train(training: Training) -> None:
         adapter_file=str(training.job.out / "last" / "adapters.safetensors"),
         grad_accumulation_steps=plan.accumulation,
     )
-    loss, optimizer = world.loss(training.loss), journal.checkpoints.optimizer
+    loss, optimizer = world.loss(training.loss), journal.optimizer
     train(training.model, optimizer, training.train.rows, None, arguments, loss, training.iterate, journal)
 
 
 def _finish(training: Training) -> AdapterCard:
     """Write the last weights, put the best where mlx-lm looks for them, and return the card."""
-    journal, plan, out = training.journal, training.plan, training.job.out
-    state = journal.state
-    mlx_checkpoint.write(out / "last" / "adapters.safetensors", mlx_checkpoint.trainable(training.model))
-    for name in ("adapters.safetensors", "adapter_config.json"):
-        shutil.copyfile(out / "best" / name, out / name)
-    losses = (state.first, state.best)
-    if not training.valid.rows:
-        state.best_iteration, losses = state.iteration, (state.first_train, state.last_train)
-    steps = int(journal.checkpoints.optimizer.step.item())
-    if steps != state.iteration // plan.accumulation:
-        raise WorkerFailed(f"{steps} optimizer steps were made in {state.iteration} iterations: another mlx-lm?")
-    return _card(training, steps, losses, journal.clock() - journal.started)
-
-
-def _card(training: Training, steps: int, losses: tuple[float | None, float], seconds: float) -> AdapterCard:
-    journal, state, plan, fit = training.journal, training.journal.state, training.plan, training.fit
-    settings = training.job.options.model_dump()
-    settings |= {name: ",".join(value) for name, value in settings.items() if isinstance(value, list)}
-    settings |= training.counts.model_dump(exclude={"longest_row", "padding_share"})
-    return AdapterCard(
-        trainable_parameters=training.trainable,
-        steps=steps,
-        iterations=state.iteration,
-        epochs=state.iteration / plan.iterations_per_epoch,
-        stopped_early=state.iteration < plan.iterations,
-        best_iteration=state.best_iteration,
-        base_valid_loss=losses[0] if losses[0] is not None else float("nan"),
-        best_valid_loss=losses[1],
-        longest_row=training.counts.longest_row,
-        padding_share=training.counts.padding_share,
-        tokens_per_second=state.answer_tokens / state.training_seconds,
-        overhead_share=(journal.own_seconds + journal.sample_seconds) / seconds,
-        peak_memory_bytes=mx.get_peak_memory(),
-        seconds=seconds,
-        world_size=training.world.size,
-        settings=settings | {"samples_share": journal.sample_seconds / seconds},
-        **fit.model_dump(exclude=set(fit.changes)),
-    )
+    job, journal = training.job, training.journal
+    journal.save_weights(job.out / "last" / "adapters.safetensors")
+    put_best(job.out)
+    steps = int(journal.optimizer.step.item())
+    return card_of(job, journal, training.counts, training.fit, training.trainable, steps, training.world.size)
 
 
 if __name__ == "__main__":

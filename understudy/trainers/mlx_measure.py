@@ -19,7 +19,7 @@ from mlx_lm.tuner.trainer import grad_checkpoint
 from understudy import cpu, memory
 from understudy.errors import ConfigError
 from understudy.interfaces import Progress
-from understudy.trainers import mlx_fit, mlx_rows
+from understudy.trainers import chat_rows, memory_fit
 from understudy.trainers.lora_job import Fit, Job
 from understudy.trainers.mlx_checkpoint import random_state, set_random_state
 from understudy.trainers.mlx_group import Loss, World
@@ -49,16 +49,16 @@ def measure(
     model: nn.Module,
     loss: Loss,
     feed: Feed,
-    rows: Sequence[mlx_rows.Row],
+    rows: Sequence[chat_rows.Row],
     fit: Fit,
     progress: Progress,
 ) -> Fit:
     """`fit` with what two steps on the longest batch take. Raises TooMuch, or ConfigError where no fallback is left."""
     if job.options.memory == "off" or fit.measured_memory_bytes is not None:
         return fit
-    mlx_fit.note(fit, job.out)
+    memory_fit.note(fit, job.out)
     progress(0, 1, f"trying the longest batch; memory {fit.memory_plan}")
-    rows = mlx_fit.longest(rows, fit.batch_size, fit.batch_tokens)
+    rows = memory_fit.longest(rows, fit.batch_size, fit.batch_tokens)
     batch = next(feed(Batches(0, fit.batch_tokens))(rows, len(rows), job.options.max_seq_length))
     optimizer = optimizer_of(job, lambda step: mx.array(1e-4), fit)
     peak = probe(model, optimizer, world.loss(loss), batch, compiled=not cpu.used())
@@ -73,7 +73,7 @@ def measure(
         )
     log.info("a step takes %d bytes, estimated %s", peak, fit.predicted_memory_bytes)
     fit = fit.model_copy(update={"measured_memory_bytes": peak})
-    mlx_fit.note(fit, job.out)
+    memory_fit.note(fit, job.out)
     mx.reset_peak_memory()
     return fit
 

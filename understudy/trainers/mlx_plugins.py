@@ -8,7 +8,6 @@ A test for each says so as long as it is true; the callback is `understudy.train
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
 from typing import Any
 
 import mlx.core as mx
@@ -16,7 +15,7 @@ from mlx import nn, optimizers
 
 from understudy import cpu
 from understudy.cpu import head
-from understudy.trainers import mlx_rows
+from understudy.trainers import chat_rows
 
 
 def masked_loss(
@@ -53,7 +52,7 @@ class Batches:
 
     def __call__(
         self,
-        dataset: Sequence[mlx_rows.Row],
+        dataset: Sequence[chat_rows.Row],
         batch_size: int,
         max_seq_length: int,
         loop: bool = False,
@@ -61,11 +60,10 @@ class Batches:
         comm_group: Any = None,
     ) -> Iterator[tuple[mx.array, ...]]:
         if not loop:
-            for tokens, lengths in mlx_rows.batches(dataset, batch_size, None, 0, self.budget):
+            for tokens, lengths in chat_rows.batches(dataset, batch_size, None, 0, self.budget):
                 yield mx.array(tokens), mx.array(lengths)
             return
-        endless = mlx_rows.batches(dataset, batch_size, self.seed, self.done, self.budget, self.accumulation)
-        while step := list(islice(endless, self.accumulation)):
+        for step in chat_rows.steps(dataset, batch_size, self.seed, self.done, self.budget, self.accumulation):
             counts = [int((lengths[:, 1] - lengths[:, 0]).sum()) for _, lengths in step]
             for (tokens, lengths), count in zip(step, counts):
                 part = mx.array(len(step) * count / sum(counts), mx.float32)

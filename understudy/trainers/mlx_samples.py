@@ -8,9 +8,7 @@ from typing import Any
 from mlx import nn
 from mlx_lm.generate import BatchGenerator
 
-from understudy.trainers.mlx_rows import ChatTokenizer, Row
-
-PROMPTS = 3
+from understudy.trainers.chat_rows import PROMPTS, ChatTokenizer, Row
 
 
 def sampler(

@@ -54,6 +54,15 @@ def plan_for(iterations_per_epoch: int, options: LoraOptions) -> Plan:
     return Plan(steps, accumulation, per_evaluation, iterations_per_epoch, options.save_every)
 
 
+def rate_at(step: int, peak: float, steps: int, warmup_ratio: float, lr_scheduler: str) -> float:
+    """The learning rate of a step (from 0): a linear rise, then a fall that would reach 0 one step after the last."""
+    warmup = min(math.ceil(steps * warmup_ratio), steps - 1)
+    if step < warmup:
+        return peak * (step + 1) / (warmup + 1)
+    fraction = min(1.0, (step - warmup) / max(1, steps - warmup))
+    return peak * ((1 + math.cos(math.pi * fraction)) / 2 if lr_scheduler == "cosine" else 1 - fraction)
+
+
 def identity(base: Path, train: Path, valid: Path, seed: int, options: Mapping[str, Any]) -> dict[str, Any]:
     """All a run depends on. Two runs with the same identity go through the same losses."""
     splits = {

@@ -13,10 +13,11 @@ from understudy import memory, worker
 from understudy.errors import AssetError, ConfigError, DatasetError, WorkerFailed
 from understudy.records import AdapterCard
 from understudy.trainers import merge
+from understudy.trainers.chat_rows import Row
 from understudy.trainers.lora_job import Fit, Job, LoraOptions, Outcome
-from understudy.trainers.mlx_fit import decide, largest
-from understudy.trainers.mlx_lora import WORKER, MlxLoraTrainer, _killed_while_measuring
-from understudy.trainers.mlx_rows import Row
+from understudy.trainers.lora_trainer import killed_while_measuring
+from understudy.trainers.memory_fit import decide, largest
+from understudy.trainers.mlx_lora import WORKER, MlxLoraTrainer
 
 Train = Callable[..., AdapterCard]
 LLAMA = {
@@ -109,10 +110,10 @@ def test_a_worker_that_the_system_killed_while_measuring_starts_at_the_next_fall
     fit = fit_for(40).model_dump_json()
     (tmp_path / "memory.jsonl").write_text(fit + "\n")
     killed = f"ended badly (killed, most likely); (exit code {-signal.SIGKILL})"
-    assert _killed_while_measuring(tmp_path, killed) == json.loads(fit)["predicted_memory_bytes"]
-    assert _killed_while_measuring(tmp_path, "ended badly (exit code -15)") is None
+    assert killed_while_measuring(tmp_path, killed) == json.loads(fit)["predicted_memory_bytes"]
+    assert killed_while_measuring(tmp_path, "ended badly (exit code -15)") is None
     (tmp_path / "memory.jsonl").write_text(f"{fit}\n{json.dumps(json.loads(fit) | {'measured_memory_bytes': 1})}\n")
-    assert _killed_while_measuring(tmp_path, killed) is None
+    assert killed_while_measuring(tmp_path, killed) is None
 
 
 def test_a_worker_that_knows_what_was_too_much_takes_a_fallback_and_trains(tuned: Any, tmp_path: Path) -> None:

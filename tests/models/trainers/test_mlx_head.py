@@ -13,10 +13,10 @@ from mlx import nn
 from mlx.utils import tree_flatten
 
 from understudy.trainers import mlx_head
+from understudy.trainers.chat_rows import Row
 from understudy.trainers.mlx_group import World
 from understudy.trainers.mlx_head import Head, chunk_of, head_of, loss_of, with_places
 from understudy.trainers.mlx_plugins import Batches, masked_loss
-from understudy.trainers.mlx_rows import Row
 
 ROOT = Path(__file__).resolve().parents[3]
 SHAPE = {

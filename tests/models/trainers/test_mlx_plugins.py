@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from mlx import nn
 
-from understudy.trainers import mlx_rows
+from understudy.trainers import chat_rows
+from understudy.trainers.chat_rows import Row
 from understudy.trainers.mlx_plugins import Batches, ClippedAdamW, masked_loss, schedule
-from understudy.trainers.mlx_rows import Row
 
 
 class Table(nn.Module):
@@ -93,7 +93,7 @@ def test_a_step_of_small_batches_is_that_of_one_large_batch(size: int, accumulat
         for batch, lengths, _ in step
         for tokens, (offset, length) in zip(batch.tolist(), lengths.tolist())
     ]
-    whole, whole_loss = table_gradient(model, tuple(mx.array(array) for array in mlx_rows.pad(rows_seen)))
+    whole, whole_loss = table_gradient(model, tuple(mx.array(array) for array in chat_rows.pad(rows_seen)))
     assert loss == pytest.approx(whole_loss, rel=1e-5)
     assert np.allclose(gradient, whole, atol=1e-6)
 

@@ -7,7 +7,7 @@ end token: the target tokens. Nothing is ever cut: a row that is too long is lef
 
 import json
 from collections.abc import Collection, Iterator, Sequence
-from itertools import count, zip_longest
+from itertools import count, islice, zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -20,6 +20,8 @@ from understudy.text.thinking import TEMPLATE_ARGUMENTS
 from understudy.text.words import one_line
 
 PAD_TO = 8
+PROMPTS = 3
+"""Of a split, answered at evaluations to be read."""
 
 
 class Row(NamedTuple):
@@ -44,10 +46,10 @@ class ChatTokenizer(Protocol):
     def decode(self, token_ids: Sequence[int], **options: Any) -> str: ...
 
 
-def read_split(name: str, file: Path, tokenizer: Any, limit: int, out: Path) -> Split:
+def read_split(name: str, file: Path, tokenizer: ChatTokenizer, ends: Collection[int], limit: int, out: Path) -> Split:
     """The rows of one split of at most `limit` tokens; the others are listed in dropped.jsonl. Raises DatasetError."""
     examples = read(file)
-    rows = [encode(example, tokenizer, tokenizer.eos_token_ids) for example in examples]
+    rows = [encode(example, tokenizer, ends) for example in examples]
     short, dropped = within(rows, limit)
     if dropped:
         list_dropped(out / "dropped.jsonl", name, rows, dropped, limit)
@@ -168,6 +170,15 @@ def batches(
         rng = None if seed is None else np.random.default_rng([number, seed])
         for indices in epoch(rows, ends, rng, accumulation)[max(0, skip - number * len(ends)) :]:
             yield pad([rows[i] for i in indices])
+
+
+def steps(
+    rows: Sequence[Row], size: int, seed: int, skip: int = 0, budget: int = 4096, accumulation: int = 1
+) -> Iterator[list[tuple[np.ndarray, np.ndarray]]]:
+    """The padded batches of each optimizer step, `accumulation` of them, without an end; see `batches`."""
+    endless = batches(rows, size, seed, skip, budget, accumulation)
+    while step := list(islice(endless, accumulation)):
+        yield step
 
 
 def show(batch: np.ndarray, lengths: np.ndarray, tokenizer: ChatTokenizer) -> str:

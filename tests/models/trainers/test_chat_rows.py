@@ -8,9 +8,9 @@ import pytest
 
 from understudy.errors import ConfigError, DatasetError
 from understudy.records import ChatExample, Message
-from understudy.trainers import mlx_rows
+from understudy.trainers import chat_rows
+from understudy.trainers.chat_rows import Row
 from understudy.trainers.lora_job import LoraOptions
-from understudy.trainers.mlx_rows import Row
 from understudy.trainers.plan import plan_for
 
 ROWS = [Row(list(range(1, 2 + length)), length // 2) for length in (5, 70, 33, 8, 64, 31, 120, 9, 40, 12, 77)]
@@ -18,8 +18,12 @@ ROWS = [Row(list(range(1, 2 + length)), length // 2) for length in (5, 70, 33, 8
 
 @pytest.mark.parametrize("size", [1, 3, 4, 11, 50])
 def test_an_epoch_holds_every_row_exactly_once(size: int) -> None:
-    dice, ends = np.random.default_rng(1), mlx_rows.edges(ROWS, size)
-    for order in (mlx_rows.epoch(ROWS, ends, dice), mlx_rows.epoch(ROWS, ends, dice), mlx_rows.epoch(ROWS, ends, None)):
+    dice, ends = np.random.default_rng(1), chat_rows.edges(ROWS, size)
+    for order in (
+        chat_rows.epoch(ROWS, ends, dice),
+        chat_rows.epoch(ROWS, ends, dice),
+        chat_rows.epoch(ROWS, ends, None),
+    ):
         assert Counter(i for batch in order for i in batch) == Counter(range(len(ROWS)))
         assert len(order) == len(ends) >= -(-len(ROWS) // size)
 
@@ -32,23 +36,23 @@ def many_rows() -> list[Row]:
 
 def test_batches_stay_within_the_budget_and_hold_little_padding() -> None:
     rows = many_rows()
-    ends = mlx_rows.edges(rows, 8, 3000)
-    order = mlx_rows.epoch(rows, ends, np.random.default_rng(1))
+    ends = chat_rows.edges(rows, 8, 3000)
+    order = chat_rows.epoch(rows, ends, np.random.default_rng(1))
     assert max(len(batch) for batch in order) == 8
-    assert max(len(batch) * max(mlx_rows.width(rows[i]) for i in batch) for batch in order) <= 3000
-    assert mlx_rows.padding_share(rows, ends) < 0.03
+    assert max(len(batch) * max(chat_rows.width(rows[i]) for i in batch) for batch in order) <= 3000
+    assert chat_rows.padding_share(rows, ends) < 0.03
 
 
 @pytest.mark.parametrize("size", [1, 2, 5])
 def test_batches_end_where_the_rows_do(size: int) -> None:
     for rows in (ROWS, ROWS[:1], [ROWS[1]] * 7, []):
-        ends = mlx_rows.edges(rows, size)
+        ends = chat_rows.edges(rows, size)
         assert ends == sorted(set(ends)) and (ends[-1:] == [len(rows)] if rows else ends == [])
 
 
 def test_training_is_shuffled_again_each_epoch_and_by_its_seed_alone() -> None:
     def first(seed: int | None, count: int) -> list[bytes]:
-        return [batch.tobytes() for (batch, _), _ in zip(mlx_rows.batches(ROWS, 2, seed), range(count))]
+        return [batch.tobytes() for (batch, _), _ in zip(chat_rows.batches(ROWS, 2, seed), range(count))]
 
     np.random.seed(0)
     one = first(3, 12)
@@ -59,18 +63,18 @@ def test_training_is_shuffled_again_each_epoch_and_by_its_seed_alone() -> None:
 
 
 def test_padding_is_zeros_behind_whole_rows() -> None:
-    batch, lengths = mlx_rows.pad(ROWS[:3])
-    assert (batch.shape[1] - 1) % mlx_rows.PAD_TO == 0
+    batch, lengths = chat_rows.pad(ROWS[:3])
+    assert (batch.shape[1] - 1) % chat_rows.PAD_TO == 0
     for row, tokens, (offset, length) in zip(ROWS, batch, lengths):
         assert (offset, length) == (row.offset, len(row.tokens))
         assert tokens[:length].tolist() == row.tokens and not tokens[length:].any()
 
 
 def test_a_row_over_the_limit_is_left_out_whole_and_listed(tmp_path: Path) -> None:
-    kept, numbers = mlx_rows.within(ROWS, 64)
+    kept, numbers = chat_rows.within(ROWS, 64)
     assert all(row in ROWS for row in kept) and len(kept) + len(numbers) == len(ROWS)
     assert [len(ROWS[number - 1].tokens) for number in numbers] == [71, 65, 121, 78]
-    mlx_rows.list_dropped(tmp_path / "dropped.jsonl", "train", ROWS, numbers, 64)
+    chat_rows.list_dropped(tmp_path / "dropped.jsonl", "train", ROWS, numbers, 64)
     assert '{"split": "train", "row": 2, "tokens": 71, "limit": 64}' in (tmp_path / "dropped.jsonl").read_text()
 
 
@@ -94,7 +98,7 @@ CHAT = ChatExample(messages=[Message(role="user", content="why"), Message(role="
 
 
 def test_a_row_ends_with_the_end_token_and_the_loss_starts_at_the_answer() -> None:
-    row = mlx_rows.encode(CHAT, Template("#\n"), {ord("#")})
+    row = chat_rows.encode(CHAT, Template("#\n"), {ord("#")})
     assert "".join(map(chr, row.tokens)) == "<u>why#\n<a>so#"
     assert "".join(map(chr, row.tokens[row.offset :])) == "so#"
 
@@ -109,28 +113,28 @@ def test_a_row_ends_with_the_end_token_and_the_loss_starts_at_the_answer() -> No
 )
 def test_a_template_that_would_teach_something_else_is_refused(template: Template, word: str) -> None:
     with pytest.raises(DatasetError, match=word):
-        mlx_rows.encode(CHAT, template, {ord("#")})
+        chat_rows.encode(CHAT, template, {ord("#")})
 
 
 def test_a_row_without_an_answer_is_refused(tmp_path: Path) -> None:
     (tmp_path / "train.jsonl").write_text('{"messages": [{"role": "user", "content": "why"}]}\n')
     with pytest.raises(DatasetError, match=r"train\.jsonl, row 1"):
-        mlx_rows.read(tmp_path / "train.jsonl")
+        chat_rows.read(tmp_path / "train.jsonl")
 
 
 @pytest.mark.parametrize("done", [0, 1, 5, 6, 13])
 def test_training_that_resumes_sees_the_batches_it_has_not_seen(done: int) -> None:
-    whole = [batch.tobytes() for (batch, _), _ in zip(mlx_rows.batches(ROWS, 2, 3), range(20))]
-    rest = [batch.tobytes() for (batch, _), _ in zip(mlx_rows.batches(ROWS, 2, 3, done), range(20 - done))]
+    whole = [batch.tobytes() for (batch, _), _ in zip(chat_rows.batches(ROWS, 2, 3), range(20))]
+    rest = [batch.tobytes() for (batch, _), _ in zip(chat_rows.batches(ROWS, 2, 3, done), range(20 - done))]
     assert rest == whole[done:]
 
 
 def test_a_step_holds_short_rows_and_long_ones() -> None:
     rows, accumulation = many_rows(), 4
-    ends = mlx_rows.edges(rows, 2)
-    order = mlx_rows.epoch(rows, ends, np.random.default_rng(1), accumulation)
+    ends = chat_rows.edges(rows, 2)
+    order = chat_rows.epoch(rows, ends, np.random.default_rng(1), accumulation)
     assert sorted(i for batch in order for i in batch) == list(range(len(rows)))
-    longest = [max(mlx_rows.width(rows[i]) for i in batch) for batch in order]
+    longest = [max(chat_rows.width(rows[i]) for i in batch) for batch in order]
     steps = [longest[at : at + accumulation] for at in range(0, len(order) - accumulation, accumulation)]
     assert all(step == sorted(step) for step in steps)  # a batch of each quarter of the lengths
     means = [sum(step) / accumulation for step in steps]
@@ -140,7 +144,7 @@ def test_a_step_holds_short_rows_and_long_ones() -> None:
 
 @pytest.mark.parametrize("accumulation", [1, 2, 3, 7, 50])
 def test_an_epoch_of_any_accumulation_holds_every_row_exactly_once(accumulation: int) -> None:
-    order = mlx_rows.epoch(ROWS, mlx_rows.edges(ROWS, 2), np.random.default_rng(1), accumulation)
+    order = chat_rows.epoch(ROWS, chat_rows.edges(ROWS, 2), np.random.default_rng(1), accumulation)
     assert Counter(i for batch in order for i in batch) == Counter(range(len(ROWS)))
 
 
@@ -148,10 +152,10 @@ def test_a_line_that_is_no_chat_is_named_and_a_line_separator_in_an_answer_ends_
     file = tmp_path / "train.jsonl"
     chat = '{"messages": [{"role": "user", "content": "Why?"}, {"role": "assistant", "content": "So\u2028it is."}]}\n'
     file.write_text(chat, encoding="utf-8")
-    assert mlx_rows.read(file)[0].messages[1].content == "So\u2028it is."
+    assert chat_rows.read(file)[0].messages[1].content == "So\u2028it is."
     file.write_text(f'{chat}\n{{"text": "hello"}}\n', encoding="utf-8")
     with pytest.raises(DatasetError, match=r'^train\.jsonl, row 2: \{"text": "hello"\} is not a chat; a row is'):
-        mlx_rows.read(file)
+        chat_rows.read(file)
 
 
 def test_a_step_of_more_than_all_epochs_is_refused_with_numbers() -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from understudy import memory
 from understudy.errors import ConfigError
-from understudy.trainers import mlx_rows
+from understudy.trainers import chat_rows
 from understudy.trainers.lora_job import Fit, LoraOptions
 
 DECISIONS = "memory.jsonl"
@@ -41,27 +41,30 @@ def resumed(out: Path) -> Fit | None:
 def decide(
     config: Mapping[str, Any],
     options: LoraOptions,
-    rows: Sequence[mlx_rows.Row],
+    rows: Sequence[chat_rows.Row],
     limit: memory.Limit,
     cpu: bool,
     processes: int = 1,
     too_much: int | None = None,
+    torch_bytes: int | None = None,
+    quantizes: bool = True,
 ) -> Fit:
     """The first of the fallbacks that is estimated to stay under `limit`. Raises ConfigError when none is.
 
-    `too_much` is the estimate of one that went over the limit when it was measured.
+    `too_much` is the estimate of one that went over the limit when it was measured; `torch_bytes` are those of a number
+    where torch computes, and without `quantizes` the base keeps its bits.
     """
     fit = as_set(options)
     if options.memory == "off":
         return fit.model_copy(update={"eager": cpu and not fit.checkpointing})
     try:
-        shape = shape_of(config, options, rows, cpu, processes)
+        shape = shape_of(config, options, rows, cpu, processes, torch_bytes)
     except ConfigError as error:
         if too_much is not None:
             raise
         return fit.model_copy(update={"memory_plan": error.problems[0], "memory_limit_bytes": limit.bytes})
     fixed = {"checkpointing"} if options.grad_checkpoint != "auto" else set()
-    fixed |= {"bits"} if options.base_bits != "auto" or "quantization" in config else set()
+    fixed |= {"bits"} if options.base_bits != "auto" or "quantization" in config or not quantizes else set()
     aim = limit
     if too_much is not None:
         more = too_much + memory.RESERVE_BYTES - 1
@@ -70,7 +73,7 @@ def decide(
     if plan.problem:
         raise ConfigError([f"trainer: {plan.problem}"])
     taken, sentence = plan.shape, plan.sentence
-    if cpu and not taken.checkpointing:
+    if cpu and not taken.checkpointing and not torch_bytes:
         eager = replace(taken, eager=True)
         taken, sentence = (eager, sentence) if memory.fits(eager, aim) else (taken, f"{sentence}; {ALONE}")
     return fit.model_copy(
@@ -101,11 +104,17 @@ def as_set(options: LoraOptions) -> Fit:
 
 
 def shape_of(
-    config: Mapping[str, Any], options: LoraOptions, rows: Sequence[mlx_rows.Row], cpu: bool, processes: int
+    config: Mapping[str, Any],
+    options: LoraOptions,
+    rows: Sequence[chat_rows.Row],
+    cpu: bool,
+    processes: int,
+    torch_bytes: int | None = None,
 ) -> memory.Shape:
     """What is trained as set, with the longest row and the largest batch there really are. Raises ConfigError."""
     model = memory.model_of(config)
-    bits = int(options.base_bits) if options.base_bits in (8, 4) else 32 if cpu else 16
+    number_bytes = torch_bytes or (4 if cpu else 2)
+    bits = int(options.base_bits) if options.base_bits in (8, 4) else 8 * number_bytes
     if "quantization" in config:
         bits = int(config["quantization"]["bits"])
     return memory.Shape(
@@ -113,28 +122,29 @@ def shape_of(
         options.rank,
         options.num_layers or model.layers,
         largest(rows, options.batch_size, options.batch_tokens, processes),
-        max(map(mlx_rows.width, rows)),
+        max(map(chat_rows.width, rows)),
         bits,
-        number_bytes=4 if cpu else 2,
+        number_bytes=number_bytes,
         checkpointing=options.grad_checkpoint == "on",
         compiled=not cpu,
+        torch=torch_bytes is not None,
     )
 
 
-def largest(rows: Sequence[mlx_rows.Row], size: int, budget: int, processes: int = 1) -> int:
+def largest(rows: Sequence[chat_rows.Row], size: int, budget: int, processes: int = 1) -> int:
     """Tokens of the largest batch of an epoch, padding included: of one process's share, where there are several."""
-    batches = mlx_rows.epoch(rows, mlx_rows.edges(rows, size, budget), None)
-    return max(-(-len(batch) // processes) * max(mlx_rows.width(rows[i]) for i in batch) for batch in batches)
+    batches = chat_rows.epoch(rows, chat_rows.edges(rows, size, budget), None)
+    return max(-(-len(batch) // processes) * max(chat_rows.width(rows[i]) for i in batch) for batch in batches)
 
 
-def longest(rows: Sequence[mlx_rows.Row], size: int, budget: int) -> list[mlx_rows.Row]:
+def longest(rows: Sequence[chat_rows.Row], size: int, budget: int) -> list[chat_rows.Row]:
     """The rows of the batch with the most tokens."""
-    batches = mlx_rows.epoch(rows, mlx_rows.edges(rows, size, budget), None)
-    most = max(batches, key=lambda batch: len(batch) * max(mlx_rows.width(rows[i]) for i in batch))
+    batches = chat_rows.epoch(rows, chat_rows.edges(rows, size, budget), None)
+    most = max(batches, key=lambda batch: len(batch) * max(chat_rows.width(rows[i]) for i in batch))
     return [rows[i] for i in most]
 
 
-def _smaller(options: LoraOptions, rows: Sequence[mlx_rows.Row], tokens: int, processes: int) -> dict[str, object]:
+def _smaller(options: LoraOptions, rows: Sequence[chat_rows.Row], tokens: int, processes: int) -> dict[str, object]:
     """Batches of at most `tokens`, and as many more of them for a step as they are smaller."""
     largest_size, budget = options.batch_size, options.batch_tokens
     sizes = [size for size in range(largest_size, 0, -1) if largest_size % size == 0]
