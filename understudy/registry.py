@@ -73,6 +73,7 @@ PLUGINS: dict[str, dict[str, str]] = {
         "degeneration": "understudy.metrics.degeneration:DegenerationMetric",
         "format_gap": "understudy.metrics.format_gap:FormatGapMetric",
         "formatting": "understudy.metrics.formatting:FormattingMetric",
+        "likeness": "understudy.metrics.likeness:LikenessMetric",
         "nll": "understudy.metrics.nll:NllMetric",
         "style": "understudy.metrics.style:StyleMetric",
     },
@@ -127,7 +128,8 @@ def _phrase(error: Any, kind: str, name: str) -> str:
         about = fields[where].description if where in fields else None
         return f"{where}: is missing: {about}" if about else f"{where}: is missing"
     if error["type"] != "extra_forbidden":
-        return f"{where}: {error['msg'].lower()} (got {error['input']!r})"
+        own = error["msg"].removeprefix("Value error, ")
+        return f"{where}: {own if own != error['msg'] else own.lower()} (got {error['input']!r})"
     others = [other for other in PLUGINS[kind] if other != name and where in resolve(kind, other).Options.model_fields]
     if others:
         ways = " or ".join(f"--set {kind}.use={other}" for other in others)

@@ -77,6 +77,7 @@ LABELS = {
     "declines_rightly": Label("Declines what the passages leave open", "share"),
     "right_title": Label("Answers that cite the right text", "share"),
     "citation_precision": Label("of the citations, right ones", "share"),
+    "likeness": Label("Likeness in meaning to the reference", "number"),
     "substantive": Label("Answers that say something", "share"),
     "refusal_balance": Label("Tells what its passages answer from what they do not", "share"),
     "over_refusal": Label("Declines what its passages answer", "share"),

@@ -36,6 +36,7 @@ LOSSES = {
     "refusal_balance": "it tells worse whether its passages answer",
     "over_refusal": "it declines more questions that its passages answer",
     "substantive": "fewer of its answers say anything",
+    "likeness": "its answers mean less of what the references mean",
     "well_formatted": "fewer of its answers have the form that was taught",
     "format_gap_closed": "the form of its answers moved away from the one that was taught",
     "style_gap_closed_teacher": "its style moved away from the teacher's",

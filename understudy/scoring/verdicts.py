@@ -30,6 +30,7 @@ MARGINS = {
     "right_title": 0.1,
     "citation_precision": 0.1,
     "substantive": 0.05,
+    "likeness": 0.05,
     "refusal_balance": 0.1,
     "over_refusal": 0.1,
 }
@@ -74,6 +75,7 @@ _HARMS = {
     "refusal_balance": "it tells worse than the base whether its passages answer",
     "over_refusal": "it declines more questions that its passages do answer",
     "substantive": "fewer of its answers say anything",
+    "likeness": "its answers mean less of what the references mean",
     "well_formatted": "fewer of its answers have the form that was taught",
     "format_gap_closed": "the form of its answers is farther from the one that was taught",
     "style_gap_closed_teacher": "its style is farther from the teacher's",

@@ -32,6 +32,7 @@ SPARE = 1.15
 """Entries asked for over those that the shares want: some are refused."""
 LEFT_OUT = "compose"
 SHARE_MISSED = 0.03
+MOST_REFUSALS = 0.5
 log = logging.getLogger("understudy.dataset")
 
 
@@ -87,6 +88,8 @@ def _composed(
     by_split: dict[Split, list[Pair]] = {}
     for pair in usable:
         by_split.setdefault(contexts.split_of[pair.document_id], []).append(pair)
+    if shares["refusal"] > MOST_REFUSALS:
+        log.warning("compose: %.0f%% of the rows refuse: a model learns from them to refuse", 100 * shares["refusal"])
     units = {split: _units(own, contexts.partners(split, before), shares) for split, own in by_split.items()}
     written = _written(node, units, documents, progress)
     unsure, owed = Counter[str](), dict[PairKind, float]()

@@ -205,8 +205,9 @@ class Shelf:
 
     def _card(self, row: _Row) -> Card:
         pair = row.shown
+        fields = pair.model_dump(include=Card.model_fields.keys() & Pair.model_fields.keys())
         return Card(
-            **pair.model_dump(include=Card.model_fields.keys() & Pair.model_fields.keys()),
+            **fields | {"title": _title(pair)},
             question_sha256=row.key.question_sha256,
             answer_html=rendered(pair.answer),
             split=row.split,
@@ -249,6 +250,12 @@ def play_link(pair: Pair) -> str | None:
     if not pair.document_id.startswith(VIDEO_PREFIX) or pair.start_seconds is None:
         return None
     return f"https://youtu.be/{pair.document_id.removeprefix(VIDEO_PREFIX)}?t={int(pair.start_seconds)}"
+
+
+def _title(pair: Pair) -> str:
+    """Of its document; of a pair over several documents all titles, and what kind of pair it is."""
+    titles = " + ".join(dict.fromkeys(source.title for source in pair.sources)) or pair.title
+    return titles if pair.kind in ("plain", "grounded") else f"{titles} ({pair.kind})"
 
 
 def _words(pair: Pair) -> str:
