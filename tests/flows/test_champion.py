@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.flows.conftest import ROOT
-from tests.unit.pairs import pair
+from tests.unit.pairs import example, pair
 from understudy.config import load
 from understudy.graph import Graph
 from understudy.records import AssetRef, Challenge, DatasetRefs, FusedCard, ModelRefs, Pair, Sample, ScoreRefs
@@ -34,7 +34,7 @@ def dataset(workspace: Workspace) -> DatasetRefs:
     plan = splitting.split(pairs, workspace.config.split.model_copy(update={"near_duplicate": 1.0}), 0)
     workspace.save("pairs", pairs, "hand")
     for side in splitting.SPLITS:
-        workspace.save(side, [splitting.example(kept[name]) for name in plan.splits[side]], "hand")
+        workspace.save(side, [example(kept[name]) for name in plan.splits[side]], "hand")
     workspace.save("split", [plan], "hand")
     return Graph(workspace).on_disk()
 

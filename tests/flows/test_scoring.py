@@ -8,7 +8,7 @@ import pytest
 
 from tests.flows.conftest import ROOT, files_under
 from tests.unit.calls.test_judging import JudgeServer, Rule, always_first, fair, prose
-from tests.unit.pairs import pair
+from tests.unit.pairs import example, pair
 from understudy import preflight, store
 from understudy.calls.ledger import CallLedger
 from understudy.calls.model_teacher import CALLS
@@ -89,7 +89,7 @@ def _dataset(workspace: Workspace, talks: tuple[str, ...]) -> DatasetRefs:
     plan = splitting.split(pairs, workspace.config.split.model_copy(update={"near_duplicate": 1.0}), 0)
     workspace.save("pairs", pairs, "hand")
     for side in splitting.SPLITS:
-        workspace.save(side, [splitting.example(kept[name]) for name in plan.splits[side]], "hand")
+        workspace.save(side, [example(kept[name]) for name in plan.splits[side]], "hand")
     workspace.save("split", [plan], "hand")
     return Graph(workspace).on_disk()
 
