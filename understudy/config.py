@@ -231,7 +231,10 @@ def _by_recipe(kind: str, listed: Any, recipe: Recipe) -> Any:
     if not settled:
         return specs
     plain = [one.model_dump() if isinstance(one, PluginSpec) else one for one in specs]
-    return [{**{key: settled[key] for key in _known(kind, one, settled)}, **one} for one in plain]
+    return [
+        {**{key: settled[key] for key in _known(kind, one, settled)}, **one} if isinstance(one, Mapping) else one
+        for one in plain  # what is no mapping is said with the other problems
+    ]
 
 
 def _known(kind: str, spec: Any, options: Iterable[str]) -> list[str]:

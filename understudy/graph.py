@@ -328,6 +328,7 @@ def fingerprint_of(workspace: Workspace, name: str, inputs: Sequence[AssetRef] =
             "teacher": identity(config, "teacher"),
             "prompt": _prompt_of(config, config.teacher.use, "compose"),
             "verify": identity(config, "verify") if config.verify.on else None,
+            "check": _check_of(config) if config.verify.on else None,
         }
     return store.fingerprint(name, _stage(name).VERSION, sections, [ref.sha256 for ref in inputs], extra)
 
@@ -388,6 +389,11 @@ def _prompt_of(config: Config, teacher: str, kind: str) -> str | None:
     if not registry.resolve("teacher", teacher).prompted:
         return None
     return prompting.identity(kind, config.teacher_prompts)
+
+
+def _check_of(config: Config) -> Any:
+    """What decides which refusals a second model takes out, beside what it is."""
+    return [_prompt_of(config, config.verify.use, "unanswered"), config.verify.only_approved]
 
 
 @lru_cache(maxsize=3)

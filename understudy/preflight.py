@@ -83,6 +83,8 @@ def _plugins(workspace: Workspace, only: Only | None) -> list[str]:
     if workspace.config.composes and only in (None, "dataset"):
         shares = workspace.config.plugin("recipe").options.shares
         problems += compose.problems(shares, workspace.config.plugin("teacher"))
+        if workspace.config.augment.out_of_scope:
+            problems.append("augment.out_of_scope: recipe.shares.refusal has such questions already; set it to 0")
     if (items := workspace.config.evaluate.retrieval) and only in (None, "score"):
         problems += _unreadable(items)
     judge = workspace.config.evaluate.judge

@@ -89,6 +89,7 @@ class Decisions:
         self.standing: dict[Key, Standing] = {}
         # An edited question is known under its new words too: pairs that were applied once are found again.
         self._first_words: dict[Key, Key] = {}
+        self._refusals: set[Key] = set()
         for decision in decisions:
             self.add(decision)
 
@@ -96,13 +97,16 @@ class Decisions:
         """Take one decision more; it wins over earlier ones about the same question."""
         key = decision.key
         self.standing[key] = self.standing.get(key, Standing(True)).after(decision)
+        if key == key_of(key.document_id, _as_refusal(decision.about)):
+            self._refusals.add(key)
         if decision.question is not None:
-            self._first_words[key_of(key.document_id, decision.question)] = key
+            words = _as_refusal(decision.question) if key in self._refusals else decision.question
+            self._first_words[key_of(key.document_id, words)] = key
 
     def key(self, pair: Pair) -> Key:
         """The question `pair` stands for: of one whose question was edited, the teacher's own."""
         # A question may also stand with passages that do not answer it: that is a pair of its own.
-        own = key_of(pair.document_id, f"{pair.question} (refusal)" if pair.kind == "refusal" else pair.question)
+        own = key_of(pair.document_id, _as_refusal(pair.question) if pair.kind == "refusal" else pair.question)
         return own if own in self.standing else self._first_words.get(own, own)
 
     def apply(self, pairs: Sequence[Pair]) -> list[Pair]:
@@ -126,6 +130,10 @@ class Decisions:
         verdict = {"kept": stands.kept, "gate": None if stands.kept else GATE, "reason": stands.reason}
         texts = {"question": stands.question or pair.question, "answer": stands.answer or pair.answer}
         return pair.model_copy(update=verdict | texts)
+
+
+def _as_refusal(question: str) -> str:
+    return f"{question} (refusal)"
 
 
 def key_of(document_id: str, question: str) -> Key:

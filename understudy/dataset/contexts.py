@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from understudy.records import Pair, PairKind, PairSource, Passage, Split, sha256_of
 from understudy.retrieval.index import Index, tokens
+from understudy.text.citations import without
 from understudy.text.keywords import coverage, keywords, rarity
 
 COVERED = 0.8
@@ -84,14 +85,16 @@ class Contexts:
                 "start_seconds": None,
                 "end_seconds": None,
                 "verified": None,
+                "teacher": "composed",
+                "prompt_sha256": None,
             }
         )
         placed = self.not_answering(declined, documents)
         if placed is None:
             return None
         shown = self.shown(placed)
-        wanted = keywords(pair.question, pair.answer, self._rare)
-        if (coverage(" ".join(p.text for p in shown), wanted) or 0.0) >= STILL_ANSWERS:
+        have = coverage(" ".join(p.text for p in shown), self._wanted(pair))
+        if have is None or have >= STILL_ANSWERS:
             return None
         titles = " and ".join(dict.fromkeys(passage.title for passage in shown))
         return placed.model_copy(update={"answer": f"{refusal}: the passages are about {titles}, and do not say."})
@@ -136,6 +139,10 @@ class Contexts:
             edges += [(hit.score, one, hit.passage.document_id) for hit in hits if hit.passage.document_id != one]
         return sorted(edges, key=lambda edge: (-edge[0], edge[1], edge[2]))
 
+    def _wanted(self, pair: Pair) -> list[list[str]]:
+        """What a right answer must mention."""
+        return keywords(pair.question, without(pair.answer, [s.title for s in pair.sources]), self._rare)
+
     def _subject(self, passages: Sequence[Passage]) -> str:
         """What a document is about: its title, and the words that it repeats and few others have."""
         count = Counter(word for passage in passages for word in tokens(f"{' '.join(passage.heading)} {passage.text}"))
@@ -158,7 +165,7 @@ class Contexts:
         names = {passage.passage_id for passage in candidates}
         hits = self.index.search(f"{pair.question} {pair.answer}", len(self.index.passages), [source.document_id])
         ranked = [hit.passage for hit in hits if hit.passage.passage_id in names] or candidates[:1]
-        wanted = keywords(pair.question, pair.answer, self._rare)
+        wanted = self._wanted(pair)
         most = max(1, self.sizes.per_question // max(1, len(pair.sources)))
         chosen: list[Passage] = []
         for passage in ranked[:most]:

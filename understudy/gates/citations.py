@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from understudy.records import Pair
 from understudy.text.citations import CitationForm, cited
-from understudy.text.declining import declines
+from understudy.text.declining import begins
 
 
 class CitationsGate:
@@ -36,11 +36,10 @@ class CitationsGate:
             return None
         titles = [source.title for source in pair.sources] or [pair.title]
         names = cited(pair.answer, titles, self.options.citation, self._titles)
-        refuses = declines(pair.answer, self.options.refusal)
         if pair.kind == "refusal":
-            starts = pair.answer.lower().startswith(self.options.refusal.lower())
-            return None if starts and not names.known else "a refusal that does not begin as one, or cites a text"
-        if refuses and pair.answer.lower().startswith(self.options.refusal.lower()):
+            clean = begins(pair.answer, self.options.refusal) and not (names.known or names.unknown)
+            return None if clean else "a refusal that does not begin as one, or cites a text"
+        if begins(pair.answer, self.options.refusal):
             return "declines where the text answers"
         if names.unknown:
             return f"cites {names.unknown[0]!r}, which it was not given"

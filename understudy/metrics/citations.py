@@ -15,7 +15,7 @@ from understudy.metrics import BaseMetric, answered, answered_by_both
 from understudy.records import Interval, Pair, Sample, TopicComparison
 from understudy.scoring.statistics import mean_change, mean_interval, wilson
 from understudy.text import keywords
-from understudy.text.citations import CitationForm, cited
+from understudy.text.citations import CitationForm, cited, without
 from understudy.text.declining import declines
 from understudy.text.words import word_count
 
@@ -74,7 +74,7 @@ class CitationsMetric(BaseMetric):
         self._titles = {pair.title for pair in every} | {source.title for pair in every for source in pair.sources}
         rare = keywords.rarity(pair.answer for pair in every)
         self._keywords = {
-            pair.pair_id: keywords.keywords(pair.question, self._bare(pair), rare) for pair in references.held_out
+            pair.pair_id: keywords.keywords(pair.question, _bare(pair), rare) for pair in references.held_out
         }
 
     def measure(self, samples: Sequence[Sample], seed: int) -> dict[str, Interval]:
@@ -87,7 +87,7 @@ class CitationsMetric(BaseMetric):
         declined = [fact.should_decline for fact in facts if fact.declined]
         if declined:
             values["refusal_precision"] = wilson(sum(declined), len(declined))
-        if balance := _balance(facts, seed, _right):
+        if balance := _balance(facts, seed, (0.0, 1.0), _right):
             values["refusal_balance"] = balance
         return values | _seconds(own, seed)
 
@@ -105,7 +105,8 @@ class CitationsMetric(BaseMetric):
                 values = [getattr(a, name) - getattr(b, name) for a, b in known]
                 changes[name] = mean_change(values, [a.document_id for a, _ in known], seed)
         earlier = {id(a): b for a, b in both}
-        if balance := _balance([a for a, _ in both], seed, lambda fact: _right(fact) - _right(earlier[id(fact)])):
+        after_all = [a for a, _ in both]
+        if balance := _balance(after_all, seed, (-1.0, 1.0), lambda f: _right(f) - _right(earlier[id(f)])):
             changes["refusal_balance"] = balance
         return changes
 
@@ -137,7 +138,7 @@ class CitationsMetric(BaseMetric):
         titles = [source.title for source in pair.sources] or [pair.title]
         names = cited(text, titles, self.options.citation, self._titles)
         refused = pair.kind == "refusal"
-        declined = declines(text, self.options.refusal) and not names.known
+        declined = declines(text, self.options.refusal) and not (names.known or names.unknown)
         every = len(names.known) + len(names.unknown)
         said = not declined and word_count(text) >= SUBSTANTIVE_WORDS
         return Facts(
@@ -153,12 +154,9 @@ class CitationsMetric(BaseMetric):
             refusal_recall=float(declined) if refused else None,
         )
 
-    def _bare(self, pair: Pair) -> str:
-        """The answer without its citations, whose words are no content."""
-        text = pair.answer
-        for source in pair.sources:
-            text = text.replace(f"[{source.title}]", " ").replace(f"({source.title}", " (")
-        return text
+
+def _bare(pair: Pair) -> str:
+    return without(pair.answer, [source.title for source in pair.sources])
 
 
 def _paired(rows: Sequence[tuple[Facts, float, float]], seed: int) -> Interval | None:
@@ -170,14 +168,16 @@ def _right(fact: Facts) -> float:
     return float(fact.declined == fact.should_decline)
 
 
-def _balance(facts: Sequence[Facts], seed: int, value: Callable[[Facts], float]) -> Interval | None:
+def _balance(
+    facts: Sequence[Facts], seed: int, bounds: tuple[float, float], value: Callable[[Facts], float]
+) -> Interval | None:
     """The mean of `value` over both kinds of questions, each kind counting one half; None without one of them."""
     refused = sum(fact.should_decline for fact in facts)
     if not 0 < refused < len(facts):
         return None
     half = {True: len(facts) / (2 * refused), False: len(facts) / (2 * (len(facts) - refused))}
     values = [value(fact) * half[fact.should_decline] for fact in facts]
-    return mean_interval(values, [fact.document_id for fact in facts], seed)
+    return mean_interval(values, [fact.document_id for fact in facts], seed, bounds=bounds)
 
 
 def _mean(facts: Sequence[Facts], name: str, seed: int) -> Interval | None:

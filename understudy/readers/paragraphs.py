@@ -136,6 +136,7 @@ def gathered(blocks: Sequence[str]) -> tuple[list[str], list[Heading]]:
     text = _Gathered()
     for block in blocks:
         level, title = _heading_of(block)
+        title = _DASHED.sub(_dash, title)
         # The dash of a typewriter is one between two words; --force is none.
         plain = _DASHED.sub(_dash, one_paragraph(_MARKED.sub("", block)))
         for at, sentence in enumerate(_cut(sentences(plain))):
@@ -161,7 +162,7 @@ class _Gathered:
         if self._sentences and self.size + count > PARAGRAPH_WORDS_AT_MOST:
             self.end()
         if heading:
-            start = len(join([*self._sentences, "x"])) - 1
+            start = len(join([*self._sentences, sentence])) - len(sentence)
             self.headings.append(
                 Heading(level=heading[0], text=heading[1], paragraph=len(self.paragraphs), start=start)
             )

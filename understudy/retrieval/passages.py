@@ -72,13 +72,17 @@ def cut(documents: Sequence[Document], cutting: Cutting) -> list[Passage]:
 
 
 def unique_titles(documents: Sequence[Document]) -> dict[str, str]:
-    """Document id > title; the second and later ones of one title have a number."""
-    count: dict[str, int] = {}
+    """Document id > title; the second and later ones of one title, whatever its case, have a number."""
+    used: set[str] = set()
     titles: dict[str, str] = {}
     for document in documents:
-        title = " ".join(document.title.split())
-        count[title] = count.get(title, 0) + 1
-        titles[document.document_id] = title if count[title] == 1 else f"{title}, {count[title]}"
+        title = name = " ".join(document.title.split())
+        number = 1
+        while name.casefold() in used:
+            number += 1
+            name = f"{title} no. {number}"  # no comma: in round brackets a heading follows one
+        used.add(name.casefold())
+        titles[document.document_id] = name
     return titles
 
 
@@ -90,7 +94,8 @@ def _section(
     for at in range(begin[0], min(end[0] + (end[1] > 0), len(document.paragraphs))):
         text = document.paragraphs[at].text
         text = text[: end[1]] if at == end[0] else text
-        text = text[begin[1] + skipped :] if at == begin[0] else text
+        # A markdown heading may end in the signs that it begins with.
+        text = text[begin[1] + skipped :].lstrip(" #") if at == begin[0] and skipped else text
         if text.strip():
             texts.append((at, text.strip()))
     if not texts:

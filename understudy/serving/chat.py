@@ -77,7 +77,8 @@ def _from_texts(
     for passage in passages:
         print(f"  · {' › '.join([passage.title, *passage.heading])}", flush=True)
     if not passages:
-        print("  (no passage shares a word with this question)", flush=True)
+        print("  (no passage shares a word with this question, so there is nothing to answer from)\n", flush=True)
+        return
     messages = _turn(runner, model, retriever.prompt(question, passages), sampling, max_tokens)
     if messages and (note := retriever.marked(messages[-1].content, passages)):
         print(f"  ({note})\n", flush=True)

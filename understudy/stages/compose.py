@@ -8,6 +8,7 @@ the passages answer those after all. Then as many of each kind stay as the recip
 
 import logging
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,14 +24,13 @@ from understudy.records import AssetRef, Document, Pair, PairKind, PairSource, S
 from understudy.retrieval.passages import unique_titles
 from understudy.runs import teachers
 from understudy.stages import split as splitting
-from understudy.text.citations import citation
+from understudy.stages.gate import LEFT_OUT
 
 VERSION = 1
-COMPARED, UNANSWERED, SWAPPED = 10_001, 20_001, 30_001
+COMPARED, UNANSWERED, SWAPPED, SECOND_UNIT = 10_001, 20_001, 30_000, 5_000
 """First question numbers of what is composed, far above those of a document's own questions."""
 SPARE = 1.15
 """Entries asked for over those that the shares want: some are refused."""
-LEFT_OUT = "compose"
 SHARE_MISSED = 0.03
 MOST_REFUSALS = 0.5
 log = logging.getLogger("understudy.dataset")
@@ -69,7 +69,7 @@ def materialize(node: Node) -> AssetRef:
     with node.track() as progress:
         composed = list(_composed(node, contexts, usable, documents, before, progress))
     stay = {pair.pair_id for pair in composed}
-    rest = [pair if pair.pair_id not in {p.pair_id for p in usable} else _left_out(pair) for pair in pairs]
+    rest = [_left_out(pair, pair.pair_id in placed) if pair.kept else pair for pair in pairs]
     node.save([plan], "assignment")
     return node.save([*composed, *(pair for pair in rest if pair.pair_id not in stay)])
 
@@ -100,7 +100,8 @@ def _composed(
         groups["refusal"] = _unanswered(node, refusals, contexts, unsure)
         wanted = _wanted(len(own), shares, "refusal")
         if len(groups["refusal"]) < wanted:
-            groups["refusal"] += _swapped(own, wanted - len(groups["refusal"]), contexts, options.refusal)
+            swapped = _swapped(own, wanted - len(groups["refusal"]), contexts, options.refusal)
+            groups["refusal"] += _unanswered(node, swapped, contexts, unsure)
         chosen = balanced(groups, shares, seed, owed)
         _say(split, chosen, shares)
         yield from (pair for rows in chosen.values() for pair in rows)
@@ -142,7 +143,7 @@ def _written(
     if not jobs:
         return result
     teacher, titles = teachers.shared_model(node.workspace, "teacher"), unique_titles(list(documents.values()))
-    numbers, dropped, usd = Counter[tuple[str, str]](), Counter[str](), 0.0
+    numbers, dropped, usd = set[str](), Counter[str](), 0.0
 
     def ask(unit: Unit) -> composing.Written:
         return composing.write(teacher, composing.together([documents[name] for name in unit.documents]), unit.wishes)
@@ -174,12 +175,14 @@ def _pair(
     titles: Mapping[str, str],
     wish: composing.Wish,
     text: tuple[str, str],
-    numbers: Counter[tuple[str, str]],
+    numbers: set[str],
     teacher: ModelTeacher,
 ) -> Pair:
     first, compares = documents[0], wish.task == "COMPARE"
-    numbers[first.document_id, wish.task] += 1
-    number = (COMPARED if compares else UNANSWERED) - 1 + numbers[first.document_id, wish.task]
+    number = (COMPARED if compares else UNANSWERED) - 1 + wish.nth
+    if f"{first.document_id}/{number}" in numbers:  # an odd document out is first in two units
+        number += SECOND_UNIT
+    numbers.add(f"{first.document_id}/{number}")
     sources = [PairSource(document_id=d.document_id, title=titles[d.document_id]) for d in documents]
     return Pair(
         pair_id=f"{first.document_id}#{number}",
@@ -218,13 +221,11 @@ def _unanswered(node: Node, refusals: Sequence[Pair], contexts: Contexts, unsure
 
 def _swapped(own: Sequence[Pair], count: int, contexts: Contexts, refusal: str) -> list[Pair]:
     """Up to `count` questions of the split whose own documents are not among their passages."""
-    numbers: Counter[str] = Counter()
     found: list[Pair] = []
     for pair in sorted(own, key=lambda pair: contexts.digest(f"swap/{pair.pair_id}")):
         if len(found) >= count:
             break
-        if swapped := contexts.swapped(pair, SWAPPED + numbers[pair.document_id], refusal):
-            numbers[pair.document_id] += 1
+        if swapped := contexts.swapped(pair, SWAPPED + pair.question_number, refusal):
             found.append(swapped)
     return found
 
@@ -250,8 +251,10 @@ def _titled(pairs: Iterable[Pair], documents: Mapping[str, Document], form: Any)
     result = []
     for pair in pairs:
         old, new = " ".join(documents[pair.document_id].title.split()), titles[pair.document_id]
+        begins, ends = ("[", r"(?=\])") if form == "[Title]" else ("(", r"(?=[,)])")
+        named = re.compile(re.escape(begins + old) + ends, re.IGNORECASE)
         sources = [source.model_copy(update={"title": titles[source.document_id]}) for source in pair.sources]
-        answer = pair.answer.replace(citation(old, (), form), citation(new, (), form)) if old != new else pair.answer
+        answer = named.sub(lambda _: begins + new, pair.answer) if old != new else pair.answer  # noqa: B023  # at once
         result.append(pair.model_copy(update={"title": new, "sources": sources, "answer": answer}))
     return result
 
@@ -260,6 +263,7 @@ def _each(pairs: Iterable[Pair | None]) -> list[Pair]:
     return [pair for pair in pairs if pair]
 
 
-def _left_out(pair: Pair) -> Pair:
-    reason = "left out so that each kind of row has its share"
+def _left_out(pair: Pair, placed: bool) -> Pair:
+    shares = "left out so that each kind of row has its share, or without a passage"
+    reason = shares if placed else "a near-duplicate of a question in another split"
     return pair.model_copy(update={"kept": False, "gate": LEFT_OUT, "reason": reason})

@@ -12,6 +12,8 @@ from understudy.stages import verify
 from understudy.workspace import Workspace
 
 VERSION = 2
+LEFT_OUT = "compose"
+"""The gate of pairs that no row is composed of."""
 log = logging.getLogger("understudy.dataset")
 
 
@@ -28,7 +30,8 @@ def materialize(node: Node) -> AssetRef:
     decided = decisions.load(node.workspace.folder).apply
     if "composed" in node.inputs:
         with node.track() as progress:
-            pairs = judge(node.rows("composed"), gates(node.workspace, node.group("document")), progress, decided)
+            built = gates(node.workspace, node.group("document"))
+            pairs = judge(node.rows("composed"), built, progress, _but_left_out(decided))
     elif "gated" in node.inputs:
         verified: list[Verified] = [node.workspace.read(ref) for ref in node.group("verified").values()]
         by_talk = {verdicts.document_id: verdicts for verdicts in verified}
@@ -141,6 +144,16 @@ def refusals(pairs: Iterable[Pair]) -> Mapping[str, int]:
         if pair.gate:
             counts[pair.gate] = counts.get(pair.gate, 0) + 1
     return dict(sorted(counts.items(), key=lambda item: -item[1]))
+
+
+def _but_left_out(decide: Callable[[Sequence[Pair]], list[Pair]]) -> Callable[[Sequence[Pair]], list[Pair]]:
+    """What people decided, but for pairs that rows were composed without: they have no passages."""
+
+    def decided(pairs: Sequence[Pair]) -> list[Pair]:
+        out = {pair.pair_id for pair in pairs if pair.gate == LEFT_OUT}
+        return [pair if pair.pair_id in out else new for pair, new in zip(pairs, decide(pairs), strict=True)]
+
+    return decided
 
 
 def _refuse_empty(pairs: Sequence[Pair]) -> None:

@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 from understudy.config import Config
 from understudy.graph import Graph, Node, Refs
 from understudy.interfaces import Metric, References
-from understudy.records import AssetRef, JudgeScore, Pair, Record, Sample, SuiteAnswers, Winner
+from understudy.records import AssetRef, JudgeScore, Pair, PairSource, Passage, Record, Sample, SuiteAnswers, Winner
 from understudy.report.evidence import Evidence
 from understudy.report.page import html
 from understudy.retrieval.index import Index
@@ -126,11 +126,7 @@ def _retrieval(node: Node) -> Iterator[str]:
     index, options = Index(node.workspace.rows(ref)), node.config.plugin("recipe").options
     asked = [pair for pair, _ in node.held_out() if pair.kind == "grounded"]
     found = [[hit.passage.passage_id for hit in index.search(pair.question, options.max_rank)] for pair in asked]
-    sources = [{source.document_id for source in pair.sources} for pair in asked]
-    right = [
-        {name for name in pair.passages if name.rpartition("/")[0] in own}
-        for pair, own in zip(asked, sources, strict=True)
-    ]
+    right = [{p.passage_id for p in index.passages if any(_answers(p, s) for s in pair.sources)} for pair in asked]
     if not asked:
         return
     result = quality(found, right, options.max_rank)
@@ -139,6 +135,14 @@ def _retrieval(node: Node) -> Iterator[str]:
         f"passage is among the first {options.max_rank} for {result.hit_rate:.0%}, mean reciprocal rank "
         f"{result.mean_reciprocal_rank:.2f}. It is the same for base and tuned, and in no difference above."
     )
+
+
+def _answers(passage: Passage, source: PairSource) -> bool:
+    """Whether a passage is of the paragraphs that an answer rests on."""
+    first, last = source.first_paragraph, source.last_paragraph
+    if passage.document_id != source.document_id or first is None:
+        return passage.document_id == source.document_id
+    return passage.first_paragraph <= (first if last is None else last) and passage.last_paragraph >= first
 
 
 def _judge_score(node: Node, human: Mapping[str, Winner]) -> JudgeScore | None:

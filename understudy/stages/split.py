@@ -44,7 +44,7 @@ def materialize(node: Node) -> AssetRef:
     # Where rows are composed, that has decided which document is where.
     before = node.workspace.latest("assignment" if "passages" in node.inputs else "split")
     frozen: SplitPlan | None = node.workspace.read(before) if before else None
-    if frozen and not frozen.honest:
+    if frozen and not frozen.honest and "passages" not in node.inputs:
         frozen = None  # a split made of too few talks is not worth keeping once there are more
     plan = split(list(kept.values()), node.config.split, node.config.seed, frozen)
     for note in plan.notes:
@@ -87,7 +87,7 @@ def split(pairs: Sequence[Pair], settings: SplitSettings, seed: int, before: Spl
         splits={split: [p.pair_id for p in kept if splits.get(p.pair_id) == split] for split in SPLITS},
         documents={split: sorted({p.document_id for p in kept if splits.get(p.pair_id) == split}) for split in SPLITS},
         leakage=leakage,
-        honest=not leakage.rows_sharing_a_document,
+        honest=not (leakage.rows_sharing_a_document or leakage.rows_sharing_a_passage),
         dropped=[
             Dropped(pair_id=p.pair_id, split=talks[p.document_id], reason=dropped[p.pair_id])
             for p in kept
@@ -110,7 +110,11 @@ def _old_talks(kept: Sequence[Pair], old: dict[str, Split], before: SplitPlan | 
     for pair in kept:
         if pair.pair_id in was:
             splits_of.setdefault(pair.document_id, set()).add(was[pair.pair_id])
-    return {name: next(iter(splits)) if len(splits) == 1 else "train" for name, splits in splits_of.items()}
+    talks: dict[str, Split] = {n: next(iter(s)) if len(s) == 1 else "train" for n, s in splits_of.items()}
+    # Rows that were composed stay with their documents, also where none of a document's own pairs is left.
+    home = {name: split for split, names in (before.documents if before else {}).items() for name in names}
+    composed = {p.document_id: home[p.document_id] for p in kept if p.kind != "plain" and p.document_id in home}
+    return composed | talks
 
 
 def _spread(kept: Sequence[Pair], alike: Alike, old: dict[str, Split], talks: dict[str, Split]) -> dict[str, Split]:

@@ -51,6 +51,13 @@ def citation(title: str, heading: Iterable[str] = (), form: CitationForm = "[Tit
     return f"({', '.join([title, *last])})"
 
 
+def without(answer: str, titles: Iterable[str]) -> str:
+    """The answer without the titles it names, whose words are no content."""
+    for title in titles:
+        answer = re.sub(re.escape(title), " ", answer, flags=re.IGNORECASE)
+    return answer
+
+
 def _plain(text: str) -> str:
     """`text` with straight quotes and single spaces: what copying changes and nobody means."""
     return " ".join(text.translate(_QUOTES).split())

@@ -2,19 +2,31 @@
 
 import re
 
+from understudy.text.words import sentences
+
+_TEXTS = r"\b(?:passages?|texts?|contexts?|documents?|sources?|information)\b[^.!?\n]{0,40}?"
+_NOT = r"(?:(?:do(?:es)?|did|can|could) ?(?:not|n['’]t)|never)"
+_SAY = r"(?:say|tell|mention|answer|contain|cover|include|address|give|provide|specify|state|describe)"
 _DECLINES = re.compile(
-    r"\b(?:do(?:es)?|did) not (?:say|tell|mention|answer|contain|cover|include|address|give|provide|specify|state)\b"
-    r"|\b(?:do|does|did)n['’]t (?:say|tell|mention|answer|contain|cover|include|address|give|provide|specify|state)\b"
-    r"|\b(?:is|are|was) ?(?:not|n['’]t) (?:mentioned|answered|covered|given|stated|provided|in the (?:text|passage)s?)"
-    r"\b"
-    r"|\bcan(?:not|['’]t) (?:be answered|answer|tell|say)\b|\bunable to answer\b|\bno (?:information|mention|answer)\b"
-    r"|\bI (?:do not|don['’]t) know\b",
+    rf"{_TEXTS}\b{_NOT} {_SAY}\b"
+    rf"|\bI (?:can(?:not|['’]t)|could not|am unable to|do not|don['’]t) (?:answer|tell|say|know|find)\b"
+    r"|\b(?:is|are|was|were) ?(?:not|n['’]t) (?:mentioned|answered|covered|given|stated|provided|specified|known)\b"
+    r"|\b(?:is|are|was|were) ?(?:not|n['’]t) in the (?:text|passage|context)s?\b"
+    r"|\bcan(?:not|['’]t) be answered\b|\bunable to answer\b|\bno (?:information|mention) \b",
     re.IGNORECASE,
 )
+_QUOTES = str.maketrans("“”‘’", "\"\"''")
 
 
 def declines(answer: str, phrase: str = "") -> bool:
-    """True for an answer that says that the texts do not answer, in the words of `phrase` or usual ones."""
-    if phrase and " ".join(answer.lower().split()).startswith(" ".join(phrase.lower().split())):
-        return True
-    return bool(_DECLINES.search(answer))
+    """True where the first sentence says that the texts do not answer, in the words of `phrase` or usual ones."""
+    return begins(answer, phrase) or bool(_DECLINES.search(next(iter(sentences(answer)), "")))
+
+
+def begins(answer: str, phrase: str) -> bool:
+    """Whether `answer` begins with the words of `phrase`, whatever their case, spaces and quotes."""
+    return bool(phrase) and _plain(answer).startswith(_plain(phrase))
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.translate(_QUOTES).lower().split())

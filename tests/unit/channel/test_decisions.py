@@ -141,3 +141,13 @@ def test_two_writers_lose_no_line(tmp_path: Path) -> None:
     for writer in writers:
         writer.join()
     assert len(load(tmp_path).standing) == 50
+
+
+def test_a_question_and_its_refusal_are_decided_apart() -> None:
+    one = pair("d", 1, "What is X?", "X is this.")
+    other = one.model_copy(update={"pair_id": "d#30001", "kind": "refusal", "answer": "I cannot answer this."})
+    decided = Decisions()
+    key = decided.key(other)
+    edit = {"question": "What is X?", "answer": "I cannot answer this: edited.", "decided_at": "2026-01-01"}
+    decided.add(Decision(**key._asdict(), about="What is X?", action="edit", **edit))
+    assert [each.answer for each in decided.apply([one, other])] == ["X is this.", "I cannot answer this: edited."]

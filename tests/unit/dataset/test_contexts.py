@@ -66,6 +66,12 @@ def test_a_swapped_question_is_not_answered_by_what_comes_with_it() -> None:
         assert one.document_id not in {passage.document_id for passage in chooser.shown(one)}
 
 
+def test_titles_are_no_content_and_what_cannot_be_told_is_not_swapped() -> None:
+    chooser, pairs, _ = contexts()
+    titled = pairs[0].model_copy(update={"answer": "It is [Quay 0]."})
+    assert chooser._wanted(titled) == [] and chooser.swapped(titled, 1, REFUSAL) is None
+
+
 def test_every_document_has_a_partner_of_its_split_and_keeps_it() -> None:
     chooser, _, split_of = contexts()
     for split in SPLITS:

@@ -50,6 +50,19 @@ def test_a_page_and_a_text_have_the_same_sections() -> None:
     assert found[1].text == "Cast in 1840."
 
 
+@pytest.mark.parametrize(
+    ("text", "heading", "begins"),
+    [
+        ("# T\n\nAn opening.\n\n## Setup--part two\n\nThe rest stands here.", "Setup -- part two", "The rest"),
+        ("# T\n\nAn opening.\n\n## Setup ##\n\nThe rest stands here.", "Setup", "The rest"),
+        ("# T\n\n开头的话在这里。\n\n## 标题\n\n正文在这里开始。", "标题", "正文"),
+    ],
+)
+def test_a_heading_costs_its_section_no_letter(text: str, heading: str, begins: str) -> None:
+    last = sections(document(text))[-1]
+    assert last.heading == [heading] and last.text.startswith(begins)
+
+
 def test_headings_change_no_word_of_a_document() -> None:
     with_headings, without = document(), document(TEXT.replace("## ", "").replace("#", ""))
     assert with_headings.text.split() == without.text.split()
@@ -75,7 +88,7 @@ def test_passages_hold_every_sentence_in_order_and_no_more_words_than_allowed(by
 
 def test_equal_titles_are_told_apart() -> None:
     passages = cut([document(name="a"), document(name="b")], Cutting())
-    assert {passage.title for passage in passages} == {"The Tide Bell", "The Tide Bell, 2"}
+    assert {passage.title for passage in passages} == {"The Tide Bell", "The Tide Bell no. 2"}
     assert len({passage.passage_id for passage in passages}) == len(passages)
 
 

@@ -41,7 +41,10 @@ def test_what_is_written_is_read_back() -> None:
 def test_declining_is_seen_in_usual_words_and_in_those_of_the_recipe() -> None:
     assert declines("The passages do not say when it was built.")
     assert declines("No idea here: nothing on it", "no idea here")
+    assert declines("I don’t know: nothing is said of it.", "I don't know")
     assert not declines("It was built in 1884 and does not ring any more.")
+    assert not declines("The council does not give refunds after 30 days.")
+    assert not declines("It rings twice. The passages do not say who paid for it.")
 
 
 def test_what_must_be_mentioned_is_in_the_answer_and_not_in_the_question() -> None:

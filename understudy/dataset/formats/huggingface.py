@@ -69,7 +69,11 @@ def _provenance(pair: Pair | None) -> dict[str, Any]:
 
 def _card(dataset: Dataset) -> str:
     pictures = [f"![{name.rsplit('.', 1)[0]}](pictures/{name})" for name in dataset.pictures]
+    extra = sum(row.pair is None for rows in dataset.chats.values() for row in rows)
     written = "AI wrote every question and every answer from the transcripts of the talks."
+    if any(row.system for rows in dataset.chats.values() for row in rows):
+        written = "AI wrote the questions and answers from the texts; passages come with each, and some are refusals."
+    written += f" The train file has {counted(extra, 'row')} more, made from these or by the base model." * bool(extra)
     sections = [
         f"---\n{yaml.safe_dump(_front_matter(dataset), sort_keys=False, allow_unicode=True)}---",
         f"# Questions and answers from the talks of {dataset.name}",

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from understudy.recipes import BaseRecipe, RecipeOptions
 from understudy.records import Message, Passage
@@ -52,6 +52,14 @@ class GroundedRecipe(BaseRecipe):
         refusal: str = Field(
             default="I cannot answer this from the provided context", min_length=5, description="how a refusal begins"
         )
+
+        @field_validator("refusal")
+        @classmethod
+        def _goes_on_with_a_colon(cls, value: str) -> str:
+            if "{" in value or "}" in value:
+                raise ValueError("it must have no braces")
+            return " ".join(value.split()).rstrip(" .:;!")
+
         instruction: str | None = Field(default=None, description="the system text; None: the built-in one")
 
     def __init__(self, options: Options) -> None:
