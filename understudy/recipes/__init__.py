@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from understudy.text.markdown import Form
 
-Reasoning = Literal["drop", "train"]
+Reasoning = Literal["drop", "keep", "train"]
 
 
 class RecipeOptions(BaseModel):
@@ -14,7 +14,9 @@ class RecipeOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     form: Form = Field(default="markdown", description="of the answers that are taught, checked and measured")
-    reasoning: Reasoning = Field(default="drop", description="of pairs that have some: train puts it before the answer")
+    reasoning: Reasoning = Field(
+        default="drop", description="of pairs that have some: train puts it before the answer, keep into other formats"
+    )
 
 
 class BaseRecipe:

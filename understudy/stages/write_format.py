@@ -28,6 +28,8 @@ def materialize(node: Node) -> AssetRef:
     pairs, plan, kind = node.rows("pairs"), node.read("split"), node.keys["format"]
     documents = (node.workspace.read(ref) for ref in node.talks("document"))
     summary = (node.file("description") / SUMMARY).read_text(encoding="utf-8")
+    if node.config.plugin("recipe").options.reasoning == "drop":
+        pairs = [pair.model_copy(update={"reasoning": None}) if pair.reasoning else pair for pair in pairs]
     rows, context = _rows(node), _context(node)
     return node.build(lambda out, _: write(kind, pairs, plan, node.config, documents, summary, out, rows, context))
 

@@ -1,4 +1,4 @@
-"""Alpaca: one JSON list per split of instruction, input and output, and a system text where rows have one."""
+"""Alpaca: one JSON list per split of instruction, input and output, and system text and reasoning where rows have some."""
 
 import json
 
@@ -17,4 +17,5 @@ def entry(row: Row) -> dict[str, str]:
     """One row; where a pair has no passages, and for variants, the instruction is the whole turn of the user."""
     question = row.pair.question if row.pair and row.context else row.asked
     fields = {"instruction": question, "input": row.context, "output": row.answer}
-    return fields | ({"system": row.system} if row.system else {})
+    fields |= {"system": row.system} if row.system else {}
+    return fields | ({"reasoning": row.pair.reasoning} if row.pair and row.pair.reasoning else {})
