@@ -1,4 +1,4 @@
-"""Alpaca: one JSON list per split of instruction, input and output, and system text and reasoning where rows have some."""
+"""Alpaca: one JSON list per split of instruction, input and output; system text and reasoning where rows have some."""
 
 import json
 
