@@ -4,6 +4,7 @@ import logging
 from collections.abc import Sequence
 from functools import cache
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, Literal
 
 from understudy.interfaces import References
@@ -61,7 +62,9 @@ class LikenessMetric(BaseMetric):
 
 @cache
 def _model() -> Any:
+    import wordllama
     from wordllama import WordLlama
 
     logging.getLogger("wordllama").setLevel(logging.WARNING)
-    return WordLlama.load()
+    # It looks for the tokenizer that it ships in the wrong folder, and would download it.
+    return WordLlama.load(cache_dir=Path(wordllama.__file__).parent, disable_download=True)

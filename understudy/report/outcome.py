@@ -68,7 +68,8 @@ def outcome(evidence: Evidence) -> Outcome:
     asked = _asked(card, evidence)
     match decision.action if decision else None:
         case "ship":
-            return Outcome("It worked", f"On {asked}, {_gained(card)}", "", "")
+            advice, change = _cannot_tell(card, evidence)
+            return Outcome("It worked", f"On {asked}, {_gained(card)}", advice, change)
         case "take a better base":
             advice, change = better_base(evidence)
             sentence = f"On {asked}, {_broken(card)}: a base that cannot talk well cannot learn to."
@@ -92,6 +93,16 @@ def outcome(evidence: Evidence) -> Outcome:
             return _too_little(card, asked)
     sentence = "This scorecard was written by an older version and holds no decision."
     return Outcome("No verdict", sentence, "Score the run again: the same command with --only score.", "")
+
+
+def _cannot_tell(card: Scorecard, evidence: Evidence) -> tuple[str, str]:
+    """What to do about a model that answers from texts and does not tell when they do not answer; '' otherwise."""
+    if card.verdicts.get("refusal_balance", "better") == "better":
+        return "", ""
+    advice, change = better_base(evidence)
+    balance = next((c.metrics.get("refusal_balance") for c in card.candidates if c.name == TUNED), None)
+    share = f" (right in {balance.value:.0%}; a half is chance)" if balance else ""
+    return f"It does not tell yet what its passages answer from what they do not{share}. {advice}", change
 
 
 def better_base(evidence: Evidence) -> tuple[str, str]:
