@@ -44,8 +44,8 @@ SPLITS: tuple[Split, ...] = ("train", "valid", "test")
 THINGS = ("crane", "bell", "lamp", "net", "rope", "winch", "oven", "gauge", "sluice", "buoy")
 SHARES: dict[PairKind, float] = {"grounded": 0.6, "synthesis": 0.2, "refusal": 0.2}
 REFUSAL = "I cannot answer this from the provided context"
-# The seed's own table: keyword coverage of base and tuned, one question a topic.
-SEED_TABLE = {
+# A published comparison: keyword coverage of base and tuned, one question a topic.
+PUBLISHED = {
     "qlora": (83, 100), "rag": (100, 100), "rag_eval": (100, 100), "peft": (100, 100), "prompts": (100, 100),
     "vector_db": (100, 83), "rag_security": (100, 83), "instruction_tuning": (80, 80), "multihop": (80, 60),
     "small_llm": (80, 80), "double_quant": (60, 60), "hallucination": (40, 40), "lora": (40, 20),
@@ -85,9 +85,9 @@ def figures() -> Iterator[Figure]:
     yield from _index()
     yield from _composition()
     yield from _planted()
-    changes = [(after - before) / 100 for before, after in SEED_TABLE.values()]
-    word = verdict(mean_change(changes, list(SEED_TABLE), 0), "higher", MARGINS["keyword_coverage"])
-    yield Figure("seed_table_is_not_enough_data", float(word == "not enough data"), "=", 1)
+    changes = [(after - before) / 100 for before, after in PUBLISHED.values()]
+    word = verdict(mean_change(changes, list(PUBLISHED), 0), "higher", MARGINS["keyword_coverage"])
+    yield Figure("fifteen_questions_are_not_enough_data", float(word == "not enough data"), "=", 1)
 
 
 def _index() -> Iterator[Figure]:
