@@ -33,6 +33,7 @@ SPARE = 1.15
 """Entries asked for over those that the shares want: some are refused."""
 SHARE_MISSED = 0.03
 MOST_REFUSALS = 0.5
+_CONTRADICTS = re.compile(r"\b(?:contradict|disagree|conflict)", re.IGNORECASE)
 log = logging.getLogger("understudy.dataset")
 
 
@@ -167,6 +168,9 @@ def _written(
         finally:
             pool.shutdown(cancel_futures=True)
     log.info("compose: %.4f USD, left out: %s", usd, dict(dropped) or "nothing")
+    for pair in (pair for groups in result.values() for pair in groups["COMPARE"] if pair.tags):
+        both = " and ".join(source.title for source in pair.sources)
+        log.warning("compose: %s contradict each other, says the teacher: %s", both, pair.question)
     return result
 
 
@@ -192,7 +196,7 @@ def _pair(
         question_number=number,
         question=text[0],
         answer=text[1],
-        tags=[],
+        tags=["contradiction"] if compares and _CONTRADICTS.search(text[1]) else [],
         start_seconds=None,
         end_seconds=None,
         document_sha256="",
