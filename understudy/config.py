@@ -135,7 +135,7 @@ class Config(Settings):
     @model_validator(mode="before")
     @classmethod
     def _as_the_recipe_wants(cls, raw: Any) -> Any:
-        """Gates and metrics of the recipe where the preset lists none, each told the form of the answers."""
+        """Gates and metrics of the recipe where the preset lists none, with what it settles, such as the form."""
         if not isinstance(raw, Mapping):
             return raw
         try:

@@ -1,9 +1,7 @@
 """
 More ways to say what a talk's pairs say, written by the teacher: one call per talk, its entries by number.
 
-The system text, the talk and the schema are those of the two passes, so a provider's cache finds
-them. Every entry that came is kept in the ledger under an identity of its own, which its number and
-the other entries are no part of: another share in the preset pays for what is new and nothing else.
+The system text, the talk and the schema are those of the two passes, so a provider's cache finds them.
 """
 
 import hashlib
@@ -12,14 +10,13 @@ import logging
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 from typing import NamedTuple
 
-from understudy.calls import Call, Reply, prompting
+from understudy.calls import Call, prompting
+from understudy.calls.entries import Entries, written
 from understudy.calls.likeness import Asked
 from understudy.calls.model_teacher import ModelTeacher
 from understudy.calls.prompting import BUILT_IN, Prompt, Prompts
-from understudy.calls.replies import parse
 from understudy.calls.verifying import drawn
 from understudy.records import Document, Pair, VariantKind, sha256_of
 from understudy.sections import AugmentSettings
@@ -34,7 +31,6 @@ log = logging.getLogger("understudy.teacher")
 KIND = "augment"
 NOTHING_MORE = "NONE"
 MOST_TITLES = 200
-TRIES = 2  # of the same entries; a reply that brought some of them makes it other entries
 SHORTENED_FROM, LENGTHENED_TO = 60, 350  # words: a shorter answer is not shortened, a longer one not lengthened
 MOST_OF_SHORT, LEAST_OF_LONG = 0.75, 1.2  # of the words of the answer it is made from
 MOST_REFUSAL_WORDS = 80
@@ -67,14 +63,6 @@ class Wish(NamedTuple):
     """What it is made from; None for 'out_of_scope'."""
 
 
-class Written(NamedTuple):
-    """The texts that came, by number and not yet read; why others did not; what the replies cost."""
-
-    texts: dict[int, str]
-    missing: dict[int, str]
-    usd: float
-
-
 def wishes(train: Sequence[Pair], settings: AugmentSettings, seed: int) -> Iterator[Wish]:
     """What is made from the train pairs of one talk, numbered from 1."""
     entries: list[tuple[VariantKind, int, Pair | None]] = []
@@ -91,33 +79,19 @@ def wishes(train: Sequence[Pair], settings: AugmentSettings, seed: int) -> Itera
     return (Wish(number, kind, nth, pair) for number, (kind, nth, pair) in enumerate(entries, 1))
 
 
-def write(teacher: ModelTeacher, document: Document, wishes: Sequence[Wish], titles: Sequence[str] = ()) -> Written:
+def write(teacher: ModelTeacher, document: Document, wishes: Sequence[Wish], titles: Sequence[str] = ()) -> Entries:
     """The texts of `wishes` about one talk; `titles` are the channel's talks, for what is out of scope.
 
-    Blocks; for any thread. Entries that did not come are asked for once more, and only they. Raises TeacherError
-    for this talk alone, TeacherStopped for all; what came before is kept.
+    Raises TeacherError for this talk alone, TeacherStopped for all; what came before is kept.
     """
-    ledger = teacher._ledger
-    assert ledger, "begin() comes first"
-    keys = {wish.number: _key(teacher, document, wish) for wish in wishes}
-    stored = ledger.answers(keys.values())
-    texts = {number: stored[key] for number, key in keys.items() if key in stored}
-    missing: dict[int, str] = {}
-    usd, tries = 0.0, 0
-    while tries < TRIES and (pending := [wish for wish in wishes if wish.number not in texts]):
-        call = call_for(teacher, document, pending, titles)
-        # A talk that has given something is no sign of a broken teacher, however stubborn the rest is.
-        reply = teacher.send(call, tries, None if texts else partial(_usable, call))
-        parsed = parse(reply, "answers", call.numbers, _asked(document, pending))
-        if parsed.defects:
-            log.info("%s, %s: %s", document.document_id, KIND, dict(parsed.defects))
-        new = {item.question_number: item.text for item in parsed.items}
-        ledger.keep_answers(document.document_id, {keys[number]: text for number, text in new.items()})
-        usd += teacher.cost_usd(reply)
-        texts |= new
-        missing |= {number: "refused" for number in parsed.refused}
-        tries = 0 if new else tries + 1
-    return Written(texts, {n: missing.get(n, "did not come") for n in keys if n not in texts}, usd)
+    by_number = {wish.number: wish for wish in wishes}
+    return written(
+        teacher,
+        document.document_id,
+        {wish.number: _key(teacher, document, wish) for wish in wishes},
+        lambda numbers: call_for(teacher, document, [by_number[number] for number in numbers], titles),
+        lambda numbers: _asked(document, [by_number[number] for number in numbers]),
+    )
 
 
 def call_for(teacher: ModelTeacher, document: Document, wishes: Sequence[Wish], titles: Sequence[str] = ()) -> Call:
@@ -205,10 +179,6 @@ def _asked(document: Document, pending: Sequence[Wish]) -> Asked:
     """What each entry is about: the question of the pair it is made from; a refusal is about none."""
     about = {wish.number: wish.pair.question if wish.pair else "" for wish in pending}
     return Asked(about, passages=[paragraph.text for paragraph in document.paragraphs], gaps=True)
-
-
-def _usable(call: Call, reply: Reply) -> bool:
-    return bool(parse(reply, "answers", call.numbers).items)
 
 
 def _key(teacher: ModelTeacher, document: Document, wish: Wish) -> str:

@@ -1,8 +1,7 @@
 """
 Questions over two documents, and questions that documents do not answer: asked of the teacher by number, one call each.
 
-The reply's form, the cap and the ledger are those of the two passes: every entry that came is kept under an identity of
-its own, so that other shares in the preset pay for what is new and nothing else.
+The reply's form, the cap and the ledger are those of the two passes.
 """
 
 import hashlib
@@ -10,18 +9,17 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from understudy.calls import Call, Reply, prompting
+from understudy.calls.entries import written
 from understudy.calls.likeness import Asked, names
 from understudy.calls.model_teacher import ModelTeacher
 from understudy.calls.prompting import Prompt
-from understudy.calls.replies import parse
 from understudy.calls.reply_json import entries as json_entries
-from understudy.calls.verifying import Talk, _Flag
+from understudy.calls.verifying import Flag, Talk
 from understudy.errors import TeacherError
 from understudy.records import Document, Pair, Paragraph, Passage
 from understudy.text.standalone import standalone_problem
@@ -30,13 +28,12 @@ log = logging.getLogger("understudy.teacher")
 
 KIND, CHECK = "compose", "unanswered"
 Task = Literal["COMPARE", "UNANSWERED"]
-TRIES = 2
 SIZES: Mapping[Task, tuple[int, int]] = {"COMPARE": (140, 400), "UNANSWERED": (80, 250)}
 """Of one entry, in tokens: usual and at most."""
 PER_CHECK = 12
 """Questions with their passages in one call."""
 CHECK_TOKENS, CHECK_CAP = 60, 200
-CHECK_SCHEMA = prompting._items_schema(
+CHECK_SCHEMA = prompting.items_schema(
     question_number=prompting.INTEGER,
     question=prompting.STRING,
     evidence_quote=prompting.STRING,
@@ -88,28 +85,21 @@ def together(documents: Sequence[Document]) -> Document:
 def write(teacher: ModelTeacher, document: Document, wishes: Sequence[Wish]) -> Written:
     """The entries of `wishes` about one document, or several as one.
 
-    Blocks; for any thread. Entries that did not come are asked for once more. Raises TeacherError for these documents
-    alone, TeacherStopped for all; what came before is kept.
+    Raises TeacherError for these documents alone, TeacherStopped for all; what came before is kept.
     """
-    ledger = teacher._ledger
-    assert ledger, "begin() comes first"
-    keys = {wish.number: _key(teacher, document, wish) for wish in wishes}
-    stored = ledger.answers(keys.values())
-    texts = {number: stored[key] for number, key in keys.items() if key in stored}
-    dropped, usd, tries = Counter[str](), 0.0, 0
-    while tries < TRIES and (pending := [wish for wish in wishes if wish.number not in texts]):
-        call = call_for(teacher, document, pending)
-        reply = teacher.send(call, tries, None if texts else partial(_usable, call))
-        asked = Asked({w.number: "" for w in pending}, passages=[p.text for p in document.paragraphs], gaps=True)
-        parsed = parse(reply, "answers", call.numbers, asked)
-        new = {item.question_number: item.text for item in parsed.items}
-        ledger.keep_answers(document.document_id, {keys[number]: text for number, text in new.items()})
-        usd += teacher.cost_usd(reply)
-        texts |= new
-        tries = 0 if new else tries + 1
+    by_number = {wish.number: wish for wish in wishes}
+    passages = [paragraph.text for paragraph in document.paragraphs]
+    texts, missing, usd = written(
+        teacher,
+        document.document_id,
+        {wish.number: _key(teacher, document, wish) for wish in wishes},
+        lambda numbers: call_for(teacher, document, [by_number[number] for number in numbers]),
+        lambda numbers: Asked(dict.fromkeys(numbers, ""), passages=passages, gaps=True),
+    )
+    dropped = Counter[str]()
     pairs: dict[int, tuple[str, str]] = {}
     for wish in wishes:
-        entry = read(texts[wish.number]) if wish.number in texts else "did not come"
+        entry = read(texts[wish.number]) if wish.number in texts else missing[wish.number]
         if isinstance(entry, str):
             dropped[f"{wish.task.lower()}: {entry}"] += 1
         else:
@@ -153,7 +143,7 @@ class _Entry(BaseModel):
     question_number: int
     question: str | None = None
     evidence_quote: str | None = None
-    answered: _Flag
+    answered: Flag
 
 
 def check(verifier: ModelTeacher, refusals: Mapping[int, tuple[Pair, Sequence[Passage]]]) -> Checked:
@@ -216,10 +206,6 @@ def _has(passages: Sequence[Passage], quote: str) -> bool:
         paragraphs=[Paragraph(text=passage.text) for passage in passages],
     )
     return Talk(text).has(quote)
-
-
-def _usable(call: Call, reply: Reply) -> bool:
-    return bool(parse(reply, "answers", call.numbers).items)
 
 
 def _key(teacher: ModelTeacher, document: Document, wish: Wish) -> str:

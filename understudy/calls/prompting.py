@@ -101,17 +101,18 @@ def object_schema(**properties: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _items_schema(**properties: dict[str, Any]) -> dict[str, Any]:
+def items_schema(**properties: dict[str, Any]) -> dict[str, Any]:
+    """A reply of numbered entries, each with these fields."""
     return object_schema(items={"type": "array", "items": object_schema(**properties)})
 
 
 INTEGER, STRING, BOOLEAN = {"type": "integer"}, {"type": "string"}, {"type": "boolean"}
 # The number stands before the text, so that an entry that was cut has no text yet. No maxLength: large ones kill
 # llama.cpp.
-SCHEMA = _items_schema(question_number=INTEGER, text=STRING)
+SCHEMA = items_schema(question_number=INTEGER, text=STRING)
 # The verifier names the pair by its question too, because a number slips. Its quote comes before what it decides, so
 # that the verdict follows from it.
-VERDICT_SCHEMA = _items_schema(
+VERDICT_SCHEMA = items_schema(
     question_number=INTEGER,
     question=STRING,
     evidence_quote=STRING,

@@ -52,7 +52,7 @@ def _truth(value: object) -> object:
 
 
 _TRUTH = {"true": True, "yes": True, "false": False, "no": False}
-_Flag = Annotated[StrictBool, BeforeValidator(_truth)]
+Flag = Annotated[StrictBool, BeforeValidator(_truth)]
 
 
 class _Entry(BaseModel):
@@ -62,10 +62,10 @@ class _Entry(BaseModel):
     question_number: int
     question: str | None = None
     evidence_quote: str | None
-    grounded: _Flag
-    no_hallucination: _Flag
-    complete: _Flag
-    standalone: _Flag
+    grounded: Flag
+    no_hallucination: Flag
+    complete: Flag
+    standalone: Flag
     reason: str | None = Field(default=None)
 
 

@@ -1,7 +1,7 @@
 """
 Documents cut into passages: by heading where there are headings, then by size, never inside a sentence.
 
-Two documents of one title are told apart by a number, since an answer cites a title.
+Two documents of one title get a number to tell them apart, since an answer cites a title.
 """
 
 from collections.abc import Iterator, Sequence

@@ -260,7 +260,7 @@ class Reply:
         return head | {"choices": choices} | self._shown()
 
     def _shown(self) -> dict[str, Any]:
-        """The passages that the model was shown, for whoever wants to see them."""
+        """The passages that the model was shown, for clients that display them."""
         if self.passages is None:
             return {}
         shown = [{"passage_id": p.passage_id, "title": p.title, "heading": p.heading} for p in self.passages]

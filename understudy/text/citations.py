@@ -59,5 +59,5 @@ def without(answer: str, titles: Iterable[str]) -> str:
 
 
 def _plain(text: str) -> str:
-    """`text` with straight quotes and single spaces: what copying changes and nobody means."""
+    """`text` with straight quotes and single spaces: copying changes them without meaning to."""
     return " ".join(text.translate(_QUOTES).split())

@@ -1,5 +1,5 @@
 """
-What this machine trains with, told by what is installed and by what its processor and system say of themselves.
+What this machine trains with, decided from what is installed and from the flags of its processor and system.
 
 Nothing is timed, so that a machine under load decides as an idle one does. No backend is imported.
 """

@@ -6,6 +6,7 @@ whatever is free by then. Where its measure is missing, the process ended while 
 at the next fallback. No digest of the adapter counts that file: what is free differs from run to run.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,9 +17,29 @@ from understudy.errors import ConfigError
 from understudy.trainers import chat_rows
 from understudy.trainers.lora_job import Fit, LoraOptions
 
+log = logging.getLogger("understudy.trainers.memory")
 DECISIONS = "memory.jsonl"
 
 ALONE = "computed by mlx alone, which is slower"
+
+
+class TooMuch(Exception):
+    """What was measured does not fit; its argument is what the settings were estimated at, in bytes."""
+
+
+def measured(fit: Fit, peak_bytes: int, out: Path) -> Fit:
+    """`fit` with its measure, noted in `out`. Raises TooMuch where a fallback is left to try, else ConfigError."""
+    limit, need = fit.memory_limit_bytes, peak_bytes + memory.RESERVE_BYTES
+    if limit is not None and need > limit:
+        if fit.predicted_memory_bytes is not None:
+            raise TooMuch(fit.predicted_memory_bytes)
+        raise ConfigError(
+            [f"trainer: a step takes {need / 1e9:.1f} GB of {limit / 1e9:.1f} GB; take a smaller batch_tokens or base"]
+        )
+    log.info("a step takes %d bytes, estimated %s", peak_bytes, fit.predicted_memory_bytes)
+    fit = fit.model_copy(update={"measured_memory_bytes": peak_bytes})
+    note(fit, out)
+    return fit
 
 
 def note(fit: Fit, out: Path) -> None:

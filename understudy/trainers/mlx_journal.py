@@ -19,7 +19,7 @@ __all__ = ["Journal", "Lines", "Stopped", "TrainingState"]
 
 
 class Journal(journal.Journal, TrainingCallback):  # type: ignore[misc]  # mlx_lm has no types
-    """Is told of each step by mlx-lm's loop, and ends it by Stopped."""
+    """Receives each step from mlx-lm's loop, and ends it by Stopped."""
 
     def __init__(
         self,

@@ -63,7 +63,7 @@ def run(job: Job, progress: Progress) -> Outcome:
     try:
         with advised(job):
             return Outcome(card=tune(job, world, progress))
-    except mlx_measure.TooMuch as error:
+    except memory_fit.TooMuch as error:
         return Outcome(too_much=error.args[0])
 
 

@@ -29,10 +29,6 @@ from understudy.trainers.mlx_plugins import Batches, ClippedAdamW
 log = logging.getLogger("understudy.trainers.mlx_lora")
 
 
-class TooMuch(Exception):
-    """The measured peak is over the limit; the argument is what was estimated."""
-
-
 def limit_of(job: Job, world: World) -> memory.Limit:
     """What this run may take: what was set, or what the machine gives; of several processes, the least one has."""
     gigabytes = job.options.memory_limit_gb
@@ -63,17 +59,7 @@ def measure(
     optimizer = optimizer_of(job, lambda step: mx.array(1e-4), fit)
     peak = probe(model, optimizer, world.loss(loss), batch, compiled=not cpu.used())
     peak = -int(world.least(-peak))
-    limit = fit.memory_limit_bytes
-    if limit is not None and peak + memory.RESERVE_BYTES > limit:
-        if fit.predicted_memory_bytes is not None:
-            raise TooMuch(fit.predicted_memory_bytes)
-        need = (peak + memory.RESERVE_BYTES) / 1e9
-        raise ConfigError(
-            [f"trainer: a step takes {need:.1f} GB of {limit / 1e9:.1f} GB; take a smaller batch_tokens or base"]
-        )
-    log.info("a step takes %d bytes, estimated %s", peak, fit.predicted_memory_bytes)
-    fit = fit.model_copy(update={"measured_memory_bytes": peak})
-    memory_fit.note(fit, job.out)
+    fit = memory_fit.measured(fit, peak, job.out)
     mx.reset_peak_memory()
     return fit
 

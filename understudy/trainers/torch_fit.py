@@ -8,7 +8,6 @@ import psutil
 import torch
 
 from understudy import memory
-from understudy.errors import ConfigError
 from understudy.interfaces import Progress
 from understudy.trainers import chat_rows, memory_fit
 from understudy.trainers.chat_rows import Row
@@ -19,10 +18,6 @@ from understudy.trainers.torch_loop import batch_of
 from understudy.trainers.torch_model import Numbers
 
 log = logging.getLogger("understudy.trainers.peft_lora")
-
-
-class TooMuch(Exception):
-    """The measured peak is over the limit; the argument is what was estimated."""
 
 
 class Meter:
@@ -103,19 +98,8 @@ def measure(job: Job, student: Student, rows: list[Row], fit: Fit, meter: Meter,
     except torch.OutOfMemoryError:
         if fit.predicted_memory_bytes is None:
             raise
-        raise TooMuch(fit.predicted_memory_bytes) from None
-    limit = fit.memory_limit_bytes
-    if limit is not None and peak + memory.RESERVE_BYTES > limit:
-        if fit.predicted_memory_bytes is not None:
-            raise TooMuch(fit.predicted_memory_bytes)
-        need = (peak + memory.RESERVE_BYTES) / 1e9
-        raise ConfigError(
-            [f"trainer: a step takes {need:.1f} GB of {limit / 1e9:.1f} GB; take a smaller batch_tokens or base"]
-        )
-    log.info("a step takes %d bytes, estimated %s", peak, fit.predicted_memory_bytes)
-    fit = fit.model_copy(update={"measured_memory_bytes": peak})
-    memory_fit.note(fit, job.out)
-    return fit
+        raise memory_fit.TooMuch(fit.predicted_memory_bytes) from None
+    return memory_fit.measured(fit, peak, job.out)
 
 
 def probe(student: Student, batch: dict[str, Any], meter: Meter) -> int:

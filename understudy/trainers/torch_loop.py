@@ -64,7 +64,7 @@ class Feed(IterableDataset):  # type: ignore[misc]
 
 
 class Loop(Trainer):  # type: ignore[misc]
-    """The steps that are left of a training; `journal` is told of each and says when it is enough."""
+    """The steps that are left of a training; `journal` receives each and says when it is enough."""
 
     loss_is_scaled_for_ga = True
     """The loss below is a part of the step's: transformers must not divide it by the number of batches."""

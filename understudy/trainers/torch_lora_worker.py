@@ -51,7 +51,7 @@ def run(job: TorchJob, progress: Progress) -> Outcome:
             with disable_input_dtype_casting(training.student.model, active=training.fit.dtype == "bfloat16"):
                 memory_plan = _train(training)
             return Outcome(card=_finish(training, memory_plan))
-    except torch_fit.TooMuch as error:
+    except memory_fit.TooMuch as error:
         return Outcome(too_much=error.args[0])
     except torch.OutOfMemoryError:
         raise WorkerFailed(

@@ -1,4 +1,4 @@
-"""`trainer: auto` is told by what is here, chosen once, and said with its reason."""
+"""`trainer: auto` goes by what is installed, is chosen once, and said with its reason."""
 
 import json
 import logging
