@@ -20,6 +20,7 @@ from understudy.calls.prompting import RECIPES, Prompts
 from understudy.errors import ConfigError
 from understudy.interfaces import Engine, Exporter, Recipe
 from understudy.registry import nearest, option_problems
+from understudy.retrieval.sections import Reading
 from understudy.sections import (
     FREE_GATES,
     AnswerSettings,
@@ -58,7 +59,8 @@ class Config(Settings):
         default=[], description="in place of source, for one teacher in several places; add new ones at the end"
     )
     recipe: PluginSpec = Field(
-        default=PluginSpec(use="teach"), description="what the pairs are for: teach (manner), grounded (given texts)"
+        default=PluginSpec(use="teach"),
+        description="what the pairs are for: teach (manner), expert (manuals), grounded (given texts)",
     )
     source: PluginSpec
     teacher: PluginSpec
@@ -144,6 +146,10 @@ class Config(Settings):
             recipe: Recipe = registry.build("recipe", spec.use, spec.options)
         except (ValidationError, ConfigError):
             return raw  # which is said with the other problems
+        for section, usual in recipe.DEFAULTS.items():
+            given = raw.get(section) or {}
+            if isinstance(given, Mapping):
+                raw = {**raw, section: {**usual, **given}}
         evaluate = raw.get("evaluate") or {}
         if isinstance(evaluate, Mapping):
             evaluate = {**evaluate, "metrics": _by_recipe("metric", evaluate.get("metrics"), recipe)}
@@ -184,6 +190,12 @@ class Config(Settings):
             return replace(built_in, prose=recipe.form == "prose")
         folder = RECIPES / self.recipe.use / "prompts"
         return replace(built_in, folder=folder, fixed=recipe.prompt_values())
+
+    @property
+    def reading(self) -> Reading | None:
+        """How manuals are cut into sections; None where talks are read whole."""
+        options = self.plugin("recipe").options
+        return getattr(options, "read", None)
 
     @property
     def composes(self) -> bool:
@@ -276,6 +288,9 @@ def changed(config: Config, changes: Mapping[str, Any]) -> Config:
             del raw["gates"]
         if raw.get("evaluate", {}).get("metrics") == _by_recipe("metric", None, recipe):
             del raw["evaluate"]["metrics"]
+        for section, usual in recipe.DEFAULTS.items():
+            kept = {key: value for key, value in raw[section].items() if usual.get(key) != value}
+            raw[section] = kept
     return _with(raw, changes, config.name)
 
 

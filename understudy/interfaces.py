@@ -18,6 +18,7 @@ from understudy.records import (
     BaseCard,
     ChatExample,
     Completion,
+    Difficulty,
     Divergence,
     Document,
     Entry,
@@ -94,6 +95,8 @@ class ReplyItem(Record):
     tags: list[str] = []
     first_paragraph: int | None = None
     last_paragraph: int | None = None
+    type: str | None = None
+    difficulty: Difficulty | None = None
 
 
 class TeacherReply(Record):
@@ -180,6 +183,15 @@ class Recipe(Protocol):
 
     composes: ClassVar[bool]
     """True when rows are composed of pairs and passages after the split."""
+
+    retrieves: ClassVar[bool]
+    """True when passages come with every question, in rows and in use."""
+
+    closed_book: ClassVar[bool]
+    """True when answers are to be known by heart: what they must mention is written down, and retrieval is compared."""
+
+    DEFAULTS: ClassVar[Mapping[str, Mapping[str, Any]]]
+    """Section of the preset > its defaults, where they are not those of other recipes."""
 
     options: Any
 

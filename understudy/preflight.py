@@ -81,9 +81,9 @@ def _plugins(workspace: Workspace, only: Only | None) -> list[str]:
                 "augment.replay: a base made from these talks has no general answers to preserve; set it to 0"
             )
     if workspace.config.composes and only in (None, "dataset"):
-        shares = workspace.config.plugin("recipe").options.shares
-        problems += compose.problems(shares, workspace.config.plugin("teacher"))
-        if workspace.config.augment.out_of_scope:
+        recipe = workspace.config.plugin("recipe")
+        problems += compose.problems(recipe, workspace.config.plugin("teacher"))
+        if workspace.config.augment.out_of_scope and recipe.retrieves:
             problems.append("augment.out_of_scope: recipe.shares.refusal has such questions already; set it to 0")
     if (items := workspace.config.evaluate.retrieval) and only in (None, "score"):
         problems += _unreadable(items)

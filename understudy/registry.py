@@ -22,6 +22,7 @@ PLUGINS: dict[str, dict[str, str]] = {
         "youtube": "understudy.sources.youtube:YoutubeSource",
     },
     "recipe": {
+        "expert": "understudy.recipes.expert:ExpertRecipe",
         "grounded": "understudy.recipes.grounded:GroundedRecipe",
         "teach": "understudy.recipes.teach:TeachRecipe",
     },
@@ -70,6 +71,7 @@ PLUGINS: dict[str, dict[str, str]] = {
     "metric": {
         "citations": "understudy.metrics.citations:CitationsMetric",
         "copying": "understudy.metrics.copying:CopyingMetric",
+        "correctness": "understudy.metrics.correctness:CorrectnessMetric",
         "degeneration": "understudy.metrics.degeneration:DegenerationMetric",
         "format_gap": "understudy.metrics.format_gap:FormatGapMetric",
         "formatting": "understudy.metrics.formatting:FormattingMetric",

@@ -71,6 +71,12 @@ class QuestionSettings(Settings):
     seconds_per_question: float = Field(default=90, gt=0, description="one question per this much talk")
     words_per_minute: float = Field(default=150, gt=0, description="to estimate the length of a text without times")
     at_most: int = Field(default=60, ge=1, description="questions per talk, however long it is")
+    per_unit: int | None = Field(
+        default=None,
+        ge=1,
+        description="questions about every section, whatever its length; None: as the lengths give",
+        exclude_if=lambda value: value is None,
+    )
     target_pairs: int | None = Field(
         default=None,
         ge=1,
@@ -131,6 +137,13 @@ class SplitSettings(Settings):
         default=1, ge=1, description="least number of talks in valid and in test, while train keeps half"
     )
     near_duplicate: float = Field(default=0.7, gt=0, le=1, description="questions this similar stay in one split")
+    questions: float = Field(
+        default=0,
+        ge=0,
+        lt=0.5,
+        description="share of the questions about trained sections that is held out too; expert: 0.1",
+        exclude_if=lambda value: not value,
+    )
 
     @field_validator("test")
     @classmethod

@@ -78,6 +78,7 @@ def together(documents: Sequence[Document]) -> Document:
             "title": " / ".join(" ".join(document.title.split()) for document in documents),
             "paragraphs": paragraphs,
             "headings": [],
+            "section": None,
         }
     )
 

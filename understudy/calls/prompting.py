@@ -14,7 +14,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from understudy.errors import ConfigError
 from understudy.interfaces import TeacherRequest
@@ -251,7 +251,7 @@ def _talk_values(document: Document) -> dict[str, str]:
         f"[{i}] {_who(document, paragraph)}{' '.join(paragraph.text.split())}"
         for i, paragraph in enumerate(document.paragraphs)
     ]
-    paragraphs = "\n\n".join(lines)
+    paragraphs = "\n\n".join([*_context(document, "before"), *lines, *_context(document, "after")])
     return {
         "title": title,
         "language": " ".join((document.language or "").split()) or "the one it is written in",
@@ -259,6 +259,16 @@ def _talk_values(document: Document) -> dict[str, str]:
         # The same for the same talk, and unknown to the author of a talk: it digests the whole of it.
         "nonce": hashlib.sha256(f"{title}\n{paragraphs}".encode(errors="replace")).hexdigest()[:16],
     }
+
+
+def _context(document: Document, which: Literal["before", "after"]) -> list[str]:
+    """The headings over a section, or the text next to it, each marked as what it is."""
+    place = document.section
+    if place is None:
+        return []
+    above = ["(headings:) " + " > ".join(" ".join(one.split()) for one in place.heading)] if place.heading else []
+    text = " ".join(getattr(place, which).split())
+    return [*(above if which == "before" else []), *([f"({which}:) {text}"] if text else [])]
 
 
 def _who(document: Document, paragraph: Paragraph) -> str:

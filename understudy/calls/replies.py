@@ -26,11 +26,15 @@ _ENTITY = re.compile(r"&(?:amp|lt|gt|quot|apos|nbsp|#[0-9]{2,5}|#x[0-9a-f]{2,4})
 _NO_WORDS = "the teacher refused and gave no reason"
 
 _TAGS = re.compile(r"\btags?[*_\s]*[:：](.*?)(?=\bparagraphs?[*_\s]*[:：]|\n|$)", re.IGNORECASE)
+_TYPE = re.compile(r"\btype[*_\s]*[:：](.*?)(?=\b(?:difficulty|tags?|paragraphs?)[*_\s]*[:：]|\n|$)", re.IGNORECASE)
+_DIFFICULTY = re.compile(r"\bdifficulty[*_\s]*[:：]\W*(easy|medium|hard)\b", re.IGNORECASE)
+_REASONING = re.compile(r"\A[*_\s]*reasoning[*_\s]*[:：][*_]*", re.IGNORECASE)
 _PARAGRAPHS = re.compile(r"\bparagraphs?[*_\s]*[:：](.*)", re.IGNORECASE)
 # The labels begin a line; small models write all three lines as one, after the question mark.
-_FIRST_LABEL = re.compile(r"(?:(?:^|\n)[^\w\n]*|(?<=[?？؟])[^\w\n]*)(?:tags?|paragraphs?)[*_\s]*[:：]", re.IGNORECASE)
+_LABEL = r"(?:tags?|paragraphs?|type|difficulty)[*_\s]*[:：]"
+_FIRST_LABEL = re.compile(rf"(?:(?:^|\n)[^\w\n]*|(?<=[?？؟])[^\w\n]*){_LABEL}", re.IGNORECASE)
 # A line break that the model spelled out, before a label; elsewhere it is a path, or a command of LaTeX.
-_SPELLED_BREAK = re.compile(r"(?:\\n)+(?=[^\w\n]*(?:tags?|paragraphs?)[*_\s]*[:：])", re.IGNORECASE)
+_SPELLED_BREAK = re.compile(rf"(?:\\n)+(?=[^\w\n]*{_LABEL})", re.IGNORECASE)
 _SPAN = re.compile(r"[0-9]{1,6}")
 _MOST_TAGS = 3
 
@@ -148,7 +152,8 @@ def _question(number: int, text: str) -> ReplyItem:
     question = re.sub(
         rf"^\W*(?:Q|question)?\s*{number}\s*[.):]+\s+", "", " ".join(question.split()), flags=re.IGNORECASE
     )
-    tags, paragraphs = _TAGS.search(rest), _PARAGRAPHS.search(rest)
+    tags, paragraphs, difficulty = _TAGS.search(rest), _PARAGRAPHS.search(rest), _DIFFICULTY.search(rest)
+    kind = _TYPE.search(rest)
     first, last = _span(paragraphs.group(1)) if paragraphs else (None, None)
     return ReplyItem(
         question_number=number,
@@ -156,7 +161,18 @@ def _question(number: int, text: str) -> ReplyItem:
         tags=_tags(tags.group(1)) if tags else [],
         first_paragraph=first,
         last_paragraph=last,
+        type=(kind.group(1).strip(" \t\r\"'`*_.").lower() or None) if kind else None,
+        difficulty=difficulty.group(1).lower() if difficulty else None,
     )
+
+
+def reasoned(text: str) -> tuple[str | None, str]:
+    """(reasoning, answer) of an entry that begins with its reasoning; one without a blank line has none."""
+    label = _REASONING.match(text)
+    reasoning, gap, answer = text[label.end() :].partition("\n\n") if label else ("", "", "")
+    if not reasoning.strip() or not gap or not answer.strip():
+        return None, text
+    return reasoning.strip(), answer.strip()
 
 
 def _tags(line: str) -> list[str]:

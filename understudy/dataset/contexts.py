@@ -6,7 +6,7 @@ choices follow from a digest of seed and name: a new document changes nothing fo
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from understudy.records import Pair, PairKind, PairSource, Passage, Split, sha256_of
@@ -107,10 +107,13 @@ class Contexts:
         """What decides order and choice: the same for the same seed and name, whatever else there is."""
         return sha256_of(f"{self.sizes.seed}/{name}".encode())
 
-    def partners(self, split: Split, before: Mapping[str, str]) -> list[tuple[str, str]]:
+    def partners(
+        self, split: Split, before: Mapping[str, str], may: Callable[[str, str], bool] | None = None
+    ) -> list[tuple[str, str]]:
         """Documents of a split in pairs of near ones; `before` are pairs that stay, an odd one out gets a second.
 
-        Nearness is the best score of a passage of one for what the other is about; the nearest are paired first.
+        Nearness is the best score of a passage of one for what the other is about; the nearest are paired first. With
+        `may` only documents are paired of which it holds, and those without such a partner are left out.
         """
         names = sorted(self._of_split.get(split, []), key=self.digest)
         free, pairs = dict.fromkeys(names), list[tuple[str, str]]()
@@ -118,9 +121,11 @@ class Contexts:
             [n for n in names if n not in before]
         )
         for _, one, other in edges:
-            if one in free and other in free and one != other:
+            if one in free and other in free and one != other and (may is None or may(one, other)):
                 pairs.append((one, other))
                 del free[one], free[other]
+        if may is not None:
+            return pairs
         rest = list(free)
         pairs += zip(rest[::2], rest[1::2], strict=False)
         if len(rest) % 2 and len(names) > 1:

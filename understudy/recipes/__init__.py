@@ -1,5 +1,6 @@
 """Recipes: what pairs are for, what a teacher is asked for them, and how a row looks."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -24,6 +25,9 @@ class BaseRecipe:
 
     Options: ClassVar[type[RecipeOptions]] = RecipeOptions
     composes: ClassVar[bool] = False
+    retrieves: ClassVar[bool] = False
+    closed_book: ClassVar[bool] = False
+    DEFAULTS: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
     def __init__(self, options: RecipeOptions) -> None:
         self.options = options

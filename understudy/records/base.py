@@ -1,9 +1,11 @@
 """What every record is, and the references that travel between tasks."""
 
 import hashlib
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+Difficulty = Literal["easy", "medium", "hard"]
 
 
 class Record(BaseModel):

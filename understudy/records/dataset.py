@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from understudy.records.base import Record
+from understudy.records.base import Difficulty, Record
 
 Split = Literal["train", "valid", "test"]
 VariantKind = Literal["paraphrase", "short", "long", "out_of_scope", "replay"]
@@ -64,10 +64,19 @@ class Pair(Record):
     passages: list[str] = Field(
         default=[], exclude_if=operator.not_, description="ids of the passages shown with the question, in order"
     )
-    section: str | None = Field(default=None, exclude_if=operator.not_, description="the unit of text it is about")
-    reasoning: str | None = Field(default=None, exclude_if=operator.not_)
-    difficulty: Literal["easy", "medium", "hard"] | None = Field(default=None, exclude_if=operator.not_)
-    score: float | None = Field(default=None, ge=0, le=1, exclude_if=lambda value: value is None)
+    manual: str | None = Field(default=None, exclude_if=operator.not_, description="title of the manual it is about")
+    section: str | None = Field(default=None, exclude_if=operator.not_, description="the headings of its section")
+    type: str | None = Field(default=None, exclude_if=operator.not_, description="of question, e.g. recall")
+    reasoning: str | None = Field(default=None, exclude_if=operator.not_, description="why the answer is right")
+    difficulty: Difficulty | None = Field(default=None, exclude_if=operator.not_)
+    score: float | None = Field(
+        default=None, ge=0, le=1, exclude_if=lambda value: value is None, description="of the quality gate"
+    )
+    keywords: list[list[str]] = Field(
+        default=[],
+        exclude_if=operator.not_,
+        description="what a right answer must mention: groups of words of which any one will do",
+    )
 
     @property
     def documents(self) -> list[str]:
@@ -121,8 +130,15 @@ class SplitPlan(Record):
 
     splits: dict[Split, list[str]] = Field(description="pair ids of train, valid, test, in the order of the rows")
     documents: dict[Split, list[str]]
+    recall: list[str] = Field(
+        default=[],
+        exclude_if=operator.not_,
+        description="pair ids in test whose section is trained on: unseen questions about it, in the order of the rows",
+    )
     leakage: Leakage
-    honest: bool = Field(description="False when held-out questions come from talks that are also trained on")
+    honest: bool = Field(
+        description="False when held-out questions come from talks that are also trained on; those of `recall` aside"
+    )
     dropped: list[Dropped] = Field(default=[], description="kept pairs in no split, in the order of the rows")
     notes: list[str] = Field(default=[], description="what the settings want of the split and cannot be had, and why")
 

@@ -4,7 +4,7 @@ import operator
 
 from pydantic import Field
 
-from understudy.records.base import Record
+from understudy.records.base import Difficulty, Record
 from understudy.text.words import word_count
 
 
@@ -37,8 +37,33 @@ class Heading(Record):
     start: int = Field(ge=0, description="character of that paragraph's text at which it begins")
 
 
+class SectionPlace(Record):
+    """Where a section stands in the manual that it is cut from, and what is shown with it."""
+
+    manual_id: str
+    manual: str = Field(description="title of the manual")
+    heading: list[str] = Field(default=[], description="headings over it, the outermost first")
+    before: str = Field(default="", description="the end of the section before it; context for the teacher")
+    after: str = Field(default="", description="the beginning of the section after it; context for the teacher")
+
+
+class ManualSection(Record):
+    """A section of a manual, as it was cut: a row of sections.jsonl. A cut stays while its text does."""
+
+    section_id: str
+    source: str = Field(default="", description="key of the source; '' for the first")
+    revision: str = Field(description="of the manual that it was last found in")
+    reading: str = Field(description="digest of how the manual was cut")
+    title: str
+    place: SectionPlace
+    how: str = Field(description="which reader gave the words")
+    language: str | None = None
+    published: str | None = None
+    text: str = Field(min_length=1, description="a blank line between paragraphs")
+
+
 class Document(Record):
-    """One talk or file, whole. Written by `collect`."""
+    """One talk or file, whole; or a section of a manual. Written by `collect`."""
 
     document_id: str
     title: str
@@ -55,6 +80,9 @@ class Document(Record):
     lost_share: float = Field(default=0, ge=0, le=1, description="of the different words, those that are lost")
     paragraphs: list[Paragraph] = Field(min_length=1)
     headings: list[Heading] = Field(default=[], exclude_if=operator.not_, description="in the order of the text")
+    section: SectionPlace | None = Field(
+        default=None, exclude_if=operator.not_, description="of which manual it is a section; None: it is whole"
+    )
 
     @property
     def text(self) -> str:
@@ -90,6 +118,8 @@ class Question(Record):
     first_paragraph: int | None = Field(default=None, ge=0, description="index of the first paragraph that answers it")
     last_paragraph: int | None = Field(default=None, ge=0, description="index of the last one, inclusive")
     part: int | None = Field(default=None, ge=1, description="of a talk over the teacher's window; None: it was whole")
+    type: str | None = Field(default=None, exclude_if=operator.not_, description="e.g. recall, where types are wanted")
+    difficulty: Difficulty | None = Field(default=None, exclude_if=operator.not_)
 
 
 class Questions(Record):
@@ -103,6 +133,9 @@ class Questions(Record):
     dropped: dict[str, int] = Field(default={}, description="why how many questions of the reply were not taken")
     usd: float = Field(default=0.0, ge=0, description="what pass 1 cost")
     exhausted: bool = Field(default=False, description="further questions were requested, and hardly any came")
+    missing: str | None = Field(
+        default=None, exclude_if=operator.not_, description="why there are fewer than the preset wants of each section"
+    )
     questions: list[Question]
 
 
@@ -112,6 +145,7 @@ class Answer(Record):
     question_number: int = Field(ge=1)
     answer: str | None = None
     failed: str | None = Field(default=None, description="why there is no answer; None when there is one")
+    reasoning: str | None = Field(default=None, exclude_if=operator.not_, description="why the answer is right")
 
 
 class Answers(Record):

@@ -81,6 +81,8 @@ LABELS = {
     "substantive": Label("Answers that say something", "share"),
     "refusal_balance": Label("Tells what its passages answer from what they do not", "share"),
     "over_refusal": Label("Declines what its passages answer", "share"),
+    "correct": Label("Answers with what the manual says", "share"),
+    "facts_given": Label("of what must be mentioned, mentioned", "share"),
     "seconds": Label("Seconds per answer", "number"),
     "first_token_seconds": Label("Seconds to the first token", "number"),
     "refusal_precision": Label("refusals that were right (precision)", "share"),
@@ -89,7 +91,7 @@ LABELS = {
 
 LEARNED = (
     "nll_per_token", "format_gap_closed", "style_gap_closed_teacher", "style_gap_closed_talks", "judge_voice",
-    "well_formatted", "right_title", "refusal_balance",
+    "well_formatted", "right_title", "refusal_balance", "correct",
 )  # fmt: skip
 """What answers 'did it learn?'; every other verdict answers 'did it break?'."""
 

@@ -49,6 +49,8 @@ MEANINGS = {
     "substantive": Meaning("Says something where the passages answer", "higher"),
     "refusal_balance": Meaning("Answers where its passages answer, and declines where they do not", "higher"),
     "over_refusal": Meaning("Declines although its passages answer", "lower"),
+    "correct": Meaning("Says by heart what the manual says: its numbers, or its decisive words", "higher"),
+    "facts_given": Meaning("How much it says of what must be mentioned", "higher"),
     "cites": Meaning("Names the passage it used", "higher"),
     "declines_rightly": Meaning("Declines what the passages leave open", "higher"),
 }

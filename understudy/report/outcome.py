@@ -18,6 +18,7 @@ GAINS = {
     "style_gap_closed_teacher": "choice of words",
     "right_title": "naming the text it answers from",
     "refusal_balance": "telling what its passages answer from what they do not",
+    "correct": "knowing what the manual says",
     "judge_voice": "the eyes of a judge who did not know which was which",
 }
 """What a verdict 'better' is better in."""
@@ -36,6 +37,8 @@ LOSSES = {
     "refusal_balance": "it tells worse whether its passages answer",
     "over_refusal": "it declines more questions that its passages answer",
     "substantive": "fewer of its answers say anything",
+    "correct": "fewer of its answers hold what the manual says",
+    "facts_given": "its answers mention less of what they must",
     "likeness": "its answers mean less of what the references mean",
     "well_formatted": "fewer of its answers have the form that was taught",
     "format_gap_closed": "the form of its answers moved away from the one that was taught",

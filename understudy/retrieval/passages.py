@@ -5,11 +5,12 @@ Two documents of one title get a number to tell them apart, since an answer cite
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from understudy.records import Document, Passage, sha256_of
+from understudy.retrieval.sections import Stretch, stretches
 from understudy.text.words import sentences, word_count
 
 
@@ -24,31 +25,6 @@ class Cutting(BaseModel):
     overlap_words: int = Field(default=0, ge=0, description="of the passage before that a passage repeats, at most")
 
 
-class Section(NamedTuple):
-    """The text under one heading."""
-
-    heading: list[str]
-    """All headings over it, the outermost first; [] before the first one."""
-    text: str
-    first_paragraph: int
-    last_paragraph: int
-
-
-def sections(document: Document) -> list[Section]:
-    """The document from heading to heading, headings left out; those without text are left out too."""
-    pieces: list[tuple[list[str], int, int, int]] = [([], 0, 0, 0)]
-    path: list[tuple[int, str]] = []
-    for heading in document.headings:
-        path = [*((level, text) for level, text in path if level < heading.level), (heading.level, heading.text)]
-        pieces.append(([text for _, text in path], heading.paragraph, heading.start, len(heading.text)))
-    ends = [(paragraph, start) for _, paragraph, start, _ in pieces[1:]] + [(len(document.paragraphs), 0)]
-    found = (
-        _section(document, heading, (paragraph, start), skipped, end)
-        for (heading, paragraph, start, skipped), end in zip(pieces, ends, strict=True)
-    )
-    return [section for section in found if section]
-
-
 def cut(documents: Sequence[Document], cutting: Cutting) -> list[Passage]:
     """The passages of all documents, in their order."""
     passages: list[Passage] = []
@@ -60,7 +36,7 @@ def cut(documents: Sequence[Document], cutting: Cutting) -> list[Passage]:
                 passage_id=f"{document.document_id}/{number}",
                 document_id=document.document_id,
                 title=titles[document.document_id],
-                heading=piece.heading,
+                heading=piece.heading or (document.section.heading if document.section else []),
                 text=piece.text,
                 first_paragraph=piece.first_paragraph,
                 last_paragraph=piece.last_paragraph,
@@ -86,32 +62,15 @@ def unique_titles(documents: Sequence[Document]) -> dict[str, str]:
     return titles
 
 
-def _section(
-    document: Document, heading: list[str], begin: tuple[int, int], skipped: int, end: tuple[int, int]
-) -> Section | None:
-    """The text from `begin` to `end`, each (paragraph, character), without the first `skipped` characters."""
-    texts: list[tuple[int, str]] = []
-    for at in range(begin[0], min(end[0] + (end[1] > 0), len(document.paragraphs))):
-        text = document.paragraphs[at].text
-        text = text[: end[1]] if at == end[0] else text
-        # A markdown heading may end in the signs that it begins with.
-        text = text[begin[1] + skipped :].lstrip(" #") if at == begin[0] and skipped else text
-        if text.strip():
-            texts.append((at, text.strip()))
-    if not texts:
-        return None
-    return Section(heading, "\n\n".join(text for _, text in texts), texts[0][0], texts[-1][0])
-
-
-def _units(document: Document, cutting: Cutting) -> list[Section]:
+def _units(document: Document, cutting: Cutting) -> list[Stretch]:
     if cutting.by == "heading":
-        return sections(document)
+        return stretches(document)
     if cutting.by == "paragraph":
-        return [Section([], p.text, at, at) for at, p in enumerate(document.paragraphs)]
-    return [Section([], document.text, 0, len(document.paragraphs) - 1)]
+        return [Stretch([], p.text, at, at) for at, p in enumerate(document.paragraphs)]
+    return [Stretch([], document.text, 0, len(document.paragraphs) - 1)]
 
 
-def _pieces(section: Section, cutting: Cutting) -> Iterator[Section]:
+def _pieces(section: Stretch, cutting: Cutting) -> Iterator[Stretch]:
     """The section in pieces of whole sentences, each with the last sentences of the one before where they overlap."""
     marked = [
         (at, sentence)
@@ -140,5 +99,5 @@ def _tail(piece: list[tuple[int, str]], at_most_words: int) -> list[tuple[int, s
     return []
 
 
-def _piece(section: Section, marked: list[tuple[int, str]]) -> Section:
-    return Section(section.heading, " ".join(text for _, text in marked), marked[0][0], marked[-1][0])
+def _piece(section: Stretch, marked: list[tuple[int, str]]) -> Stretch:
+    return Stretch(section.heading, " ".join(text for _, text in marked), marked[0][0], marked[-1][0])

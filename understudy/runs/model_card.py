@@ -174,7 +174,7 @@ def _page(about: About) -> list[str]:
 
 def _from_texts(about: About) -> list[str]:
     """What a model needs that answers from passages; nothing for the others."""
-    if not about.config.composes:
+    if not about.config.plugin("recipe").retrieves:
         return []
     system = about.config.plugin("recipe").system()
     return [

@@ -32,6 +32,8 @@ MARGINS = {
     "substantive": 0.05,
     "likeness": 0.05,
     "refusal_balance": 0.1,
+    "correct": 0.05,
+    "facts_given": 0.05,
     "over_refusal": 0.1,
 }
 """How much worse is still 'no worse': nats per token for the loss, else a share.
@@ -58,7 +60,7 @@ NEARLY_EXACT = ("Q8_0", "Q6_K")
 
 LEARNED = (
     "nll_per_token", "format_gap_closed", "style_gap_closed_teacher", "well_formatted", "judge_voice",
-    "right_title", "refusal_balance",
+    "right_title", "refusal_balance", "correct",
 )  # fmt: skip
 FORGOT = ("instructions", "choices", "off_topic", "kl_general")
 
@@ -75,6 +77,8 @@ _HARMS = {
     "refusal_balance": "it tells worse than the base whether its passages answer",
     "over_refusal": "it declines more questions that its passages do answer",
     "substantive": "fewer of its answers say anything",
+    "correct": "fewer of its answers hold what the manual says",
+    "facts_given": "its answers mention less of what they must",
     "likeness": "its answers mean less of what the references mean",
     "well_formatted": "fewer of its answers have the form that was taught",
     "format_gap_closed": "the form of its answers is farther from the one that was taught",

@@ -43,7 +43,7 @@ class Retriever:
 def answers_from_texts(gguf: Path) -> bool:
     """Whether the file is of a run whose model answers from passages."""
     recipe = _recipe(gguf)
-    return bool(recipe and registry.resolve("recipe", recipe["use"]).composes)
+    return bool(recipe and registry.resolve("recipe", recipe["use"]).retrieves)
 
 
 def retriever(gguf: Path) -> Retriever:

@@ -14,6 +14,7 @@ from understudy.config import Config
 from understudy.errors import Refused
 from understudy.interfaces import Source
 from understudy.records import Document, Entry
+from understudy.sources.sections import Sections
 
 SOUND = "sound"
 """The folder of a channel with what was written down from sound, and sound that is being written down."""
@@ -77,5 +78,7 @@ def built(config: Config, folder: Path) -> dict[str, Source]:
             source.sound_folder = folder / SOUND
         if hasattr(source, "pace"):
             source.pace = paces.setdefault(spec.use, source.pace)
+        if (reading := config.reading) is not None and source.complete:
+            source = Sections(source, reading, folder, key)
         sources[key] = cast(Source, Part(source, key)) if key else source
     return sources

@@ -11,42 +11,39 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import Any
 
 from understudy.calls import composing
 from understudy.calls.model_teacher import ModelTeacher
 from understudy.dataset.contexts import Contexts, Sizes, balanced
-from understudy.errors import TeacherError
 from understudy.graph import Node
 from understudy.interfaces import Progress
-from understudy.records import AssetRef, Document, Pair, PairKind, PairSource, Split, SplitPlan
+from understudy.records import AssetRef, Document, Pair, PairKind, Split, SplitPlan
 from understudy.retrieval.passages import unique_titles
 from understudy.runs import teachers
+from understudy.stages import across
 from understudy.stages import split as splitting
 from understudy.stages.gate import LEFT_OUT
+from understudy.stages.units import SWAPPED, Unit, written
 
 VERSION = 1
-COMPARED, UNANSWERED, SWAPPED, SECOND_UNIT = 10_001, 20_001, 30_000, 5_000
-"""First question numbers of what is composed, far above those of a document's own questions."""
 SPARE = 1.15
 """Entries asked for over those that the shares want: some are refused."""
 SHARE_MISSED = 0.03
 MOST_REFUSALS = 0.5
-_CONTRADICTS = re.compile(r"\b(?:contradict|disagree|conflict)", re.IGNORECASE)
 log = logging.getLogger("understudy.dataset")
 
 
-class Unit(NamedTuple):
-    """One or two documents of one split that the teacher is shown together."""
-
-    documents: tuple[str, ...]
-    wishes: list[composing.Wish]
-
-
-def problems(shares: Any, teacher: object) -> list[str]:
+def problems(recipe: Any, teacher: object) -> list[str]:
     """What keeps a recipe from being carried out, one sentence each."""
-    if not (shares.synthesis or shares.refusal) or isinstance(teacher, ModelTeacher):
+    if isinstance(teacher, ModelTeacher):
+        return []
+    options = recipe.options
+    if not recipe.retrieves:
+        wanted = options.across.sections or options.across.documents
+        why = "recipe.across: questions over two sections are written by a model, and this teacher is none; choose "
+        return [f"{why}another, or set recipe.across to {{sections: 0, documents: 0}}"] if wanted else []
+    if not (options.shares.synthesis or options.shares.refusal):
         return []
     return [
         "recipe: questions over two texts, and those that texts do not answer, are written by a model, and this "
@@ -56,19 +53,25 @@ def problems(shares: Any, teacher: object) -> list[str]:
 
 def materialize(node: Node) -> AssetRef:
     """All pairs of the channel, those that stay with their passages; the assignment of documents is written first."""
-    config, options = node.config, node.config.plugin("recipe").options
+    config, recipe = node.config, node.config.plugin("recipe")
+    options = recipe.options
     documents: dict[str, Document] = {name: node.workspace.read(ref) for name, ref in node.group("document").items()}
-    pairs, passages = _titled(node.rows("talk_pairs"), documents, options.citation), node.rows("passages")
+    pairs, passages = node.rows("talk_pairs"), node.rows("passages")
+    if recipe.retrieves:
+        pairs = _titled(pairs, documents, options.citation)
     kept = [pair for pair in pairs if pair.kept]
     plan = _assignment(node, kept)
     placed = {name: split for split, names in plan.splits.items() for name in names}
     usable = [pair for pair in kept if pair.pair_id in placed]
     split_of = {pair.document_id: placed[pair.pair_id] for pair in usable}
-    sizes = Sizes(options.per_question, options.max_rank, config.seed)
+    sizes = Sizes(options.per_question, getattr(options, "max_rank", 1), config.seed)
     contexts = Contexts(passages, split_of, [pair.answer for pair in usable], sizes)
     before = _partners_before(node)
     with node.track() as progress:
-        composed = list(_composed(node, contexts, usable, documents, before, progress))
+        if recipe.retrieves:
+            composed = list(_composed(node, contexts, usable, documents, dict(before), progress))
+        else:
+            composed = [*usable, *across.rows(node, contexts, usable, documents, before, progress)]
     stay = {pair.pair_id for pair in composed}
     rest = [_left_out(pair, pair.pair_id in placed) if pair.kept else pair for pair in pairs]
     node.save([plan], "assignment")
@@ -92,12 +95,12 @@ def _composed(
     if shares["refusal"] > MOST_REFUSALS:
         log.warning("compose: %.0f%% of the rows refuse: a model learns from them to refuse", 100 * shares["refusal"])
     units = {split: _units(own, contexts.partners(split, before), shares) for split, own in by_split.items()}
-    written = _written(node, units, documents, progress)
+    entries = written(node, units, documents, progress)
     unsure, owed = Counter[str](), dict[PairKind, float]()
     for split, own in by_split.items():
         groups: dict[PairKind, list[Pair]] = {"grounded": _each(map(contexts.answering, own))}
-        groups["synthesis"] = _each(map(contexts.answering, written[split]["COMPARE"]))
-        refusals = _each(map(contexts.not_answering, written[split]["UNANSWERED"]))
+        groups["synthesis"] = _each(map(contexts.answering, entries[split]["COMPARE"]))
+        refusals = _each(map(contexts.not_answering, entries[split]["UNANSWERED"]))
         groups["refusal"] = _unanswered(node, refusals, contexts, unsure)
         wanted = _wanted(len(own), shares, "refusal")
         if len(groups["refusal"]) < wanted:
@@ -135,81 +138,6 @@ def _wanted(grounded: int, shares: Mapping[PairKind, float], kind: PairKind) -> 
     return round(grounded * shares[kind] / shares["grounded"]) if shares["grounded"] else grounded
 
 
-def _written(
-    node: Node, units: Mapping[Split, Sequence[Unit]], documents: Mapping[str, Document], progress: Progress
-) -> dict[Split, dict[str, list[Pair]]]:
-    """What the teacher writes about every unit, by split and task; units that fail are logged and left out."""
-    result: dict[Split, dict[str, list[Pair]]] = {split: {"COMPARE": [], "UNANSWERED": []} for split in units}
-    jobs = [(split, unit) for split, those in units.items() for unit in those if unit.wishes]
-    if not jobs:
-        return result
-    teacher, titles = teachers.shared_model(node.workspace, "teacher"), unique_titles(list(documents.values()))
-    numbers, dropped, usd = set[str](), Counter[str](), 0.0
-
-    def ask(unit: Unit) -> composing.Written:
-        return composing.write(teacher, composing.together([documents[name] for name in unit.documents]), unit.wishes)
-
-    with ThreadPoolExecutor(node.config.runner.workers) as pool:
-        running = [pool.submit(ask, unit) for _, unit in jobs]
-        try:
-            for done, (job, (split, unit)) in enumerate(zip(running, jobs, strict=True), 1):
-                try:
-                    written = job.result()
-                except TeacherError as error:
-                    log.warning("compose: %s: %s", " and ".join(unit.documents), error)
-                    continue
-                dropped, usd = dropped + written.dropped, usd + written.usd
-                for wish in unit.wishes:
-                    if wish.number in written.pairs:
-                        own = [documents[name] for name in unit.documents]
-                        pair = _pair(own, titles, wish, written.pairs[wish.number], numbers, teacher)
-                        result[split][wish.task].append(pair)
-                progress(done, len(jobs), "questions over two texts")
-        finally:
-            pool.shutdown(cancel_futures=True)
-    log.info("compose: %.4f USD, left out: %s", usd, dict(dropped) or "nothing")
-    for pair in (pair for groups in result.values() for pair in groups["COMPARE"] if pair.tags):
-        both = " and ".join(source.title for source in pair.sources)
-        log.warning("compose: %s contradict each other, says the teacher: %s", both, pair.question)
-    return result
-
-
-def _pair(
-    documents: Sequence[Document],
-    titles: Mapping[str, str],
-    wish: composing.Wish,
-    text: tuple[str, str],
-    numbers: set[str],
-    teacher: ModelTeacher,
-) -> Pair:
-    first, compares = documents[0], wish.task == "COMPARE"
-    number = (COMPARED if compares else UNANSWERED) - 1 + wish.nth
-    if f"{first.document_id}/{number}" in numbers:  # an odd document out is first in two units
-        number += SECOND_UNIT
-    numbers.add(f"{first.document_id}/{number}")
-    sources = [PairSource(document_id=d.document_id, title=titles[d.document_id]) for d in documents]
-    return Pair(
-        pair_id=f"{first.document_id}#{number}",
-        document_id=first.document_id,
-        title=titles[first.document_id],
-        published=first.published,
-        question_number=number,
-        question=text[0],
-        answer=text[1],
-        tags=["contradiction"] if compares and _CONTRADICTS.search(text[1]) else [],
-        start_seconds=None,
-        end_seconds=None,
-        document_sha256="",
-        teacher=teacher.label,
-        prompt_sha256=teacher.prompt_sha256(composing.KIND),
-        kept=True,
-        gate=None,
-        reason=None,
-        kind="synthesis" if compares else "refusal",
-        sources=sources if compares else [],
-    )
-
-
 def _unanswered(node: Node, refusals: Sequence[Pair], contexts: Contexts, unsure: Counter[str]) -> list[Pair]:
     """The refusals that a second model finds right; all of them where there is none."""
     if not refusals or not node.config.verify.on:
@@ -239,14 +167,16 @@ def _assignment(node: Node, kept: Sequence[Pair]) -> SplitPlan:
     before = node.workspace.latest("assignment") or node.workspace.latest("split")
     frozen: SplitPlan | None = node.workspace.read(before) if before else None
     frozen = frozen if frozen and frozen.honest else None
-    return splitting.split(kept, node.config.split, node.config.seed, frozen)
+    settings = node.config.split.model_copy(update={"questions": 0.0})  # which are drawn once all rows are here
+    return splitting.split(kept, settings, node.config.seed, frozen)
 
 
-def _partners_before(node: Node) -> dict[str, str]:
+def _partners_before(node: Node) -> list[tuple[str, str]]:
     """The documents that were shown together before, so that a new one makes nothing be asked again."""
     ref = node.workspace.latest("composed")
     rows: Iterable[Pair] = node.workspace.rows(ref) if ref else ()
-    return {p.sources[0].document_id: p.sources[1].document_id for p in rows if p.kind == "synthesis"}
+    both = ((p.sources[0].document_id, p.sources[1].document_id) for p in rows if p.kind == "synthesis")
+    return list(dict.fromkeys(both))
 
 
 def _titled(pairs: Iterable[Pair], documents: Mapping[str, Document], form: Any) -> list[Pair]:

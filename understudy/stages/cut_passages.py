@@ -14,6 +14,6 @@ def materialize(node: Node) -> AssetRef:
     """The passages of all documents, in the order of the documents."""
     cutting = node.config.plugin("recipe").options.passages
     documents = [node.workspace.read(ref) for ref in node.group("document").values()]
-    if cutting.by == "heading" and not any(document.headings for document in documents):
+    if cutting.by == "heading" and not any(document.headings or document.section for document in documents):
         log.warning("no document has headings, so that passages are cut by their size alone")
     return node.save(cut(documents, cutting))

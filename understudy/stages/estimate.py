@@ -13,7 +13,7 @@ from typing import NamedTuple
 from understudy.calls import Call, Usage, augmenting, composing, judging, verifying
 from understudy.calls.ledger import CallLedger, KindTotals, Usual
 from understudy.calls.model_teacher import ANSWER_TOKENS, CALLS, ModelTeacher
-from understudy.interfaces import TeacherRequest
+from understudy.interfaces import Recipe, TeacherRequest
 from understudy.records import Document, Question, Questions
 from understudy.sections import QuestionSettings
 from understudy.stages import extract_questions, generate_answers
@@ -143,9 +143,7 @@ def _composed(
 ) -> list[Row]:
     """What questions over two documents and refusals cost, and the second opinion on these."""
     config = workspace.config
-    shares = config.plugin("recipe").options.shares
-    of_pair = 1 / shares.grounded if shares.grounded else 1.0
-    compared, refused = (SPARE * pairs * share * of_pair for share in (shares.synthesis, shares.refusal))
+    compared, refused = (SPARE * pairs * share for share in _per_pair(config.plugin("recipe")))
     units = max(1, len(talks) // 2)
     known = usual.tokens.get(composing.KIND)
     wanted: list[tuple[composing.Task, float]] = [("COMPARE", compared), ("UNANSWERED", refused)]
@@ -159,6 +157,16 @@ def _composed(
         guess = _Guess(composing.PER_CHECK * shown, composing.PER_CHECK * composing.CHECK_TOKENS)
         rows.append(_row(composing.CHECK, verifier, [guess] * count, of_verifier))
     return rows
+
+
+def _per_pair(recipe: Recipe) -> tuple[float, float]:
+    """Questions over two documents, and ones that are declined, for each pair about one document."""
+    options = recipe.options
+    if not recipe.retrieves:
+        both = options.across.sections + options.across.documents
+        return both / (1 - both), 0.0
+    alone = options.shares.grounded or 1.0
+    return options.shares.synthesis / alone, options.shares.refusal / alone
 
 
 def usual_of(folder: Path, model: ModelTeacher) -> Usual:

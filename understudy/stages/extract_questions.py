@@ -52,7 +52,10 @@ def _extract(document: Document, teacher: Teacher, settings: QuestionSettings) -
     dropped: Counter[str] = Counter()
     usd = 0.0
     for part in pieces:
-        usable = _ask(part.document, teacher, question_count(part.document, settings))
+        count = question_count(part.document, settings)
+        usable = _ask(part.document, teacher, count)
+        if settings.per_unit and usable.items and not teacher.deterministic:
+            usable = _filled(part.document, teacher, count, usable)
         dropped, usd, problem = dropped + usable.dropped, usd + usable.usd, usable.problem or problem
         questions += [_question(item, part, len(questions) + at) for at, item in enumerate(usable.items, 1)]
     if not questions:
@@ -67,6 +70,7 @@ def _extract(document: Document, teacher: Teacher, settings: QuestionSettings) -
         parts=len(pieces),
         dropped=dict(dropped),
         usd=usd,
+        missing=_missing(len(questions), settings, dropped),
         questions=questions,
     )
 
@@ -77,11 +81,8 @@ def extend(document: Document, known: Questions, teacher: Teacher, extra: int) -
     questions, dropped, usd = list(known.questions), Counter(known.dropped), known.usd
     for part in pieces:
         asked, count = [q.question for q in questions], -(-extra // len(pieces))
-        # A teacher that reads no list of what was asked starts from scratch; what is known already is dropped below.
-        wanted = count if teacher.prompted else count + len(asked)
-        reply = teacher.reply(request(part.document, wanted).model_copy(update={"others": asked}))
-        usable = _usable(reply.items, count, asked)
-        dropped, usd = dropped + usable.dropped, usd + reply.usd
+        usable = _further(part.document, teacher, count, asked)
+        dropped, usd = dropped + usable.dropped, usd + usable.usd
         questions += [_question(item, part, len(questions) + at) for at, item in enumerate(usable.items, 1)]
     added = len(questions) - len(known.questions)
     return known.model_copy(
@@ -122,6 +123,8 @@ def request(document: Document, count: int, attempt: int = 0) -> TeacherRequest:
 
 def question_count(document: Document, settings: QuestionSettings) -> int:
     """How many questions to request for a talk of this length."""
+    if settings.per_unit:
+        return min(settings.at_most, settings.per_unit)
     seconds = document.duration_seconds or document.words / settings.words_per_minute * 60
     return max(1, min(settings.at_most, round(seconds / settings.seconds_per_question)))
 
@@ -138,6 +141,35 @@ def _ask(document: Document, teacher: Teacher, count: int) -> Usable:
         if len(best.items) * 2 >= count or teacher.deterministic:
             break
     return best._replace(usd=usd, problem=problem)
+
+
+def _further(document: Document, teacher: Teacher, count: int, asked: list[str]) -> Usable:
+    """Up to `count` questions that are not among `asked`."""
+    # A teacher that reads no list of what was asked starts from scratch; what is known already is dropped below.
+    wanted = count if teacher.prompted else count + len(asked)
+    reply = teacher.reply(request(document, wanted).model_copy(update={"others": asked}))
+    return _usable(reply.items, count, asked)._replace(usd=reply.usd)
+
+
+def _filled(document: Document, teacher: Teacher, count: int, usable: Usable) -> Usable:
+    """`usable` with further questions up to `count`, unless the teacher has no more."""
+    for _ in range(ROUNDS - 1):
+        if len(usable.items) >= count:
+            break
+        more = _further(document, teacher, count - len(usable.items), [item.text for item in usable.items])
+        items, dropped = [*usable.items, *more.items], usable.dropped + more.dropped
+        usable = usable._replace(items=items, dropped=dropped, usd=usable.usd + more.usd)
+        if not more.items:
+            break
+    return usable
+
+
+def _missing(count: int, settings: QuestionSettings, dropped: Mapping[str, int]) -> str | None:
+    """Why a section has fewer questions than the preset wants."""
+    if not settings.per_unit or count >= min(settings.at_most, settings.per_unit):
+        return None
+    why = ", ".join(f"{number} {reason}" for reason, number in dropped.items())
+    return "the teacher found no more in it" + (f"; not usable: {why}" if why else "")
 
 
 def _usable(items: list[ReplyItem], count: int, known: Sequence[str] = ()) -> Usable:
@@ -164,6 +196,8 @@ def _question(item: ReplyItem, part: Part, number: int) -> Question:
         tags=item.tags,
         first_paragraph=_inside(item.first_paragraph, part),
         last_paragraph=_inside(item.last_paragraph, part),
+        type=item.type,
+        difficulty=item.difficulty,
         part=part.number if part.of > 1 else None,
     )
 

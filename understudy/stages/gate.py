@@ -9,6 +9,7 @@ from understudy.graph import Graph, Node, Refs, fingerprint_of
 from understudy.interfaces import Gate, Masking, Progress
 from understudy.records import Answers, AssetRef, Document, Pair, PairSource, Questions, Verdict, Verdicts, Verified
 from understudy.stages import verify
+from understudy.text import keywords
 from understudy.workspace import Workspace
 
 VERSION = 2
@@ -40,6 +41,8 @@ def materialize(node: Node) -> AssetRef:
     else:
         with node.track() as progress:
             pairs = judge(_joined(node), gates(node.workspace, node.group("document")), progress, decided)
+    if node.name == "pairs" and node.config.plugin("recipe").closed_book:
+        pairs = with_keywords(pairs)
     for document_id, of_talk in verdicts(pairs).items():
         _save_verdicts(node, document_id, of_talk)
     return node.save(pairs)
@@ -60,10 +63,10 @@ def join(
 
     `composes`: where in the text each stands is kept too, for the passages that come with it.
     """
-    texts = {a.question_number: a.answer for a in answers.answers}
+    given, place_of = {a.question_number: a for a in answers.answers}, document.section
     for q in questions.questions:
-        text = texts.get(q.question_number)
-        if text is None:
+        answer = given.get(q.question_number)
+        if answer is None or answer.answer is None:
             continue
         start, end = _seconds(document, q.first_paragraph, q.last_paragraph)
         place = PairSource(
@@ -79,7 +82,7 @@ def join(
             published=document.published,
             question_number=q.question_number,
             question=q.question,
-            answer=text,
+            answer=answer.answer,
             tags=q.tags,
             part=q.part,
             start_seconds=start,
@@ -92,7 +95,21 @@ def join(
             reason=None,
             kind="grounded" if composes else "plain",
             sources=[place] if composes else [],
+            manual=place_of.manual if place_of else None,
+            section=" > ".join(place_of.heading) or document.title if place_of else None,
+            type=q.type,
+            reasoning=answer.reasoning,
+            difficulty=q.difficulty,
         )
+
+
+def with_keywords(pairs: Sequence[Pair]) -> list[Pair]:
+    """The kept pairs with what a right answer must mention, written down before any model is asked."""
+    rare = keywords.rarity(pair.answer for pair in pairs if pair.kept)
+    return [
+        pair.model_copy(update={"keywords": keywords.decisive(pair.question, pair.answer, rare)}) if pair.kept else pair
+        for pair in pairs
+    ]
 
 
 def judge(

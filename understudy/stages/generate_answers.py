@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from understudy.calls.likeness import Asked, doubtful
 from understudy.calls.parts import Part, parts
+from understudy.calls.replies import reasoned
 from understudy.errors import ContentRefused
 from understudy.interfaces import ReplyItem, Teacher, TeacherReply, TeacherRequest
 from understudy.records import Answer, Answers, Document, Question, Questions
@@ -53,7 +54,9 @@ def answer(document: Document, questions: Questions, teacher: Teacher, settings:
         repaired=sum(len(part.repaired) for part in tried),
         moved=counts["moved"],
         misplaced=counts["misplaced"],
-        answers=[_entry(q.question_number, texts, failed) for q in questions.questions],
+        answers=[
+            _entry(q.question_number, texts, failed, reasons=document.section is not None) for q in questions.questions
+        ],
     )
 
 
@@ -164,7 +167,8 @@ def _smaller(missing: Sequence[Question], attempt: int) -> list[Sequence[Questio
     return [[question] for question in missing]
 
 
-def _entry(number: int, texts: dict[int, str], failed: dict[int, str]) -> Answer:
+def _entry(number: int, texts: dict[int, str], failed: dict[int, str], reasons: bool = False) -> Answer:
     if number in texts:
-        return Answer(question_number=number, answer=texts[number])
+        reasoning, text = reasoned(texts[number]) if reasons else (None, texts[number])
+        return Answer(question_number=number, answer=text, reasoning=reasoning)
     return Answer(question_number=number, failed=failed[number])

@@ -18,6 +18,7 @@ from typing import Any
 
 from understudy import registry
 from understudy.dataset.leakage import Alike, Links, measure
+from understudy.dataset.recall import drawn as recalled
 from understudy.dataset.rows import row
 from understudy.errors import DatasetError
 from understudy.graph import Graph, Node, Refs
@@ -46,7 +47,9 @@ def materialize(node: Node) -> AssetRef:
     frozen: SplitPlan | None = node.workspace.read(before) if before else None
     if frozen and not frozen.honest and "passages" not in node.inputs:
         frozen = None  # a split made of too few talks is not worth keeping once there are more
-    plan = split(list(kept.values()), node.config.split, node.config.seed, frozen)
+    last = node.workspace.latest("split")
+    earlier: SplitPlan | None = node.workspace.read(last) if last else None
+    plan = split(list(kept.values()), node.config.split, node.config.seed, frozen, earlier)
     for note in plan.notes:
         log.warning("split: %s", note)
     recipe: Recipe = node.config.plugin("recipe")
@@ -62,8 +65,16 @@ def identity(graph: Graph, keys: dict[str, str], inputs: Refs) -> Any:
     return registry.identity("recipe", config.recipe.use, config.recipe.options) if config.recipe != TEACH else None
 
 
-def split(pairs: Sequence[Pair], settings: SplitSettings, seed: int, before: SplitPlan | None = None) -> SplitPlan:
+def split(
+    pairs: Sequence[Pair],
+    settings: SplitSettings,
+    seed: int,
+    before: SplitPlan | None = None,
+    earlier: SplitPlan | None = None,
+) -> SplitPlan:
     """Which kept pair is in which split; `before` is the plan of an earlier run, and its own result gives itself.
+
+    `earlier` is the last plan that was made: the questions about trained sections that it held out stay so.
 
     Raises DatasetError with fewer than three questions that differ, or when nothing is left to train on.
     """
@@ -83,9 +94,12 @@ def split(pairs: Sequence[Pair], settings: SplitSettings, seed: int, before: Spl
     if "train" not in splits.values():
         raise DatasetError("all kept pairs are held out by the earlier split; add talks, or delete split.json")
     leakage = measure(kept, splits, alike)
+    recall = recalled(kept, splits, alike, settings.questions, seed, earlier) if settings.questions else []
+    placed = splits | dict.fromkeys(recall, "test")
     return SplitPlan(
-        splits={split: [p.pair_id for p in kept if splits.get(p.pair_id) == split] for split in SPLITS},
+        splits={split: [p.pair_id for p in kept if placed.get(p.pair_id) == split] for split in SPLITS},
         documents={split: sorted({p.document_id for p in kept if splits.get(p.pair_id) == split}) for split in SPLITS},
+        recall=[p.pair_id for p in kept if p.pair_id in set(recall)],
         leakage=leakage,
         honest=not (leakage.rows_sharing_a_document or leakage.rows_sharing_a_passage),
         dropped=[
@@ -100,6 +114,7 @@ def split(pairs: Sequence[Pair], settings: SplitSettings, seed: int, before: Spl
 def _old(kept: Sequence[Pair], before: SplitPlan | None) -> dict[str, Split]:
     """The split of each pair that an earlier plan placed and that is still there."""
     was = {name: split for split in SPLITS for name in (before.splits.get(split, []) if before else [])}
+    was |= dict.fromkeys(before.recall if before else (), "train")
     return {pair.pair_id: was[pair.pair_id] for pair in kept if pair.pair_id in was}
 
 

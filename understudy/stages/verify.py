@@ -136,15 +136,20 @@ def apply(pairs: Iterable[Pair], verified: Mapping[str, Verified], only_approved
 
     Pairs that a gate refused before stay as they are. Raises DatasetError when none is kept any more.
     """
-    verdicts = {(talk, v.question_number): v for talk, checked in verified.items() for v in checked.verdicts}
-    judged = [_applied(p, verdicts.get((p.document_id, p.question_number)), only_approved) for p in pairs]
-    refused = sum(pair.gate == GATE for pair in judged)
-    if refused and not any(pair.kept for pair in judged):
+    every = judged(pairs, verified, only_approved)
+    refused = sum(pair.gate == GATE for pair in every)
+    if refused and not any(pair.kept for pair in every):
         raise DatasetError(
-            f"none of {len(judged)} pairs is left: the verifier refused the last {refused}. Read why in verified.json "
+            f"none of {len(every)} pairs is left: the verifier refused the last {refused}. Read why in verified.json "
             "beside each talk; then take another verifier, verify.only_approved=false, or verify.use=none"
         )
-    return judged
+    return every
+
+
+def judged(pairs: Iterable[Pair], verified: Mapping[str, Verified], only_approved: bool) -> list[Pair]:
+    """Every pair with its verdict, by document id."""
+    verdicts = {(talk, v.question_number): v for talk, checked in verified.items() for v in checked.verdicts}
+    return [_applied(p, verdicts.get((p.document_id, p.question_number)), only_approved) for p in pairs]
 
 
 def summary(verified: Iterable[Verified]) -> Summary:

@@ -7,8 +7,9 @@ import pytest
 from understudy.readers import read_bytes
 from understudy.records import Document, Entry, Paragraph, Passage
 from understudy.retrieval.index import Index
-from understudy.retrieval.passages import Cutting, cut, sections
+from understudy.retrieval.passages import Cutting, cut
 from understudy.retrieval.quality import quality
+from understudy.retrieval.sections import stretches
 
 TEXT = """# The Tide Bell
 
@@ -37,7 +38,7 @@ def document(text: str = TEXT, name: str = "bell", suffix: str = ".md") -> Docum
 
 
 def test_a_section_has_all_headings_over_it_and_none_of_them_in_its_text() -> None:
-    found = sections(document())
+    found = stretches(document())
     assert [section.heading for section in found] == [[], ["Making"], ["Making", "Weight"], ["Ringing"]]
     assert [section.text.split()[0] for section in found] == ["An", "The", "It", "The"]
     assert not any("Ringing" in section.text or "Making" in section.text for section in found)
@@ -45,7 +46,7 @@ def test_a_section_has_all_headings_over_it_and_none_of_them_in_its_text() -> No
 
 def test_a_page_and_a_text_have_the_same_sections() -> None:
     page = "<h1>The Tide Bell</h1><p>An opening.</p><h2>Making</h2><p>Cast in 1840.</p><h3>Weight</h3><p>Heavy.</p>"
-    found = sections(document(f"<html><body>{page}</body></html>", suffix=".html"))
+    found = stretches(document(f"<html><body>{page}</body></html>", suffix=".html"))
     assert [section.heading[-1:] for section in found] == [[], ["Making"], ["Weight"]]
     assert found[1].text == "Cast in 1840."
 
@@ -59,7 +60,7 @@ def test_a_page_and_a_text_have_the_same_sections() -> None:
     ],
 )
 def test_a_heading_costs_its_section_no_letter(text: str, heading: str, begins: str) -> None:
-    last = sections(document(text))[-1]
+    last = stretches(document(text))[-1]
     assert last.heading == [heading] and last.text.startswith(begins)
 
 

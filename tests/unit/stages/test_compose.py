@@ -5,7 +5,8 @@ from understudy.calls.composing import Wish
 from understudy.calls.prompting import RECIPES, Prompts
 from understudy.records import Document, Paragraph
 from understudy.registry import build
-from understudy.stages.compose import _pair, _titled
+from understudy.stages.compose import _titled
+from understudy.stages.units import _pair
 
 
 def document(name: str, title: str) -> Document:

@@ -36,7 +36,7 @@ class GroundedRecipe(BaseRecipe):
         "language", "duplicates",
     )  # fmt: skip
     METRICS = ("nll", "citations", "formatting", "degeneration", "format_gap", "copying")
-    composes = True
+    composes = retrieves = True
 
     class Options(RecipeOptions):
         """Options under `recipe:` in a preset."""
