@@ -27,6 +27,7 @@ from understudy.sections import (
     AugmentSettings,
     EvaluateSettings,
     ExportSettings,
+    MachineSettings,
     PluginSpec,
     PromptSettings,
     PublishSettings,
@@ -92,6 +93,7 @@ class Config(Settings):
     sync: SyncSettings = SyncSettings()
     publish: PublishSettings = PublishSettings()
     runner: RunnerSettings = RunnerSettings()
+    machine: MachineSettings = MachineSettings()
     ledger: str | None = Field(
         default=None,
         validate_default=True,

@@ -260,6 +260,13 @@ class ExportSettings(Settings):
         return first
 
 
+class Prices(Settings):
+    """Of an API, in USD per million tokens."""
+
+    input: float = Field(ge=0)
+    output: float = Field(ge=0)
+
+
 class EvaluateSettings(Settings):
     """How base and tuned are compared on the held-out pairs."""
 
@@ -281,6 +288,16 @@ class EvaluateSettings(Settings):
         default=True, description="also instructions, multiple choice, off-topic prompts; quick: every fourth"
     )
     prompted_base: bool = Field(default=True, description="also compare with the base shown the style by examples")
+    against_retrieval: bool = Field(
+        default=True,
+        description="expert: base and tuned also answer with passages from an index of all sections",
+        exclude_if=bool,
+    )
+    api: Prices | None = Field(
+        default=None,
+        description="expert: what an API would take for the same tokens, for the table of costs",
+        exclude_if=lambda value: value is None,
+    )
     quantized_base: bool = Field(
         default=True, description="also compare the smallest file that is offered with the base at the same type"
     )
@@ -302,6 +319,14 @@ class PublishSettings(Settings):
 
     base_licence: str | None = Field(default=None, description="of the base, as the Hub names it, e.g. apache-2.0")
     dataset: str | None = Field(default=None, description="'owner/name' of the dataset on the Hub, where it is there")
+
+
+class MachineSettings(Settings):
+    """What this machine costs, for tables of costs; nothing is guessed, and nothing is made again for it."""
+
+    usd_per_hour: float | None = Field(default=None, ge=0, description="of a rented machine")
+    watts: float | None = Field(default=None, gt=0, description="that it draws at work, as measured or on its label")
+    usd_per_kwh: float | None = Field(default=None, ge=0, description="of electricity")
 
 
 class RunnerSettings(Settings):

@@ -9,9 +9,6 @@ from understudy.records import Interval, Pair, Sample
 from understudy.scoring.statistics import mean_change, mean_interval
 from understudy.text import keywords
 
-ENOUGH = 0.5
-"""Of the words that must be mentioned, where no number is among them."""
-
 
 class CorrectnessMetric(BaseMetric):
     """`correct`: the share of answers with every number and code of the reference; `facts_given`: of all keywords.
@@ -51,14 +48,6 @@ class CorrectnessMetric(BaseMetric):
     def _values(self, samples: Sequence[Sample]) -> dict[str, list[float]]:
         pairs = [(sample.text or "", self._pairs[sample.pair_id]) for sample in samples]
         return {
-            "correct": [float(correct(text, pair)) for text, pair in pairs],
+            "correct": [float(keywords.right(text, pair.keywords)) for text, pair in pairs],
             "facts_given": [keywords.coverage(text, pair.keywords) or 0.0 for text, pair in pairs],
         }
-
-
-def correct(text: str, pair: Pair) -> bool:
-    """Whether `text` has every number and code that `pair` must mention; without any, half of its words."""
-    numbers = [group for group in pair.keywords if any(c.isdigit() for word in group for c in word)]
-    if numbers:
-        return keywords.coverage(text, numbers) == 1
-    return (keywords.coverage(text, pair.keywords) or 0.0) >= ENOUGH

@@ -8,6 +8,12 @@ A record is frozen and rejects unknown fields: a typo fails at the writer, not t
 later. `understudy.catalog` says which file each one lives in.
 """
 
+from understudy.records.arms import (
+    AgainstRetrieval,
+    Arm,
+    Basis,
+    BasisScore,
+)
 from understudy.records.base import (
     AssetRef,
     DatasetRefs,
@@ -95,11 +101,15 @@ from understudy.records.talks import (
 __all__ = [
     "SCORECARD_VERSION",
     "AdapterCard",
+    "AgainstRetrieval",
     "Answer",
     "Answers",
+    "Arm",
     "AssetRef",
     "BaseCard",
     "BaselineComparison",
+    "Basis",
+    "BasisScore",
     "CandidateScore",
     "Challenge",
     "ChampionEvent",

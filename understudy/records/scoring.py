@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
+from understudy.records.arms import AgainstRetrieval, BasisScore
 from understudy.records.base import Interval, Record
 
 
@@ -240,6 +241,8 @@ class Scorecard(Record):
     judge: JudgeScore | None = None
     phrases: list[Phrase] = []
     topics: list[TopicComparison] = []
+    basis: list[BasisScore] = Field(default=[], description="by what was held out, where that is more than one thing")
+    against_retrieval: AgainstRetrieval | None = Field(default=None, description="for answers by heart")
     decision: Decision | None = None
     notes: list[str] = Field(default=[], description="what could not be measured, and why")
 

@@ -95,7 +95,13 @@ LEARNED = (
 )  # fmt: skip
 """What answers 'did it learn?'; every other verdict answers 'did it break?'."""
 
-CANDIDATES = {"base-prompted": "prompted base", "adapter": "tuned", "base": "base"}
+CANDIDATES = {
+    "base-prompted": "prompted base",
+    "base-passages": "base with passages",
+    "adapter-passages": "tuned with passages",
+    "adapter": "tuned",
+    "base": "base",
+}
 """What the columns are called on the page; a file is called by its type."""
 _NAME = re.compile(rf"\b(?:{'|'.join(name for name in LABELS if '_' in name)})\b")
 

@@ -58,6 +58,8 @@ def html(evidence: Evidence) -> str:
         shapes=_shapes(evidence),
         phrases=tables.phrases(card.phrases),
         topics=tables.topics(card.topics),
+        held_out=tables.basis(card.basis),
+        arms=tables.arms(card.against_retrieval) if card.against_retrieval else None,
         causes=causes(evidence),
         baselines=tables.baselines(card.baselines),
         judge=tables.judge(card.judge) if card.judge else None,

@@ -6,7 +6,9 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel
 
 from understudy.records import (
+    AgainstRetrieval,
     BaselineComparison,
+    BasisScore,
     Interval,
     JudgeScore,
     ParityCheck,
@@ -108,6 +110,54 @@ def topics(rows: Sequence[TopicComparison]) -> Table:
     ]
     head = ("", "answers", "base", "tuned", "difference (95 %)")
     return Table(head, cells, "What right answers must mention, by topic")
+
+
+BASIS = {
+    "section": "Sections it was not trained on: does it generalize?",
+    "question": "Unseen questions about sections it was trained on: does it recall?",
+    "across": "Unseen questions that need two trained sections: does it combine?",
+}
+
+
+def basis(scores: Sequence[BasisScore]) -> Table:
+    """Right answers and loss, apart for what was held out how."""
+    rows = [
+        (
+            Cell(BASIS[score.basis], f"{score.questions} questions, {score.sections} sections"),
+            *(_with_ends("correct", score.metrics.get(name, {}).get("correct")) for name in ("base", "adapter")),
+            difference("correct", score.differences["correct"]) if "correct" in score.differences else "",
+            difference("nll_per_token", score.differences["nll_per_token"]),
+        )
+        for score in scores
+    ]
+    head = ("", "base, right", "tuned, right", "difference (95 %)", "change of loss")
+    return Table(head, rows, "What was held out, and how")
+
+
+def arms(found: AgainstRetrieval) -> Table:
+    """The four ways to answer."""
+    ways = list(dict.fromkeys(way for arm in found.arms for way in arm.usd_per_1000))
+    graded = any(arm.graded for arm in found.arms)
+    head = ["", "right", *(["right, by a judge"] if graded else []), "loss", "seconds", "prompt tokens"]
+    rows = [
+        [
+            Cell(candidate(arm.name), "to take" if arm.name == found.best else ""),
+            _with_ends("correct", arm.correct),
+            *([_with_ends("correct", arm.graded)] if graded else []),
+            _with_ends("nll_per_token", arm.nll),
+            _with_ends("seconds", arm.seconds),
+            f"{arm.prompt_tokens:,.0f}" if arm.prompt_tokens is not None else "",
+            *(_dollars(arm.usd_per_1000.get(way)) for way in ways),
+        ]
+        for arm in found.arms
+    ]
+    return Table([*head, *(f"USD for 1,000 on {way}" for way in ways)], rows, "By heart, or with passages")
+
+
+def _dollars(interval: Interval | None) -> Cell:
+    if interval is None:
+        return Cell("")
+    return Cell(f"{interval.value:.4g}", f"{interval.low:.4g} to {interval.high:.4g}")
 
 
 def judge(score: JudgeScore) -> Table:

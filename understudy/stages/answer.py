@@ -7,10 +7,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from understudy import store
+from understudy import registry, store
 from understudy.graph import Graph, Node, Refs, Rows, engine_identity
-from understudy.records import AssetRef, BaseCard, ParityReport, Sample
+from understudy.interfaces import Recipe
+from understudy.records import AssetRef, BaseCard, ChatExample, ParityReport, Sample
+from understudy.retrieval.index import Index
+from understudy.scoring.arms import WITH_PASSAGES
 from understudy.scoring.suites import conversations
+from understudy.stages import against_retrieval
 from understudy.stages.evaluate import BASE, PROMPTED, TUNED
 
 VERSION = 6
@@ -62,6 +66,10 @@ def candidates(graph: Graph) -> Iterator[Candidate]:
     if graph.config.evaluate.prompted_base and prompted(graph):
         yield Candidate(PROMPTED, form.base)
     yield Candidate(TUNED, form.adapter)
+    if against_retrieval.wanted(graph.config):
+        index = {"passages": graph.get("passages")}
+        yield Candidate(WITH_PASSAGES[BASE], form.base | index)
+        yield Candidate(WITH_PASSAGES[TUNED], form.adapter | index)
     yield Candidate("fused", form.fused)
     yield from (Candidate(kind, {"model": ref}) for kind, ref in model.files.items())
 
@@ -83,6 +91,8 @@ def identity(graph: Graph, keys: dict[str, str], inputs: Refs) -> list[object]:
     shown = None
     if keys["candidate"] == PROMPTED:
         shown = store.fingerprint([row.model_dump() for _, row in prompted(graph)])
+    if keys["candidate"] in WITH_PASSAGES.values():
+        shown = registry.identity("recipe", graph.config.recipe.use, graph.config.recipe.options)
     return [engine_identity(graph.config, name), shown]
 
 
@@ -94,7 +104,7 @@ def materialize(node: Node) -> AssetRef:
             return node.save(node.workspace.rows(same))
     settings = node.config.evaluate
     lora = node.file("lora") if "lora" in node.inputs else None
-    rows = prompted(node) if node.keys["candidate"] == PROMPTED else node.held_out()
+    rows = _rows(node)
     with node.track() as progress:
         samples = node.config.engine(
             engine_of(node.ref("model")), answer_cache=answer_cache(node, f"{node.config.name}/{node.keys['run']}")
@@ -109,6 +119,25 @@ def materialize(node: Node) -> AssetRef:
     if node.keys["candidate"] == BASE:
         _warn_of_cut_answers(samples, settings.max_tokens)
     return node.save(samples)
+
+
+def _rows(node: Node) -> Rows:
+    """The held-out rows as this candidate is shown them."""
+    candidate = node.keys["candidate"]
+    if candidate == PROMPTED:
+        return prompted(node)
+    if candidate not in WITH_PASSAGES.values():
+        return node.held_out()
+    recipe: Recipe = node.config.plugin("recipe")
+    index = Index(node.rows("passages"))
+    shown = [
+        recipe.prompt(pair.question, [hit.passage for hit in index.search(pair.question, recipe.options.per_question)])
+        for pair, _ in node.held_out()
+    ]
+    return [
+        (pair, ChatExample(messages=[*prompt, row.messages[-1]]))
+        for (pair, row), prompt in zip(node.held_out(), shown, strict=True)
+    ]
 
 
 def _warn_of_cut_answers(samples: Sequence[Sample], max_tokens: int) -> None:

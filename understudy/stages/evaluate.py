@@ -12,6 +12,7 @@ from understudy.interfaces import Metric, References
 from understudy.records import (
     SCORECARD_VERSION,
     AdapterCard,
+    AgainstRetrieval,
     BaselineComparison,
     CandidateScore,
     ChatExample,
@@ -26,6 +27,7 @@ from understudy.records import (
     SplitPlan,
     Word,
 )
+from understudy.scoring import arms
 from understudy.scoring.statistics import mcnemar, ratio_interval, share_difference, wilson
 from understudy.scoring.stylometry import phrases
 from understudy.scoring.suites.retrieval import Outcome
@@ -61,6 +63,10 @@ class Extras(NamedTuple):
     parity: ParityReport | None = None
     notes: Sequence[str] = ()
     """Further lines for the scorecard."""
+    search: arms.Search | None = None
+    """The retriever that answers by heart are held against."""
+    costs: arms.Costs = arms.Costs()
+    grading: arms.Grading | None = None
 
 
 NOTHING_MORE = Extras()
@@ -128,9 +134,19 @@ def score(
             if (of := getattr(metric, "topics", None))
             for topic in of(samples[TUNED], samples[BASE], seed)
         ],
+        basis=arms.by_basis([pair for pair, _ in rows], split, samples, seed) if split.recall else [],
+        against_retrieval=_against_retrieval([pair for pair, _ in rows], samples, extras, seed),
         decision=decide(words, candidates, extras.adapter, extras.parity),
         notes=[*_notes(split, talks, samples, extras, differences), *extras.notes],
     )
+
+
+def _against_retrieval(
+    pairs: Sequence[Pair], samples: Mapping[str, Sequence[Sample]], extras: Extras, seed: int
+) -> AgainstRetrieval | None:
+    if extras.search is None or not all(name in samples for name in arms.ARMS):
+        return None
+    return arms.against_retrieval(pairs, samples, extras.search, extras.costs, extras.grading, seed)
 
 
 def fair_comparisons(candidates: Sequence[str]) -> list[tuple[str, str]]:

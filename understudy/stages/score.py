@@ -14,7 +14,7 @@ from understudy.retrieval.index import Index
 from understudy.retrieval.quality import quality
 from understudy.scoring import preferences
 from understudy.scoring.suites.selection import Selection, drifts
-from understudy.stages import evaluate
+from understudy.stages import against_retrieval, evaluate
 from understudy.stages import judge as judging
 from understudy.stages.evaluate import BASE, TUNED
 from understudy.workspace import Workspace
@@ -45,7 +45,8 @@ def identity(graph: Graph, keys: dict[str, str], inputs: Refs) -> list[object]:
     choices = preferences.load(graph.workspace.run_folder(graph.run))
     judge = judging.VERSION if "judgements" in inputs else None
     marks = Selection(graph.config.evaluate).digest(marks=True)
-    return [candidates, marks, judge, [choice.model_dump(mode="json") for choice in choices]]
+    prices = [graph.config.machine.model_dump()] if against_retrieval.wanted(graph.config) else []
+    return [candidates, marks, judge, [choice.model_dump(mode="json") for choice in choices], *prices]
 
 
 def materialize(node: Node) -> AssetRef:
@@ -74,6 +75,8 @@ def materialize(node: Node) -> AssetRef:
             adapter=node.read("adapter"),
             parity=node.read("parity"),
             notes=list(_retrieval(node)),
+            search=against_retrieval.search(node),
+            costs=against_retrieval.costs(node),
         ),
     )
     pairs = [pair for pair, _ in rows]
@@ -120,7 +123,7 @@ def references(node: Node) -> References:
 
 def _retrieval(node: Node) -> Iterator[str]:
     """How good the retriever is on the held-out questions, which is the same for base and tuned."""
-    ref = node.workspace.latest("passages") if node.config.composes else None
+    ref = node.workspace.latest("passages") if node.config.plugin("recipe").retrieves else None
     if ref is None:
         return
     index, options = Index(node.workspace.rows(ref)), node.config.plugin("recipe").options

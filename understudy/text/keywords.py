@@ -10,6 +10,8 @@ from understudy.text.stems import spelled, stem
 from understudy.text.words import sentences, words
 
 KEYWORDS = 4
+ENOUGH = 0.5
+"""Of the words that must be mentioned, where no number is among them."""
 _NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
 _GRAMMAR = frozenset(word for listed in FUNCTION_WORDS.values() for word in listed)
 _NUMBER_WORDS = (
@@ -68,6 +70,12 @@ def decisive(question: str, answer: str, rare: Mapping[str, float]) -> list[list
         if groups:
             return groups
     return []
+
+
+def right(answer: str, groups: Sequence[Group]) -> bool:
+    """Whether `answer` has every number and code of `groups`; where they have none, half of their words."""
+    numbers = [group for group in groups if any(c.isdigit() for word in group for c in word)]
+    return (coverage(answer, numbers or groups) or 0.0) >= (1.0 if numbers else ENOUGH)
 
 
 def coverage(answer: str, groups: Sequence[Group]) -> float | None:
