@@ -121,13 +121,13 @@ BASIS = {
 
 def basis(scores: Sequence[BasisScore]) -> Table:
     """Right answers and loss, apart for what was held out how."""
-    rows = [
-        (
+    rows: list[list[str | Cell]] = [
+        [
             Cell(BASIS[score.basis], f"{score.questions} questions, {score.sections} sections"),
             *(_with_ends("correct", score.metrics.get(name, {}).get("correct")) for name in ("base", "adapter")),
             difference("correct", score.differences["correct"]) if "correct" in score.differences else "",
             difference("nll_per_token", score.differences["nll_per_token"]),
-        )
+        ]
         for score in scores
     ]
     head = ("", "base, right", "tuned, right", "difference (95 %)", "change of loss")
@@ -139,7 +139,7 @@ def arms(found: AgainstRetrieval) -> Table:
     ways = list(dict.fromkeys(way for arm in found.arms for way in arm.usd_per_1000))
     graded = any(arm.graded for arm in found.arms)
     head = ["", "right", *(["right, by a judge"] if graded else []), "loss", "seconds", "prompt tokens"]
-    rows = [
+    rows: list[list[str | Cell]] = [
         [
             Cell(candidate(arm.name), "to take" if arm.name == found.best else ""),
             _with_ends("correct", arm.correct),

@@ -1,8 +1,8 @@
 """
 By heart or with passages: what tuning buys against retrieval, on the same held-out questions.
 
-Four ways to answer are compared: base and tuned, each by heart and with passages that a retriever found. The index holds
-all sections, as in use; the tuned model has seen those of the train split only.
+Four ways to answer are compared: base and tuned, each by heart and with passages that a retriever found. The index
+holds all sections, as in use; the tuned model has seen those of the train split only.
 """
 
 from collections.abc import Mapping, Sequence
@@ -223,7 +223,8 @@ def _choice(
     judged = "a judge finds right" if grading else "hold the numbers and words that decide"
     sentence = f"Take {NAMES[best]}: {shares[best]:.0%} of its answers {judged} ({others})."
     if best != top:
-        sentence += f" It is at most {MARGIN:.0%} behind, and answers in {seconds[best]:.1f} s where that takes {seconds[top]:.1f} s."
+        sentence += f" It is at most {MARGIN:.0%} behind the best of them, and answers in {seconds[best]:.1f} s"
+        sentence += f" where that takes {seconds[top]:.1f} s."
     unsure = [NAMES[name] for name, change in behind.items() if change and change.low <= 0 and name not in as_good]
     if unsure and best == top:
         sentence += f" So few questions do not show that it beats {' or '.join(unsure)}."

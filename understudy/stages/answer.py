@@ -5,7 +5,7 @@ import platform
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from understudy import registry, store
 from understudy.graph import Graph, Node, Refs, Rows, engine_identity
@@ -88,7 +88,7 @@ def quantized_base(graph: Graph, parity: ParityReport) -> Iterator[Candidate]:
 def identity(graph: Graph, keys: dict[str, str], inputs: Refs) -> list[object]:
     """The engine and its limits; the examples, where they are shown."""
     name = engine_of(inputs["model"])
-    shown = None
+    shown: Any = None
     if keys["candidate"] == PROMPTED:
         shown = store.fingerprint([row.model_dump() for _, row in prompted(graph)])
     if keys["candidate"] in WITH_PASSAGES.values():
