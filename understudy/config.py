@@ -204,6 +204,16 @@ class Config(Settings):
         """Whether rows are composed of pairs and passages after the split."""
         return bool(registry.resolve("recipe", self.recipe.use).composes)
 
+    @property
+    def against_retrieval(self) -> bool:
+        """Whether base and tuned also answer with passages."""
+        return self.evaluate.against_retrieval and bool(registry.resolve("recipe", self.recipe.use).closed_book)
+
+    @property
+    def marks_answers(self) -> bool:
+        """Whether a judge marks single answers as right or wrong."""
+        return self.evaluate.judge.on and self.against_retrieval
+
     def exporter(self) -> Exporter:
         """The plugin that writes the tuned model for other programs."""
         spec = PluginSpec(use=self.export.use, name=self.name, llama_cpp_dir=self.export.llama_cpp_dir)

@@ -357,12 +357,12 @@ def identity(config: Config, section: str) -> Any:
     return value.model_dump(mode="json") if isinstance(value, BaseModel) else value
 
 
-def judge_identity(config: Config) -> Any:
-    """What decides a judge's verdicts on given answers; None where the preset names no judge."""
+def judge_identity(config: Config, kind: str = "judge") -> Any:
+    """What decides a judge's verdicts on given answers, by the prompt `kind`; None where the preset names no judge."""
     spec = config.evaluate.judge
     if not spec.on:
         return None
-    return registry.identity("teacher", spec.use, spec.options) | {"prompt": _prompt_of(config, spec.use, "judge")}
+    return registry.identity("teacher", spec.use, spec.options) | {"prompt": _prompt_of(config, spec.use, kind)}
 
 
 def engine_identity(config: Config, name: str) -> Any:

@@ -114,6 +114,7 @@ class PromptSettings(Settings):
     augment: str | None = Field(default=None, description="{nonce} {titles} {pairs} {tasks}")
     verify: str | None = Field(default=None, description="{pairs} {nonce}")
     judge: str | None = Field(default=None, description="the judge's whole instruction")
+    grade: str | None = Field(default=None, description="expert: how a judge marks single answers, whole")
     compose: str | None = Field(default=None, description="grounded: what is asked of two texts; {tasks}")
     unanswered: str | None = Field(default=None, description="grounded: the check of refusals; {items} {nonce}")
 

@@ -132,10 +132,11 @@ _PLACEHOLDERS = {
     "augment": frozenset({"nonce", "titles", "pairs", "tasks"}),
     "verify": frozenset({"pairs", "nonce"}),
     "judge": frozenset(),
+    "grade": frozenset(),
     "compose": frozenset({"tasks"}),
     "unanswered": frozenset({"items", "nonce"}),
 }
-_SPECIAL = ("compose", "unanswered")
+_SPECIAL = ("compose", "unanswered", "grade")
 """Of some recipes only."""
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_]+)\}")
 _CJK = re.compile(r"[\u1100-\u11ff\u3000-\u30ff\u3130-\u318f\u31f0-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef]+")
@@ -183,7 +184,7 @@ def sha256(kind: str, prompts: Prompts = BUILT_IN) -> str:
 
 def identity(kind: str, prompts: Prompts = BUILT_IN) -> str:
     """What stands for the prompt of a pass in fingerprints: a digest of a preset's own texts, else `FROZEN`."""
-    names = {"system", "talk", kind} if kind != "judge" else {kind}
+    names = {kind} if kind in ("judge", "grade") else {"system", "talk", kind}
     own = {name: text for name, text in prompts.own.items() if name in names and text}
     added: list[object] = [prompts.persona.strip(), prompts.language] if "system" in names else ["", ""]
     added += ["prose"] if prompts.prose and "system" in names else []

@@ -30,6 +30,8 @@ def options(p: ArgumentParser) -> None:
     source = p.add_mutually_exclusive_group(required=True)
     source.add_argument("--channel", metavar="NAME", help="a folder under data/ whose teacher was called")
     source.add_argument("--from-markdown", type=Path, metavar="DIR", help="a folder of questions and answers")
+    p.add_argument("--of", choices=("teacher", "verify", "judge"), default="teacher",
+                   help="with --channel: whose replies (default: teacher)")  # fmt: skip
     p.add_argument("--preset", metavar="NAME|FILE", default="demo",
                    help="with --from-markdown: whose talks, and how many questions (default: demo)")  # fmt: skip
     p.add_argument("--documents", type=Path, metavar="PATH", help="with --from-markdown: the talks in this folder")
@@ -43,8 +45,9 @@ def main(args: Namespace) -> Result:
     else:
         folder, note = channels.folder(args.home, args.channel), ""
         with channels.locked(folder):
-            count = _recorded(folder, args.file)
-    play = f"--set 'teacher={{use: replay, file: {args.file}}}'"
+            count = _recorded(folder if args.of == "teacher" else folder / args.of, args.file)
+    section = "evaluate.judge" if args.of == "judge" else args.of
+    play = f"--set '{section}={{use: replay, file: {args.file}}}'"
     return Result(f"{count} replies in {args.file}{note}; replay them with: {play}", {"replies": count})
 
 

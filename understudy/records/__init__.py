@@ -9,10 +9,13 @@ later. `understudy.catalog` says which file each one lives in.
 """
 
 from understudy.records.arms import (
+    ARMS,
+    WITH_PASSAGES,
     AgainstRetrieval,
     Arm,
     Basis,
     BasisScore,
+    Grade,
 )
 from understudy.records.base import (
     AssetRef,
@@ -99,7 +102,9 @@ from understudy.records.talks import (
 )
 
 __all__ = [
+    "ARMS",
     "SCORECARD_VERSION",
+    "WITH_PASSAGES",
     "AdapterCard",
     "AgainstRetrieval",
     "Answer",
@@ -128,6 +133,7 @@ __all__ = [
     "FormatCard",
     "FusedCard",
     "GgufCard",
+    "Grade",
     "Heading",
     "Host",
     "ImportanceCard",

@@ -7,6 +7,11 @@ from pydantic import Field
 from understudy.records.base import Interval, Record
 
 Basis = Literal["section", "question", "across"]
+BY_HEART = ("base", "adapter")
+WITH_PASSAGES = {name: f"{name}-passages" for name in BY_HEART}
+"""Candidate > the same with passages in its prompt."""
+ARMS = (*BY_HEART, *WITH_PASSAGES.values())
+"""The four candidates that are compared: base and tuned, by heart and with passages."""
 
 
 class BasisScore(Record):
@@ -20,6 +25,16 @@ class BasisScore(Record):
     sections: int
     metrics: dict[str, dict[str, Interval]] = Field(description="candidate > metric > value")
     differences: dict[str, Interval] = Field(description="tuned minus base, paired by question")
+
+
+class Grade(Record):
+    """A judge's marks of all answers to one held-out question."""
+
+    pair_id: str
+    document_id: str
+    right: dict[str, bool] | None = Field(description="candidate > right by the reference; None without marks")
+    error: str | None = Field(default=None, description="why there are no marks")
+    usd: float = Field(default=0.0, ge=0)
 
 
 class Arm(Record):

@@ -8,14 +8,22 @@ holds all sections, as in use; the tuned model has seen those of the train split
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from understudy.records import AgainstRetrieval, Arm, Basis, BasisScore, Interval, Pair, Sample, SplitPlan
+from understudy.records import (
+    ARMS,
+    WITH_PASSAGES,
+    AgainstRetrieval,
+    Arm,
+    Basis,
+    BasisScore,
+    Interval,
+    Pair,
+    Sample,
+    SplitPlan,
+)
 from understudy.scoring.statistics import mean_change, mean_interval, ratio_interval, wilson
 from understudy.text import keywords
 
 BASE, TUNED = "base", "adapter"
-WITH_PASSAGES = {BASE: f"{BASE}-passages", TUNED: f"{TUNED}-passages"}
-"""Candidate > the same with passages in its prompt."""
-ARMS = (BASE, TUNED, WITH_PASSAGES[BASE], WITH_PASSAGES[TUNED])
 NAMES = {
     BASE: "the base as it is",
     TUNED: "the tuned model by heart",

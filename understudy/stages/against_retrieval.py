@@ -2,7 +2,6 @@
 
 import time
 
-from understudy.config import Config
 from understudy.graph import Node
 from understudy.interfaces import Recipe
 from understudy.records import AdapterCard
@@ -11,15 +10,10 @@ from understudy.scoring import arms
 from understudy.stages import estimate
 
 
-def wanted(config: Config) -> bool:
-    """Whether base and tuned also answer with passages."""
-    return config.evaluate.against_retrieval and bool(config.plugin("recipe").closed_book)
-
-
 def search(node: Node) -> arms.Search | None:
     """The retriever's passages for the held-out questions, where answers by heart are held against it."""
     recipe: Recipe = node.config.plugin("recipe")
-    ref = node.workspace.latest("passages") if wanted(node.config) else None
+    ref = node.workspace.latest("passages") if node.config.against_retrieval else None
     if ref is None:
         return None
     index, count = Index(node.workspace.rows(ref)), recipe.options.per_question

@@ -10,11 +10,9 @@ from typing import Any, NamedTuple
 from understudy import registry, store
 from understudy.graph import Graph, Node, Refs, Rows, engine_identity
 from understudy.interfaces import Recipe
-from understudy.records import AssetRef, BaseCard, ChatExample, ParityReport, Sample
+from understudy.records import WITH_PASSAGES, AssetRef, BaseCard, ChatExample, ParityReport, Sample
 from understudy.retrieval.index import Index
-from understudy.scoring.arms import WITH_PASSAGES
 from understudy.scoring.suites import conversations
-from understudy.stages import against_retrieval
 from understudy.stages.evaluate import BASE, PROMPTED, TUNED
 
 VERSION = 6
@@ -66,7 +64,7 @@ def candidates(graph: Graph) -> Iterator[Candidate]:
     if graph.config.evaluate.prompted_base and prompted(graph):
         yield Candidate(PROMPTED, form.base)
     yield Candidate(TUNED, form.adapter)
-    if against_retrieval.wanted(graph.config):
+    if graph.config.against_retrieval:
         index = {"passages": graph.get("passages")}
         yield Candidate(WITH_PASSAGES[BASE], form.base | index)
         yield Candidate(WITH_PASSAGES[TUNED], form.adapter | index)

@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 from understudy.errors import AssetError
 from understudy.interfaces import Metric, References
 from understudy.records import (
+    ARMS,
     SCORECARD_VERSION,
     AdapterCard,
     AgainstRetrieval,
@@ -144,7 +145,7 @@ def score(
 def _against_retrieval(
     pairs: Sequence[Pair], samples: Mapping[str, Sequence[Sample]], extras: Extras, seed: int
 ) -> AgainstRetrieval | None:
-    if extras.search is None or not all(name in samples for name in arms.ARMS):
+    if extras.search is None or not all(name in samples for name in ARMS):
         return None
     return arms.against_retrieval(pairs, samples, extras.search, extras.costs, extras.grading, seed)
 

@@ -14,7 +14,7 @@ from understudy.retrieval.index import Index
 from understudy.retrieval.quality import quality
 from understudy.scoring import preferences
 from understudy.scoring.suites.selection import Selection, drifts
-from understudy.stages import against_retrieval, evaluate
+from understudy.stages import against_retrieval, evaluate, grade
 from understudy.stages import judge as judging
 from understudy.stages.evaluate import BASE, TUNED
 from understudy.workspace import Workspace
@@ -45,8 +45,9 @@ def identity(graph: Graph, keys: dict[str, str], inputs: Refs) -> list[object]:
     choices = preferences.load(graph.workspace.run_folder(graph.run))
     judge = judging.VERSION if "judgements" in inputs else None
     marks = Selection(graph.config.evaluate).digest(marks=True)
-    prices = [graph.config.machine.model_dump()] if against_retrieval.wanted(graph.config) else []
-    return [candidates, marks, judge, [choice.model_dump(mode="json") for choice in choices], *prices]
+    prices = [graph.config.machine.model_dump()] if graph.config.against_retrieval else []
+    marks_of_judge = [grade.VERSION] if "grades" in inputs else []
+    return [candidates, marks, judge, *marks_of_judge, [choice.model_dump(mode="json") for choice in choices], *prices]
 
 
 def materialize(node: Node) -> AssetRef:
@@ -76,6 +77,7 @@ def materialize(node: Node) -> AssetRef:
             parity=node.read("parity"),
             notes=list(_retrieval(node)),
             search=against_retrieval.search(node),
+            grading=grade.grading_of(node),
             costs=against_retrieval.costs(node),
         ),
     )
