@@ -133,6 +133,7 @@ class Config(Settings):
     @model_validator(mode="before")
     @classmethod
     def _first_of_several(cls, raw: Any) -> Any:
+        raw = _one_source_a_path(raw)
         several = raw.get("sources") if isinstance(raw, Mapping) else None
         return {"source": several[0], **raw} if isinstance(several, list) and several else raw
 
@@ -243,6 +244,17 @@ class Config(Settings):
         yield "export", "exporter", PluginSpec(use=self.export.use)
         yield from ((f"gates[{i}]", "gate", spec) for i, spec in enumerate(self.gates))
         yield from ((f"evaluate.metrics[{i}]", "metric", spec) for i, spec in enumerate(self.evaluate.metrics))
+
+
+def _one_source_a_path(raw: Any) -> Any:
+    """`raw` with `source: {path: [one, another]}` as two sources that have all else in common."""
+    source = raw.get("source") if isinstance(raw, Mapping) else None
+    paths = source.get("path") if isinstance(source, Mapping) else None
+    if not isinstance(source, Mapping) or not isinstance(paths, list) or not paths or raw.get("sources"):
+        return raw
+    return {key: value for key, value in raw.items() if key != "source"} | {
+        "sources": [{**source, "path": path} for path in paths]
+    }
 
 
 def _by_recipe(kind: str, listed: Any, recipe: Recipe) -> Any:
@@ -358,7 +370,7 @@ def validate(raw: Mapping[str, Any]) -> Config:
     try:
         config = Config.model_validate(raw)
     except ValidationError as error:
-        problems, plugins = [_sentence(e) for e in error.errors()], list(_readable_plugins(raw))
+        problems, plugins = [_sentence(e) for e in error.errors()], list(_readable_plugins(_one_source_a_path(raw)))
         raise ConfigError([*problems, *_plugin_problems(plugins), *_unusable(plugins)]) from None
     if problems := _plugin_problems(config.plugins()):
         raise ConfigError([*problems, *_unusable(config.plugins())])

@@ -33,6 +33,8 @@ class Retriever:
 
     def marked(self, answer: str, passages: Sequence[Passage]) -> str:
         """What an answer cites, as a line; '' for one that cites nothing."""
+        if not self.recipe.retrieves:
+            return ""
         every = {passage.title for passage in self.index.passages}
         names = cited(answer, [passage.title for passage in passages], self.recipe.options.citation, every)
         parts = [f"cites {', '.join(names.known)}"] if names.known else []

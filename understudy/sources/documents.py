@@ -26,7 +26,9 @@ class DocumentsSource:
         """Options under `source:` in a preset."""
 
         model_config = ConfigDict(extra="forbid")
-        path: Path = Field(description="the folder, relative to the current one; or one file; or package:NAME/FOLDER")
+        path: Path = Field(
+            description="the folder, relative to the current one; one file; package:NAME/FOLDER; or a list of them"
+        )
         ignore: list[str] = Field(default=["README*", "LICENSE*"], description="file names that are not talks")
         min_words: int = Field(default=50, ge=1, description="a shorter file is refused")
         speaker: str | None = Field(

@@ -1,6 +1,7 @@
 """A source whose files are manuals: every section of one is what a talk is elsewhere, with a ledger row of its own."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -117,8 +118,6 @@ def load(file: Path) -> list[ManualSection]:
 
 def _is_contents(text: str) -> bool:
     """Whether dots or wide gaps lead to numbers everywhere."""
-    import re
-
     leaders = re.findall(r"(?:\.{3,}|(?:\. ){3,}|…|\t| {3,})\s*\d+\b", text)
     numbers = re.findall(r"\b\d+\b", text)
     return len(leaders) >= 5 and len(leaders) > CONTENTS_LINE * len(numbers) / 2

@@ -2,21 +2,30 @@
 
 import time
 
+from understudy.errors import AssetError
 from understudy.graph import Node
 from understudy.interfaces import Recipe
-from understudy.records import AdapterCard
+from understudy.records import AdapterCard, AssetRef
 from understudy.retrieval.index import Index
 from understudy.scoring import arms
 from understudy.stages import estimate
+from understudy.workspace import Workspace
+
+
+def passages(workspace: Workspace) -> AssetRef:
+    """The index of the channel, as the dataset stage cut it. Raises AssetError when there is none."""
+    ref = workspace.latest("passages")
+    if ref is None:
+        raise AssetError("the channel has no passages to compare with; make the dataset first: --only dataset")
+    return ref
 
 
 def search(node: Node) -> arms.Search | None:
     """The retriever's passages for the held-out questions, where answers by heart are held against it."""
     recipe: Recipe = node.config.plugin("recipe")
-    ref = node.workspace.latest("passages") if node.config.against_retrieval else None
-    if ref is None:
+    if not node.config.against_retrieval:
         return None
-    index, count = Index(node.workspace.rows(ref)), recipe.options.per_question
+    index, count = Index(node.workspace.rows(passages(node.workspace))), recipe.options.per_question
     start, hits = time.perf_counter(), dict[str, bool]()
     asked = [pair for pair, _ in node.held_out()]
     found = [{hit.passage.document_id for hit in index.search(pair.question, count)} for pair in asked]

@@ -13,6 +13,7 @@ from understudy.interfaces import Recipe
 from understudy.records import WITH_PASSAGES, AssetRef, BaseCard, ChatExample, ParityReport, Sample
 from understudy.retrieval.index import Index
 from understudy.scoring.suites import conversations
+from understudy.stages import against_retrieval
 from understudy.stages.evaluate import BASE, PROMPTED, TUNED
 
 VERSION = 6
@@ -65,7 +66,7 @@ def candidates(graph: Graph) -> Iterator[Candidate]:
         yield Candidate(PROMPTED, form.base)
     yield Candidate(TUNED, form.adapter)
     if graph.config.against_retrieval:
-        index = {"passages": graph.get("passages")}
+        index = {"passages": against_retrieval.passages(graph.workspace)}
         yield Candidate(WITH_PASSAGES[BASE], form.base | index)
         yield Candidate(WITH_PASSAGES[TUNED], form.adapter | index)
     yield Candidate("fused", form.fused)
