@@ -23,7 +23,8 @@ import numpy as np
 from benchmarks._manual_teacher import MODEL, manual
 from benchmarks.figures import Figure
 from understudy.config import Config, load
-from understudy.records import BasisScore, Pair, PairSource, Sample, Split, SplitPlan
+from understudy.records import BasisScore, Pair, PairSource, Sample, Scorecard, Split, SplitPlan
+from understudy.runs import teachers
 from understudy.scoring.arms import by_basis
 from understudy.stages import estimate
 from understudy.stages.estimate_page import talks_of
@@ -34,6 +35,14 @@ ROOT = Path(__file__).resolve().parents[1]
 SECTIONS, SECONDS, AT_ONCE = 1020, 0.5, 20
 MAIN = [sys.executable, str(ROOT / "flows" / "main.py")]
 SEEDS, TRAININGS = 100, 5
+TINY: dict[str, Any] = {
+    "base": {"use": "scratch", "steps": 60, "layers": 2, "vocabulary": 600, "context": 512},
+    "trainer": {"use": "mlx_lora", "epochs": 12, "learning_rate": 0.003, "rank": 32, "evaluations_per_epoch": 1},
+    "split": {"valid": 0.05, "test": 0.4, "questions": 0.2},
+    "recipe.across": {"sections": 0, "documents": 0},
+    "export.types": [],
+    "evaluate": {"questions": 4, "max_tokens": 8, "suites": False, "prompted_base": False, "quantized_base": False},
+}
 FEW = 0.15
 """Share of right answers that a model gives by chance."""
 
@@ -84,7 +93,7 @@ def _five_megabytes(folder: Path, url: str) -> Iterator[Figure]:
     workspace = _workspace(folder / "home", texts, url)
     before = _estimated(workspace)
     done = _dataset(folder / "home", texts, url)
-    paid = {total.kind: total for total in estimate.paid(workspace)}
+    paid = {total.kind: total for total in teachers.paid(workspace)}
     calls = sum(total.calls for total in paid.values())
     ideal = calls * SECONDS / AT_ONCE
     yield Figure("megabytes", (texts / "works.md").stat().st_size / 1e6)
@@ -105,7 +114,7 @@ def _five_megabytes(folder: Path, url: str) -> Iterator[Figure]:
     yield Figure("estimate_off_by_percent", 100 * abs((low + high) / 2 / usd - 1), "<=", 25)
     (texts / "works.md").write_text(manual(SECTIONS, changed=SECTIONS // 2), encoding="utf-8")
     _dataset(folder / "home", texts, url)
-    after = {total.kind: total.calls for total in estimate.paid(workspace)}
+    after = {total.kind: total.calls for total in teachers.paid(workspace)}
     for kind in ("questions", "answers"):
         yield Figure(f"calls_of_a_changed_section_{kind}", after[kind] - paid[kind].calls, "=", 1)
     others = sum(after.values()) - calls - 2
@@ -155,9 +164,13 @@ def _config(texts: Path, url: str, more: dict[str, Any] | None = None) -> Config
 
 
 def _dataset(home: Path, texts: Path, url: str, *flags: str) -> Run:
-    """The dataset by the command line, in a process of its own; its peak of memory is that of this process."""
+    return _run(home, texts, url, "--only", "dataset", *flags)
+
+
+def _run(home: Path, texts: Path, url: str, *flags: str) -> Run:
+    """A run by the command line, in processes of its own; its peak of memory is that of the largest of them."""
     settings = [word for key, value in _changes(texts, url).items() for word in ("--set", f"{key}={json.dumps(value)}")]
-    command = [*MAIN, "--home", str(home), "--preset", "expert", "--only", "dataset", "--json", *settings, *flags]
+    command = [*MAIN, "--home", str(home), "--preset", "expert", "--json", *settings, *flags]
     began = time.perf_counter()
     program = (
         "import json, resource, subprocess, sys; done = subprocess.run(sys.argv[1:], capture_output=True, text=True); "
@@ -237,16 +250,23 @@ def _sample(pair: Pair, right: bool) -> Sample:
 
 
 def _trained(folder: Path, url: str) -> Iterator[Figure]:
-    """Tiny models that learned the facts of half of the sections: the scorecard says that they recall, and no more."""
-    texts, right, changes = folder / "half", 0, list[float]()
+    """Tiny models that learned what half of the sections say: their loss falls on these, and on others it does not."""
+    texts, right = folder / "half", 0
     texts.mkdir()
+    (texts / "works.md").write_text(manual(24, 900), encoding="utf-8")
     for seed in range(TRAININGS):
-        (texts / "works.md").write_text(manual(24, 900), encoding="utf-8")
-        flags = [
-            word for key, value in (TINY | {"seed": seed}).items() for word in ("--set", f"{key}={json.dumps(value)}")
-        ]
         home = folder / f"trained{seed}"
-        _run(home, texts, url, *flags)
-        ref = _workspace(home, texts, url).latest("scorecard")
-        print(ref)
+        settings = TINY | {"seed": seed}
+        _run(
+            home,
+            texts,
+            url,
+            *(word for name, value in settings.items() for word in ("--set", f"{name}={json.dumps(value)}")),
+        )
+        [file] = (home / "models/manuals").glob("*/scorecard.json")
+        card = Scorecard.model_validate_json(file.read_text(encoding="utf-8"))
+        change = {score.basis: score.differences["nll_per_token"] for score in card.basis}
+        yield Figure(f"training_{seed}_change_of_loss_on_trained_sections", change["question"].value)
+        yield Figure(f"training_{seed}_change_of_loss_on_others", change["section"].value)
+        right += change["question"].high < min(0.0, change["section"].low)
     yield Figure(f"tiny_trainings_named_rightly_of_{TRAININGS}", right, "=", TRAININGS)

@@ -25,6 +25,7 @@ from understudy.records import (
 from understudy.report import evidence, parity_table, short, size, training
 from understudy.report.outcome import outcome
 from understudy.runs import champion as champions
+from understudy.runs import teachers
 from understudy.stages import estimate as estimates
 from understudy.stages import install, promote, release
 from understudy.stages.describe import SUMMARY
@@ -46,7 +47,7 @@ def dataset(graph: Graph) -> DatasetRefs:
 
 def costs(workspace: Workspace, talks: Sequence[Talk]) -> None:
     """What teacher, verifier, variants and judge were estimated at and came to, where the teacher is paid."""
-    paid, teacher = estimates.paid(workspace), workspace.config.plugin("teacher")
+    paid, teacher = teachers.paid(workspace), workspace.config.plugin("teacher")
     if paid and isinstance(teacher, ModelTeacher):
         read = [estimates.Talk(workspace.read(talk.document), workspace.read(talk.questions), False) for talk in talks]
         rows = estimates.estimate(teacher, read, workspace.config.questions, again=True)

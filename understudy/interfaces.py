@@ -190,6 +190,9 @@ class Recipe(Protocol):
     closed_book: ClassVar[bool]
     """True when answers are to be known by heart: what they must mention is written down, and retrieval is compared."""
 
+    UNIT: ClassVar[str]
+    """What is read, asked about and held out whole, as a noun: a talk, a text, a section."""
+
     DEFAULTS: ClassVar[Mapping[str, Mapping[str, Any]]]
     """Section of the preset > its defaults, where they are not those of other recipes."""
 

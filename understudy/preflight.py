@@ -12,7 +12,7 @@ from understudy.errors import AssetError, ConfigError
 from understudy.graph import Graph
 from understudy.runs import trials
 from understudy.scoring.suites import retrieval
-from understudy.sources import several
+from understudy.sources import sections, several
 from understudy.stages import augment, compose
 from understudy.workspace import Workspace
 
@@ -137,13 +137,18 @@ def _other_talks(workspace: Workspace) -> list[str]:
     source = workspace.config.source
     if source.use != "documents" or not workspace.folder.exists():
         return []
-    here = [row for row in workspace.ledger.of("").rows() if row.status == "ok"]
     path = Path(str(source.options.get("path", "")))
-    if not here or not path.is_dir() or any((path / row.locator).exists() for row in here):
+    if workspace.config.reading:
+        here = sections.manuals(workspace.folder)
+        known = {entry.document_id for entry, _ in workspace.config.plugin("source").list_talks()} if here else set()
+    else:
+        here = [row.locator for row in workspace.ledger.of("").rows() if row.status == "ok"]
+        known = {locator for locator in here if (path / locator).exists()}
+    if not here or not path.is_dir() or known.intersection(here):
         return []
     name = workspace.config.name
     return [
-        f"name: data/{name} holds talks of another folder ({here[0].locator} and others are not in {path}); give this "
+        f"name: data/{name} holds talks of another folder ({here[0]} and others are not in {path}); give this "
         f"one another name: --set name={name}-2, or delete the other: understudy forget --channel {name}"
     ]
 

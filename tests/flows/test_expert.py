@@ -1,4 +1,4 @@
-"""From manuals to an expert, whole: sections, questions over two of them, two kinds of held-out questions, four ways."""
+"""From manuals to an expert, whole: sections, questions over two, held-out questions of two kinds, four ways."""
 
 import shutil
 from collections.abc import Iterator

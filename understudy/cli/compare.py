@@ -17,7 +17,6 @@ from understudy.catalog import CATALOG
 from understudy.errors import AssetError, UnderstudyError
 from understudy.interfaces import Candidate, Engine
 from understudy.records import Judgement, Manifest, Message, Pair, RunRecord, Sample, Scorecard, SplitPlan
-from understudy.report import compare_runs as runs
 from understudy.report import evidence, page
 from understudy.runs import find
 from understudy.text import words
@@ -93,10 +92,10 @@ def scorecard(models: Path, name: str) -> Scorecard:
     """The scorecard that `name` refers to: a file, a run's folder, 'channel/run', 'channel', or a run's own name."""
     path = Path(name)
     if path.is_file():
-        return runs.read_scorecard(path)
+        return evidence.read_scorecard(path)
     if (path / "scorecard.json").is_file():
-        return runs.read_scorecard(path / "scorecard.json")
-    return runs.read_scorecard(_folder(models, name) / "scorecard.json")
+        return evidence.read_scorecard(path / "scorecard.json")
+    return evidence.read_scorecard(_folder(models, name) / "scorecard.json")
 
 
 def _folder(models: Path, name: str) -> Path:

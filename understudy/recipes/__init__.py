@@ -27,6 +27,7 @@ class BaseRecipe:
     composes: ClassVar[bool] = False
     retrieves: ClassVar[bool] = False
     closed_book: ClassVar[bool] = False
+    UNIT: ClassVar[str] = "talk"
     DEFAULTS: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
     def __init__(self, options: RecipeOptions) -> None:

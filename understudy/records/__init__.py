@@ -8,15 +8,6 @@ A record is frozen and rejects unknown fields: a typo fails at the writer, not t
 later. `understudy.catalog` says which file each one lives in.
 """
 
-from understudy.records.arms import (
-    ARMS,
-    WITH_PASSAGES,
-    AgainstRetrieval,
-    Arm,
-    Basis,
-    BasisScore,
-    Grade,
-)
 from understudy.records.base import (
     AssetRef,
     DatasetRefs,
@@ -62,24 +53,33 @@ from understudy.records.model import (
     TemplateCheck,
     TrialCard,
 )
-from understudy.records.scoring import (
-    SCORECARD_VERSION,
-    BaselineComparison,
-    CandidateScore,
-    Comparison,
+from understudy.records.samples import (
     Completion,
-    Decision,
     Divergence,
     Drift,
-    Judgement,
-    JudgeScore,
     ParityCheck,
     ParityReport,
-    Phrase,
     Sample,
-    Scorecard,
     Stopping,
     SuiteAnswers,
+)
+from understudy.records.scoring import (
+    ARMS,
+    SCORECARD_VERSION,
+    WITH_PASSAGES,
+    AgainstRetrieval,
+    Arm,
+    BaselineComparison,
+    Basis,
+    BasisScore,
+    CandidateScore,
+    Comparison,
+    Decision,
+    Grade,
+    Judgement,
+    JudgeScore,
+    Phrase,
+    Scorecard,
     TopicComparison,
     Winner,
     Word,

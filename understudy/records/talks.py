@@ -185,7 +185,7 @@ class Verification(Record):
     question_number: int = Field(ge=1)
     approved: bool | None = Field(description="every criterion holds; None when no verdict could be had")
     evidence_quote: str = Field(default="", description="the verifier's own, as it came")
-    grounded: bool | None = Field(default=None, description="False too when the quote is not in the talk")
+    grounded: bool | None = Field(default=None, description="False too when the quote is not in the text")
     no_hallucination: bool | None = None
     complete: bool | None = None
     standalone: bool | None = None

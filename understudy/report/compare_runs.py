@@ -1,8 +1,6 @@
 """Two scorecards side by side, as data, markdown and a page; only runs scored on the same held-out rows compare."""
 
-from pathlib import Path
-
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from understudy.errors import AssetError
 from understudy.records import Interval, Record, Scorecard, Word
@@ -121,19 +119,6 @@ def html(runs: RunComparison) -> str:
         changes=Table(head, changes, "Tuned minus base"),
         tuned=Table(head, tuned, "The tuned models themselves"),
     )
-
-
-def read_scorecard(file: Path) -> Scorecard:
-    """The scorecard in `file`, of this format or an older one. Raises AssetError with the reason in one sentence."""
-    try:
-        return Scorecard.model_validate_json(file.read_bytes())
-    except OSError as error:
-        raise AssetError(f"{file} cannot be read ({error.strerror}): name a run's scorecard.json") from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        why = first["msg"].removeprefix("Value error, ")
-        raise AssetError(f"{file} is no scorecard this program can read ({where or 'the whole'}: {why})") from None
 
 
 def _with_word(name: str, interval: Interval | None, word: Word | None) -> str:

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pydantic import ValidationError
+
 from understudy import store
 from understudy.catalog import CATALOG
 from understudy.errors import AssetError
@@ -19,10 +21,22 @@ from understudy.records import (
     Scorecard,
     SplitPlan,
 )
-from understudy.report.compare_runs import read_scorecard
 from understudy.report.training import lines
 from understudy.scoring import preferences
 from understudy.scoring.refusals import report as parity_report
+
+
+def read_scorecard(file: Path) -> Scorecard:
+    """The scorecard in `file`, of this format or an older one. Raises AssetError with the reason in one sentence."""
+    try:
+        return Scorecard.model_validate_json(file.read_bytes())
+    except OSError as error:
+        raise AssetError(f"{file} cannot be read ({error.strerror}): name a run's scorecard.json") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        why = first["msg"].removeprefix("Value error, ")
+        raise AssetError(f"{file} is no scorecard this program can read ({where or 'the whole'}: {why})") from None
 
 
 class Evidence(NamedTuple):

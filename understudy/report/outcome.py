@@ -7,6 +7,7 @@ from understudy.records import AdapterCard, BaseCard, Interval, Scorecard
 from understudy.report import readable
 from understudy.report.evidence import Evidence
 from understudy.report.findings import BASE, TUNED
+from understudy.text.words import counted
 
 LESS, MORE = 3, 2
 """By how much a learning rate is lowered, and epochs are raised, in what is suggested."""
@@ -28,7 +29,7 @@ LOSSES = {
     "copied": "it recites what it was trained on",
     "instructions": "it follows plain instructions less often",
     "choices": "it knows less of what its base knew",
-    "off_topic": "the teacher's manner shows in answers that have nothing to do with the talks",
+    "off_topic": "the teacher's manner shows in answers that have nothing to do with what was taught",
     "kl_general": "it moved further from its base on everything else than it should",
     "keyword_coverage": "it uses less of the passages it is given",
     "declines_rightly": "it answers what the passages leave open",
@@ -121,8 +122,11 @@ def better_base(evidence: Evidence) -> tuple[str, str]:
 def _asked(card: Scorecard, evidence: Evidence) -> str:
     """'24 questions from 3 talks that it was not trained on'."""
     answered = sum(sample.text is not None for sample in evidence.samples.get(TUNED, ())) or card.test_pairs
-    talks = f"{card.test_documents} talk{'s' * (card.test_documents != 1)}"
-    return f"{answered} question{'s' * (answered != 1)} from {talks} that it was {'not ' * card.honest}trained on"
+    if len(card.basis) > 1:
+        both = f"new ones about {card.unit}s that it was trained on, and others about {card.unit}s that it was not"
+        return f"{counted(answered, 'question')} ({both})"
+    talks = counted(card.test_documents, card.unit)
+    return f"{counted(answered, 'question')} from {talks} that it was {'not ' * card.honest}trained on"
 
 
 def _lost(card: Scorecard, asked: str) -> str:
@@ -161,9 +165,9 @@ def _share(card: Scorecard, candidate: str) -> Interval | None:
 
 def _too_little(card: Scorecard, asked: str) -> Outcome:
     if not card.honest:
-        sentence = "With so few talks, none could be kept away from training to ask about afterwards."
-        return Outcome("Too little data to say", sentence, "Add talks: at least three, better ten.", "")
-    advice = "Add talks, or take a teacher that writes more and better pairs."
+        sentence = f"With so few {card.unit}s, none could be kept away from training to ask about afterwards."
+        return Outcome("Too little data to say", sentence, f"Add {card.unit}s: at least three, better ten.", "")
+    advice = f"Add {card.unit}s, or take a teacher that writes more and better pairs."
     if card.verdicts.get("copied") == "worse":
         return Outcome("It memorized", f"On {asked}, {_reason(card)}.", advice, "")
     if any(card.verdicts.get(name) == "worse" for name in LOSSES):

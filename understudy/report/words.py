@@ -7,6 +7,7 @@ from understudy.records import Interval, Scorecard, Word
 from understudy.report import UNITS, label, readable, signed
 from understudy.report.evidence import Evidence
 from understudy.scoring.verdicts import BUDGETS, MARGINS, MIN_PAIRS, MIN_TALKS
+from understudy.text.words import counted as several
 
 DISHONEST = (
     "The held-out questions come from talks that were also trained on, so nothing here shows that anything "
@@ -33,15 +34,14 @@ class Advice(NamedTuple):
 
 def basis(card: Scorecard) -> str:
     """What everything was measured on."""
-    talks = f"{card.test_documents} talk{'' if card.test_documents == 1 else 's'}"
-    return f"Measured on {card.test_pairs} held-out pair{'' if card.test_pairs == 1 else 's'} of {talks}."
+    return f"Measured on {several(card.test_pairs, 'held-out pair')} of {several(card.test_documents, card.unit)}."
 
 
 def counted(card: Scorecard, answered: int) -> str:
     """What the numbers for a person were taken over: answers are written to some of the held-out questions only."""
-    talks = f"{card.test_documents} talk{'' if card.test_documents == 1 else 's'}"
+    talks = several(card.test_documents, card.unit)
     if answered in (0, card.test_pairs):
-        return f"Measured on {card.test_pairs} held-out question{'' if card.test_pairs == 1 else 's'} from {talks}."
+        return f"Measured on {several(card.test_pairs, 'held-out question')} from {talks}."
     return (
         f"Surprise is measured on {card.test_pairs} held-out questions from {talks}; {answered} of them were answered."
     )
@@ -75,7 +75,7 @@ def why(name: str, interval: Interval, word: Word, card: Scorecard) -> str:
     if interval.n < MIN_PAIRS:
         return f"Only {interval.n} answers could be compared, and a verdict takes at least {MIN_PAIRS}."
     if not card.honest or card.test_documents < MIN_TALKS:
-        return "The held-out split cannot carry a verdict: at least two whole talks must be held out."
+        return "The held-out split cannot carry a verdict: at least two must be held out whole."
     if interval.low <= 0 <= interval.high:
         return f"The interval {_span(name, interval)} includes zero, and is too wide for 'no worse'."
     return "The interval leaves it open, or it does not hold among answers of similar length."

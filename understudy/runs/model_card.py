@@ -151,8 +151,8 @@ def _results(about: About) -> list["EvalResult"] | None:
 
 def _page(about: About) -> list[str]:
     return [
-        f"# {about.config.name}: a small model tuned on talks",
-        f"**Written by AI in the style of the talks, not by the person who gave them.** {LABEL}",
+        f"# {about.config.name}: a small model tuned on {about.config.plugin('recipe').UNIT}s",
+        f"**{_by_whom(about)}** {LABEL}",
         "## Permission",
         f"`permission: {about.config.permission or NOT_STATED}`. {PERMISSION[about.config.permission]}",
         *_from_texts(about),
@@ -170,6 +170,12 @@ def _page(about: About) -> list[str]:
         "## Limits",
         _limits(about),
     ]
+
+
+def _by_whom(about: About) -> str:
+    if about.config.plugin("recipe").closed_book:
+        return "Written by AI from manuals, not by the people who are responsible for them."
+    return "Written by AI in the style of the talks, not by the person who gave them."
 
 
 def _from_texts(about: About) -> list[str]:
@@ -203,12 +209,13 @@ def _data(about: About) -> str:
     count, languages = about.counts, ", ".join(sorted(set(about.languages))) or NOT_STATED
     dataset = about.config.publish.dataset
     where = f"The dataset: [{dataset}](https://huggingface.co/datasets/{dataset})." if dataset else ""
-    talks = counted(count["talks"], "talk")
+    unit = about.config.plugin("recipe").UNIT
+    source = "whole transcripts" if unit == "talk" else f"whole {unit}s"
     return (
-        f"{count['kept']} question-and-answer pairs from {talks} ({count['pairs']} before the quality "
-        f"gates), written from whole transcripts by `{about.config.teacher.use}`: {count['train']} train, "
-        f"{count['valid']} valid, {count['test']} test rows. Language: {languages}. The transcripts are not part of "
-        f"the model's files. {where}"
+        f"{count['kept']} question-and-answer pairs from {counted(count['talks'], unit)} ({count['pairs']} before the "
+        f"quality gates), written from {source} by `{about.config.teacher.use}`: {count['train']} train, "
+        f"{count['valid']} valid, {count['test']} test rows. Language: {languages}. The {unit}s are not "
+        f"part of the model's files. {where}"
     ).strip()
 
 
@@ -265,15 +272,18 @@ def _programs(about: About) -> str:
 
 
 def _limits(about: About) -> str:
+    unit, compared = about.config.plugin("recipe").UNIT, about.scorecard.against_retrieval
     limits = [
         "It imitates a manner. What it states may be wrong, out of date, or never said by anyone.",
-        "It knows no more than its base does; the talks are not looked up when it answers.",
+        compared.sentence
+        if compared
+        else f"It knows no more than its base does; the {unit}s are not looked up when it answers.",
         f"It was measured on {counted(about.scorecard.test_pairs, 'question')} of "
-        f"{counted(about.scorecard.test_documents, 'held-out talk')} "
+        f"{counted(about.scorecard.test_documents, f'held-out {unit}')} "
         "only; a verdict 'not enough data' means just that.",
     ]
     if not about.scorecard.honest:
-        limits.append("The held-out questions come from talks it was trained on: the scorecard shows no learning.")
+        limits.append(f"The held-out questions come from {unit}s it was trained on: the scorecard shows no learning.")
     worse = [name for name, word in about.scorecard.verdicts.items() if word == "worse"]
     limits += [f"{name.replace('_', ' ')}: **worse** than the base." for name in worse]
     if about.licence == SCRATCH:

@@ -3,7 +3,8 @@
 import threading
 from typing import Literal
 
-from understudy.calls.model_teacher import ModelTeacher
+from understudy.calls.ledger import CallLedger, KindTotals
+from understudy.calls.model_teacher import CALLS, ModelTeacher
 from understudy.interfaces import Teacher
 from understudy.sections import PluginSpec
 from understudy.workspace import Workspace
@@ -36,6 +37,16 @@ def begin(workspace: Workspace, role: Role | Literal["judge"], model: Teacher) -
     model.begin(folders.pop(role))
     if isinstance(model, ModelTeacher):
         model.share_budget(OPTIONS[role], workspace.config.max_usd, folders.values())
+
+
+def paid(workspace: Workspace) -> list[KindTotals]:
+    """What every model that this channel asks has cost so far: teacher and variants, verifier, judge."""
+    totals: list[KindTotals] = []
+    for folder in (workspace.folder, workspace.verifier_folder, workspace.judge_folder):
+        ledger = CallLedger(folder / CALLS)
+        totals += ledger.summary()
+        ledger.close()
+    return totals
 
 
 def shared_model(workspace: Workspace, role: Role) -> ModelTeacher:

@@ -108,6 +108,12 @@ class Sections:
         return None
 
 
+def manuals(folder: Path, key: str = "") -> list[str]:
+    """The ids of the manuals of a source that sections of the channel in `folder` are from."""
+    sections = (section for section in load(folder / FILE) if section.source == key)
+    return list(dict.fromkeys(section.place.manual_id for section in sections))
+
+
 def load(file: Path) -> list[ManualSection]:
     """The sections in `file`, in order; none where there is no such file."""
     if not file.exists():

@@ -7,8 +7,8 @@ from understudy.graph import Node
 from understudy.interfaces import Recipe
 from understudy.records import AdapterCard, AssetRef
 from understudy.retrieval.index import Index
+from understudy.runs import teachers
 from understudy.scoring import arms
-from understudy.stages import estimate
 from understudy.workspace import Workspace
 
 
@@ -45,7 +45,7 @@ def costs(node: Node) -> arms.Costs:
         training = hours * machine.usd_per_hour
     elif machine.watts is not None and machine.usd_per_kwh is not None:
         training = hours * machine.watts / 1000 * machine.usd_per_kwh
-    paid = sum(total.usd for total in estimate.paid(node.workspace))
+    paid = sum(total.usd for total in teachers.paid(node.workspace))
     return arms.Costs(
         input_usd=api.input if api else None,
         output_usd=api.output if api else None,

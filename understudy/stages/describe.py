@@ -11,7 +11,8 @@ from understudy.dataset.pairs_page import pieces
 from understudy.dataset.pictures import drawings
 from understudy.graph import Node
 from understudy.records import AssetRef, DescriptionCard, Document, Pair, Questions, SplitPlan
-from understudy.stages import estimate, generate_answers, verify
+from understudy.runs import teachers
+from understudy.stages import generate_answers, verify
 
 VERSION = 5
 SUMMARY = "summary.md"
@@ -20,7 +21,7 @@ SUMMARY = "summary.md"
 def materialize(node: Node) -> AssetRef:
     """The dataset in numbers, tables and pictures, and its pairs as a page to read."""
     workspace = node.workspace
-    usd = sum(total.usd for total in estimate.paid(workspace) if total.kind != "judge") or None
+    usd = sum(total.usd for total in teachers.paid(workspace) if total.kind != "judge") or None
     documents = (workspace.read(ref) for ref in node.talks("document"))
     questions = (workspace.read(ref) for ref in node.talks("questions"))
     pairs, plan, remarks = node.rows("pairs"), node.read("split"), list(_remarks(node))

@@ -271,13 +271,3 @@ _NAMES = {"questions": "extract questions", "answers": "generate answers", "augm
     composing.KIND: "questions over two texts, and unanswered ones",
     composing.CHECK: "check of the unanswered",
 }
-
-
-def paid(workspace: Workspace) -> list[KindTotals]:
-    """What every model that this channel asks has cost so far: teacher and variants, verifier, judge."""
-    totals: list[KindTotals] = []
-    for folder in (workspace.folder, workspace.verifier_folder, workspace.judge_folder):
-        ledger = CallLedger(folder / CALLS)
-        totals += ledger.summary()
-        ledger.close()
-    return totals

@@ -35,6 +35,7 @@ from understudy.scoring.suites.retrieval import Outcome
 from understudy.scoring.suites.retrieval import compare as compare_retrieval
 from understudy.scoring.suites.retrieval import measure as measure_retrieval
 from understudy.scoring.verdicts import BUDGETS, MARGINS, MIN_TALKS, decide, judged, verdict, within
+from understudy.text.words import counted
 
 VERSION = 6
 
@@ -68,6 +69,8 @@ class Extras(NamedTuple):
     """The retriever that answers by heart are held against."""
     costs: arms.Costs = arms.Costs()
     grading: arms.Grading | None = None
+    unit: str = "talk"
+    """What was held out whole, as a noun."""
 
 
 NOTHING_MORE = Extras()
@@ -121,6 +124,7 @@ def score(
         test_pairs=len(rows),
         test_documents=talks,
         test_sha256=test_sha256,
+        unit=extras.unit,
         candidates=candidates,
         differences=differences,
         verdicts=words,
@@ -260,7 +264,8 @@ def _notes(
 ) -> list[str]:
     notes = []
     if talks < MIN_TALKS or not split.splits["test"]:
-        notes.append(f"{talks} held-out talk{'s' if talks != 1 else ''}: no conclusion about other talks; add talks")
+        unit = extras.unit
+        notes.append(f"{counted(talks, f'held-out {unit}')}: no conclusion about other {unit}s; add {unit}s")
     for name in (BASE, TUNED):
         texts = [s.text for s in samples[name] if s.text is not None]
         if texts and not any(text.strip() for text in texts):

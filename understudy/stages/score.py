@@ -78,6 +78,7 @@ def materialize(node: Node) -> AssetRef:
             notes=list(_retrieval(node)),
             search=against_retrieval.search(node),
             grading=grade.grading_of(node),
+            unit=node.config.plugin("recipe").UNIT,
             costs=against_retrieval.costs(node),
         ),
     )

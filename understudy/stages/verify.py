@@ -28,8 +28,8 @@ VERSION = 1
 GATE = "verify"
 REASON_CHARACTERS = 200
 _WORDS = {
-    "grounded": "not grounded in the talk",
-    "no_hallucination": "says more than the talk",
+    "grounded": "not grounded in the text",
+    "no_hallucination": "says more than the text",
     "complete": "incomplete",
     "standalone": "does not stand alone",
 }
@@ -215,7 +215,7 @@ def reason(verdict: Verification | None) -> str:
     if verdict.error is not None:
         return one_line(f"not verified: {verdict.error}", REASON_CHARACTERS)
     failing = ", ".join(_WORDS[name] for name in failed_criteria(verdict))
-    words = "the verifier's quote is not in the talk" if verdict.invented_quote else verdict.reason
+    words = "the verifier's quote is not in the text" if verdict.invented_quote else verdict.reason
     return one_line(f"{failing}: {words}" if words else failing, REASON_CHARACTERS)
 
 

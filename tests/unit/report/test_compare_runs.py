@@ -7,7 +7,8 @@ import pytest
 from tests.unit.report.test_page import card
 from understudy.errors import AssetError
 from understudy.records import SCORECARD_VERSION
-from understudy.report.compare_runs import compare_runs, markdown, read_scorecard
+from understudy.report.compare_runs import compare_runs, markdown
+from understudy.report.evidence import read_scorecard
 
 
 def test_every_number_of_either_run_has_a_line() -> None:

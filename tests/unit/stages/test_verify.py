@@ -53,8 +53,8 @@ def test_planted_bad_pairs_are_disapproved_for_what_is_wrong_with_them(tmp_path:
     judged = apply(pairs, {"bread": result}, only_approved=False)
     assert [(p.kept, p.gate) for p in judged] == [(True, None)] + [(False, "verify")] * 3 + [(True, None)]
     assert [p.reason for p in judged[1:4]] == [
-        "not grounded in the talk: the verifier's quote is not in the talk",
-        "says more than the talk: The talk names no oven temperature.",
+        "not grounded in the text: the verifier's quote is not in the text",
+        "says more than the text: The talk names no oven temperature.",
         "incomplete, does not stand alone: It answers half.",
     ]
     counts = summary([result])

@@ -40,6 +40,7 @@ class ExpertRecipe(BaseRecipe):
     METRICS = ("nll", "correctness", "formatting", "degeneration", "format_gap", "copying")
     composes = True
     closed_book = True
+    UNIT = "section"
     DEFAULTS: ClassVar[Mapping[str, Mapping[str, Any]]] = {"questions": {"per_unit": 5}, "split": {"questions": 0.1}}
 
     class Options(RecipeOptions):

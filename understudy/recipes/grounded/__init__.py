@@ -37,6 +37,7 @@ class GroundedRecipe(BaseRecipe):
     )  # fmt: skip
     METRICS = ("nll", "citations", "formatting", "degeneration", "format_gap", "copying")
     composes = retrieves = True
+    UNIT = "text"
 
     class Options(RecipeOptions):
         """Options under `recipe:` in a preset."""
