@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from understudy.bases import suggest
-from understudy.records import AdapterCard, BaseCard, Interval, Scorecard
+from understudy.records import WITH_PASSAGES, AdapterCard, AgainstRetrieval, BaseCard, Interval, Scorecard
 from understudy.report import readable
 from understudy.report.evidence import Evidence
 from understudy.report.findings import BASE, TUNED
@@ -72,6 +72,8 @@ def outcome(evidence: Evidence) -> Outcome:
     asked = _asked(card, evidence)
     match decision.action if decision else None:
         case "ship":
+            if card.against_retrieval:
+                return _expert(card, card.against_retrieval, asked)
             advice, change = _cannot_tell(card, evidence)
             return Outcome("It worked", f"On {asked}, {_gained(card)}", advice, change)
         case "take a better base":
@@ -97,6 +99,14 @@ def outcome(evidence: Evidence) -> Outcome:
             return _too_little(card, asked)
     sentence = "This scorecard was written by an older version and holds no decision."
     return Outcome("No verdict", sentence, "Score the run again: the same command with --only score.", "")
+
+
+def _expert(card: Scorecard, found: AgainstRetrieval, asked: str) -> Outcome:
+    """What became of an expert: whether it knows what it was to learn, and which way of answering to take."""
+    knows = card.verdicts.get("correct") == "better"
+    headline = "It worked" if knows else f"It learned the form, but hardly what the {card.unit}s say"
+    how = " For passages: understudy chat or serve with --retrieve." if found.best in WITH_PASSAGES.values() else ""
+    return Outcome(headline, f"On {asked}, {_gained(card)}", found.sentence + how, "")
 
 
 def _cannot_tell(card: Scorecard, evidence: Evidence) -> tuple[str, str]:
