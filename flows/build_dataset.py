@@ -8,7 +8,7 @@ from typing import Any, cast
 from prefect import flow
 from prefect.futures import PrefectFuture, wait
 from prefect.utilities.annotations import quote
-from understudy.tasks import limits, policies, publish
+from understudy.tasks import limits, live, policies, publish
 from understudy.tasks import talks as reading
 from understudy.tasks.entry import run_name
 from understudy.tasks.policies import TALKS_PER_WORKER
@@ -169,7 +169,7 @@ def _read_on_workers(workspace: Workspace, due: list[Entry], until: Pass) -> Non
 
 
 def _wait(chains: list[list[PrefectFuture[Any]]], stage: str) -> None:
-    with track(stage) as progress:
+    with live.span(stage), track(stage) as progress:
         for done, chain in enumerate(chains, 1):
             wait(chain)
             progress(done, len(chains))

@@ -17,6 +17,7 @@ from prefect.exceptions import Abort
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 from prefect.states import Cancelled, Completed, Failed
+from understudy.tasks import live
 from understudy.tasks.live import ProgressArtifacts
 
 from understudy import progress
@@ -66,7 +67,7 @@ def entry(work: Callable[P, R]) -> Callable[P, R]:
     def run(*arguments: P.args, **keywords: P.kwargs) -> Any:
         try:
             bound = inspect.signature(work).bind(*arguments, **keywords)
-            with _bars(**_settled(bound.arguments)):
+            with _shown(**_settled(bound.arguments)):
                 result = work(*bound.args, **bound.kwargs)
             return Completed(message=result.summary, data=result)
         except Busy as error:
@@ -105,14 +106,15 @@ def _settled(arguments: dict[str, Any]) -> dict[str, Any]:
 
 
 @contextmanager
-def _bars(config: Config | None = None, home: Path | None = None, **_: Any) -> Iterator[None]:
-    """Progress artifacts, unless somebody shows them already."""
+def _shown(config: Config | None = None, home: Path | None = None, **_: Any) -> Iterator[None]:
+    """Progress and a timeline as artifacts, unless somebody shows them already."""
     if config is None or home is None or any(isinstance(sink, ProgressArtifacts) for sink in progress.SINKS):
         yield
         return
     bars = ProgressArtifacts(Workspace(home=home.resolve(), config=config))
     progress.SINKS.append(bars)
     try:
-        yield
+        with live.timeline(bars.workspace):
+            yield
     finally:
         progress.SINKS.remove(bars)

@@ -29,6 +29,8 @@ REST_SECONDS = 60.0
 SHARE = 0.01  # of the time, at most, for one artifact
 LOSSES = "Losses in nats per answer token, one row per iteration; the first valid loss is the base's."
 log = logging.getLogger("understudy.live")
+_SPANS: list[tuple[str, float, float]] = []
+"""Part > when it began and ended, in this process and run."""
 
 
 def key(workspace: Workspace, what: str) -> str:
@@ -55,6 +57,35 @@ def table(workspace: Workspace, name: str, rows: list[dict[str, Any]], descripti
     """Show a table in the same way."""
     with unharmed(name):
         _create(TableArtifact(key=key(workspace, name), table=rows, description=description))
+
+
+@contextmanager
+def span(name: str) -> Iterator[None]:
+    """Count the time of the block for the run's timeline."""
+    began = time.monotonic()
+    try:
+        yield
+    finally:
+        _SPANS.append((name, began, time.monotonic()))
+
+
+@contextmanager
+def timeline(workspace: Workspace) -> Iterator[None]:
+    """Show where the time of the block went, in the order in which its parts began."""
+    _SPANS.clear()
+    began = time.monotonic()
+    try:
+        yield
+    finally:
+        ended = time.monotonic()
+        rows = [_row(name, start - began, end - start, ended - began) for name, start, end in _SPANS]
+        rows.append(_row("all", 0.0, ended - began, ended - began))
+        table(workspace, "timeline", rows, "Where the time went: each part with when it began, and how long it took.")
+
+
+def _row(name: str, after: float, seconds: float, whole: float) -> dict[str, Any]:
+    took = {"seconds": round(seconds, 1), "share": f"{seconds / max(whole, 0.001):.0%}"}
+    return {"part": name, "began after seconds": round(after, 1)} | took
 
 
 def _create(artifact: Artifact) -> Any:

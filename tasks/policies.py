@@ -23,7 +23,7 @@ from prefect.futures import PrefectFuture
 from prefect.runtime import flow_run, task_run
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from prefect.utilities.annotations import quote
-from understudy.tasks import cluster, limits
+from understudy.tasks import cluster, limits, live
 
 from understudy import graph, locks
 from understudy.channel import home, lease, transfer
@@ -102,11 +102,12 @@ def materialize(nodes: Sequence[Node]) -> list[AssetRef]:
         )
         for node in nodes
     ]
-    if len(nodes) == 1:
-        refs = [bound[0](nodes[0].fingerprint, as_it_is(nodes[0]))]
-    else:
-        futures = [one.submit(node.fingerprint, as_it_is(node)) for one, node in zip(bound, nodes, strict=True)]
-        refs = [future.result() for future in futures]
+    with live.span(", ".join(node.label for node in nodes)):
+        if len(nodes) == 1:
+            refs = [bound[0](nodes[0].fingerprint, as_it_is(nodes[0]))]
+        else:
+            futures = [one.submit(node.fingerprint, as_it_is(node)) for one, node in zip(bound, nodes, strict=True)]
+            refs = [future.result() for future in futures]
     return [node.fresh() or ref for node, ref in zip(nodes, refs, strict=True)]
 
 

@@ -51,7 +51,7 @@ class Sections:
             for section in sections:
                 yield self._entry(section), self._refusal(section)
         others = [section for section in stored if section.source != self._key]
-        if (rows := [*others, *found]) != stored:
+        if (rows := [*others, *found]) != stored and self._file.parent.exists():  # an estimate leaves nothing behind
             store.replace(self._file, store.encode(FILE, rows)[0])
         self._known = {section.section_id: section for section in found}
 
