@@ -22,7 +22,9 @@ from understudy.bases import suggest
 from understudy.bases.known import KNOWN, KnownBase
 from understudy.cli import Result
 from understudy.cli.doctor_worker import OPERATIONS, RANK, Speed
+from understudy.config import Config
 from understudy.errors import WorkerFailed
+from understudy.text.words import counted
 
 EXAMPLE = "understudy doctor"
 PACKAGES = ("mlx", "mlx-lm", "transformers", "llama-cpp-python", "prefect", "openai", "pydantic")
@@ -33,6 +35,8 @@ ROW_TOKENS = 512
 PAIRS, EPOCHS, PAIR_TOKENS = 1000, 3, 250
 """What is estimated for each base: the tokens are those of a usual question and answer."""
 NIGHT_HOURS = 8
+FASTER, SLOWER = 0.6, 2.0
+"""Of the hours that a measured step leads to: short rows multiply less well, evaluations come on top."""
 OLLAMA = "http://127.0.0.1:11434"
 State = Literal["ok", "note", "problem"]
 
@@ -136,6 +140,27 @@ def fit(base: KnownBase, speed: Speed) -> Fit:
         text = f"about {_duration(hours)} and {gigabytes:.1f} GB of memory; rows of up to {row:,} tokens{with_what}"
     free = base.licence in suggest.FREE
     return Fit(base.name, base.repository, free, model.parameters, row, hours, gigabytes, text)
+
+
+def training(config: Config, rows: int, row_tokens: float) -> str:
+    """What training on so many rows takes here, as a line, by a step that is measured; '' where the base is unknown.
+
+    It lasts two seconds. With `machine.usd_per_hour` the price is that of as many hours as here.
+    """
+    sizes = config.plugin("base").sizes()
+    if sizes is None:
+        return ""
+    parameters = memory.model_of(sizes).parameters
+    suggested = config.plugin("trainer").suggested(parameters, rows).options
+    epochs = float(config.trainer.options.get("epochs") or suggested["epochs"])
+    speed = measured(2.0)
+    hours = rows * epochs * row_tokens * OPERATIONS * parameters / (speed.step_gflops * 1e9) / 3600
+    low, high = hours * FASTER, hours * SLOWER
+    line = f"Training on about {counted(rows, 'row')}, {epochs:g} epochs: {_duration(low)} to {_duration(high)} here"
+    price = config.machine.usd_per_hour
+    if price is not None:
+        line += f", {low * price:.2f} to {high * price:.2f} USD at {price:g} USD per hour (machine.usd_per_hour)"
+    return f"{line} ({speed.name}, a training step measured now)."
 
 
 def _duration(hours: float) -> str:

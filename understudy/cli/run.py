@@ -13,6 +13,7 @@ import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -86,9 +87,10 @@ def main(args: Namespace) -> Result | int:
             local_teacher.resolved(workspace)
         )  # the run itself chooses for good, and notes it
         if args.estimate:
+            from understudy.cli import doctor
             from understudy.stages import estimate_page
 
-            text = estimate_page.estimate_page(known)
+            text = estimate_page.estimate_page(known, partial(doctor.training, known.config))
             return Result(text, {"channel": workspace.config.name, "estimate": text})
         preflight.check(known, args.only)
         if holder := preflight.busy(workspace):

@@ -10,11 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from understudy.calls import Call, Usage, augmenting, composing, judging, verifying
+from understudy.calls import Call, Usage, augmenting, composing, grading, judging, verifying
 from understudy.calls.ledger import CallLedger, KindTotals, Usual
 from understudy.calls.model_teacher import ANSWER_TOKENS, CALLS, ModelTeacher
+from understudy.config import Config
 from understudy.interfaces import Recipe, TeacherRequest
-from understudy.records import Document, Question, Questions
+from understudy.records import ARMS, Document, Question, Questions
 from understudy.sections import QuestionSettings
 from understudy.stages import extract_questions, generate_answers
 from understudy.workspace import Workspace
@@ -135,7 +136,28 @@ def others(workspace: Workspace, talks: Sequence[Talk]) -> list[Row]:
         prompt = judging.call_for(judge, judging.Question("", "", "", "", "", "", ""), ("tuned", "base")).input_tokens
         call = _Guess(prompt + 4 * answer, of_judge.tokens.get("judge", judging.VERDICT_TOKENS))
         rows.append(_row("judge", judge, [call] * (2 * asked), of_judge))
+        if config.marks_answers:
+            asked = min(config.evaluate.questions, round(sum(pairs) * (config.split.test + config.split.questions)))
+            shown = grading.call_for(judge, grading.Question("", "", "", "", {}), [""] * len(ARMS)).input_tokens
+            marks = of_judge.tokens.get(grading.KIND, grading.MARK_TOKENS * len(ARMS))
+            guess = _Guess(shown + (1 + len(ARMS)) * answer, marks)
+            rows.append(_row(grading.KIND, judge, [guess] * asked, of_judge))
     return rows
+
+
+def expected_rows(config: Config, talks: Sequence[Talk], usual: Usual) -> tuple[int, float]:
+    """About how many train rows come of the talks, and how many tokens each has."""
+    more, settings = further(talks, config.questions), config.questions
+    asked = sum(
+        len(talk.questions.questions)
+        if talk.questions
+        else usual.questions * extract_questions.question_count(talk.document, settings)
+        for talk in talks
+    ) + sum(more.values())
+    beside = sum(_per_pair(config.plugin("recipe"))) if config.composes else 0.0
+    held_out = config.split.valid + config.split.test + config.split.questions
+    tokens = usual.tokens.get("answers", ANSWER_TOKENS) + PAIR_OVERHEAD
+    return round(USUALLY_ACCEPTED * asked * (1 + beside) * (1 - held_out)), tokens
 
 
 def _composed(
@@ -270,4 +292,5 @@ def compared(rows: Sequence[Row], paid: Sequence[KindTotals]) -> str:
 _NAMES = {"questions": "extract questions", "answers": "generate answers", "augment": "variants"} | {
     composing.KIND: "questions over two texts, and unanswered ones",
     composing.CHECK: "check of the unanswered",
+    grading.KIND: "marks of single answers",
 }

@@ -1,6 +1,6 @@
 """What a channel's talks would cost, and what the free draft made of them, as text for the terminal."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -16,7 +16,7 @@ from understudy.runs.local_teacher import FREE
 from understudy.sources import several
 from understudy.stages import extract_questions
 from understudy.stages.collect import due_entries, remembered
-from understudy.stages.estimate import Talk, estimate, further, others, table, usual_of
+from understudy.stages.estimate import Talk, estimate, expected_rows, further, others, table, usual_of
 from understudy.text.words import counted
 from understudy.workspace import Workspace
 
@@ -104,10 +104,11 @@ def _counted(workspace: Workspace, talks: Sequence[Talk]) -> list[str]:
     ]
 
 
-def estimate_page(workspace: Workspace) -> str:
+def estimate_page(workspace: Workspace, training: Callable[[int, float], str] | None = None) -> str:
     """The estimate of this preset as a page for the terminal; reads local files, sends nothing, needs no key.
 
-    Raises ConfigError when the talks cannot be read or the price is not known.
+    `training` gives a line about so many train rows of so many tokens. Raises ConfigError when the talks cannot be read
+    or the price is not known.
     """
     teacher = workspace.config.plugin("teacher")
     if not isinstance(teacher, ModelTeacher):
@@ -118,13 +119,19 @@ def estimate_page(workspace: Workspace) -> str:
     talks, unread, seconds = talks_of(workspace)
     more = further(talks, workspace.config.questions)
     due = [talk for talk in talks if not talk.answered or talk.document.document_id in more]
+    unit = workspace.config.plugin("recipe").UNIT
     lines = [
-        f"{teacher.label}: {counted(len(talks), 'talk')} here, {len(due)} of them to be read, {unread} not fetched yet"
+        f"{teacher.label}: {counted(len(talks), unit)} here, {len(due)} of them to be read, {unread} not fetched yet"
     ]
+    usual = usual_of(workspace.folder, teacher)
     if due:
-        usual = usual_of(workspace.folder, teacher)
         rows = [*estimate(teacher, due, workspace.config.questions, usual=usual), *others(workspace, due)]
         lines += ["", table(rows, getattr(teacher, "cheaper", {}))]
+    if talks and not unread:
+        count, tokens = expected_rows(workspace.config, talks, usual)
+        lines += ["", f"About {counted(count, 'train row')} will come of it."]
+        if training and (line := training(count, tokens)):
+            lines.append(line)
     if seconds:
         lines += ["", f"{seconds / 3600:.1f} hours of sound are written down first, which costs nothing but time."]
     if unread:
