@@ -227,11 +227,11 @@ def _choice(
     seconds = {arm.name: arm.seconds.value if arm.seconds else 0.0 for arm in arms}
     as_good = [top, *(name for name, change in behind.items() if change and change.high < MARGIN)]
     best = min(as_good, key=lambda name: seconds[name])
-    others = ", ".join(f"{NAMES[name]} {shares[name]:.0%}" for name in ARMS if name != best)
+    others = ", ".join(f"{NAMES[name]} {_percent(shares[name])}" for name in ARMS if name != best)
     judged = "a judge finds right" if grading else "hold the numbers and words that decide"
-    sentence = f"Take {NAMES[best]}: {shares[best]:.0%} of its answers {judged} ({others})."
+    sentence = f"Take {NAMES[best]}: {_percent(shares[best])} of its answers {judged} ({others})."
     if best != top:
-        sentence += f" It is at most {MARGIN:.0%} behind the best of them, and answers in {seconds[best]:.1f} s"
+        sentence += f" It is at most {_percent(MARGIN)} behind the best of them, and answers in {seconds[best]:.1f} s"
         sentence += f" where that takes {seconds[top]:.1f} s."
     unsure = [NAMES[name] for name, change in behind.items() if change and change.low <= 0 and name not in as_good]
     if unsure and best == top:
@@ -239,6 +239,10 @@ def _choice(
     if shares[best] < USABLE:
         sentence += " None of the four is right often enough to be relied on: take a larger base, then compare again."
     return best, sentence
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
 
 
 def _values(

@@ -46,7 +46,7 @@ def compared(rights: Sequence[int], costs: Costs = Costs(), grading: Grading | N
 def test_the_way_that_is_right_most_often_is_named(rights: tuple[int, ...], best: str) -> None:
     found = compared(rights)
     assert found.best == best and found.sentence.startswith("Take ")
-    assert f"{max(rights) / 12:.0%}" in found.sentence
+    assert f"{100 * max(rights) / 12:.0f} %" in found.sentence
 
 
 def test_of_two_that_are_equally_right_the_faster_is_named() -> None:
