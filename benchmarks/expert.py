@@ -34,6 +34,8 @@ from understudy.workspace import Workspace
 ROOT = Path(__file__).resolve().parents[1]
 SECTIONS, SECONDS, AT_ONCE = 1020, 0.5, 20
 MAIN = [sys.executable, str(ROOT / "flows" / "main.py")]
+PRICE = {"input": 0.4, "output": 1.6}
+"""USD per million tokens; a server on this machine costs nothing else."""
 SEEDS, TRAININGS = 100, 5
 TINY: dict[str, Any] = {
     "base": {"use": "scratch", "steps": 60, "layers": 2, "vocabulary": 600, "context": 512},
@@ -145,7 +147,7 @@ class Run(NamedTuple):
 
 
 def _changes(texts: Path, url: str) -> dict[str, Any]:
-    asked = {"use": "openai", "model": MODEL, "base_url": url, "concurrency": AT_ONCE}
+    asked = {"use": "openai", "model": MODEL, "base_url": url, "concurrency": AT_ONCE, "price": PRICE}
     return {
         "permission": "owned",
         "source.path": str(texts),

@@ -3,6 +3,7 @@
 import atexit
 import sqlite3
 import threading
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,14 +15,15 @@ from understudy.errors import AssetError
 WAIT_SECONDS = 30
 
 
-_lock = threading.RLock()
+_locks: defaultdict[Path, threading.RLock] = defaultdict(threading.RLock)
+"""One a file: a durable commit to the ledger of calls keeps nobody from the ledger of talks."""
 _connections: dict[Path, tuple[sqlite3.Connection, int]] = {}
 """With the inode of the file, which tells whether it is still the one in its place."""
 
 
 def close(file: Path) -> None:
     """Close what this process has open of a database: all is in the file then, and no other one lies beside it."""
-    with _lock:
+    with _locks[file]:
         if connection := _connections.pop(file, None):
             connection[0].close()
 
@@ -65,7 +67,7 @@ class Sqlite:
     @contextmanager
     def _used(self) -> Iterator[sqlite3.Connection]:
         try:
-            with _lock:
+            with _locks[self.file]:
                 yield self._opened()
         except sqlite3.OperationalError as error:
             raise AssetError(f"{self.file} cannot be used now ({error}): is the disk full or read-only?") from error
