@@ -92,6 +92,16 @@ CATALOG: dict[str, Asset] = {
     "train": Asset(records.ChatExample, f"{DATASET}/train.jsonl", "split", _SPLIT),
     "valid": Asset(records.ChatExample, f"{DATASET}/valid.jsonl", "split", _SPLIT),
     "test": Asset(records.ChatExample, f"{DATASET}/test.jsonl", "split", _SPLIT),
+    "gold": Asset(
+        records.GoldRow,
+        f"{DATASET}/gold.jsonl",
+        "gold",
+        ("recipe",),
+        ("pairs", "split", "document*"),
+        ("rejects",),
+        when="closed_book",
+    ),
+    "rejects": Asset(records.RejectedRow, f"{DATASET}/rejects.jsonl", "gold", ("recipe",)),
     "variants": Asset(records.Variant, f"{DATASET}/variants.jsonl", "augment", ("augment", "seed")),
     "augmented": Asset(
         records.ChatExample,
