@@ -92,12 +92,20 @@ CATALOG: dict[str, Asset] = {
     "train": Asset(records.ChatExample, f"{DATASET}/train.jsonl", "split", _SPLIT),
     "valid": Asset(records.ChatExample, f"{DATASET}/valid.jsonl", "split", _SPLIT),
     "test": Asset(records.ChatExample, f"{DATASET}/test.jsonl", "split", _SPLIT),
+    "contradictions": Asset(
+        records.Contradictions,
+        f"{DATASET}/contradictions.json",
+        "contradict",
+        ("verify",),
+        ("pairs", "passages", "document*"),
+        when="seeks_contradictions",
+    ),
     "gold": Asset(
         records.GoldRow,
         f"{DATASET}/gold.jsonl",
         "gold",
         ("recipe",),
-        ("pairs", "split", "document*"),
+        ("pairs", "split", "document*", "contradictions?"),
         ("rejects",),
         when="closed_book",
     ),
@@ -114,7 +122,12 @@ CATALOG: dict[str, Asset] = {
         replaces="train",
     ),
     "description": Asset(
-        records.DescriptionCard, f"{DATASET}/description/", "describe", (), ("pairs", "split"), ("pairs_page",)
+        records.DescriptionCard,
+        f"{DATASET}/description/",
+        "describe",
+        (),
+        ("pairs", "split", "contradictions?"),
+        ("pairs_page",),
     ),
     "pairs_page": Asset(records.DescriptionCard, f"{DATASET}/pairs.md", "describe"),
     "format": Asset(

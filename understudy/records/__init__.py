@@ -27,6 +27,9 @@ from understudy.records.champions import (
 )
 from understudy.records.dataset import (
     ChatExample,
+    Claim,
+    Contradiction,
+    Contradictions,
     DescriptionCard,
     Dropped,
     FormatCard,
@@ -122,8 +125,11 @@ __all__ = [
     "Challenge",
     "ChampionEvent",
     "ChatExample",
+    "Claim",
     "Comparison",
     "Completion",
+    "Contradiction",
+    "Contradictions",
     "DatasetRefs",
     "Decision",
     "DescriptionCard",

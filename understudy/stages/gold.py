@@ -3,8 +3,20 @@
 import logging
 from collections.abc import Mapping, Sequence
 
+from understudy.dataset.contradictions import named_by_teacher, touched
 from understudy.graph import Node
-from understudy.records import AssetRef, Document, GoldRow, GoldSource, Pair, RejectedRow, Split, SplitPlan
+from understudy.records import (
+    AssetRef,
+    Contradiction,
+    Contradictions,
+    Document,
+    GoldRow,
+    GoldSource,
+    Pair,
+    RejectedRow,
+    Split,
+    SplitPlan,
+)
 
 VERSION = 1
 NOT_PLACED = "split"
@@ -17,14 +29,21 @@ def materialize(node: Node) -> AssetRef:
     """gold.jsonl, after rejects.jsonl; the rows are in the order of the pairs."""
     documents = {name: node.workspace.read(ref) for name, ref in node.group("document").items()}
     keep = node.config.plugin("recipe").options.reasoning != "drop"
-    gold, rejects = rows(node.rows("pairs"), node.read("split"), documents, keep)
+    known: Contradictions | None = node.read("contradictions") if "contradictions" in node.inputs else None
+    pairs: list[Pair] = node.rows("pairs")
+    found = known.contradictions if known else named_by_teacher(pairs, documents)
+    gold, rejects = rows(pairs, node.read("split"), documents, found, keep)
     log.info("gold: %d pairs, %d rejects", len(gold), len(rejects))
     node.save(rejects, "rejects")
     return node.save(gold)
 
 
 def rows(
-    pairs: Sequence[Pair], plan: SplitPlan, documents: Mapping[str, Document], reasoning: bool = True
+    pairs: Sequence[Pair],
+    plan: SplitPlan,
+    documents: Mapping[str, Document],
+    contradictions: Sequence[Contradiction] = (),
+    reasoning: bool = True,
 ) -> tuple[list[GoldRow], list[RejectedRow]]:
     """The pairs of a split, and all others with what refused them."""
     split_of = {name: split for split, names in plan.splits.items() for name in names}
@@ -32,7 +51,7 @@ def rows(
     gold, rejects = list[GoldRow](), list[RejectedRow]()
     for pair in pairs:
         fields = _fields(pair, split_of.get(pair.pair_id), documents)
-        fields |= {} if reasoning else {"reasoning": None}
+        fields |= {"contradicts": touched(pair, contradictions)} | ({} if reasoning else {"reasoning": None})
         if pair.kept and pair.pair_id in split_of:
             gold.append(GoldRow.model_validate(fields))
             continue
