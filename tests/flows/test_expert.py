@@ -81,6 +81,8 @@ def _gold_names_what_is_contradicted(workspace: Workspace) -> None:
     assert ("120 marks" in one.first.quote, "90 marks" in one.second.quote) == (True, True), "the planted one, no other"
     gold: list[GoldRow] = rows(workspace, "gold")
     assert {row.document for row in gold if row.contradicts} == {one.first.section, one.second.section}
+    readme = (workspace.folder / "dataset/README.md").read_text(encoding="utf-8")
+    assert "approved by the verifier" in readme and one.second.quote in readme
     assert len(gold) + len(rows(workspace, "rejects")) == len(rows(workspace, "pairs"))
 
 
@@ -93,6 +95,8 @@ def _says_which_way(workspace: Workspace) -> None:
     assert card.against_retrieval.arms[2].prompt_tokens > 2 * card.against_retrieval.arms[0].prompt_tokens
     assert {score.basis for score in card.basis} >= {"section", "question"}
     page = (file.parent / "report.html").read_text(encoding="utf-8")
+    assert card.manuals and len(card.manuals.scores) >= 3 and "Manual by manual" in page
+    assert all(score.approval and score.approval.n for score in card.manuals.scores if " and " not in score.manual)
     assert card.against_retrieval.sentence.partition(":")[0] in page
 
 

@@ -150,37 +150,6 @@ class RejectedRow(GoldRow):
     reason: str
 
 
-class Claim(Record):
-    """One side of a contradiction."""
-
-    manual: str
-    heading: list[str] = Field(default=[], description="headings over its section, the outermost first")
-    section: str = Field(description="id of the section's document")
-    quote: str = Field(default="", description="its words; empty where only the teacher names the contradiction")
-    sha256: str = Field(default="", description="of the passage that was shown")
-
-
-class Contradiction(Record):
-    """Two sections that cannot both hold; both are kept."""
-
-    first: Claim
-    second: Claim
-    about: str = Field(description="in a few words; the question, where the teacher names it")
-    by: str = Field(description="label of the verifier, or 'teacher'")
-
-
-class Contradictions(Record):
-    """What was compared, and what contradicts each other. Written by `contradict`."""
-
-    contradictions: list[Contradiction]
-    verifier: str = Field(description="its label")
-    prompt: str = Field(description="what stands for its prompt")
-    looked_at: list[str] = Field(description="digests of the passages that need not be compared again")
-    compared: int = Field(ge=0, description="pairs of passages that were shown in the last run")
-    unsure: int = Field(default=0, ge=0, description="of these, those without a verdict")
-    usd: float = Field(default=0.0, ge=0, description="what the last run cost")
-
-
 class Dropped(Record):
     """A kept pair that is in no split, because any split would leak."""
 
