@@ -110,6 +110,7 @@ CATALOG: dict[str, Asset] = {
         when="closed_book",
     ),
     "rejects": Asset(records.RejectedRow, f"{DATASET}/rejects.jsonl", "gold", ("recipe",)),
+    "combined": Asset(records.Combined, f"{DATASET}/combined.json", "combine"),
     "variants": Asset(records.Variant, f"{DATASET}/variants.jsonl", "augment", ("augment", "seed")),
     "augmented": Asset(
         records.ChatExample,

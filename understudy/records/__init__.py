@@ -27,6 +27,8 @@ from understudy.records.champions import (
 )
 from understudy.records.dataset import (
     ChatExample,
+    Combined,
+    CombinedSet,
     DescriptionCard,
     Dropped,
     FormatCard,
@@ -128,6 +130,8 @@ __all__ = [
     "ChampionEvent",
     "ChatExample",
     "Claim",
+    "Combined",
+    "CombinedSet",
     "Comparison",
     "Completion",
     "Contradiction",

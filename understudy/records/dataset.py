@@ -189,6 +189,21 @@ class Variant(Record):
     messages: list[Message]
 
 
+class CombinedSet(Record):
+    """One of the datasets that another was combined of."""
+
+    channel: str
+    sha256: str = Field(description="digest of its gold set and split")
+    rows: int = Field(ge=0, description="that stayed")
+    left_out: int = Field(ge=0, description="near-duplicates, and rows about what another set holds out")
+
+
+class Combined(Record):
+    """What a dataset was combined of. Written by `combine`."""
+
+    sets: list[CombinedSet]
+
+
 class DescriptionCard(Record):
     """The dataset in numbers, tables and pictures. Written by `describe`."""
 
