@@ -57,6 +57,8 @@ def _dataset(workspace: Workspace, entries: list[Entry]) -> DatasetRefs:
     else:
         reading.report_target(graph)
     graph.get("split")
+    if workspace.config.closed_book:  # contradictions come with it
+        graph.get("gold")
     if workspace.config.augment.on:
         graph.get("augmented", augment.inputs(graph))
     graph.get("description")

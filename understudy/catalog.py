@@ -92,6 +92,25 @@ CATALOG: dict[str, Asset] = {
     "train": Asset(records.ChatExample, f"{DATASET}/train.jsonl", "split", _SPLIT),
     "valid": Asset(records.ChatExample, f"{DATASET}/valid.jsonl", "split", _SPLIT),
     "test": Asset(records.ChatExample, f"{DATASET}/test.jsonl", "split", _SPLIT),
+    "contradictions": Asset(
+        records.Contradictions,
+        f"{DATASET}/contradictions.json",
+        "contradict",
+        ("verify",),
+        ("pairs", "passages", "document*"),
+        when="seeks_contradictions",
+    ),
+    "gold": Asset(
+        records.GoldRow,
+        f"{DATASET}/gold.jsonl",
+        "gold",
+        ("recipe",),
+        ("pairs", "split", "document*", "contradictions?"),
+        ("rejects",),
+        when="closed_book",
+    ),
+    "rejects": Asset(records.RejectedRow, f"{DATASET}/rejects.jsonl", "gold", ("recipe",)),
+    "combined": Asset(records.Combined, f"{DATASET}/combined.json", "combine"),
     "variants": Asset(records.Variant, f"{DATASET}/variants.jsonl", "augment", ("augment", "seed")),
     "augmented": Asset(
         records.ChatExample,
@@ -104,7 +123,12 @@ CATALOG: dict[str, Asset] = {
         replaces="train",
     ),
     "description": Asset(
-        records.DescriptionCard, f"{DATASET}/description/", "describe", (), ("pairs", "split"), ("pairs_page",)
+        records.DescriptionCard,
+        f"{DATASET}/description/",
+        "describe",
+        (),
+        ("pairs", "split", "contradictions?"),
+        ("pairs_page",),
     ),
     "pairs_page": Asset(records.DescriptionCard, f"{DATASET}/pairs.md", "describe"),
     "format": Asset(

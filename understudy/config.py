@@ -206,9 +206,19 @@ class Config(Settings):
         return bool(registry.resolve("recipe", self.recipe.use).composes)
 
     @property
+    def closed_book(self) -> bool:
+        """Whether questions are about manuals, and answered by heart."""
+        return bool(registry.resolve("recipe", self.recipe.use).closed_book)
+
+    @property
+    def seeks_contradictions(self) -> bool:
+        """Whether the verifier looks for sections of manuals that contradict each other."""
+        return self.closed_book and self.verify.on and bool(self.plugin("recipe").options.contradictions)
+
+    @property
     def against_retrieval(self) -> bool:
         """Whether base and tuned also answer with passages."""
-        return self.evaluate.against_retrieval and bool(registry.resolve("recipe", self.recipe.use).closed_book)
+        return self.evaluate.against_retrieval and self.closed_book
 
     @property
     def marks_answers(self) -> bool:

@@ -10,6 +10,7 @@ from understudy.calls import judging, verifying
 from understudy.channel import home
 from understudy.errors import AssetError, ConfigError
 from understudy.graph import Graph
+from understudy.records import Combined
 from understudy.runs import trials
 from understudy.scoring.suites import retrieval
 from understudy.sources import sections, several
@@ -34,6 +35,7 @@ def check(workspace: Workspace, only: Only | None = None) -> None:
         *_export(workspace, only),
         *(_ledger(workspace) or _other_talks(workspace)),
         *_parts_before(workspace, only),
+        *_combined(workspace, only),
     ]
     if problems:
         raise ConfigError(list(dict.fromkeys(problems)))
@@ -122,6 +124,19 @@ def _export(workspace: Workspace, only: Only | None) -> list[str]:
     if folder and not problems and not base.problems():
         problems = [f"base: {problem}" for problem in exporter.unwritable(folder)]
     return problems
+
+
+def _combined(workspace: Workspace, only: Only | None) -> list[str]:
+    """A dataset that was combined of others, which a run would build from another source."""
+    ref = workspace.latest("combined") if only in (None, "dataset") else None
+    if ref is None:
+        return []
+    known: Combined = workspace.read(ref)
+    name, sets = workspace.config.name, [one.channel for one in known.sets]
+    return [
+        f"{name} was combined of {' and '.join(sets)}: run it with --only model, then with --only score; where those "
+        f"have grown, first: understudy combine {' '.join(sets)} --name {name}"
+    ]
 
 
 def _ledger(workspace: Workspace) -> list[str]:

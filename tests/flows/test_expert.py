@@ -10,7 +10,7 @@ import pytest
 from tests.fixtures.manuals_server import ManualsServer
 from tests.flows.conftest import LEAN, ROOT
 from understudy.config import load
-from understudy.records import ARMS, Pair, Scorecard, SplitPlan
+from understudy.records import ARMS, Contradictions, GoldRow, Pair, Scorecard, SplitPlan
 from understudy.sources.sections import FILE
 from understudy.sources.sections import load as sections_in
 from understudy.workspace import Workspace
@@ -73,8 +73,21 @@ def test_manuals_become_an_expert_and_the_page_says_which_of_four_ways_to_take(
     assert plan.recall and {kept[name].document_id for name in plan.recall} <= trained
     sections_held_out = {kept[name].document_id for name in plan.splits["test"] if name not in plan.recall}
     assert sections_held_out and not sections_held_out & trained
+    _gold_names_what_is_contradicted(workspace)
     _says_which_way(workspace)
     _pays_for_what_changed(server, workspace)
+
+
+def _gold_names_what_is_contradicted(workspace: Workspace) -> None:
+    [known] = rows(workspace, "contradictions")
+    assert isinstance(known, Contradictions)
+    [one] = known.contradictions
+    assert ("120 marks" in one.first.quote, "90 marks" in one.second.quote) == (True, True), "the planted one, no other"
+    gold: list[GoldRow] = rows(workspace, "gold")
+    assert {row.document for row in gold if row.contradicts} == {one.first.section, one.second.section}
+    readme = (workspace.folder / "dataset/README.md").read_text(encoding="utf-8")
+    assert "approved by the verifier" in readme and one.second.quote in readme
+    assert len(gold) + len(rows(workspace, "rejects")) == len(rows(workspace, "pairs"))
 
 
 def _says_which_way(workspace: Workspace) -> None:
@@ -86,6 +99,8 @@ def _says_which_way(workspace: Workspace) -> None:
     assert card.against_retrieval.arms[2].prompt_tokens > 2 * card.against_retrieval.arms[0].prompt_tokens
     assert {score.basis for score in card.basis} >= {"section", "question"}
     page = (file.parent / "report.html").read_text(encoding="utf-8")
+    assert card.manuals and len(card.manuals.scores) >= 3 and "Manual by manual" in page
+    assert all(score.approval and score.approval.n for score in card.manuals.scores if " and " not in score.manual)
     assert card.against_retrieval.sentence.partition(":")[0] in page
 
 
@@ -99,3 +114,4 @@ def _pays_for_what_changed(server: ManualsServer, workspace: Workspace) -> None:
     run(workspace, "dataset")
     more = {kind: count - before[kind] for kind, count in server.asked.items()}
     assert (more["questions"], more["answers"]) == (1, 1), "only the changed section is asked about"
+    assert more["contradictions"] == 1, "and only its passages are compared"

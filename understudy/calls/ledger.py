@@ -249,8 +249,8 @@ class CallLedger(Notes):
             for document_id in document_ids:
                 # A call about several talks names them all.
                 name = document_id.replace("!", "!!").replace("_", "!_").replace("%", "!%")
-                with_others = [f"{name}+%", f"%+{name}"]
-                where = "document_id = ? OR document_id LIKE ? ESCAPE '!' OR document_id LIKE ? ESCAPE '!'"
+                with_others = [f"{name}+%", f"%+{name}", f"%+{name}+%"]
+                where = "document_id = ?" + " OR document_id LIKE ? ESCAPE '!'" * len(with_others)
                 calls += len(execute(f"DELETE FROM calls WHERE {where} RETURNING 1", document_id, *with_others))
                 execute(f"DELETE FROM answers WHERE {where}", document_id, *with_others)
             total = "(SELECT coalesce(sum(coalesce(usd, estimate_usd)), 0) FROM calls WHERE state {} 'sent')"

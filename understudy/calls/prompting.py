@@ -135,8 +135,9 @@ _PLACEHOLDERS = {
     "grade": frozenset(),
     "compose": frozenset({"tasks"}),
     "unanswered": frozenset({"items", "nonce"}),
+    "contradictions": frozenset({"items", "nonce"}),
 }
-_SPECIAL = ("compose", "unanswered", "grade")
+_SPECIAL = ("compose", "unanswered", "grade", "contradictions")
 """Of some recipes only."""
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_]+)\}")
 _CJK = re.compile(r"[\u1100-\u11ff\u3000-\u30ff\u3130-\u318f\u31f0-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef]+")

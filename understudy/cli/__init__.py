@@ -33,6 +33,7 @@ VERBS = {
     "serve": ("serve", "serve a tuned model over OpenAI's API"),
     "publish": ("publish", "upload a model to the Hugging Face Hub, after confirmation"),
     "doctor": ("doctor", "what this machine trains on, how fast, and which bases fit"),
+    "combine": ("combine", "one dataset of the gold sets of several channels of manuals"),
     "rerun": ("rerun", "train a run again from its record, and compare the losses"),
     "record": ("record", "write a teacher's replies to a file, for the teacher `replay`"),
     "push": ("push", "upload a channel's talks and models to s3://, gs:// or file://"),

@@ -2,10 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 
+from understudy.dataset.contradictions import sentence
 from understudy.dataset.describe import Description, Formatting, Refusals, TalkDescription
 from understudy.dataset.formats import cell, linked, watch
 from understudy.dataset.pictures import amount
-from understudy.text.table import table
+from understudy.records import Contradiction
+from understudy.scoring.manuals import Approval
+from understudy.text.table import plain, table
 from understudy.text.words import clock, counted
 
 TALKS_SHOWN = 50
@@ -34,6 +37,26 @@ def markdown(description: Description) -> str:
         _talk_table(description.talks),
     ]
     return "\n\n".join(part for part in parts if part)
+
+
+def approvals(every: Sequence[Approval]) -> str:
+    """The verifier's rate of approval, manual by manual."""
+    rows = [
+        (cell(one.manual), f"{one.approved} of {one.judged}", f"{rate.value:.0%} [{rate.low:.0%}, {rate.high:.0%}]")
+        for one in every
+        if (rate := one.rate)
+    ]
+    return table(["manual", "approved by the verifier", "share (95 %)"], rows)
+
+
+def contradictions(every: Sequence[Contradiction]) -> str:
+    """What contradicts each other, both sides; or that nothing was found."""
+    if not every:
+        return "No contradiction between sections was found."
+    lines = [f"- {plain(sentence(one))}" for one in every]
+    return "\n".join(
+        [f"**Sections contradict each other in {counted(len(every), 'place')}; both are kept.**\n", *lines]
+    )
 
 
 def _lengths(description: Description) -> str:

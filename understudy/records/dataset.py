@@ -117,6 +117,39 @@ class Leakage(Record):
     explained: str | None = None
 
 
+class GoldSource(Record):
+    """Where in a manual an answer stands."""
+
+    manual: str
+    heading: list[str] = Field(default=[], description="headings over its section, the outermost first")
+    section: str = Field(description="id of the section's document")
+    paragraphs: list[int] | None = Field(default=None, description="first and last of the section, counted from 0")
+
+
+class GoldRow(Record):
+    """A pair of the gold set in alpaca's form, with where it comes from: a row of gold.jsonl. Written by `gold`."""
+
+    instruction: str
+    input: str = Field(default="", description="empty: the answer is known by heart")
+    output: str
+    reasoning: str | None = None
+    difficulty: Difficulty | None = None
+    type: str | None = Field(default=None, description="of question, e.g. recall")
+    verdict: Literal["approved", "disapproved", "not verified"] = Field(description="of the verifier")
+    sources: list[GoldSource]
+    contradicts: list[str] = Field(default=[], description="ids of sections that say otherwise")
+    split: Split | None = Field(default=None, description="None for a pair that is in none")
+    pair_id: str
+    document: str = Field(description="id of its section; rows of one section belong together")
+
+
+class RejectedRow(GoldRow):
+    """A pair that is not in the gold set, and why: a row of rejects.jsonl."""
+
+    gate: str = Field(description="what refused it: a gate, `verify` for the verifier, `split` for the split")
+    reason: str
+
+
 class Dropped(Record):
     """A kept pair that is in no split, because any split would leak."""
 
@@ -154,6 +187,21 @@ class Variant(Record):
     prompt_sha256: str | None = None
     question: str = Field(default="", exclude_if=operator.not_, description="where the first message is not it")
     messages: list[Message]
+
+
+class CombinedSet(Record):
+    """One of the datasets that another was combined of."""
+
+    channel: str
+    sha256: str = Field(description="digest of its gold set and split")
+    rows: int = Field(ge=0, description="that stayed")
+    left_out: int = Field(ge=0, description="near-duplicates, and rows about what another set holds out")
+
+
+class Combined(Record):
+    """What a dataset was combined of. Written by `combine`."""
+
+    sets: list[CombinedSet]
 
 
 class DescriptionCard(Record):

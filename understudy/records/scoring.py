@@ -175,6 +175,54 @@ class AgainstRetrieval(Record):
 SCORECARD_VERSION = 2
 
 
+class Claim(Record):
+    """One side of a contradiction."""
+
+    manual: str
+    heading: list[str] = Field(default=[], description="headings over its section, the outermost first")
+    section: str = Field(description="id of the section's document")
+    quote: str = Field(default="", description="its words; empty where only the teacher names the contradiction")
+    sha256: str = Field(default="", description="of the passage that was shown")
+
+
+class Contradiction(Record):
+    """Two sections that cannot both hold; both are kept."""
+
+    first: Claim
+    second: Claim
+    about: str = Field(description="in a few words; the question, where the teacher names it")
+    by: str = Field(description="label of the verifier, or 'teacher'")
+
+
+class Contradictions(Record):
+    """What was compared, and what contradicts each other. Written by `contradict`."""
+
+    contradictions: list[Contradiction]
+    verifier: str = Field(description="its label")
+    prompt: str = Field(description="what stands for its prompt")
+    looked_at: list[str] = Field(description="digests of the passages that need not be compared again")
+    compared: int = Field(ge=0, description="pairs of passages that were shown in the last run")
+    unsure: int = Field(default=0, ge=0, description="of these, those without a verdict")
+    usd: float = Field(default=0.0, ge=0, description="what the last run cost")
+
+
+class ManualScore(Record):
+    """One manual: the verifier's rate of approval, and the held-out questions."""
+
+    manual: str
+    questions: int = Field(description="held-out ones")
+    metrics: dict[str, dict[str, Interval]] = Field(description="candidate > metric > value")
+    approval: Interval | None = Field(description="share approved of the pairs that the verifier judged; Wilson")
+
+
+class Manuals(Record):
+    """The material, manual by manual."""
+
+    scores: list[ManualScore]
+    warning: str | None = Field(default=None, description="where all verdicts of the verifier are the same")
+    contradictions: list[Contradiction] = []
+
+
 class Scorecard(Record):
     """Base against tuned, check by check. Written by `evaluate`."""
 
@@ -199,6 +247,7 @@ class Scorecard(Record):
     topics: list[TopicComparison] = []
     basis: list[BasisScore] = Field(default=[], description="by what was held out, where that is more than one thing")
     against_retrieval: AgainstRetrieval | None = Field(default=None, description="for answers by heart")
+    manuals: Manuals | None = Field(default=None, description="manual by manual, and what contradicts each other")
     decision: Decision | None = None
     notes: list[str] = Field(default=[], description="what could not be measured, and why")
 

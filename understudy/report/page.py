@@ -60,6 +60,7 @@ def html(evidence: Evidence) -> str:
         topics=tables.topics(card.topics),
         held_out=tables.basis(card.basis),
         arms=tables.arms(card.against_retrieval) if card.against_retrieval else None,
+        manuals=tables.manuals(card.manuals) if card.manuals else None,
         causes=causes(evidence),
         baselines=tables.baselines(card.baselines),
         judge=tables.judge(card.judge) if card.judge else None,

@@ -11,6 +11,7 @@ from understudy.records import (
     BasisScore,
     Interval,
     JudgeScore,
+    Manuals,
     ParityCheck,
     ParityReport,
     Phrase,
@@ -132,6 +133,19 @@ def basis(scores: Sequence[BasisScore]) -> Table:
     ]
     head = ("", "base, right", "tuned, right", "difference (95 %)", "change of loss")
     return Table(head, rows, "What was held out, and how")
+
+
+def manuals(found: Manuals) -> Table:
+    """Right answers and the verifier's rate of approval, manual by manual."""
+    rows: list[list[str | Cell]] = [
+        [
+            Cell(one_line(score.manual, 120), f"{score.questions} held-out questions"),
+            *(_with_ends("correct", score.metrics.get(name, {}).get("correct")) for name in ("base", "adapter")),
+            _with_ends("correct", score.approval),
+        ]
+        for score in found.scores
+    ]
+    return Table(("", "base, right", "tuned, right", "the verifier approves"), rows, "Manual by manual")
 
 
 def arms(found: AgainstRetrieval) -> Table:

@@ -84,7 +84,7 @@ def by_basis(
         if own:
             ids = {pair.pair_id: pair for pair in own}
             chosen = {name: [s for s in samples[name] if s.pair_id in ids] for name in ARMS if name in samples}
-            metrics = {name: _measured(rows, ids, seed) for name, rows in chosen.items()}
+            metrics = {name: measured(rows, ids, seed) for name, rows in chosen.items()}
             differences = _differences(chosen[TUNED], chosen[BASE], ids, seed)
             sections = len({pair.document_id for pair in own})
             scores.append(
@@ -126,7 +126,8 @@ def against_retrieval(
     )
 
 
-def _measured(samples: Sequence[Sample], pairs: Mapping[str, Pair], seed: int) -> dict[str, Interval]:
+def measured(samples: Sequence[Sample], pairs: Mapping[str, Pair], seed: int) -> dict[str, Interval]:
+    """Loss, and where there are answers, how many are right and what of the facts they give; `pairs` by their id."""
     values = {"nll_per_token": _nll(samples, seed)}
     answered = [s for s in samples if s.text is not None]
     if answered:

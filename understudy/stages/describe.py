@@ -1,5 +1,6 @@
 """Stage `describe`: what the dataset holds, in numbers, tables and pictures."""
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -12,10 +13,12 @@ from understudy.dataset.pictures import drawings
 from understudy.graph import Node
 from understudy.records import AssetRef, DescriptionCard, Document, Pair, Questions, SplitPlan
 from understudy.runs import teachers
+from understudy.scoring.manuals import approvals, warning
 from understudy.stages import generate_answers, verify
 
 VERSION = 5
 SUMMARY = "summary.md"
+log = logging.getLogger("understudy.dataset")
 
 
 def materialize(node: Node) -> AssetRef:
@@ -73,3 +76,11 @@ def _remarks(node: Node) -> Iterator[str]:
     if node.config.verify.on:
         verified = (node.workspace.read(ref) for ref in node.talks("verified"))
         yield f"Verifier {verify.sentence(verify.summary(verified))}."
+    every = approvals(node.rows("pairs"))
+    if sum(one.judged for one in every):
+        yield showing.approvals(every)
+    if alike := warning(every):
+        log.warning("%s", alike)
+        yield f"**{alike}**"
+    if "contradictions" in node.inputs:
+        yield showing.contradictions(node.read("contradictions").contradictions)

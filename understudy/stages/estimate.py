@@ -5,12 +5,13 @@ Counts are of tokens: exact where the teacher's tokenizer is known, estimated fr
 The low price has the provider's prompt cache working and short answers; the high one has neither.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from understudy.calls import Call, Usage, augmenting, composing, grading, judging, verifying
+from understudy.calls import Call, Usage, augmenting, composing, contradicting, grading, judging, verifying
 from understudy.calls.ledger import CallLedger, KindTotals, Usual
 from understudy.calls.model_teacher import ANSWER_TOKENS, CALLS, ModelTeacher
 from understudy.config import Config
@@ -117,6 +118,8 @@ def others(workspace: Workspace, talks: Sequence[Talk]) -> list[Row]:
                  for talk, pairs_of in zip(talks, pairs, strict=True)
                  if (count := round(config.verify.fraction * pairs_of))]  # fmt: skip
         rows.append(_row("verify", verifier, calls, of_verifier))
+        if config.seeks_contradictions:
+            rows.append(_contradictions(verifier, talks, config.plugin("recipe"), of_verifier))
     if config.augment.asks_teacher and isinstance(teacher, ModelTeacher):
         train = 1 - config.split.valid - config.split.test
         variants = {name: getattr(config.augment, name) for name in VARIANT_TOKENS}
@@ -179,6 +182,19 @@ def _composed(
         guess = _Guess(composing.PER_CHECK * shown, composing.PER_CHECK * composing.CHECK_TOKENS)
         rows.append(_row(composing.CHECK, verifier, [guess] * count, of_verifier))
     return rows
+
+
+def _contradictions(verifier: ModelTeacher, talks: Sequence[Talk], recipe: Recipe, usual: Usual) -> Row:
+    """What it costs to have passages of like subject compared; as many as the recipe has of a section, at most."""
+    kind, most, words = contradicting.KIND, contradicting.PER_CALL, recipe.options.passages.words
+    shown = [verifier.tokens(t.document.text) / math.ceil(t.document.words / words) for t in talks if t.document.words]
+    count = recipe.options.contradictions * len(shown)
+    fixed, each = (
+        contradicting.call_for(verifier, []).input_tokens,
+        2 * (sum(shown) / max(1, len(shown)) + PAIR_OVERHEAD),
+    )
+    guess = _Guess(fixed + most * each, most * usual.tokens.get(kind, contradicting.VERDICT_TOKENS))
+    return _row(kind, verifier, [guess] * max(1, round(count / most)), usual)
 
 
 def _per_pair(recipe: Recipe) -> tuple[float, float]:
@@ -293,4 +309,5 @@ _NAMES = {"questions": "extract questions", "answers": "generate answers", "augm
     composing.KIND: "questions over two texts, and unanswered ones",
     composing.CHECK: "check of the unanswered",
     grading.KIND: "marks of single answers",
+    contradicting.KIND: "search for contradictions",
 }

@@ -20,6 +20,7 @@ from understudy.records import (
     Divergence,
     Interval,
     JudgeScore,
+    Manuals,
     Pair,
     ParityReport,
     Phrase,
@@ -69,6 +70,7 @@ class Extras(NamedTuple):
     """The retriever that answers by heart are held against."""
     costs: arms.Costs = arms.Costs()
     grading: arms.Grading | None = None
+    manuals: Manuals | None = None
     unit: str = "talk"
     """What was held out whole, as a noun."""
 
@@ -141,6 +143,7 @@ def score(
         ],
         basis=arms.by_basis([pair for pair, _ in rows], split, samples, seed) if split.recall else [],
         against_retrieval=_against_retrieval([pair for pair, _ in rows], samples, extras, seed),
+        manuals=extras.manuals,
         decision=decide(words, candidates, extras.adapter, extras.parity),
         notes=[*_notes(split, talks, samples, extras, differences), *extras.notes],
     )

@@ -7,12 +7,24 @@ from pathlib import PurePosixPath
 from understudy.config import Config
 from understudy.graph import Graph, Node, Refs
 from understudy.interfaces import Metric, References
-from understudy.records import AssetRef, JudgeScore, Pair, PairSource, Passage, Record, Sample, SuiteAnswers, Winner
+from understudy.records import (
+    AssetRef,
+    Contradiction,
+    Contradictions,
+    JudgeScore,
+    Pair,
+    PairSource,
+    Passage,
+    Record,
+    Sample,
+    SuiteAnswers,
+    Winner,
+)
 from understudy.report.evidence import Evidence
 from understudy.report.page import html
 from understudy.retrieval.index import Index
 from understudy.retrieval.quality import quality
-from understudy.scoring import preferences
+from understudy.scoring import manuals, preferences
 from understudy.scoring.suites.selection import Selection, drifts
 from understudy.stages import against_retrieval, evaluate, grade
 from understudy.stages import judge as judging
@@ -47,7 +59,10 @@ def identity(graph: Graph, keys: dict[str, str], inputs: Refs) -> list[object]:
     marks = Selection(graph.config.evaluate).digest(marks=True)
     prices = [graph.config.machine.model_dump()] if graph.config.against_retrieval else []
     marks_of_judge = [grade.VERSION] if "grades" in inputs else []
-    return [candidates, marks, judge, *marks_of_judge, [choice.model_dump(mode="json") for choice in choices], *prices]
+    ref = graph.workspace.latest("contradictions") if graph.config.closed_book else None
+    known = [ref.sha256] if ref else []
+    chosen = [choice.model_dump(mode="json") for choice in choices]
+    return [candidates, marks, judge, *marks_of_judge, chosen, *prices, *known]
 
 
 def materialize(node: Node) -> AssetRef:
@@ -80,6 +95,9 @@ def materialize(node: Node) -> AssetRef:
             grading=grade.grading_of(node),
             unit=node.config.plugin("recipe").UNIT,
             costs=against_retrieval.costs(node),
+            manuals=manuals.summary(
+                node.rows("pairs"), [pair for pair, _ in rows], samples, contradictions(node), node.config.seed
+            ),
         ),
     )
     pairs = [pair for pair, _ in rows]
@@ -110,6 +128,13 @@ def counts(node: Node) -> dict[str, int]:
         "kept": sum(pair.kept for pair in pairs),
         **{split: node.ref(split).rows for split in ("train", "valid", "test")},
     }
+
+
+def contradictions(node: Node) -> list[Contradiction]:
+    """What is known to contradict each other in the manuals; the score makes none of the dataset again."""
+    ref = node.workspace.latest("contradictions") if node.config.closed_book else None
+    known: Contradictions | None = node.workspace.read(ref) if ref else None
+    return known.contradictions if known else []
 
 
 def metrics(config: Config) -> dict[str, Metric]:

@@ -16,10 +16,14 @@ from understudy.records import (
     BaseCard,
     BaselineComparison,
     CandidateScore,
+    Claim,
     Comparison,
+    Contradiction,
     Decision,
     Interval,
     JudgeScore,
+    Manuals,
+    ManualScore,
     Pair,
     ParityCheck,
     ParityReport,
@@ -131,6 +135,9 @@ def full_card(evil: str = "") -> Scorecard:
         difference=SHARE, win_rate=SHARE, matched=SHARE, first_slot=SHARE, consistency=SHARE, sign_p=0.4,
         contradictions={"tuned": 1}, agreement=SHARE, kappa=0.5,
     )  # fmt: skip
+    claim = Claim(manual=f"kilns{evil}", heading=[f"3.1{evil}"], section="a", quote=f"at most 90{evil}")
+    both = Contradiction(first=claim, second=claim, about=f"rate{evil}", by=f"v{evil}")
+    manual = ManualScore(manual=f"kilns{evil}", questions=3, metrics={"base": {"correct": SHARE}}, approval=SHARE)
     more: dict[str, Interval] = {"copied": SHARE, "kl_general": SHARE, "instructions": SHARE, "nll_end": SHARE}
     return card(evil).model_copy(
         update={
@@ -142,6 +149,7 @@ def full_card(evil: str = "") -> Scorecard:
             ],
             "judge": judge,
             "phrases": [Phrase(phrase=f"think of it{evil}", talks=3, teacher=4.0, base=0.0, tuned=3.0)],
+            "manuals": Manuals(scores=[manual], warning=f"all alike{evil}", contradictions=[both]),
             "decision": Decision(action="ship", where=None, reasons=[f"better in nll_per_token{evil}"]),
             "notes": [f"no judge{evil}"],
         }
@@ -225,7 +233,7 @@ def test_the_page_says_what_to_do_and_each_verdict_with_its_reason() -> None:
 def test_the_sections_come_in_one_order() -> None:
     titles = re.findall(r"<h2>([^<]+)</h2>", whole())
     assert titles == [
-        "Hear it first", "In numbers", "Words", "Did it learn?", "Did it break?",
+        "Hear it first", "In numbers", "Manual by manual", "Words", "Did it learn?", "Did it break?",
         "Is the exported file what was trained?", "What does it cost to run?", "Answers side by side",
         "Training curves", "Run record",
     ]  # fmt: skip

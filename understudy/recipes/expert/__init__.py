@@ -33,6 +33,7 @@ class ExpertRecipe(BaseRecipe):
     """A question alone, and the answer by heart: what the manual says, briefly."""
 
     VERSION = 1
+    INDIFFERENT: ClassVar[set[str]] = {"contradictions"}
     GATES = (
         "length", "characters", "endings", "formatting", "repetition", "mentions", "boilerplate", "instructions",
         "language", "duplicates",
@@ -58,6 +59,9 @@ class ExpertRecipe(BaseRecipe):
         across: Across = Field(default=Across(), description="questions over two sections, and over two manuals")
         passages: Cutting = Field(
             default=Cutting(), description="how manuals are cut for the comparison with retrieval"
+        )
+        contradictions: float = Field(
+            default=1.5, ge=0, le=10, description="passages of like subject that the verifier compares, per section"
         )
         per_question: int = Field(default=3, ge=1, le=20, description="passages that the retriever gives, at most")
 
