@@ -151,6 +151,7 @@ CATALOG: dict[str, Asset] = {
         ("base", "train", "valid"),
         ("run", "lora"),
     ),
+    "snapshot": Asset(records.Snapshot, "data/{channel}/dataset@{digest}/", "train"),
     "run": Asset(records.RunRecord, f"{RUN}/run.json", "train", ("trainer", "seed")),
     "lora": Asset(None, f"{RUN}/lora.yaml", "train", ("trainer", "seed")),
     "fused": Asset(records.FusedCard, f"{RUN}/fused/", "fuse", ("trainer",), ("base", "adapter")),

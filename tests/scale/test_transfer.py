@@ -218,7 +218,7 @@ def test_only_what_the_catalog_knows_is_an_asset() -> None:
         assert not is_asset(path), path
     for name, asset in CATALOG.items():
         keys = {"channel": "tea", "document": "a", "run": "r", "base": "b", "type": "F16", "candidate": "tuned",
-                "format": "alpaca", "trial": "t", "place": "tea/r"}  # fmt: skip
+                "format": "alpaca", "trial": "t", "place": "tea/r", "digest": "0a1b"}  # fmt: skip
         assert is_asset(asset.path.format(**keys)), name
 
 

@@ -47,6 +47,8 @@ def _forget_rows(folder: Path, ids: set[str]) -> None:
     ref = store.latest(home, path)
     plan: SplitPlan | None = store.read_record(home, ref, SplitPlan) if ref else None
     shutil.rmtree(folder / "dataset", ignore_errors=True)
+    for kept in folder.glob("dataset@*"):  # rows of earlier runs, which hold the same words
+        shutil.rmtree(kept, ignore_errors=True)
     if plan:
         left = plan.model_copy(
             update={

@@ -1,6 +1,7 @@
 """Delete the heavy files (fused model, GGUF files, checkpoints) of all but the newest runs of each channel.
 
-Adapters, records, scorecards and reports stay. Champions and published runs keep everything.
+Adapters, records, scorecards and reports stay. Champions and published runs keep everything. Rows kept for runs that
+are gone (data/NAME/dataset@DIGEST) go too.
 """
 
 from argparse import ArgumentParser, Namespace
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from understudy.cli import Result, channels, confirmed
 from understudy.errors import UnderstudyError
-from understudy.runs import clean
+from understudy.runs import clean, snapshots
 from understudy.runs.clean import Heavy, megabytes
 
 EXAMPLE = "understudy clean --keep 3 --dry-run"
@@ -29,7 +30,7 @@ def main(args: Namespace) -> Result:
     if args.keep < 0:
         raise UnderstudyError(f"--keep is {args.keep}; keep 0 runs or more")
     names = [args.channel] if args.channel else _channels(args.home)
-    heavy = [item for name in names for item in clean.old_files(_folder(args.home, name), args.keep)]
+    heavy = [item for name in names for item in _old(args.home, name, args.keep)]
     total = megabytes(sum(item.bytes for item in heavy))
     lines = [f"{item.run.parent.name}/{item.run.name}: {megabytes(item.bytes)} ({_inside(item)})" for item in heavy]
     if not heavy:
@@ -43,12 +44,19 @@ def main(args: Namespace) -> Result:
         with channels.locked(data) if data.is_dir() else nullcontext():
             # Once more inside the lock: a run that ended during the confirmation may have changed the champion.
             chosen = {item.run for item in heavy}
-            clean.delete(item for item in clean.old_files(_folder(args.home, name), args.keep) if item.run in chosen)
+            clean.delete(item for item in _old(args.home, name, args.keep) if item.run in chosen)
     return Result("\n".join([*lines, f"{total} deleted"]), _data(heavy, args))
 
 
+def _old(home: Path, channel: str, keep: int) -> list[Heavy]:
+    """What can be deleted of a channel: of its old runs, and rows that no run was trained on."""
+    unused = [Heavy(folder, [folder], clean.size(folder)) for folder in snapshots.unused(home, channel)]
+    return clean.old_files(_folder(home, channel), keep) + unused
+
+
 def _channels(home: Path) -> list[str]:
-    return sorted(f.name for f in (home / "models").glob("[!.]*") if f.is_dir() and f.name != "bases")
+    folders = [*(home / "models").glob("[!.]*"), *(kept.parent for kept in home.glob(f"data/*/{snapshots.PREFIX}*"))]
+    return sorted({folder.name for folder in folders if folder.is_dir() and folder.name != "bases"})
 
 
 def _folder(home: Path, channel: str) -> Path:
@@ -60,7 +68,7 @@ def _folder(home: Path, channel: str) -> Path:
 
 
 def _inside(heavy: Heavy) -> str:
-    return ", ".join(path.relative_to(heavy.run).as_posix() for path in heavy.paths)
+    return ", ".join(p.relative_to(heavy.run).as_posix() if p != heavy.run else "rows of no run" for p in heavy.paths)
 
 
 def _data(heavy: list[Heavy], args: Namespace) -> dict[str, object]:

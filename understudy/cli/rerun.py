@@ -1,6 +1,6 @@
 """Repeat the training that models/NAME/RUN/run.json describes, from the same dataset and base, and compare the losses.
 
-The first run is not changed.
+The first run is not changed. Where the dataset has grown since, the rows are those kept with the run.
 """
 
 import json
@@ -19,7 +19,7 @@ from understudy.errors import AssetError, ConfigError
 from understudy.progress import track
 from understudy.records import AdapterCard, AssetRef, RunRecord, sha256_of
 from understudy.report.training import lines
-from understudy.runs import run_record
+from understudy.runs import run_record, snapshots
 from understudy.text.words import one_line, slug
 
 EXAMPLE = "understudy rerun my-channel/1f2e3d4c"
@@ -124,7 +124,7 @@ def changed(home: Path, record: RunRecord) -> list[str]:
     """What differs on disk from the time of the run: train, valid and the base."""
     digests: list[tuple[str, AssetRef, str | None]] = []
     for split, ref in (("train", record.dataset.train), ("valid", record.dataset.valid)):
-        file = home / ref.path
+        file = snapshots.file(home, record, ref)
         digests.append((f"the {split} split", ref, sha256_of(file.read_bytes()) if file.is_file() else None))
     base = home / record.base.path
     digest = store.folder_digest(base)[0] if base.is_dir() else None
@@ -174,7 +174,7 @@ def _train(home: Path, record: RunRecord, out: Path | None) -> Path:
         raise ConfigError(problems)
 
     def make(folder: Path) -> AdapterCard:
-        train, valid = (home / ref.path for ref in (record.dataset.train, record.dataset.valid))
+        train, valid = (snapshots.file(home, record, ref) for ref in (record.dataset.train, record.dataset.valid))
         with locks.only_training(), track("train") as progress:
             card: AdapterCard = trainer.train(home / record.base.path, train, valid, folder, record.seed, progress)
         return card

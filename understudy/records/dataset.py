@@ -204,6 +204,13 @@ class Combined(Record):
     sets: list[CombinedSet]
 
 
+class Snapshot(Record):
+    """The rows of a run as they were, kept when the dataset grows."""
+
+    digest: str = Field(description="of train, valid and test, as the run's record has it")
+    files: list[str] = Field(description="where they were")
+
+
 class DescriptionCard(Record):
     """The dataset in numbers, tables and pictures. Written by `describe`."""
 

@@ -6,7 +6,7 @@ from understudy import locks
 from understudy.graph import Graph, Node, Refs
 from understudy.interfaces import Progress
 from understudy.records import AdapterCard, AssetRef, DatasetRefs
-from understudy.runs import lora_config, run_record
+from understudy.runs import lora_config, run_record, snapshots
 
 VERSION = 1
 
@@ -36,6 +36,7 @@ def materialize(node: Node) -> AssetRef:
     record = run_record.written(
         node.workspace, surroundings, node.fingerprint, node.ref("base"), dataset, trials, adapter
     )
+    snapshots.keep(node.workspace, dataset)
     node.save([record], "run")
     node.save_text("lora", lora_config.text(record))
     return adapter

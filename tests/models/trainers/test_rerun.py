@@ -21,7 +21,7 @@ from understudy.config import Config
 from understudy.errors import AssetError, DatasetError, UnderstudyError
 from understudy.graph import Graph
 from understudy.records import AdapterCard, AssetRef, BaseCard, ChatExample, DatasetRefs, RunRecord
-from understudy.runs import champion, lora_config, run_record
+from understudy.runs import champion, lora_config, run_record, snapshots
 from understudy.stages import tune as tuning
 from understudy.trainers import merge
 from understudy.workspace import Workspace
@@ -117,6 +117,20 @@ def test_the_first_runs_folder_is_not_needed_and_a_folder_can_be_named(
     assert (tmp_path / "again" / "adapters.safetensors").is_file()
     with pytest.raises(AssetError, match="again already exists and is not an empty folder; choose another --out"):
         rerun.rerun(home, record.run, "talks", tmp_path / "again")
+
+
+def test_a_run_is_repeated_on_its_own_rows_after_the_dataset_has_grown(
+    copy: tuple[Path, RunRecord], capsys: pytest.CaptureFixture[str]
+) -> None:
+    home, record = copy
+    workspace = Workspace(home=home, config=preset())
+    snapshots.keep(workspace, record.dataset)
+    rows = workspace.rows(record.dataset.train)
+    grown = workspace.save("train", [*rows, *rows[:3]], "grown")
+    assert grown.sha256 != record.dataset.train.sha256 and not rerun.changed(home, record)
+    assert main(["rerun", record.run, "--home", str(home)]) == 0
+    assert "the same, byte for byte" in capsys.readouterr().out
+    assert workspace.rows(grown) == [*rows, *rows[:3]], "the rows of today are as they were"
 
 
 def test_a_rerun_that_was_killed_resumes_in_its_folder(copy: tuple[Path, RunRecord]) -> None:

@@ -101,3 +101,15 @@ def test_a_link_is_not_followed(home: Path, tmp_path: Path) -> None:
     (home / "models/tea/3a/gguf/link").symlink_to(outside)
     assert main(["clean", "--keep", "0", "--yes", "--home", str(home)]) == 0
     assert (outside / "precious").exists() and not (home / "models/tea/3a/gguf").exists()
+
+
+def test_rows_kept_for_a_run_go_with_the_last_run_on_them(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for digest in ("a" * 16, "b" * 16):
+        kept = home / f"data/tea/dataset@{digest}/train.jsonl"
+        kept.parent.mkdir(parents=True)
+        kept.write_text("{}\n")
+    record = json.loads((home / "models/tea/5a/run.json").read_bytes())
+    (home / "models/tea/5a/run.json").write_text(json.dumps(record | {"dataset_fingerprint": "a" * 64}))
+    assert main(["clean", "tea", "--keep", "9", "--yes", "--home", str(home)]) == 0
+    assert "dataset@bbbb" in capsys.readouterr().out
+    assert [folder.name for folder in (home / "data/tea").glob("dataset@*")] == [f"dataset@{'a' * 16}"]
