@@ -1,7 +1,8 @@
 """
 Deletes everything that was derived from a talk: its words, pairs, a teacher's replies, people's decisions.
 
-The plan of the split stays, without its rows, so that what is held out of the other talks stays held out.
+The plan of the split stays, without its rows, so that what is held out of the other talks stays held out. Datasets that
+were combined of it go too; they are combined again.
 """
 
 import glob
@@ -15,7 +16,7 @@ from understudy.calls.model_teacher import CALLS
 from understudy.catalog import CATALOG
 from understudy.channel import decisions, imported
 from understudy.channel.ledger import Ledger, Row
-from understudy.records import SplitPlan
+from understudy.records import Combined, SplitPlan
 
 
 def forget(folder: Path, rows: Sequence[Row]) -> None:
@@ -49,6 +50,10 @@ def _forget_rows(folder: Path, ids: set[str]) -> None:
     shutil.rmtree(folder / "dataset", ignore_errors=True)
     for kept in folder.glob("dataset@*"):  # rows of earlier runs, which hold the same words
         shutil.rmtree(kept, ignore_errors=True)
+    for file in list(folder.parent.glob("*/dataset/combined.json")):  # made again by `understudy combine`
+        if folder.name in {one.channel for one in Combined.model_validate_json(file.read_bytes()).sets}:
+            for made in (file.parent, file.parents[1] / "documents", *file.parents[1].glob("dataset@*")):
+                shutil.rmtree(made, ignore_errors=True)
     if plan:
         left = plan.model_copy(
             update={

@@ -163,7 +163,8 @@ def _read(place: Place, number: int, same: dict[str, str]) -> Set:
 def _write(place: Place, sets: Sequence[Set], plan: SplitPlan, left_out: Mapping[str, str], known: Combined) -> None:
     """All assets of the dataset; of a section in two sets those of the first."""
     mark = store.fingerprint(GATE, VERSION, known.model_dump())
-    shutil.rmtree(place.home / "data" / place.channel / "dataset", ignore_errors=True)
+    for old in ("dataset", "documents"):
+        shutil.rmtree(place.home / "data" / place.channel / old, ignore_errors=True)
     place.save("combined", [known], mark)
     first = list(reversed(sets))
     documents = {key: document for one in first for key, document in one.documents.items()}

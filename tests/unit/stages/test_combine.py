@@ -5,9 +5,13 @@ from pathlib import Path
 import pytest
 
 from tests.unit.pairs import example, pair
+from understudy import preflight
+from understudy.channel import forgetting
+from understudy.channel.ledger import Row
 from understudy.cli import main
+from understudy.config import Config
 from understudy.dataset.combined import Placed, chosen
-from understudy.errors import DatasetError
+from understudy.errors import ConfigError, DatasetError
 from understudy.records import (
     ChatExample,
     Combined,
@@ -22,6 +26,7 @@ from understudy.records import (
 )
 from understudy.stages import gold
 from understudy.stages.combine import Place, combine
+from understudy.workspace import Workspace
 
 
 def placed(channel: str, section: str, number: int, question: str, split: Split, recall: bool = False) -> Placed:
@@ -102,9 +107,21 @@ def test_a_combined_channel_has_the_rows_of_both_and_can_be_made_again(tmp_path:
     assert {row.gate for row in place.rows("rejects")} == {"combine"} and len(place.rows("rejects")) == 6
     [known] = place.rows("combined")
     assert isinstance(known, Combined) and [(one.rows, one.left_out) for one in known.sets] == [(9, 0), (3, 6)]
+    accepts_no_run_of_its_own(tmp_path)
     before = {file.name: file.read_bytes() for file in (tmp_path / "data/c/dataset").glob("[!.]*")}
     assert combine(tmp_path, ["a", "b"], "c") == known
     assert before == {file.name: file.read_bytes() for file in (tmp_path / "data/c/dataset").glob("[!.]*")}
+    forgetting.forget(tmp_path / "data/b", [Row("lamp", "lamp", "lamp", "r", "ok")])
+    assert not (tmp_path / "data/c/dataset").exists() and not (tmp_path / "data/c/documents").exists()
+
+
+def accepts_no_run_of_its_own(home: Path) -> None:
+    config = Config.model_validate({"name": "c", "source": {"use": "documents", "path": str(home)}, "base": "scratch",
+                                    "teacher": "extractive", "trainer": {"use": "mlx_lora"}})  # fmt: skip
+    workspace = Workspace(home=home, config=config)
+    with pytest.raises(ConfigError, match="c was combined of a and b: run it with --only model"):
+        preflight.check(workspace, "dataset")
+    preflight.check(workspace, "model")
 
 
 def test_what_does_not_fit_together_is_refused_in_a_sentence(tmp_path: Path) -> None:
