@@ -30,7 +30,9 @@ def main(args: Namespace) -> Result:
     folder.mkdir(parents=True, exist_ok=True)
     with channels.locked(folder):
         known = combine.combine(args.home, args.channels, name)
-        Ledger(folder / "ledger.sqlite").close()
+        ledger = Ledger(folder / "ledger.sqlite")
+        ledger.set_note("combined", " ".join(args.channels))  # with a ledger the other verbs know the channel
+        ledger.close()
     lines = [f"{one.channel}: {counted(one.rows, 'row')}, {one.left_out} left out" for one in known.sets]
     lines += [f"{name}: {folder / 'dataset'}; rejects.jsonl says why rows were left out",
               f"Now type: understudy run --preset PRESET --set name={name} --only model"]  # fmt: skip

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from understudy import store
+from understudy.calls.prompting import estimated_tokens
 from understudy.catalog import CATALOG
-from understudy.dataset import combined
+from understudy.dataset import combined, description
 from understudy.dataset.combined import Placed
 from understudy.errors import DatasetError
 from understudy.records import (
@@ -17,6 +18,7 @@ from understudy.records import (
     CombinedSet,
     Contradiction,
     Contradictions,
+    DescriptionCard,
     Document,
     Pair,
     Passage,
@@ -24,11 +26,13 @@ from understudy.records import (
     Split,
     SplitPlan,
 )
-from understudy.stages import gold
+from understudy.stages import describe, gold
 from understudy.stages.split import SPLITS
+from understudy.text.words import counted
 
 VERSION = 1
 GATE = "combine"
+PERMISSION = "What the permissions of all its sets have in common; their own READMEs state them."
 NUMBERS_APART = 100_000
 """Added to the question numbers of each further set, so that those of two sets about one section differ."""
 
@@ -181,9 +185,33 @@ def _write(place: Place, sets: Sequence[Set], plan: SplitPlan, left_out: Mapping
     for split in SPLITS:
         place.save(split, [rows[key] for key in plan.splits[split]], mark)
     place.save("split", [plan], mark)
+    _describe(place, pairs, plan, documents, found, known, mark)
     place.save("rejects", rejects, mark)
     place.save("gold", accepted, mark)
     place.save("pairs", pairs, mark)
+
+
+def _describe(
+    place: Place,
+    pairs: Sequence[Pair],
+    plan: SplitPlan,
+    documents: Mapping[str, Document],
+    found: Sequence[Contradiction],
+    known: Combined,
+    mark: str,
+) -> None:
+    """The description of the dataset, and the page that goes with it."""
+    sets = "; ".join(f"{one.channel}: {counted(one.rows, 'row')}, {one.left_out} left out" for one in known.sets)
+    remarks = [f"Combined of {sets}.", *describe.of_manuals(pairs), description.contradictions(found)]
+
+    def make(out: Path) -> DescriptionCard:
+        return describe.describe(pairs, plan, documents.values(), (), estimated_tokens, None, remarks, out)
+
+    folder, page = (CATALOG[name].path.format(channel=place.channel) for name in ("description", "dataset_card"))
+    store.build_folder(place.home, "description", folder, make, mark)
+    summary = (place.home / folder / describe.SUMMARY).read_text(encoding="utf-8")
+    text = f"# Gold pairs of {place.channel}\n\n{summary}\n\n## Permission\n\n{PERMISSION}\n"
+    store.write_file(place.home, "dataset_card", page, text.encode(), 1, mark)
 
 
 def _renamed(pair: Pair, names: Mapping[str, str], more: int) -> Pair:

@@ -76,11 +76,16 @@ def _remarks(node: Node) -> Iterator[str]:
     if node.config.verify.on:
         verified = (node.workspace.read(ref) for ref in node.talks("verified"))
         yield f"Verifier {verify.sentence(verify.summary(verified))}."
-    every = approvals(node.rows("pairs"))
+    yield from of_manuals(node.rows("pairs"))
+    if "contradictions" in node.inputs:
+        yield showing.contradictions(node.read("contradictions").contradictions)
+
+
+def of_manuals(pairs: Sequence[Pair]) -> Iterator[str]:
+    """The verifier's approval by manual, and whether its verdicts are all the same."""
+    every = approvals(pairs)
     if sum(one.judged for one in every):
         yield showing.approvals(every)
     if alike := warning(every):
         log.warning("%s", alike)
         yield f"**{alike}**"
-    if "contradictions" in node.inputs:
-        yield showing.contradictions(node.read("contradictions").contradictions)

@@ -95,7 +95,10 @@ def test_a_combined_channel_has_the_rows_of_both_and_can_be_made_again(tmp_path:
     channel(tmp_path, "a", {"kiln": "train", "glaze": "test", "shelf": "valid"})
     channel(tmp_path, "b", {"kiln": "train", "glaze": "train", "lamp": "train"})
     assert main(["combine", "a", "b", "--name", "c", "--home", str(tmp_path)]) == 0
+    assert main(["status", "c", "--home", str(tmp_path)]) == 0
     place = Place(tmp_path, "c")
+    [card] = place.rows("description")
+    assert (card.pairs, card.kept) == (18, 12)
     [plan], pairs = place.rows("split"), {one.pair_id: one for one in place.rows("pairs")}
     assert plan.honest and set(plan.documents["test"]) == {"a.glaze"}
     assert {pairs[key].document_id for key in plan.splits["train"]} == {"a.kiln", "b.lamp"}, "b's glaze is left out"
@@ -108,9 +111,9 @@ def test_a_combined_channel_has_the_rows_of_both_and_can_be_made_again(tmp_path:
     [known] = place.rows("combined")
     assert isinstance(known, Combined) and [(one.rows, one.left_out) for one in known.sets] == [(9, 0), (3, 6)]
     accepts_no_run_of_its_own(tmp_path)
-    before = {file.name: file.read_bytes() for file in (tmp_path / "data/c/dataset").glob("[!.]*")}
+    before = {file.name: file.read_bytes() for file in (tmp_path / "data/c/dataset").glob("[!.]*.*")}
     assert combine(tmp_path, ["a", "b"], "c") == known
-    assert before == {file.name: file.read_bytes() for file in (tmp_path / "data/c/dataset").glob("[!.]*")}
+    assert before == {file.name: file.read_bytes() for file in (tmp_path / "data/c/dataset").glob("[!.]*.*")}
     forgetting.forget(tmp_path / "data/b", [Row("lamp", "lamp", "lamp", "r", "ok")])
     assert not (tmp_path / "data/c/dataset").exists() and not (tmp_path / "data/c/documents").exists()
 
