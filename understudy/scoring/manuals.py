@@ -10,6 +10,7 @@ from understudy.scoring.statistics import wilson
 LEAST_JUDGED = 10
 """Pairs that a verifier has looked at before it is a finding that all its verdicts are the same."""
 VERIFY = "verify"
+OVER_TWO = "over two manuals"
 
 
 class Approval(NamedTuple):
@@ -28,14 +29,21 @@ class Approval(NamedTuple):
 
 def approvals(pairs: Iterable[Pair]) -> list[Approval]:
     """One for each manual, in the order of the pairs; pairs that a gate refused before are left out."""
+    listed = [pair for pair in pairs if pair.kept or pair.verified is not None or pair.gate == VERIFY]
     groups: dict[str, list[Pair]] = {}
-    for pair in pairs:
-        if pair.manual and (pair.kept or pair.verified is not None or pair.gate == VERIFY):
-            groups.setdefault(pair.manual, []).append(pair)
+    for pair, manual in zip(listed, manuals_of(listed), strict=True):
+        if manual:
+            groups.setdefault(manual, []).append(pair)
     return [
         Approval(manual, sum(p.verified is True for p in own), sum(p.verified is not None for p in own), len(own))
         for manual, own in groups.items()
     ]
+
+
+def manuals_of(pairs: Sequence[Pair]) -> list[str | None]:
+    """The manual of each pair; those over two manuals have one name together."""
+    single = {pair.manual for pair in pairs if pair.kind != "synthesis"}
+    return [pair.manual if pair.manual in single or not pair.manual else OVER_TWO for pair in pairs]
 
 
 def warning(every: Iterable[Approval]) -> str | None:
@@ -62,14 +70,15 @@ def summary(
     contradictions: Sequence[Contradiction],
     seed: int,
 ) -> Manuals | None:
-    """Everything by manual; None where pairs are not about manuals. Pairs over two manuals are a row of their own."""
+    """Everything by manual; None where pairs are not about manuals. Pairs over two manuals are one row."""
     every = {one.manual: one for one in approvals(pairs)}
-    names = list(dict.fromkeys([*every, *(pair.manual for pair in held_out if pair.manual)]))
+    manual_of = {pair.pair_id: manual for pair, manual in zip(pairs, manuals_of(pairs), strict=True) if manual}
+    names = list(dict.fromkeys([*every, *(manual_of[p.pair_id] for p in held_out if p.pair_id in manual_of)]))
     if not names:
         return None
     scores = []
     for name in names:
-        own = {pair.pair_id: pair for pair in held_out if pair.manual == name}
+        own = {pair.pair_id: pair for pair in held_out if manual_of.get(pair.pair_id) == name}
         chosen = {arm: [s for s in samples[arm] if s.pair_id in own] for arm in ARMS if arm in samples}
         approval = every.get(name)
         scores.append(

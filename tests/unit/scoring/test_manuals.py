@@ -22,6 +22,10 @@ def test_a_manual_has_the_rate_of_what_was_judged_of_it() -> None:
     assert (first.approved, first.judged, first.pairs, first.rate) == (9, 10, 10, wilson(9, 10))
     assert (second.approved, second.judged, second.pairs) == (1, 1, 4)
     assert approvals([pair()]) == []
+    over = [of(name, 20, True).model_copy(update={"kind": "synthesis"}) for name in ("A and B", "B and A", "B")]
+    assert [(one.manual, one.pairs) for one in approvals([*PAIRS, *over])] == [
+        ("A", 10), ("B", 5), ("over two manuals", 2),
+    ]  # fmt: skip
 
 
 def test_a_verifier_that_approves_all_or_refuses_all_is_said_in_a_sentence() -> None:
