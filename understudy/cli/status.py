@@ -138,10 +138,12 @@ def _next(
         return f"wait: {holder} works on it"
     where = "" if home == Path.cwd() else f" --home {home}"
     again = "the same `understudy run` again: it resumes"
+    scored = [model.run for model in models if model.decision]
+    if not scored and (home / CATALOG["combined"].path.format(channel=folder.name)).exists():
+        return f"understudy run --preset PRESET --set name={folder.name} --only model{where}, then --only score"
     unfinished = sum(states[name].talks for name in ("pending", "unanswered") if name in states)
     if unfinished or not pairs or not models:
         return again
-    scored = [model.run for model in models if model.decision]
     if not scored:
         return f"{again}, and scores the model"
     chosen = next((model.run for model in models if model.champion), None)

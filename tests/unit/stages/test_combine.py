@@ -91,11 +91,14 @@ def _with_reasoning(row: ChatExample) -> ChatExample:
     return ChatExample(messages=[*row.messages[:-1], answer.model_copy(update={"content": f"So. {answer.content}"})])
 
 
-def test_a_combined_channel_has_the_rows_of_both_and_can_be_made_again(tmp_path: Path) -> None:
+def test_a_combined_channel_has_the_rows_of_both_and_can_be_made_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     channel(tmp_path, "a", {"kiln": "train", "glaze": "test", "shelf": "valid"})
     channel(tmp_path, "b", {"kiln": "train", "glaze": "train", "lamp": "train"})
     assert main(["combine", "a", "b", "--name", "c", "--home", str(tmp_path)]) == 0
     assert main(["status", "c", "--home", str(tmp_path)]) == 0
+    assert "--set name=c --only model" in capsys.readouterr().out.partition("next")[2]
     place = Place(tmp_path, "c")
     [card] = place.rows("description")
     assert (card.pairs, card.kept) == (18, 12)
