@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from understudy.tasks import live
 
+from understudy.calls.ledger import Usual
 from understudy.calls.model_teacher import ModelTeacher
 from understudy.dataset import card
 from understudy.graph import Graph
@@ -50,7 +51,8 @@ def costs(workspace: Workspace, talks: Sequence[Talk]) -> None:
     paid, teacher = teachers.paid(workspace), workspace.config.plugin("teacher")
     if paid and isinstance(teacher, ModelTeacher):
         read = [estimates.Talk(workspace.read(talk.document), workspace.read(talk.questions), False) for talk in talks]
-        rows = estimates.estimate(teacher, read, workspace.config.questions, again=True)
+        usual = Usual(expected=workspace.config.plugin("recipe").TOKENS)
+        rows = estimates.estimate(teacher, read, workspace.config.questions, True, usual)
         rows += estimates.others(workspace, read)
         beside = "What the teacher's calls cost, beside the estimate for the same talks."
         live.page(workspace, "cost", estimates.compared(rows, paid), beside)

@@ -193,6 +193,9 @@ class Recipe(Protocol):
     UNIT: ClassVar[str]
     """What is read, asked about and held out whole, as a noun: a talk, a text, a section."""
 
+    TOKENS: ClassVar[Mapping[str, float]]
+    """Kind of call > tokens of one item of a reply, for estimates, where the recipe asks for shorter or longer ones."""
+
     DEFAULTS: ClassVar[Mapping[str, Mapping[str, Any]]]
     """Section of the preset > its defaults, where they are not those of other recipes."""
 

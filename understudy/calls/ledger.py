@@ -102,6 +102,12 @@ class Usual(NamedTuple):
     """Of output for each item that was asked for, thinking included, by kind of call."""
     questions: float = 1.0
     """Share of the questions asked for that came."""
+    expected: Mapping[str, float] = MappingProxyType({})
+    """Of output for each item, by kind of call, before any came: what a recipe asks for."""
+
+    def each(self, kind: str, otherwise: float) -> float:
+        """Tokens of one item of such a reply."""
+        return self.tokens.get(kind, self.expected.get(kind, otherwise))
 
 
 class CallLedger(Notes):

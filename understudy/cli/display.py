@@ -129,13 +129,16 @@ def shown(log_file: Path, level: int = logging.INFO, first: str = "starting") ->
         yield add_prefect
 
 
-def of_part(channel: str, counts: Mapping[str, Any], files: Mapping[str, str] | None, dataset: Path) -> str:
-    """The result of a run of one part: the dataset in numbers, and the paths of dataset and files."""
+def of_part(channel: str, unit: str, counts: Mapping[str, Any], files: Mapping[str, str] | None, dataset: Path) -> str:
+    """The result of a run of one part: the dataset in numbers, and the paths of dataset and files.
+
+    `unit` is what pairs are of, as a noun: a talk, a text, a section.
+    """
     rows = {side: counts[side] for side in ("train", "valid", "test")}
     left_out = counts["pairs"] - sum(rows.values())
     states = ", ".join(f"{count} {state}" for state, count in counts["talks"].items())
     lines = [
-        f"{channel}: {counted(counts['pairs'], 'pair')} from talks ({states}); "
+        f"{channel}: {counted(counts['pairs'], 'pair')} of {unit}s ({states}); "
         + ", ".join(f"{count} {side}" for side, count in rows.items())
         + (f", {left_out} left out" if left_out else ""),
         f"  dataset  {dataset / 'README.md'}",

@@ -219,7 +219,9 @@ def _result(workspace: Workspace, outcome: Any) -> Result:
         files = {kind: workspace.file(ref) for kind, ref in outcome.model.files.items()}
         data |= {"run": outcome.model.run, "files": {kind: str(file) for kind, file in files.items()}}
     if not outcome.score:
-        text = display.of_part(workspace.config.name, data["counts"], data.get("files"), workspace.folder / "dataset")
+        unit = workspace.config.plugin("recipe").UNIT
+        folder = workspace.folder / "dataset"
+        text = display.of_part(workspace.config.name, unit, data["counts"], data.get("files"), folder)
         return Result(text + _draft(workspace), data)
     score, card, report = outcome.score, workspace.read(outcome.score.scorecard), workspace.file(outcome.score.report)
     data |= {

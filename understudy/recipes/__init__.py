@@ -28,6 +28,7 @@ class BaseRecipe:
     retrieves: ClassVar[bool] = False
     closed_book: ClassVar[bool] = False
     UNIT: ClassVar[str] = "talk"
+    TOKENS: ClassVar[Mapping[str, float]] = {}
     DEFAULTS: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
     def __init__(self, options: RecipeOptions) -> None:

@@ -6,7 +6,7 @@ The low price has the provider's prompt cache working and short answers; the hig
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -105,8 +105,9 @@ def others(workspace: Workspace, talks: Sequence[Talk]) -> list[Row]:
     config, rows = workspace.config, list[Row]()
     more = further(talks, config.questions)
     teacher = config.plugin("teacher")
-    usual = usual_of(workspace.folder, teacher) if isinstance(teacher, ModelTeacher) else Usual()
-    answer = usual.tokens.get("answers", ANSWER_TOKENS)
+    expected = config.plugin("recipe").TOKENS
+    usual = usual_of(workspace.folder, teacher, expected) if isinstance(teacher, ModelTeacher) else Usual()
+    answer = usual.each("answers", ANSWER_TOKENS)
     asked_for = {talk.document.document_id: extract_questions.question_count(talk.document, config.questions)
                  for talk in talks}  # fmt: skip
     pairs = [usual.questions * (count + more.get(name, 0)) for name, count in asked_for.items()]
@@ -159,7 +160,7 @@ def expected_rows(config: Config, talks: Sequence[Talk], usual: Usual) -> tuple[
     ) + sum(more.values())
     beside = sum(_per_pair(config.plugin("recipe"))) if config.composes else 0.0
     held_out = config.split.valid + config.split.test + config.split.questions
-    tokens = usual.tokens.get("answers", ANSWER_TOKENS) + PAIR_OVERHEAD
+    tokens = usual.each("answers", ANSWER_TOKENS) + PAIR_OVERHEAD
     return round(USUALLY_ACCEPTED * asked * (1 + beside) * (1 - held_out)), tokens
 
 
@@ -207,14 +208,14 @@ def _per_pair(recipe: Recipe) -> tuple[float, float]:
     return options.shares.synthesis / alone, options.shares.refusal / alone
 
 
-def usual_of(folder: Path, model: ModelTeacher) -> Usual:
-    """What this model's replies to a channel came to so far."""
+def usual_of(folder: Path, model: ModelTeacher, expected: Mapping[str, float] | None = None) -> Usual:
+    """What this model's replies to a channel came to so far; `expected` is by kind of call, what a recipe asks for."""
     if not (folder / CALLS).exists():
-        return Usual()
+        return Usual(expected=expected or {})
     ledger = CallLedger(folder / CALLS)
     usual = ledger.usual(model.label)
     ledger.close()
-    return usual
+    return usual._replace(expected=expected or {})
 
 
 class _Guess(NamedTuple):
@@ -254,7 +255,7 @@ def _calls(
 
 def _call(teacher: ModelTeacher, request: TeacherRequest, usual: Usual) -> Call:
     call = teacher.call(request)
-    if (each := usual.tokens.get(request.kind)) is None:
+    if (each := usual.each(request.kind, 0.0)) == 0.0:
         return call
     return replace(call, output_tokens=round(each * (len(call.numbers) or request.count)))
 
@@ -306,7 +307,7 @@ def compared(rows: Sequence[Row], paid: Sequence[KindTotals]) -> str:
 
 
 _NAMES = {"questions": "extract questions", "answers": "generate answers", "augment": "variants"} | {
-    composing.KIND: "questions over two texts, and unanswered ones",
+    composing.KIND: "questions over two texts",
     composing.CHECK: "check of the unanswered",
     grading.KIND: "marks of single answers",
     contradicting.KIND: "search for contradictions",

@@ -123,7 +123,7 @@ def estimate_page(workspace: Workspace, training: Callable[[int, float], str] | 
     lines = [
         f"{teacher.label}: {counted(len(talks), unit)} here, {len(due)} of them to be read, {unread} not fetched yet"
     ]
-    usual = usual_of(workspace.folder, teacher)
+    usual = usual_of(workspace.folder, teacher, workspace.config.plugin("recipe").TOKENS)
     if due:
         rows = [*estimate(teacher, due, workspace.config.questions, usual=usual), *others(workspace, due)]
         lines += ["", table(rows, getattr(teacher, "cheaper", {}))]
