@@ -44,7 +44,9 @@ class LoraOptions(BaseModel):
         default=None, ge=1, description="steps between numbered checkpoints, which are all kept; none"
     )
     sample_tokens: int = Field(
-        default=48, ge=0, description="longest answer to the three prompts asked at each evaluation; 0 asks none"
+        default=48,
+        ge=0,
+        description="longest answer to three prompts after training, in a long one before and on the way; 0: none",
     )
     memory: Annotated[Literal["auto", "off"], BeforeValidator(_bare)] = Field(
         default="auto", description="auto: estimated, measured and made to fit; off: as it is set here"

@@ -17,6 +17,7 @@ from understudy.records import AdapterCard
 from understudy.text.tokenizer import for_mlx
 from understudy.trainers import chat_rows, memory_fit, mlx_group, mlx_head, mlx_measure, mlx_shape
 from understudy.trainers.chat_rows import Split
+from understudy.trainers.journal import sample_length
 from understudy.trainers.lora_job import Counts, Fit, Job, Outcome
 from understudy.trainers.lora_run import advised, card_of, counts_of, edges_of, put_best, write_plan
 from understudy.trainers.mlx_checkpoint import Checkpoints
@@ -175,7 +176,8 @@ def _journal(
         size, limit = options.batch_size, options.max_seq_length
         journal.validate = lambda: evaluate(model, valid_split.rows, size, -1, limit, loss, iterate)
     split, stops = valid_split if valid_split.rows else train_split, set(tokenizer.eos_token_ids)
-    journal.sample = sampler(model, tokenizer, split.rows, split.questions, stops, options.sample_tokens)
+    length = sample_length(options.sample_tokens, plan.iterations)
+    journal.sample = sampler(model, tokenizer, split.rows, split.questions, stops, length)
     return journal
 
 

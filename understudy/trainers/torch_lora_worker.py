@@ -12,7 +12,7 @@ from understudy.interfaces import Progress
 from understudy.records import AdapterCard
 from understudy.trainers import chat_rows, machine, memory_fit, torch_fit, torch_model
 from understudy.trainers.chat_rows import Split
-from understudy.trainers.journal import TrainingState
+from understudy.trainers.journal import TrainingState, sample_length
 from understudy.trainers.lora_job import Counts, Fit, Outcome
 from understudy.trainers.lora_run import advised, card_of, counts_of, edges_of, put_best, write_plan
 from understudy.trainers.plan import Plan, plan_for
@@ -95,7 +95,8 @@ def prepare(job: TorchJob, progress: Progress) -> Training:
     if valid_split.rows:
         journal.validate = lambda: valid_loss(student, valid_split, job)
     split = valid_split if valid_split.rows else train_split
-    journal.sample = sampler(student, tokenizer, split.rows, split.questions, ends, job.options.sample_tokens)
+    length = sample_length(job.options.sample_tokens, plan.iterations)
+    journal.sample = sampler(student, tokenizer, split.rows, split.questions, ends, length)
     return Training(job, student, train_split, plan, fit, counts, trainable, checkpoints, journal)
 
 

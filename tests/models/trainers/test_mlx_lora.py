@@ -88,13 +88,13 @@ def test_before_the_first_step_the_plan_says_what_the_data_makes_of_the_settings
     assert sum(trained) == 2 * plan["answer_tokens"]
 
 
-def test_three_prompts_are_answered_before_training_and_after_it(tuned: Any) -> None:
+def test_three_prompts_are_answered_after_a_short_training(tuned: Any) -> None:
     samples = [json.loads(line) for line in (tuned.out / "samples.jsonl").read_text().splitlines()]
     looks = [row["iteration"] for row in metrics(tuned.out) if row["valid_loss"] is not None]
     questions = {sample["question"] for sample in samples}
     assert len(questions) == 2  # there are two valid rows
     iterations = sorted({sample["iteration"] for sample in samples})
-    assert (iterations[0], iterations[-1]) == (looks[0], looks[-1]) and set(iterations) <= set(looks)
+    assert iterations == looks[-1:]
     assert [(sample["iteration"], sample["question"]) for sample in samples] == [
         (look, question) for look in iterations for question in sorted(questions)
     ]
