@@ -35,6 +35,7 @@ _FACT = re.compile(rf"The (\w+) of the (\w+) ({_STATED})\.")
 _ASKED = [re.compile(question.replace("?", r"\?").format(r"(\w+)", r"(\w+)")) for _, question in WORDINGS.values()]
 _NUMBERED = re.compile(r"^(\d+)\. (.+)$", re.MULTILINE)
 _TASK = re.compile(r"^(\d+)\. COMPARE (\d+)$", re.MULTILINE)
+_COMPARED = re.compile(r'^\{"question_number": (\d+), "first"', re.MULTILINE)
 _PARAGRAPH = re.compile(r"^\[(\d+)\] (.+)$", re.MULTILINE)
 
 
@@ -90,6 +91,8 @@ class ManualTeacher(WrittenServer):
         facts = {(part, machine): stated for part, machine, stated in _FACT.findall(text)}
         if "You check pairs of a question" in text:
             return "verify", [_approved(item, facts) for item in shown_pairs(text)]
+        if "first_quote" in text:
+            return "contradictions", [_no_contradiction(int(number)) for number in _COMPARED.findall(text)]
         if tasks := _TASK.findall(text):
             return "compose", [_entry(int(number), _compared(list(facts.items()), int(nth))) for number, nth in tasks]
         if "\nQUESTIONS\n" in text:
@@ -97,6 +100,10 @@ class ManualTeacher(WrittenServer):
             return "answers", [_entry(int(number), _answer(question, facts)) for number, question in asked]
         count = int(re.findall(r"Write exactly (\d+) questions", text)[-1])
         return "questions", [_entry(at, one) for at, one in enumerate(_questions(text, count), 1)]
+
+
+def _no_contradiction(number: int) -> dict[str, Any]:
+    return {"question_number": number, "first_quote": "", "second_quote": "", "contradicts": False, "about": ""}
 
 
 def _entry(number: int, text: str) -> dict[str, Any]:

@@ -51,6 +51,15 @@ _LATEX_N = frozenset(
 _AMBIGUOUS = frozenset("to top tan tag tiny ne ni not nu neg nparallel".split())
 
 
+def is_empty_list(text: str) -> bool:
+    """Whether a reply is JSON of the form that is asked for, without an entry."""
+    start, end = text.find("{"), text.rfind("}")
+    try:
+        return bool(json.loads(text[start : end + 1]) == {"items": []})
+    except ValueError:
+        return False
+
+
 def entries(text: str, defects: Counter[str]) -> list[Any]:
     """The entries of a reply in any state, in order; counts what was cut, malformed or restored in `defects`."""
     text = _CURLY_FIELD.sub(r'\1"\2"\3', _restored(text, defects))

@@ -32,6 +32,7 @@ from understudy.calls import (
 from understudy.calls.buckets import Buckets, Mark, Pace
 from understudy.calls.ledger import CallLedger
 from understudy.calls.outage import Outage
+from understudy.calls.reply_json import is_empty_list
 from understudy.calls.reply_problems import problem_of
 from understudy.errors import AssetError, TeacherError, TeacherStopped
 from understudy.seams import CLOCK, Clock
@@ -279,6 +280,8 @@ class Scheduler:
         self._linger_until = now + self._linger if ask.call.kind == "questions" else 0.0
         # A refusal is about one talk: however many there are, the others go on.
         fine = ask.usable is None or ask.usable(reply) or reply.finish == "refused"
+        # Of a model that does write entries, an empty list says that there is nothing to ask about this one.
+        fine = fine or (self._readable and is_empty_list(reply.text))
         why = problem_of(reply) or f"it ended by {reply.finish!r}"
         self._outcome(ask, "" if fine else f"a reply without a usable item ({why})")
         self._unread = 0 if fine else self._unread + (reply.finish == "stop" and bool(reply.text.strip()))

@@ -201,7 +201,8 @@ def test_the_budget_is_never_passed_and_more_of_it_goes_on(bench: Callable[..., 
 
 
 def test_a_stop_lets_calls_in_flight_finish_and_keeps_them(bench: Callable[..., Bench]) -> None:
-    b = bench(lambda call, n: TeacherStopped("quota") if call.document_id == "5" else None, concurrency=10)
+    # Not at once: the others are to be in flight by then.
+    b = bench(lambda call, n: (0.4, TeacherStopped("quota")) if call.document_id == "5" else None, concurrency=10)
     replies = b.all([call(i) for i in range(30)])
     assert texts(replies[:5] + replies[6:10]) == [f"re: {i}" for i in range(10) if i != 5]
     assert all(isinstance(reply, TeacherStopped) and str(reply) == "quota" for reply in [replies[5], *replies[10:]])
@@ -214,6 +215,18 @@ def test_unreadable_replies_stop_after_three_and_show_how_they_begin(bench: Call
     replies = b.all([call(i) for i in range(100)], usable=lambda reply: False)
     assert b.transport.sent.total() == 3
     assert "the first 3 replies could not be read" in str(replies[-1]) and "begins: 're: 2'" in str(replies[-1])
+
+
+def test_empty_lists_stop_nothing_of_a_model_that_has_written_entries(bench: Callable[..., Bench]) -> None:
+    b = bench(
+        lambda call, n: None if call.document_id == "0" else Reply('{"items": []}', "stop", None, USAGE), concurrency=1
+    )
+    replies = b.all([call(i) for i in range(60)], usable=lambda reply: reply.text.startswith("re"))
+    assert texts(replies) == ["re: 0", *['{"items": []}'] * 59]
+    never = bench(lambda call, n: Reply('{"items": []}', "stop", None, USAGE), concurrency=1)
+    assert "could not be read" in str(
+        never.all([call(f"n{i}", "questions") for i in range(9)], usable=lambda _: False)[-1]
+    )
 
 
 def test_a_run_of_bad_replies_stops_everything(bench: Callable[..., Bench]) -> None:
