@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 from understudy.deployments import processes
-from understudy.tasks.server import answers
+from understudy.tasks.server import answers, database_problem, last_line
 
 from understudy.errors import UnderstudyError
 
@@ -43,6 +43,8 @@ def ready(state: Path, running: processes.Running, port: int, environment: Mappi
     if processes.alive(running.server):
         _wait(state, running)
         return running.api
+    if problem := database_problem(state / "prefect.db"):
+        raise NotDeployed(problem)
     if not 0 < port < 65536:
         raise NotDeployed(f"--port {port} is not a port; choose one from 1024 to 65535")
     with socket.socket() as probe:
@@ -144,21 +146,11 @@ def _wait(state: Path, running: processes.Running) -> None:
     end = time.monotonic() + START_SECONDS
     while answers(running.api):
         if not processes.alive(running.server):
-            raise NotDeployed(_why_not_started(state))
+            log = state / "server.log"
+            raise NotDeployed(f"the server did not start ({last_line(log)}); see {log}")
         if time.monotonic() > end:
             raise NotDeployed(f"the server did not answer within {START_SECONDS:.0f} s; see {state / 'server.log'}")
         time.sleep(0.3)
-
-
-def _why_not_started(state: Path) -> str:
-    log = (state / "server.log").read_text(encoding="utf-8", errors="replace")[-20_000:]
-    if "Can't locate revision" in log:
-        return (
-            f"{state / 'prefect.db'} was written by another version of Prefect, so the server did not start; "
-            "move that file away (it holds the history of runs, no talk and no model), then deploy again"
-        )
-    last = [line for line in log.splitlines() if line.strip()][-1:]
-    return f"the server did not start ({''.join(last).strip()[:200]}); see {state / 'server.log'}"
 
 
 def _taken(port: int) -> str:

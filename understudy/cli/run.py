@@ -102,7 +102,7 @@ def main(args: Namespace) -> Result | int:
         return 2
     log_file = workspace.home / "logs" / f"{workspace.config.name}-{time.strftime('%Y%m%d-%H%M%S')}.log"
     stopping.stop_on_signals()
-    packaged.configure_prefect()
+    packaged.configure_prefect(home=workspace.home)
     return _run(workspace, args, log_file)
 
 
@@ -151,6 +151,12 @@ def _pipeline(workspace: Workspace, only: preflight.Only | None, add_prefect: Ca
     server.check()
     _quiet_prefect()
     add_prefect()
+    server.start_temporary()
+    if os.environ.get("PREFECT_HOME") == str(packaged.prefect_files(workspace.home)) and (
+        profile := packaged.profile_server()
+    ):
+        log.info("Prefect's profile %r names a server, which this run does not use; to use it: PREFECT_API_URL=%s",
+                 *profile)  # fmt: skip
     bars = ProgressArtifacts(workspace)
     progress.SINKS.append(bars)
     try:
