@@ -138,11 +138,13 @@ def _answer(question: str, facts: dict[tuple[str, str], str]) -> str:
 
 
 def _compared(facts: list[tuple[tuple[str, str], str]], nth: int) -> str:
+    if not facts:
+        return ""
     by_machine: dict[str, list[tuple[str, str]]] = {}
     for (part, machine), stated in facts:
         by_machine.setdefault(machine, []).append((part, stated))
-    (one, own), (other, others) = list(by_machine.items())[:2]
-    (part, stated), (second, says) = own[-nth % len(own)], others[-nth % len(others)]
+    (one, own), (other, others) = (list(by_machine.items()) * 2)[:2]  # two parts of one section have one machine
+    (part, stated), (second, says) = own[-nth % len(own)], others[-(nth + 1) % len(others)]
     return (
         f"What do the {part} of the {one} and the {second} of the {other} each have as their rule?\n\n"
         f'reasoning: The first rule says "{stated}", the second says "{says}".\n\n'
