@@ -153,6 +153,7 @@ def _changes(texts: Path, url: str) -> dict[str, Any]:
         "source.path": str(texts),
         "teacher": asked,
         "verify": asked | {"fraction": 0.5},
+        "gates": ["length", "duplicates"],  # answers of one template are boilerplate, and rightly refused as such
         "runner": {"workers": 2 * AT_ONCE},
     }
 

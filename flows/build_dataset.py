@@ -15,12 +15,14 @@ from understudy.tasks.policies import TALKS_PER_WORKER
 
 from understudy import locks
 from understudy.channel.talks import PASSES, Pass
+from understudy.dataset import fitness
 from understudy.dataset.few import warning
 from understudy.errors import DatasetError, TeacherStopped
 from understudy.graph import Graph
 from understudy.progress import track
 from understudy.records import AssetRef, DatasetRefs, Entry, Talk
 from understudy.runs import teachers
+from understudy.sources import sections
 from understudy.stages import augment, verify, write_format
 from understudy.workspace import Workspace
 
@@ -47,6 +49,9 @@ def _dataset(workspace: Workspace, entries: list[Entry]) -> DatasetRefs:
         _read_as_far_as(workspace, due, "document")
         entries = reading.without_same_talks(workspace, entries)
         due = reading.due(workspace, entries)
+    if due and workspace.config.closed_book:
+        for sentence in fitness.warnings(sections.texts(workspace.folder)):
+            log.warning("%s", sentence)
     _read(workspace, due)
     graph, talks = _gated(workspace, entries)
     while more := reading.further(graph, talks):

@@ -229,6 +229,14 @@ class Masking(Protocol):
         """The pair as the dataset is to have it."""
 
 
+@runtime_checkable
+class Scoring(Protocol):
+    """A gate that gives every pair it judges a score."""
+
+    def scored(self, pair: Pair) -> Pair:
+        """The pair with its score."""
+
+
 class Base(Protocol):
     """Start weights: trained on the spot, or loaded from a hub or a folder."""
 

@@ -47,6 +47,7 @@ PLUGINS: dict[str, dict[str, str]] = {
         "length": "understudy.gates.length:LengthGate",
         "mentions": "understudy.gates.mentions:MentionsGate",
         "private": "understudy.gates.private:PrivateGate",
+        "quality": "understudy.gates.quality:QualityGate",
         "repetition": "understudy.gates.repetition:RepetitionGate",
         "verbatim": "understudy.gates.verbatim:VerbatimGate",
     },

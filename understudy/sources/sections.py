@@ -114,6 +114,11 @@ def manuals(folder: Path, key: str = "") -> list[str]:
     return list(dict.fromkeys(section.place.manual_id for section in sections))
 
 
+def texts(folder: Path) -> list[tuple[str, str]]:
+    """Manual and text of every section of the channel in `folder`."""
+    return [(section.place.manual_id, section.text) for section in load(folder / FILE)]
+
+
 def load(file: Path) -> list[ManualSection]:
     """The sections in `file`, in order; none where there is no such file."""
     if not file.exists():

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from understudy import registry
 from understudy.calls.model_teacher import ModelTeacher
 from understudy.channel import same_talk
+from understudy.dataset import fitness
 from understudy.errors import ConfigError, Refused
 from understudy.graph import chain
 from understudy.interfaces import Source
@@ -127,6 +128,9 @@ def estimate_page(workspace: Workspace, training: Callable[[int, float], str] | 
     if due:
         rows = [*estimate(teacher, due, workspace.config.questions, usual=usual), *others(workspace, due)]
         lines += ["", table(rows, getattr(teacher, "cheaper", {}))]
+    if workspace.config.closed_book:
+        texts = [(d.section.manual_id if d.section else d.document_id, d.text) for d in (t.document for t in talks)]
+        lines += ["", *fitness.warnings(texts)]
     if talks and not unread:
         count, tokens = expected_rows(workspace.config, talks, usual)
         lines += ["", f"About {counted(count, 'train row')} will come of it."]

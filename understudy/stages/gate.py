@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from understudy.channel import decisions
 from understudy.errors import DatasetError
 from understudy.graph import Graph, Node, Refs, fingerprint_of
-from understudy.interfaces import Gate, Masking, Progress
+from understudy.interfaces import Gate, Masking, Progress, Scoring
 from understudy.records import Answers, AssetRef, Document, Pair, PairSource, Questions, Verdict, Verdicts, Verified
 from understudy.stages import verify
 from understudy.text import keywords
@@ -28,11 +28,13 @@ def materialize(node: Node) -> AssetRef:
 
     `gated` holds the pairs before the verifier looked at them, `talk_pairs` those before rows were composed of them.
     """
-    decided = decisions.load(node.workspace.folder).apply
+    decided: Callable[[Sequence[Pair]], list[Pair]] = decisions.load(node.workspace.folder).apply
+    built = gates(node.workspace, node.group("document"))
+    first, last = ([one for one in built if getattr(one[1], "LAST", False) == late] for late in (False, True))
     if "composed" in node.inputs:
+        decided = _but_left_out(decided)
         with node.track() as progress:
-            built = gates(node.workspace, node.group("document"))
-            pairs = judge(node.rows("composed"), built, progress, _but_left_out(decided))
+            pairs = judge(node.rows("composed"), first, progress, decided)
     elif "gated" in node.inputs:
         verified: list[Verified] = [node.workspace.read(ref) for ref in node.group("verified").values()]
         by_talk = {verdicts.document_id: verdicts for verdicts in verified}
@@ -40,7 +42,9 @@ def materialize(node: Node) -> AssetRef:
         log.info("verifier: %s", verify.sentence(verify.summary(verified)))
     else:
         with node.track() as progress:
-            pairs = judge(_joined(node), gates(node.workspace, node.group("document")), progress, decided)
+            pairs = judge(_joined(node), first, progress, decided)
+    if node.name == "pairs" and last:  # all else is known of them by now, the second model's verdicts too
+        pairs = judge(pairs, last, lambda done, total, note="": None, decided)
     if node.name == "pairs" and node.config.plugin("recipe").closed_book:
         pairs = with_keywords(pairs)
     for document_id, of_talk in verdicts(pairs).items():
@@ -132,6 +136,8 @@ def judge(
         gate.study(left)
         for pair in left:
             reason = gate.judge(pair)
+            if isinstance(gate, Scoring):
+                judged[pair.pair_id] = pair = gate.scored(pair)
             if reason is not None:
                 judged[pair.pair_id] = pair.model_copy(update={"kept": False, "gate": name, "reason": reason})
     progress(len(gates), len(gates))

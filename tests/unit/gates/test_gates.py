@@ -18,6 +18,7 @@ from understudy.gates.language import LanguageGate
 from understudy.gates.length import LengthGate
 from understudy.gates.mentions import MentionsGate
 from understudy.gates.private import PrivateGate
+from understudy.gates.quality import QualityGate
 from understudy.gates.quantities import numbers, quantities
 from understudy.gates.repetition import RepetitionGate
 from understudy.gates.verbatim import VerbatimGate
@@ -37,6 +38,7 @@ GATES = {
     "length": LengthGate,
     "mentions": MentionsGate,
     "private": PrivateGate,
+    "quality": QualityGate,
     "repetition": RepetitionGate,
     "verbatim": VerbatimGate,
 }
