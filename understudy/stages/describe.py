@@ -18,6 +18,8 @@ from understudy.stages import generate_answers, verify
 
 VERSION = 5
 SUMMARY = "summary.md"
+RARE = 0.5
+"""Of its even share among the types that were asked for: below it a type hardly came."""
 log = logging.getLogger("understudy.dataset")
 
 
@@ -62,6 +64,16 @@ def describe(
     return DescriptionCard(pairs=description.pairs, kept=description.kept, talks=len(description.talks))
 
 
+def of_types(pairs: Sequence[Pair], wanted: Sequence[str]) -> str:
+    """How many kept pairs are of each type of question, and which types that were asked for hardly came."""
+    counts = Counter(pair.type for pair in pairs if pair.kept and pair.type)
+    single = sum(counts[name] for name in wanted)
+    few = [name for name in wanted if counts[name] * len(wanted) < RARE * single]
+    listed = ", ".join(f"{count} {name}" for name, count in counts.most_common())
+    rare = f" Under half of their share came of: {', '.join(few)}." if few else ""
+    return f"Types of question: {listed or 'none'}.{rare}"
+
+
 def _remarks(node: Node) -> Iterator[str]:
     """What became of the questions, and what the verifier answered, where there is one."""
     answers = (node.workspace.read(ref) for ref in node.talks("answers"))
@@ -76,6 +88,8 @@ def _remarks(node: Node) -> Iterator[str]:
     if node.config.verify.on:
         verified = (node.workspace.read(ref) for ref in node.talks("verified"))
         yield f"Verifier {verify.sentence(verify.summary(verified))}."
+    if types := getattr(node.config.plugin("recipe").options, "types", None):
+        yield of_types(node.rows("pairs"), types)
     yield from of_manuals(node.rows("pairs"))
     if "contradictions" in node.inputs:
         yield showing.contradictions(node.read("contradictions").contradictions)

@@ -2,7 +2,9 @@
 
 import random
 
+from tests.unit.pairs import pair
 from understudy.dataset import fitness
+from understudy.stages.describe import of_types
 
 NOUNS = "valve pump gauge boiler filter nozzle bearing coupling relay sensor damper hatch".split()
 
@@ -46,3 +48,9 @@ def test_two_editions_of_one_manual_are_noticed() -> None:
     first, second = sections(RULES, 60), sections(RULES, 60, "b")
     assert any("almost word for word" in one for one in said([*first, *second]))
     assert not any("word for word" in one for one in said(first))
+
+
+def test_types_that_hardly_came_are_named() -> None:
+    rows = [pair(number=at).model_copy(update={"type": name}) for at, name in enumerate(["recall"] * 9 + ["apply"] * 8)]
+    assert of_types(rows, ["recall", "apply"]) == "Types of question: 9 recall, 8 apply."
+    assert of_types(rows, ["recall", "apply", "compare"]).endswith("Under half of their share came of: compare.")
