@@ -42,7 +42,7 @@ class ExpertRecipe(BaseRecipe):
     composes = True
     closed_book = True
     UNIT = "section"
-    TOKENS: ClassVar[Mapping[str, float]] = {"answers": 110, "questions": 45}
+    TOKENS: ClassVar[Mapping[str, float]] = {"answers": 80, "questions": 45}
     DEFAULTS: ClassVar[Mapping[str, Mapping[str, Any]]] = {"questions": {"per_unit": 5}, "split": {"questions": 0.1}}
 
     class Options(RecipeOptions):
