@@ -5,16 +5,24 @@ A process is known by its number and its start time: the number alone may be reu
 """
 
 import contextlib
+import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from importlib import metadata
 from pathlib import Path
 
+from understudy import locks
+
 FILE = "running.json"
+VARIABLES = re.compile(r"^(PREFECT|UNDERSTUDY|HF|OLLAMA)_|_(API_)?KEY$|_TOKEN$|^\w+_proxy$", re.IGNORECASE)
+"""The variables that change what a server or a worker does: another shell has other ones of the rest every day."""
 STOP_SECONDS = 20.0
 
 
@@ -24,17 +32,36 @@ class Process:
 
     pid: int
     born: str
+    made_with: dict[str, str] = field(default_factory=dict)
+    """What it was started with, by name: another one takes its place where that changes. Of variables a digest."""
+
+
+@dataclass
+class Channel:
+    """How a channel was deployed, so that it can be deployed in the same way again."""
+
+    preset: str
+    folder: str
+    """Where relative paths of the preset start."""
+    cron: str
+    timezone: str
 
 
 @dataclass
 class Running:
-    """Everything that `deploy` started or created; `channels` maps a channel to the file of its preset."""
+    """Everything that `deploy` started or created, and how."""
 
     api: str = ""
     server: Process | None = None
     worker: Process | None = None
-    pool: str | None = None
-    channels: dict[str, str] = field(default_factory=dict)
+    watch: Process | None = None
+    port: int = 4200
+    pool: str = "understudy"
+    pool_is_ours: bool = False
+    notify: str | None = None
+    channels: dict[str, Channel] = field(default_factory=dict)
+    left: list[str] = field(default_factory=list)
+    """Channels whose deployments are still on the server, which was down when they were to be removed."""
 
 
 def folder(home: Path) -> Path:
@@ -46,27 +73,68 @@ def load(state: Path) -> Running:
     """What is recorded in the folder `state`; empty when there is no readable file."""
     try:
         fields = json.loads((state / FILE).read_text(encoding="utf-8"))
-        for name in ("server", "worker"):
+        for name in ("server", "worker", "watch"):
             fields[name] = Process(**fields[name]) if fields[name] else None
+        fields["channels"] = {name: Channel(**channel) for name, channel in fields["channels"].items()}
         return Running(**fields)
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return Running()
 
 
 def save(state: Path, running: Running) -> None:
     """Write the record atomically."""
-    temporary = state / f".{FILE}.tmp"
-    temporary.write_text(json.dumps(asdict(running), indent=1) + "\n", encoding="utf-8")
-    os.replace(temporary, state / FILE)
+    _replace(state / FILE, asdict(running))
 
 
-def start(command: Sequence[str], log: Path, environment: Mapping[str, str]) -> Process:
-    """Start a process in the current folder that outlives this shell; its output goes to `log`."""
+def homes() -> list[Path]:
+    """The homes that this user deployed, as far as they were not undeployed."""
+    try:
+        return [Path(home) for home in json.loads(_homes_file().read_text(encoding="utf-8"))]
+    except (OSError, ValueError, TypeError):
+        return []
+
+
+def note_home(home: Path, deployed: bool) -> None:
+    """Add a home to `homes`, or take it away."""
+    known = [other for other in homes() if other != home]
+    with contextlib.suppress(OSError):  # without it, --home must be named again
+        _homes_file().parent.mkdir(parents=True, exist_ok=True)
+        _replace(_homes_file(), [str(one) for one in [*known, *([home] if deployed else [])]])
+
+
+def _homes_file() -> Path:
+    return locks.state() / "deployed.json"
+
+
+def _replace(file: Path, content: object) -> None:
+    temporary = file.with_name(f".{file.name}.tmp")
+    temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    os.replace(temporary, file)
+
+
+def made_with(environment: Mapping[str, str], **more: str) -> dict[str, str]:
+    """What a process of ours depends on: the program, its version, and the variables that change what it does."""
+    variables = {
+        name: hashlib.sha256(value.encode()).hexdigest()[:12]
+        for name, value in environment.items()
+        if VARIABLES.search(name)
+    }
+    versions = {name: metadata.version(name) for name in ("understudy", "prefect")}
+    return {"python": sys.executable, **versions, **variables, **more}
+
+
+def differences(process: Process, wanted: Mapping[str, str]) -> list[str]:
+    """The names of what `process` was not started with."""
+    return sorted({name for name, _ in process.made_with.items() ^ wanted.items()})
+
+
+def start(command: Sequence[str], log: Path, environment: Mapping[str, str], **more: str) -> Process:
+    """Start a process in the current folder that outlives this shell; its output is added to `log`."""
     with log.open("ab") as out:
         child = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=dict(environment), start_new_session=True
         )
-    return Process(child.pid, _born(child.pid) or "")
+    return Process(child.pid, _born(child.pid) or "", made_with(environment, **more))
 
 
 def alive(process: Process | None) -> bool:
@@ -86,6 +154,15 @@ def stop(process: Process | None) -> bool:
             break
         time.sleep(0.1)
     return True
+
+
+def memory_bytes(pid: int) -> int | None:
+    """The memory that a process takes; None when it is gone."""
+    with contextlib.suppress(OSError):  # Linux
+        pages = Path(f"/proc/{pid}/statm").read_text(encoding="utf-8").split()[1]
+        return int(pages) * os.sysconf("SC_PAGE_SIZE")
+    size = subprocess.run(["ps", "-o", "rss=", "-p", str(pid)], capture_output=True, text=True).stdout.strip()
+    return int(size) * 1024 if size else None
 
 
 def _born(pid: int) -> str | None:

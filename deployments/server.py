@@ -17,6 +17,8 @@ from understudy.errors import UnderstudyError
 START_SECONDS = 150.0
 TAG = "understudy"
 BLOCK = "understudy-failed-run"
+RETIRED = "understudy-silent-run-crashed"
+"""An automation of earlier deployments, which took a run for dead whose machine had slept."""
 
 
 class NotDeployed(UnderstudyError):
@@ -30,8 +32,11 @@ def chosen() -> str | None:
     return PREFECT_API_URL.value() or None
 
 
-def ready(state: Path, running: processes.Running, port: int, environment: Mapping[str, str]) -> str:
-    """The address of a server that answers: the chosen one, the one started earlier, or a new one."""
+def ready(state: Path, running: processes.Running, environment: Mapping[str, str]) -> str:
+    """The address of a server that answers: the chosen one, the one started earlier, or a new one.
+
+    One that was started for another port, by another version or in another environment is started again.
+    """
     if api := chosen():
         if problem := answers(api):
             raise NotDeployed(
@@ -40,27 +45,44 @@ def ready(state: Path, running: processes.Running, port: int, environment: Mappi
             )
         running.api = api
         return api
-    if processes.alive(running.server):
-        _wait(state, running)
-        return running.api
-    if problem := database_problem(state / "prefect.db"):
-        raise NotDeployed(problem)
+    port = running.port
     if not 0 < port < 65536:
         raise NotDeployed(f"--port {port} is not a port; choose one from 1024 to 65535")
+    if processes.alive(running.server):
+        assert running.server
+        if not processes.differences(running.server, _made_with(environment, port)):
+            _wait(state, running)
+            return running.api
+        processes.stop(running.server)
+    if problem := database_problem(state / "prefect.db"):
+        raise NotDeployed(problem)
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
         except OSError:
             raise NotDeployed(_taken(port)) from None
+    start(state, running, environment)
+    _wait(state, running)
+    return running.api
+
+
+def start(state: Path, running: processes.Running, environment: Mapping[str, str]) -> None:
+    """Start a server on the recorded port; it answers some seconds later."""
+    port = running.port
     running.api = f"http://127.0.0.1:{port}/api"
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
     # Without it the UI calls the server at port 4200, whatever --port is.
-    environment = {**environment, "PREFECT_SERVER_UI_API_URL": running.api}
-    running.server = processes.start(command, state / "server.log", environment)
+    ours = {**environment, "PREFECT_SERVER_UI_API_URL": running.api}
+    ours.pop("PREFECT_API_URL", None)
+    running.server = processes.start(command, state / "server.log", ours)
+    running.server.made_with = _made_with(environment, port)
     processes.save(state, running)
-    _wait(state, running)
-    return running.api
+
+
+def _made_with(environment: Mapping[str, str], port: int) -> dict[str, str]:
+    ours = {name: value for name, value in environment.items() if name.startswith("PREFECT_SERVER_")}
+    return processes.made_with(ours, port=str(port))
 
 
 @contextlib.contextmanager
@@ -85,7 +107,7 @@ def make_pool(client: Any, name: str, running: processes.Running) -> None:
         pool = client.read_work_pool(name)
     except ObjectNotFound:
         client.create_work_pool(WorkPoolCreate(name=name, type="process"))
-        running.pool = name
+        running.pool_is_ours = True
         return
     if pool.type != "process":
         raise NotDeployed(
@@ -95,15 +117,19 @@ def make_pool(client: Any, name: str, running: processes.Running) -> None:
 
 
 def make_automations(client: Any, file: Path, notify: str | None) -> None:
-    """Make the automations of `file`; the one that calls a webhook only with `notify`."""
+    """Make the automations of `file`; the one that calls a webhook only with `notify`, else it is removed."""
     from prefect.events.schemas.automations import AutomationCore
 
+    for retired in client.read_automations_by_name(RETIRED):
+        client.delete_automation(retired.id)
     for description in yaml.safe_load(file.read_text(encoding="utf-8"))["automations"]:
         known = client.read_automations_by_name(description["name"])
         for action in description["actions"]:
             if "block_document_id" in action and notify:
                 action["block_document_id"] = str(_webhook(notify))
         if any(action.get("block_document_id") == "{{ webhook }}" for action in description["actions"]):
+            for one in known:
+                client.delete_automation(one.id)
             continue
         automation = AutomationCore.model_validate(description)
         if known:
@@ -131,9 +157,23 @@ def remove_deployments(client: Any, channel: str) -> None:
         client.delete_deployment(deployment.id)
 
 
-def has_worker(client: Any, pool: str, name: str) -> bool:
-    """True once the worker has reported to the server."""
-    return any(worker.name == name and worker.status == "ONLINE" for worker in client.read_workers_for_work_pool(pool))
+def remove_limits(client: Any, channel: str) -> None:
+    """Remove the limits of a channel's deployments, which earlier versions had: its lock keeps runs apart.
+
+    Their leases end a run whose machine slept for five minutes.
+    """
+    from prefect.client.schemas.actions import DeploymentUpdate
+    from prefect.client.schemas.filters import DeploymentFilter
+
+    for deployment in client.read_deployments(deployment_filter=DeploymentFilter(tags={"all_": [TAG, channel]})):
+        if deployment.global_concurrency_limit:
+            client.update_deployment(deployment.id, DeploymentUpdate(concurrency_limit=None))
+
+
+def heard_of_worker(client: Any, pool: str, name: str) -> Any:
+    """When the worker reported to the server last; None when it never did, or too long ago."""
+    workers = client.read_workers_for_work_pool(pool)
+    return next((one.last_heartbeat_time for one in workers if one.name == name and one.status == "ONLINE"), None)
 
 
 def _webhook(url: str) -> Any:

@@ -7,9 +7,13 @@ well says how it ended, and a failed one begins with what to do.
 
 import functools
 import inspect
+import os
+import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, ParamSpec, Protocol, TypeVar
 
@@ -20,7 +24,7 @@ from prefect.states import Cancelled, Completed, Failed
 from understudy.tasks import live
 from understudy.tasks.live import ProgressArtifacts
 
-from understudy import progress
+from understudy import locks, progress
 from understudy.config import Config
 from understudy.errors import Busy, ConfigError, UnderstudyError
 from understudy.runs import local_teacher, local_trainer
@@ -67,7 +71,7 @@ def entry(work: Callable[P, R]) -> Callable[P, R]:
     def run(*arguments: P.args, **keywords: P.kwargs) -> Any:
         try:
             bound = inspect.signature(work).bind(*arguments, **keywords)
-            with _shown(**_settled(bound.arguments)):
+            with _seen_alive(), _awake(), _shown(**_settled(bound.arguments)):
                 result = work(*bound.args, **bound.kwargs)
             return Completed(message=result.summary, data=result)
         except Busy as error:
@@ -103,6 +107,29 @@ def _settled(arguments: dict[str, Any]) -> dict[str, Any]:
         workspace = Workspace(home=Path(home).resolve(), config=config)
         arguments["config"] = local_trainer.chosen(local_teacher.chosen(workspace)).config
     return arguments
+
+
+@contextmanager
+def _seen_alive() -> Iterator[None]:
+    """While the block works, `deployments/watch.py` sees that this run lives, though its machine slept."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locks.working(str(flow_run.id)) if flow_run.id else nullcontext())
+        except OSError as error:
+            get_run_logger().debug("nobody sees whether this run lives: %s", error)
+        yield
+
+
+@contextmanager
+def _awake() -> Iterator[None]:
+    """On macOS the machine does not go to sleep by itself while the block works, however this process ends."""
+    program = shutil.which("caffeinate") if sys.platform == "darwin" else None
+    process = subprocess.Popen([program, "-is", "-w", str(os.getpid())]) if program else None
+    try:
+        yield
+    finally:
+        if process:
+            process.terminate()
 
 
 @contextmanager

@@ -6,8 +6,10 @@ Inside a run the teacher's scheduler and the source's pace are the limits.
 """
 
 import logging
+import math
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from itertools import count
 
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, GlobalConcurrencyLimitUpdate
@@ -20,13 +22,12 @@ from prefect.runtime import flow_run
 from prefect.settings import PREFECT_API_URL
 
 from understudy import locks
-from understudy.errors import Busy
 
 log = logging.getLogger("understudy.limits")
 
 LIMITS = {"teacher": 2, "youtube": 1}
 LEASE_SECONDS = 60  # the least a server takes; a killed run's slot comes back after it
-WAIT_SECONDS = 600.0
+FIRST_SECONDS, WAIT_SECONDS = 5.0, 300.0
 
 
 def kept_by_a_server() -> bool:
@@ -49,28 +50,35 @@ def ensure() -> None:
 
 @contextmanager
 def slot(name: str, wait_seconds: float = WAIT_SECONDS) -> Iterator[None]:
-    """One slot of the limit `name` inside the block. Raises Busy when other runs keep them all for too long.
+    """One slot of the limit `name` inside the block; waits as long as other runs work, and says so once.
 
-    Slots whose holder is gone are released first: a server that was restarted forgets its leases.
+    After each `wait_seconds`, slots that no run can hold are released: a server that was killed forgets its leases.
     """
     if not kept_by_a_server():
-        with locks.slot(name, LIMITS[name], wait_seconds, log.warning):
+        with locks.slot(name, LIMITS[name], math.inf, log.warning):
             yield
         return
     with ExitStack() as held:
-        try:
-            held.enter_context(_occupied(name, wait_seconds))
-        except TimeoutError:
-            if others := _others_running():
-                raise Busy(
-                    f"{others} other runs hold all slots of the limit {name!r}; wait until one ends, or allow more: "
-                    f"prefect gcl update {name} --limit N"
-                ) from None
-            log.warning("all slots of the limit %r were held by runs that are gone; they are released", name)
-            with get_client(sync_client=True) as client:
-                client.update_global_concurrency_limit(name, GlobalConcurrencyLimitUpdate(active_slots=0))
-            held.enter_context(_occupied(name, wait_seconds))
+        for attempt in count():
+            try:
+                held.enter_context(_occupied(name, wait_seconds if attempt else min(wait_seconds, FIRST_SECONDS)))
+                break
+            except TimeoutError:
+                if attempt:
+                    _release_leftovers(name)
+                else:
+                    log.warning("all slots of the limit %r are held by other runs; waiting until one ends, or until "
+                                "more are allowed: prefect gcl update %s --limit N", name, name)  # fmt: skip
         yield
+
+
+def _release_leftovers(name: str) -> None:
+    """Leave at most as many slots taken as other runs are under way."""
+    others = _others_running()
+    with get_client(sync_client=True) as client:
+        if client.read_global_concurrency_limit_by_name(name).active_slots > others:
+            log.warning("slots of the limit %r were held by runs that are gone; they are released", name)
+            client.update_global_concurrency_limit(name, GlobalConcurrencyLimitUpdate(active_slots=others))
 
 
 @contextmanager

@@ -5,6 +5,8 @@ Freshness belongs to `understudy.store`, which sees contents, settings and versi
 cache carries the same fingerprint as its key, so the UI says Cached where the store says fresh.
 """
 
+import logging
+import math
 import os
 import signal
 import tempfile
@@ -18,7 +20,7 @@ from typing import Any, ParamSpec, TypeVar, cast
 from prefect import Task, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
-from prefect.context import TaskRunContext
+from prefect.context import FlowRunContext, TaskRunContext
 from prefect.futures import PrefectFuture
 from prefect.runtime import flow_run, task_run
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
@@ -43,6 +45,7 @@ TASKS_PER_TALK = 3
 TALKS_PER_WORKER = 10  # of one task on Dask, whose records travel to the worker and back
 RETRY_SECONDS = (2, 10, 60)
 _fetching = threading.Lock()
+log = logging.getLogger("understudy.runs")
 Item = TypeVar("Item")
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -138,18 +141,29 @@ def local_runner(settings: RunnerSettings) -> TaskRunner[Any]:
 
 @contextmanager
 def alone(workspace: Workspace) -> Iterator[None]:
-    """The only run of a channel; where the preset names a `remote`, it begins with a pull and ends with a push."""
+    """The only run of a channel; where the preset names a `remote`, it begins with a pull and ends with a push.
+
+    A run that somebody asked a server for waits for its channel. A night of a schedule and a run in a terminal do not
+    (Busy): the next night does the same work, and in a terminal the person can wait.
+    """
     config = workspace.config
     home.mark(workspace.home)
     workspace.ledger.close()  # its address is noted now, for the lease
     with (
-        lease.alone(workspace.folder, lost=_stop) as held,
+        lease.alone(workspace.folder, lost=_stop, waiting=log.warning if _asked_for() else None) as held,
         transfer.synchronised(workspace.home, config.name, config.remote, held),
     ):
         try:
             yield
         finally:
             workspace.ledger.close()  # all is in the file, so that a run with nothing to do leaves it as it is
+
+
+def _asked_for() -> bool:
+    """True in a run of a deployment that no schedule started."""
+    context = FlowRunContext.get()
+    run = context.flow_run if context else None
+    return run is not None and run.deployment_id is not None and not run.auto_scheduled
 
 
 def _stop() -> None:
@@ -164,7 +178,7 @@ def one_fetch_at_a_time(source: Source) -> Iterator[None]:
         yield
         return
     lock = Path(tempfile.gettempdir()) / f"understudy-fetch-{locks.user()}.lock"
-    with _fetching, locks.held(lock, "fetching on this machine", wait_seconds=24 * 3600), limits.slot("youtube"):
+    with _fetching, locks.held(lock, "fetching on this machine", wait_seconds=math.inf), limits.slot("youtube"):
         yield
 
 

@@ -13,6 +13,8 @@ import urllib.error
 import urllib.request
 from contextlib import closing
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 from understudy.errors import ConfigError
 
@@ -22,12 +24,19 @@ ANSWER_SECONDS = 7.0
 def answers(api: str) -> str | None:
     """None when a Prefect server answers at `api`, else what happened instead, within ten seconds."""
     try:
-        with urllib.request.urlopen(f"{api.rstrip('/')}/health", timeout=ANSWER_SECONDS) as reply:
+        with opened(urllib.request.Request(f"{api.rstrip('/')}/health"), ANSWER_SECONDS) as reply:
             return None if reply.read(10).strip() == b"true" else "something answers that is no Prefect server"
     except urllib.error.HTTPError as error:
         return None if error.code in (401, 403) else f"it answers {error.code}, so it is no Prefect server"
     except (OSError, ValueError) as error:
         return f"nothing answers there ({getattr(error, 'reason', error)})"
+
+
+def opened(request: urllib.request.Request, seconds: float) -> Any:
+    """The answer to a request, which passes no proxy on its way to this machine. Raises OSError."""
+    local = (urlsplit(request.full_url).hostname or "") in ("127.0.0.1", "localhost", "::1")
+    opener = urllib.request.build_opener(*([urllib.request.ProxyHandler({})] if local else []))
+    return opener.open(request, timeout=seconds)
 
 
 def check() -> None:

@@ -19,10 +19,12 @@ LEAST_FREE_BYTES = 4 * 1000**3
 def pytest_configure(config: pytest.Config) -> None:
     """Put temporary files on a RAM disk where there is one: most of the time of many tests goes into syncing files.
 
-    And never look for a language model on this machine. Test workers that share its cores get their share of threads:
-    with more, OpenBLAS waits busily for cores that another worker has, and a training takes twice as long.
+    And never look for a language model on this machine, or at this user's deployments. Test workers that share its
+    cores get their share of threads: with more, OpenBLAS waits busily for cores that another worker has, and a training
+    takes twice as long.
     """
     os.environ["UNDERSTUDY_LOCAL_SERVERS"] = ""
+    os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="understudy-state-")  # no deployment of this user's
     if workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):
         os.environ.setdefault("OPENBLAS_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // int(workers))))
     if "TMPDIR" in os.environ or config.option.basetemp or not os.access(RAM_DISK, os.W_OK):

@@ -21,7 +21,7 @@ from understudy.errors import Busy
 
 MACHINE = Path(tempfile.gettempdir())
 """The folder of the locks that are shared by all channels of this machine and user."""
-SAID_AGAIN_SECONDS = 8.0
+SAID_AGAIN_SECONDS = 3600.0
 """Between two reports that a lock is waited for."""
 _own: set[Path] = set()
 log = logging.getLogger("understudy.locks")
@@ -83,8 +83,41 @@ def user() -> str:
 def only_training() -> Iterator[None]:
     """Hold the training slot of this machine and user; a second training logs that it waits: both would only swap."""
     lock = MACHINE / f"understudy-training-{user()}.lock"
-    with held(lock, "training on this machine", wait_seconds=24 * 3600, waiting=log.warning):
+    with held(lock, "training on this machine", math.inf, waiting=log.warning):
         yield
+
+
+def state() -> Path:
+    """The folder of what runs and deployments of this user leave for each other on this machine."""
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "understudy"
+
+
+@contextmanager
+def working(run: str) -> Iterator[None]:
+    """Hold a lock under the id of a run while this process works on it, so that `is_lost` knows that it lives."""
+    file = _of_run(run)
+    try:
+        with held(file, run):
+            yield
+    finally:
+        file.unlink(missing_ok=True)
+
+
+def is_lost(run: str) -> bool | None:
+    """True when the process of a run ended without a word, False while it lives, asleep or not.
+
+    None when this machine does not know the run, which then works elsewhere.
+    """
+    file = _of_run(run)
+    if not file.exists():
+        return None
+    if holder(file):
+        return False
+    return socket.gethostname() in _who(file) or None
+
+
+def _of_run(run: str) -> Path:
+    return state() / "runs" / f"{run}.lock"
 
 
 @contextmanager

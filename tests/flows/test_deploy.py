@@ -11,10 +11,9 @@ import threading
 import time
 import urllib.error
 import urllib.request
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 import yaml
-from understudy.deployments import processes
+from understudy.deployments import processes, watch
 from understudy.tasks.server import answers
 
 from tests.browser import devtools
@@ -75,6 +74,25 @@ class Deployed:
         target = self.call("GET", f"deployments/name/{deployment}")
         parameters = {"config": target["parameters"]["config"] | (config or {})} | more
         return str(self.call("POST", f"deployments/{target['id']}/create_flow_run", {"parameters": parameters})["id"])
+
+    def night(self, deployment: str) -> str:
+        """The next run of a schedule, brought forward to now."""
+        target = self.call("GET", f"deployments/name/{deployment}")
+        wanted = {
+            "deployments": {"id": {"any_": [target["id"]]}},
+            "flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}},
+        }
+        until(lambda: self.call("POST", "flow_runs/filter", wanted))
+        planned = [run for run in self.call("POST", "flow_runs/filter", wanted) if run["auto_scheduled"]]
+        run = min(planned, key=lambda run: run["expected_start_time"])
+        state = {"type": "SCHEDULED", "state_details": {"scheduled_time": datetime.now(UTC).isoformat()}}
+        self.call("POST", f"flow_runs/{run['id']}/set_state", {"state": state, "force": True})
+        return str(run["id"])
+
+    def logs(self, run: str) -> list[str]:
+        """The lines a run wrote."""
+        lines = self.call("POST", "logs/filter", {"logs": {"flow_run_id": {"any_": [run]}}})
+        return [str(line["message"]) for line in lines]
 
     def state(self, run: str) -> dict[str, Any]:
         return dict(self.call("GET", f"flow_runs/{run}")["state"])
@@ -160,14 +178,14 @@ def deployed(preset: Path, webhook: tuple[str, list[str]]) -> Iterator[Deployed]
     options = ["--port", str(deployment.port), "--timezone", ZONE.key, "--notify", webhook[0]]
     options += ["--cron", f"{AT.minute} {AT.hour} * * *"]
     try:
-        done = deploy(preset, *options, TZ="America/New_York")
+        done = deploy(preset, *options, TZ="America/New_York", UNDERSTUDY_WATCH_SECONDS="2")
         assert done.returncode == 0, done.stderr
         deployment.output = done.stdout.splitlines()
         yield deployment
     finally:
         running = processes.load(state(preset))
-        processes.stop(running.worker)
-        processes.stop(running.server)
+        for process in (running.watch, running.worker, running.server):
+            processes.stop(process)
 
 
 def test_it_says_where_the_page_is_and_how_to_stop(deployed: Deployed) -> None:
@@ -177,16 +195,11 @@ def test_it_says_where_the_page_is_and_how_to_stop(deployed: Deployed) -> None:
         assert json.loads(reply.read())["api_url"] == deployed.api, "the page asks its own server"
 
 
-def test_every_flow_can_be_started_and_one_run_of_each_at_a_time(deployed: Deployed) -> None:
-    deployments = {
-        item["name"]: item for item in deployed.call("POST", "deployments/filter", {}) if not item["schedules"]
-    }
-    assert set(deployments) == {f"{flow}-tea" for flow in FLOWS[:-1]}
-    nightly = deployed.call("GET", "deployments/name/sync-channel/sync-channel-tea")
-    for item in (*deployments.values(), nightly):
-        assert item["global_concurrency_limit"]["limit"] == 1 and set(item["tags"]) == {"understudy", "tea"}
-    assert {item["concurrency_options"]["collision_strategy"] for item in deployments.values()} == {"ENQUEUE"}
-    assert nightly["concurrency_options"]["collision_strategy"] == "CANCEL_NEW"
+def test_every_flow_can_be_started_and_no_lease_of_the_server_can_end_a_run(deployed: Deployed) -> None:
+    deployments = deployed.call("POST", "deployments/filter", {})
+    assert {item["name"] for item in deployments} == {f"{flow}-tea" for flow in FLOWS}
+    for item in deployments:
+        assert item["global_concurrency_limit"] is None and set(item["tags"]) == {"understudy", "tea"}
     limits = deployed.call("POST", "v2/concurrency_limits/filter", {})
     assert {"teacher", "youtube"} <= {limit["name"] for limit in limits}
 
@@ -224,20 +237,25 @@ def test_a_value_that_cannot_be_is_refused_before_there_is_a_run(deployed: Deplo
 def test_runs_take_changed_values_and_a_failed_one_calls_the_webhook(
     deployed: Deployed, preset: Path, webhook: tuple[str, list[str]]
 ) -> None:
-    """Three runs at once: the preset is gone by then, one has a channel of its own, one a folder that is not there,
-    and the channel of the third is in use."""
+    """Four runs at once: the preset is gone by then, one has a channel of its own, one a folder that is not there.
+
+    The channel of the others is in use: the night ends without an alarm, and what was asked for waits.
+    """
     kept = preset.read_text()
     preset.unlink()
     try:
         with locks.held(preset.parent / "home/data/tea/.lock", "data/tea"):
             changed = deployed.start("pipeline/build-dataset-tea", {"name": "changed"}, change={"questions": 2})
             failed = deployed.start("sync-channel/sync-channel-tea", change={"documents": "nowhere"})
-            busy = deployed.start("pipeline/pipeline-tea")
+            waits, night = deployed.start("pipeline/build-dataset-tea"), deployed.night("sync-channel/sync-channel-tea")
             assert deployed.ended(failed)["type"] == "FAILED"
-            state = deployed.ended(busy)
-        assert (state["type"], state["name"]) == ("CANCELLED", "Busy") and f"process {os.getpid()}" in state["message"]
-        logs = deployed.call("POST", "logs/filter", {"logs": {"flow_run_id": {"any_": [busy]}}})
-        assert logs and not any("Traceback" in line["message"] for line in logs)
+            busy = deployed.ended(night)
+            until(lambda: any("; waiting" in line for line in deployed.logs(waits)))
+            assert deployed.state(waits)["type"] == "RUNNING"
+        assert (busy["type"], busy["name"]) == ("CANCELLED", "Busy") and f"process {os.getpid()}" in busy["message"]
+        assert not any("Traceback" in line for line in deployed.logs(night))
+        assert deployed.ended(waits)["type"] == "COMPLETED", deployed.state(waits)["message"]
+        assert sum("; waiting" in line for line in deployed.logs(waits)) == 1
         assert deployed.ended(changed)["type"] == "COMPLETED", deployed.state(changed)["message"]
     finally:
         preset.write_text(kept)
@@ -249,6 +267,21 @@ def test_runs_take_changed_values_and_a_failed_one_calls_the_webhook(
     assert deployed.state(changed)["message"].startswith("The dataset is made: ")
     until(lambda: any("Failed. Correct the parameters and run it again: source.path" in text for text in webhook[1]))
     assert deployed.call("GET", f"flow_runs/{failed}")["name"].startswith("nowhere sync-channel 20")
+    assert not any("Busy" in text for text in webhook[1])
+
+
+def test_status_shows_the_last_night_and_the_next_and_the_webhook_hears_of_silent_ones(
+    deployed: Deployed, preset: Path, webhook: tuple[str, list[str]]
+) -> None:
+    """After the night that was dropped."""
+    text = understudy("status", "tea", "--home", str(preset.parent / "home"), http_proxy="http://127.0.0.1:9").stdout
+    assert "Busy: Wait, then run it again" in text, text
+    assert "next night" in text and "dropped" in text and "silent" not in text
+    until(lambda: any("tea: 1 nights were dropped" in text for text in webhook[1]))
+    later = watch.Watch(state(preset), os.environ, now=lambda: datetime.now(UTC) + timedelta(hours=37))
+    for _ in range(2):
+        later.silent_nights(processes.load(state(preset)))
+    assert sum("tea: no sync was completed for 36 hours" in text for text in webhook[1]) == 1
 
 
 @pytest.mark.skipif(devtools.program() is None, reason="no chromium on this machine")
@@ -292,33 +325,6 @@ def test_the_form_of_the_page_starts_a_run_with_what_was_changed_in_it_and_the_r
     assert deployed.ended(run["id"])["type"] == "COMPLETED", deployed.state(run["id"])["message"]
 
 
-def test_a_night_that_comes_while_the_last_one_works_is_dropped_and_what_was_asked_for_waits(
-    deployed: Deployed,
-) -> None:
-    """The slot of each deployment is taken by a run that this test plays."""
-    for name, expected in (
-        ("sync-channel/sync-channel-tea", "Cancelled"),
-        ("pipeline/score-model-tea", "AwaitingConcurrencySlot"),
-    ):
-        first = _held(deployed, name)
-        second = deployed.start(name)
-        until(lambda run=second, word=expected: deployed.state(run)["name"] == word)
-        _let_go(deployed, first)
-        if expected != "Cancelled":
-            deployed.call("POST", f"flow_runs/{second}/set_state", {"state": {"type": "CANCELLED"}, "force": True})
-
-
-def _held(deployed: Deployed, name: str) -> str:
-    """A run of a deployment that holds its slot, as one does that never ends."""
-    limit = deployed.call("GET", f"deployments/name/{name}")["global_concurrency_limit"]
-    deployed.call("PATCH", f"v2/concurrency_limits/{limit['id']}", {"active_slots": 1})
-    return str(limit["id"])
-
-
-def _let_go(deployed: Deployed, limit: str) -> None:
-    deployed.call("PATCH", f"v2/concurrency_limits/{limit}", {"active_slots": 0})
-
-
 def test_a_run_whose_process_is_killed_is_crashed_and_its_slot_comes_back(deployed: Deployed, preset: Path) -> None:
     worker = processes.load(state(preset)).worker
     assert worker is not None
@@ -338,46 +344,69 @@ def test_a_run_whose_process_is_killed_is_crashed_and_its_slot_comes_back(deploy
     assert again["type"] == "COMPLETED", again["message"]
 
 
-def test_a_run_that_was_silent_is_marked_crashed_and_calls_the_webhook(
+def test_a_run_is_crashed_once_its_process_is_gone_and_never_while_it_sleeps(
     deployed: Deployed, webhook: tuple[str, list[str]]
 ) -> None:
-    """The automation as it stands in the file, with seconds for minutes, on a run whose process is gone."""
-    [automation] = [a for a in deployed.call("POST", "automations/filter", {}) if a["name"].endswith("run-crashed")]
-    trigger = automation["trigger"] | {"within": 10}
-    changed = {key: automation[key] for key in ("name", "description", "enabled", "actions")} | {"trigger": trigger}
-    deployed.call("PUT", f"automations/{automation['id']}", changed)
+    """Played by processes that hold what a run holds; one of them is stopped, as by a machine that sleeps."""
     flow = deployed.call("POST", "flows/filter", {"flows": {"name": {"any_": ["sync-channel"]}}})[0]
-    run = deployed.call("POST", "flow_runs/", {"flow_id": flow["id"], "name": "lost", "state": {"type": "RUNNING"}})
-    now = datetime.now(ZoneInfo("UTC")).isoformat()
-    event = {
-        "occurred": now,
-        "event": "prefect.flow-run.heartbeat",
-        "resource": {"prefect.resource.id": f"prefect.flow-run.{run['id']}", "prefect.resource.name": "lost"},
-        "related": [
-            {
-                "prefect.resource.id": f"prefect.flow.{flow['id']}",
-                "prefect.resource.role": "flow",
-                "prefect.resource.name": "sync-channel",
-            }
-        ],
-        "id": str(uuid.uuid4()),
-    }
-    deployed.call("POST", "events", [event])
-    until(lambda: deployed.state(run["id"])["type"] == "CRASHED")
-    assert deployed.state(run["id"])["message"].startswith("Run it again, finished work is kept")
-    until(lambda: any("lost Crashed. Run it again" in text for text in webhook[1]))
-    assert all(json.loads(text)["text"].startswith(("sync-channel ", "pipeline ")) for text in webhook[1])
+    runs, played = {}, {}
+    for name in ("asleep", "lost"):
+        body = {"flow_id": flow["id"], "name": name, "state": {"type": "RUNNING"}}
+        runs[name] = str(deployed.call("POST", "flow_runs/", body)["id"])
+        hold = f"from understudy import locks\nwith locks.working({runs[name]!r}): print(flush=True); input()"
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        played[name] = subprocess.Popen([sys.executable, "-c", hold], **pipes, cwd=ROOT)
+        played[name].stdout.readline()
+    try:
+        played["asleep"].send_signal(signal.SIGSTOP)
+        played["lost"].kill()
+        until(lambda: deployed.state(runs["lost"])["type"] == "CRASHED")
+        assert deployed.state(runs["lost"])["message"].startswith("Run it again, finished work is kept")
+        assert deployed.state(runs["asleep"])["type"] == "RUNNING"
+        until(lambda: any("lost Crashed. Run it again" in text for text in webhook[1]))
+        assert all(json.loads(text)["text"].startswith(("sync-channel ", "pipeline ", "tea: ")) for text in webhook[1])
+    finally:
+        for process in played.values():
+            process.kill()
+            process.communicate()
+    until(lambda: deployed.state(runs["asleep"])["type"] == "CRASHED")
 
 
-def test_a_second_time_nothing_is_started_twice_and_another_name_takes_the_olds_place(
+def test_what_ended_is_started_again(deployed: Deployed, preset: Path) -> None:
+    before = processes.load(state(preset))
+    for process in (before.server, before.worker):
+        assert process
+        os.kill(process.pid, signal.SIGKILL)
+    until(lambda: not processes.alive(before.server))
+    until(lambda: answers(deployed.api) is None and processes.alive(processes.load(state(preset)).worker))
+    after = processes.load(state(preset))
+    assert after.server != before.server and after.worker != before.worker
+
+
+def test_a_second_time_all_is_as_it_was_and_nothing_is_started_twice(deployed: Deployed, preset: Path) -> None:
+    """Without options, from another folder; and a worker of another environment is replaced."""
+    before = processes.load(state(preset))
+    done = understudy("deploy", folder=preset.parent.parent, UNDERSTUDY_WATCH_SECONDS="2")
+    assert done.returncode == 0, done.stderr
+    after = processes.load(state(preset))
+    assert (after.server, after.worker, after.channels) == (before.server, before.worker, before.channels)
+    assert (after.port, after.notify) == (deployed.port, before.notify) and after.watch != before.watch
+    nightly = deployed.call("GET", "deployments/name/sync-channel/sync-channel-tea")
+    [schedule] = nightly["schedules"]
+    assert schedule["schedule"]["timezone"] == ZONE.key and nightly["parameters"]["home"] == str(preset.parent / "home")
+    assert schedule["schedule"]["cron"] == f"{AT.minute} {AT.hour} * * *"
+
+
+def test_another_name_takes_the_olds_place_and_another_environment_another_worker(
     deployed: Deployed, preset: Path
 ) -> None:
     before = processes.load(state(preset))
     preset.write_text(preset.read_text().replace("name: tea", "name: coffee"))
-    done = deploy(preset, "--port", str(deployed.port))
+    done = deploy(preset, OPENAI_API_KEY="another", UNDERSTUDY_WATCH_SECONDS="2")
     assert done.returncode == 0, done.stderr
     after = processes.load(state(preset))
-    assert (after.server, after.worker) == (before.server, before.worker)
+    assert after.server == before.server and after.worker != before.worker and "OPENAI_API_KEY" in done.stdout
+    assert not processes.alive(before.worker) and processes.alive(after.worker)
     assert set(after.channels) == {"coffee"} and "rename data/tea" in done.stdout
     names = {item["name"] for item in deployed.call("POST", "deployments/filter", {})}
     assert names == {f"{flow}-coffee" for flow in FLOWS}
@@ -414,7 +443,7 @@ def test_undeploying_ends_what_was_started_and_nothing_else(deployed: Deployed, 
     done = understudy(*undeploy)
     assert done.returncode == 0, done.stderr
     assert "Stopped: worker, server." in done.stdout
-    assert not processes.alive(before.server) and not processes.alive(before.worker)
+    assert not any(processes.alive(process) for process in (before.server, before.worker, before.watch))
     assert other.poll() is None
     other.kill()
     assert answers(deployed.api) is not None

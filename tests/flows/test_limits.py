@@ -1,12 +1,13 @@
 """Limits between runs: made once, held for a part of a run, given back when their holder is gone."""
 
+import threading
+import time
+
 import pytest
+from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate
-from prefect.concurrency.sync import concurrency
 from understudy.tasks import limits
-
-from understudy.errors import Busy
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -46,19 +47,26 @@ def test_slots_of_runs_that_are_gone_are_given_back() -> None:
         assert active("teacher") == 1
 
 
-def test_slots_of_runs_that_go_on_are_not_taken_from_them() -> None:
+def test_who_finds_no_slot_waits_as_long_as_others_work_and_says_so_once(monkeypatch: pytest.MonkeyPatch) -> None:
     limits.ensure()
     resize("teacher", 1)
-    from prefect import flow
+    monkeypatch.setattr(limits, "FIRST_SECONDS", 1.0)
+    lines: list[str] = []
+    monkeypatch.setattr(limits.log, "warning", lambda line, *values: lines.append(line % values))
 
-    @flow
+    @flow(name="build-dataset")
     def second() -> None:
-        with pytest.raises(Busy, match="1 other runs hold"), limits.slot("teacher", 1):
-            pass
+        with limits.slot("teacher", wait_seconds=1):
+            lines.append("second works")
 
     @flow(name="build-dataset")
     def first() -> None:
-        with concurrency("teacher"):
-            second()
+        with limits.slot("teacher"):
+            waiting = threading.Thread(target=second)
+            waiting.start()
+            time.sleep(6)
+            assert len(lines) == 1 and "waiting until one ends" in lines[0]
+        waiting.join(60)
 
     first()
+    assert lines[1:] == ["second works"]

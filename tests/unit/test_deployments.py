@@ -2,6 +2,7 @@
 
 import json
 import os
+import plistlib
 import subprocess
 import sys
 import tempfile
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from understudy.deployments import packaged, processes
+from understudy.deployments import deploy, login, packaged, processes, watch
 
 from understudy import cli
 from understudy.config import load, validate
@@ -42,12 +43,8 @@ def test_every_setting_of_prefect_is_one_that_prefect_knows() -> None:
     assert len(known) > 8 and known == {name: environment[name] for name in known}
 
 
-def test_every_deployment_says_what_happens_when_runs_collide() -> None:
-    for item in PREFECT["deployments"]:
-        assert item["concurrency_limit"]["limit"] == 1
-        nightly = item["entrypoint"].endswith(".sync_channel")
-        assert item["concurrency_limit"]["collision_strategy"] == ("CANCEL_NEW" if nightly else "ENQUEUE")
-        assert not nightly or all(schedule["timezone"] for schedule in item["schedules"])
+def test_no_deployment_has_a_limit_whose_lease_ends_a_run_while_the_machine_sleeps() -> None:
+    assert not any("concurrency_limit" in item for item in PREFECT["deployments"])
 
 
 @pytest.mark.parametrize(
@@ -101,3 +98,66 @@ def test_only_the_very_process_that_was_started_is_ended(tmp_path: Path) -> None
 def test_a_damaged_record_of_processes_is_none(text: str, tmp_path: Path) -> None:
     (tmp_path / processes.FILE).write_text(text)
     assert processes.load(tmp_path) == processes.Running()
+
+
+def test_undeploying_while_the_server_is_down_remembers_what_is_left_on_it(tmp_path: Path) -> None:
+    state = processes.folder(tmp_path)
+    state.mkdir(parents=True)
+    how = processes.Channel("tea.yaml", str(tmp_path), "0 4 * * *", "Asia/Tokyo")
+    processes.save(state, processes.Running(api="http://127.0.0.1:9/api", channels={"tea": how}))
+    assert processes.load(state).channels == {"tea": how}
+    assert cli.main(["undeploy", "--home", str(tmp_path)]) == 0
+    assert processes.load(state).left == ["tea"] and not processes.load(state).channels
+    assert cli.main(["undeploy", "--home", str(tmp_path)]) == 0 and processes.load(state).left == ["tea"]
+
+
+def test_a_home_whose_disk_is_unplugged_is_not_deployed_into(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    processes.note_home(tmp_path / "disk", deployed=True)
+    assert cli.main(["deploy", "--home", str(tmp_path / "disk")]) == 2
+    assert "is its disk plugged in?" in capsys.readouterr().err and not (tmp_path / "disk").exists()
+
+
+def test_the_zone_of_a_schedule_is_the_machines(monkeypatch: pytest.MonkeyPatch) -> None:
+    for zone in ("Asia/Kathmandu", "America/New_York"):
+        monkeypatch.setenv("TZ", zone)
+        assert deploy.local_zone() == zone
+
+
+@pytest.mark.parametrize("system", ["linux", "darwin"])
+def test_what_starts_it_at_login_names_the_home_and_is_removed_with_it(
+    system: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    monkeypatch.setattr(sys, "platform", system)
+    home = tmp_path / "100% of it"
+    said = login.write(home)
+    text = login.file(home).read_text()
+    assert str(login.file(home)) in said[0] and sys.executable in text
+    if system == "darwin":
+        assert plistlib.loads(text.encode())["ProgramArguments"][-1] == str(home)
+    else:
+        assert f'"{tmp_path}/100%% of it"' in text and "enable" in said[1]
+    assert login.remove(home) and not login.file(home).exists() and not login.remove(home)
+
+
+def test_a_process_is_replaced_when_what_it_was_started_with_has_changed_and_keeps_no_secret() -> None:
+    environment = {"OPENAI_API_KEY": "sk-1", "SHLVL": "1", "PREFECT_API_URL": "http://127.0.0.1:1/api"}
+    process = processes.Process(1, "", processes.made_with(environment, pool="a"))
+    assert "sk-1" not in json.dumps(process.made_with)
+    assert processes.differences(process, processes.made_with(environment | {"SHLVL": "2"}, pool="a")) == []
+    for change in ({"OPENAI_API_KEY": "sk-2"}, {"PREFECT_API_URL": "http://127.0.0.1:2/api"}, {"https_proxy": "x"}):
+        assert processes.differences(process, processes.made_with(environment | change, pool="a")) == list(change)
+    assert processes.differences(process, processes.made_with(environment, pool="b")) == ["pool"]
+
+
+def test_a_log_that_grows_is_moved_away_while_it_is_written_to(tmp_path: Path) -> None:
+    file = tmp_path / "server.log"
+    with file.open("ab", buffering=0) as writer:
+        writer.write(b"1" * 150)
+        watch.rotate(file, most=100)
+        writer.write(b"2")
+    assert file.read_bytes() == b"2" and file.with_name("server.log.1").read_bytes() == b"1" * 100

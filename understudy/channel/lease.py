@@ -7,6 +7,7 @@ the token and keeps everybody else from taking the lease meanwhile.
 """
 
 import logging
+import math
 import os
 import socket
 import threading
@@ -18,6 +19,7 @@ from pathlib import Path
 from understudy import locks
 from understudy.database import NOW, URL_FILE, Database, Schema, database
 from understudy.errors import AssetError, Busy
+from understudy.seams import CLOCK
 
 SECONDS = 60.0
 _SCHEMA = Schema(
@@ -91,16 +93,19 @@ class Lease:
 
 
 @contextmanager
-def alone(folder: Path, lost: Callable[[], None] = lambda: None) -> Iterator[Lease | None]:
+def alone(
+    folder: Path, lost: Callable[[], None] = lambda: None, waiting: Callable[[str], None] | None = None
+) -> Iterator[Lease | None]:
     """No other process works on the channel in `folder` inside the block. Raises Busy, naming the one that does.
 
-    The lease is None where the channel's ledger is not in PostgreSQL: then only this machine is looked at.
+    With `waiting` it waits for the channel as long as it takes, and calls that with who has it. The lease is None
+    where the channel's ledger is not in PostgreSQL: then only this machine is looked at.
     """
-    with locks.held(folder / ".lock", f"data/{folder.name}"):
+    with locks.held(folder / ".lock", f"data/{folder.name}", math.inf if waiting else 0.0, waiting):
         if folder in _held or not (folder / URL_FILE).exists():
             yield _held.get(folder)
             return
-        lease = _held[folder] = Lease(database(folder / "lease", _SCHEMA), folder.name)
+        lease = _held[folder] = _taken(folder, waiting)
         try:
             threading.Thread(target=lease.keep_alive, args=(lost,), name="lease", daemon=True).start()
             yield lease
@@ -108,3 +113,17 @@ def alone(folder: Path, lost: Callable[[], None] = lambda: None) -> Iterator[Lea
             del _held[folder]
             with suppress(AssetError):  # the database is gone: the lease expires by itself
                 lease.release()
+
+
+def _taken(folder: Path, waiting: Callable[[str], None] | None) -> Lease:
+    tables, message = database(folder / "lease", _SCHEMA), waiting
+    while True:
+        try:
+            return Lease(tables, folder.name)
+        except Busy as busy:
+            if waiting is None:
+                raise
+            if message:
+                message(f"{busy}; waiting")
+            message = None
+            CLOCK.sleep(SECONDS / 4)

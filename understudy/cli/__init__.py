@@ -1,9 +1,9 @@
 """
 The command `understudy`: `main` runs one verb, and each verb is a module of its own.
 
-Such a module has EXAMPLE, `main`, which does the work, and `options`, which adds the options of the verb to a parser,
-if it has any. Its docstring is the help. Only the module of the verb at hand is imported, so that `understudy --help`
-is fast.
+Such a module has EXAMPLE, `main`, which does the work, `options`, which adds the options of the verb to a parser, if it
+has any, and `default_home` where --home is not simply the current folder by default. Its docstring is the help. Only
+the module of the verb at hand is imported, so that `understudy --help` is fast.
 """
 
 import argparse
@@ -88,7 +88,8 @@ def main(arguments: Sequence[str] | None = None, home: Path | None = None) -> in
     """Run one verb; returns the exit status. `home` is the default of --home, else the current folder."""
     try:
         args, verb = _parsed(arguments)
-        args.home = (args.home or home or Path.cwd()).resolve()
+        known = getattr(verb, "default_home", lambda _: None)
+        args.home = (args.home or known(args) or home or Path.cwd()).resolve()
         if args.home.is_file():
             raise UnderstudyError(f"--home {str(args.home)!r} is a file, where a folder is needed")
         from understudy.channel import home as home_format  # here, since --help needs none of it

@@ -2,8 +2,9 @@
 
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from understudy import locks, store
 from understudy.catalog import CATALOG
@@ -50,7 +51,7 @@ def main(args: Namespace) -> Result:
     folders = [channels.folder(home, name) for name in ([args.channel] if args.channel else channels.names(home))]
     if not folders:
         return Result(f"no channel under {home / 'data'}; make one: understudy run --documents FOLDER", {})
-    lines, data = [], {}
+    lines, data = [], dict[str, Any]()
     for folder in folders:
         ledger = channels.ledger(folder)
         states = {
@@ -74,8 +75,35 @@ def main(args: Namespace) -> Result:
         lines += _of_talks(states, talks, len(folders) == 1, len(talks) if args.all else TALKS_SHOWN)
         lines += _of_models(pairs, models)
         lines.append(f"  {'disk':<16} " + ", ".join(f"{part} {size(count)}" for part, count in disk.items()))
-        lines += [f"  {'next':<16} {step}", ""]
+        lines += [f"  {'next':<16} {step}", *_of_schedule(home, folder.name, data[folder.name]), ""]
     return Result("\n".join(lines).rstrip(), data)
+
+
+def _of_schedule(home: Path, channel: str, data: dict[str, Any]) -> list[str]:
+    """The last night of a channel that is deployed, its verdict, and the next one; nothing where it is not."""
+    from understudy.deployments import nights, processes
+
+    running, now = processes.load(processes.folder(home)), datetime.now(UTC)
+    if channel not in running.channels:
+        return []
+    try:
+        known = nights.of(running.api, channel, now)
+    except nights.NoAnswer as error:
+        return [f"  {'schedule':<16} {error}; to start it again: understudy deploy --home {home}"]
+    if known is None:
+        return [f"  {'schedule':<16} it is not on {running.api} any more; understudy deploy --home {home}"]
+    data["nights"] = {
+        "last": known.last
+        and {"at": known.last.at.isoformat(), "state": known.last.state, "message": known.last.message},
+        "next": known.next and known.next.isoformat(),
+        "completed": known.completed and known.completed.isoformat(),
+        "dropped": len(known.dropped),
+        "silent": known.silent(now),
+    }
+    lines = known.lines(now)
+    if not processes.alive(running.watch):
+        lines.append(f"  {'watch':<16} it has ended; understudy deploy --home {home} starts it again")
+    return lines
 
 
 def _of_talks(states: Mapping[str, State], talks: Sequence[Row], listed: bool, most: int) -> Iterator[str]:
