@@ -24,6 +24,8 @@ from understudy.errors import ConfigError
 EXAMPLE = "understudy deploy --preset my.yaml --timezone Europe/Berlin"
 TEMPLATE = "sample"
 """The channel that prefect.yaml is written for; its name is replaced by that of another one."""
+TRAINING = "train-model-"
+"""Begins the name of the deployment whose workers are other machines."""
 WORKER_SECONDS = 150.0
 
 
@@ -40,7 +42,8 @@ def main(args: Namespace) -> Result:
     """Deploy. Raises ConfigError, NotDeployed."""
     packaged.configure_prefect()
     preset = packaged.preset(args.preset)
-    channel, state = config.load(preset).name, processes.folder(args.home)
+    loaded, state = config.load(preset), processes.folder(args.home)
+    channel, training_pool = loaded.name, loaded.machine.pool
     if problems := _problems(args):
         raise ConfigError(problems)
     state.mkdir(parents=True, exist_ok=True)
@@ -50,15 +53,19 @@ def main(args: Namespace) -> Result:
     api = server.ready(state, running, args.port, environment)
     environment["PREFECT_API_URL"] = api
     with server.client(api) as client:
-        server.make_pool(client, args.pool, running)
+        if server.make_pool(client, args.pool):
+            running.pool = args.pool
+        if training_pool and server.make_pool(client, training_pool):
+            running.training_pools.append(training_pool)
         wait_for_worker = _worker(state, running, args.pool, environment, client)
         lines = _renamed(client, running, preset, channel)
-        _deploy(state, _deployments(args, preset, channel), environment)
+        _deploy(state, _deployments(args, preset, channel, training_pool), environment)
         running.channels[channel] = str(preset)
         server.make_automations(client, packaged.FOLDER / "automations.yaml", args.notify)
         processes.save(state, running)
         wait_for_worker()
-    return Result("\n".join([*lines, *_next_steps(api, channel, args)]), {"api": api, "channel": channel})
+    lines += _next_steps(api, channel, training_pool, args)
+    return Result("\n".join(lines), {"api": api, "channel": channel})
 
 
 def _problems(args: Namespace) -> list[str]:
@@ -90,16 +97,20 @@ def _environment(state: Path) -> dict[str, str]:
     return environment
 
 
-def _deployments(args: Namespace, preset: Path, channel: str) -> dict[str, Any]:
-    """prefect.yaml for another preset, channel, home, pool and schedule."""
+def _deployments(args: Namespace, preset: Path, channel: str, training_pool: str | None) -> dict[str, Any]:
+    """prefect.yaml for another preset, channel, home, pools and schedule."""
     file: dict[str, Any] = yaml.safe_load((packaged.FOLDER / "prefect.yaml").read_text(encoding="utf-8"))
     [[step]] = [step.values() for step in file["build"]]
     step["name"] = str(preset)
+    trained = [one for one in file["deployments"] if one["name"].startswith(TRAINING)]
+    if training_pool is None:
+        file["deployments"] = [one for one in file["deployments"] if one not in trained]
     for deployment in file["deployments"]:
         deployment["name"] = deployment["name"].replace(TEMPLATE, channel)
         deployment["tags"] = [tag.replace(TEMPLATE, channel) for tag in deployment["tags"]]
-        deployment["parameters"] |= {"home": str(args.home)}
-        deployment["work_pool"] = deployment["work_pool"] | {"name": args.pool}
+        elsewhere = deployment in trained
+        deployment["parameters"] |= {} if elsewhere else {"home": str(args.home)}
+        deployment["work_pool"] = deployment["work_pool"] | {"name": training_pool if elsewhere else args.pool}
         for schedule in deployment.get("schedules", []):
             schedule |= {"cron": args.cron, "timezone": args.timezone}
     return file
@@ -158,10 +169,13 @@ def _worker(
     return wait
 
 
-def _next_steps(api: str, channel: str, args: Namespace) -> list[str]:
+def _next_steps(api: str, channel: str, training_pool: str | None, args: Namespace) -> list[str]:
+    worker = f"PREFECT_API_URL={api} prefect worker start --pool {training_pool} --type process"
+    there = [f"Trainings wait for a worker on the machine that is to do them: {worker}"] if training_pool else []
     return [
         f"Runs, schedules and reports: {api.removesuffix('/api')}",
         f"New talks of {channel} are looked for at {args.cron!r}, {args.timezone}. Now: prefect deployment run "
         f"sync-channel/sync-channel-{channel}, with PREFECT_API_URL={api}",
+        *there,
         f"To stop and remove all of it: understudy undeploy --home {args.home}",
     ]

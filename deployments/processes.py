@@ -34,6 +34,7 @@ class Running:
     server: Process | None = None
     worker: Process | None = None
     pool: str | None = None
+    training_pools: list[str] = field(default_factory=list)
     channels: dict[str, str] = field(default_factory=dict)
 
 

@@ -41,10 +41,10 @@ def main(args: Namespace) -> Result:
 
 
 def _remove(running: processes.Running) -> None:
-    """Remove deployments, automations and the pool, if it was made here."""
+    """Remove deployments, automations and the pools, if they were made here."""
     with server.client(running.api) as client:
         for channel in running.channels:
             server.remove_deployments(client, channel)
         server.remove_automations(client, packaged.FOLDER / "automations.yaml")
-        if running.pool:
-            client.delete_work_pool(running.pool)
+        for pool in filter(None, (running.pool, *running.training_pools)):
+            client.delete_work_pool(pool)
