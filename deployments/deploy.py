@@ -27,6 +27,8 @@ EXAMPLE = "understudy deploy --preset my.yaml --cron '0 3 * * *'"
 TEMPLATE = "sample"
 """The channel that prefect.yaml is written for; its name is replaced by that of another one."""
 CRON = "0 3 * * *"
+TRAINING = "train-model-"
+"""Begins the name of the deployment whose workers are other machines."""
 WORKER_SECONDS = 150.0
 
 
@@ -82,7 +84,8 @@ def main(args: Namespace) -> Result:
     api = server.ready(state, running, environment)
     environment["PREFECT_API_URL"] = api
     with server.client(api) as client:
-        server.make_pool(client, running.pool, running)
+        if server.make_pool(client, running.pool):
+            running.pool_is_ours = True
         wait_for_worker, lines = _worker(state, running, environment, client)
         for channel, how in wanted.items():
             lines += _deployed(state, running, client, environment, args.home, (channel, how))
@@ -173,23 +176,34 @@ def _deployed(
     """Deploy one channel, and record how; returns what there is to say about it."""
     channel, how = one
     lines = _renamed(client, running, how.preset, channel)
-    _deploy(state, _deployments(channel, how, home, running.pool), {**environment, "PROJECT_DIR": how.folder})
+    training_pool = config.load(Path(how.preset)).machine.pool
+    if training_pool and server.make_pool(client, training_pool):
+        running.training_pools.append(training_pool)
+    deployments = _deployments(channel, how, home, running.pool, training_pool)
+    _deploy(state, deployments, {**environment, "PROJECT_DIR": how.folder})
+    if training_pool:
+        worker = f"PREFECT_API_URL={running.api} prefect worker start --pool {training_pool} --type process"
+        lines.append(f"Trainings of {channel} wait for a worker on the machine that is to do them: {worker}")
     server.remove_limits(client, channel)
     running.channels[channel] = how
     running.left = [name for name in running.left if name != channel]
     return lines
 
 
-def _deployments(channel: str, how: Channel, home: Path, pool: str) -> dict[str, Any]:
-    """prefect.yaml for another preset, channel, home, pool and schedule."""
+def _deployments(channel: str, how: Channel, home: Path, pool: str, training_pool: str | None) -> dict[str, Any]:
+    """prefect.yaml for another preset, channel, home, pools and schedule."""
     file: dict[str, Any] = yaml.safe_load((packaged.FOLDER / "prefect.yaml").read_text(encoding="utf-8"))
     [[step]] = [step.values() for step in file["build"]]
     step["name"] = how.preset
+    trained = [one for one in file["deployments"] if one["name"].startswith(TRAINING)]
+    if training_pool is None:
+        file["deployments"] = [one for one in file["deployments"] if one not in trained]
     for deployment in file["deployments"]:
         deployment["name"] = deployment["name"].replace(TEMPLATE, channel)
         deployment["tags"] = [tag.replace(TEMPLATE, channel) for tag in deployment["tags"]]
-        deployment["parameters"] |= {"home": str(home)}
-        deployment["work_pool"] = deployment["work_pool"] | {"name": pool}
+        elsewhere = deployment in trained
+        deployment["parameters"] |= {} if elsewhere else {"home": str(home)}
+        deployment["work_pool"] = deployment["work_pool"] | {"name": training_pool if elsewhere else pool}
         for schedule in deployment.get("schedules", []):
             schedule |= {"cron": how.cron, "timezone": how.timezone}
     return file

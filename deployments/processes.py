@@ -58,6 +58,8 @@ class Running:
     port: int = 4200
     pool: str = "understudy"
     pool_is_ours: bool = False
+    training_pools: list[str] = field(default_factory=list)
+    """Made here, for workers on other machines."""
     notify: str | None = None
     channels: dict[str, Channel] = field(default_factory=dict)
     left: list[str] = field(default_factory=list)

@@ -98,8 +98,8 @@ def client(api: str) -> Iterator[Any]:
             yield client
 
 
-def make_pool(client: Any, name: str, running: processes.Running) -> None:
-    """The work pool `name`, of type process."""
+def make_pool(client: Any, name: str) -> bool:
+    """See to it that there is a work pool `name`, of type process; True when it was not there."""
     from prefect.client.schemas.actions import WorkPoolCreate
     from prefect.exceptions import ObjectNotFound
 
@@ -107,13 +107,13 @@ def make_pool(client: Any, name: str, running: processes.Running) -> None:
         pool = client.read_work_pool(name)
     except ObjectNotFound:
         client.create_work_pool(WorkPoolCreate(name=name, type="process"))
-        running.pool_is_ours = True
-        return
+        return True
     if pool.type != "process":
         raise NotDeployed(
             f"there is a work pool {name!r} already, of type {pool.type!r}, where a 'process' pool is needed; "
-            "choose another name: --pool NAME"
+            "choose another name: --pool NAME (or machine.pool, of the preset)"
         )
+    return False
 
 
 def make_automations(client: Any, file: Path, notify: str | None) -> None:

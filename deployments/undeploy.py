@@ -60,10 +60,12 @@ def _forget(home: Path, running: processes.Running, kept: bool) -> None:
 
 
 def _remove(running: processes.Running) -> None:
-    """Remove deployments, automations and the pool, if it was made here."""
+    """Remove deployments, automations and the pools, if they were made here."""
     with server.client(running.api) as client:
         for channel in [*running.channels, *running.left]:
             server.remove_deployments(client, channel)
         server.remove_automations(client, packaged.FOLDER / "automations.yaml")
         if running.pool_is_ours:
             client.delete_work_pool(running.pool)
+        for pool in running.training_pools:
+            client.delete_work_pool(pool)

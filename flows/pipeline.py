@@ -7,7 +7,7 @@ from prefect import flow
 from understudy.flows.build_dataset import build_dataset
 from understudy.flows.build_model import build_model
 from understudy.flows.score_model import score_model
-from understudy.tasks import policies
+from understudy.tasks import elsewhere, policies
 from understudy.tasks.entry import entry, run_name
 
 from understudy import preflight
@@ -54,6 +54,7 @@ def pipeline(
     """
     workspace = Workspace(home=home.resolve(), config=config)
     preflight.check(workspace, only)
+    elsewhere.check(config, only)
     runner, local = policies.runner(config.runner), policies.local_runner(config.runner)
     with policies.alone(workspace):
         if only in (None, "dataset"):

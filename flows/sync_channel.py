@@ -6,7 +6,7 @@ from prefect import flow
 from understudy.flows.build_dataset import build_dataset
 from understudy.flows.build_model import build_model
 from understudy.flows.score_model import score_model
-from understudy.tasks import policies, publish
+from understudy.tasks import elsewhere, policies, publish
 from understudy.tasks.entry import entry, run_name
 
 from understudy import preflight
@@ -48,6 +48,7 @@ def sync_channel(*, change: Changes = NOTHING, config: Config, home: Path = Path
     """
     workspace = Workspace(home=home.resolve(), config=config)
     preflight.check(workspace)
+    elsewhere.check(config)
     runner = policies.runner(config.runner)
     with policies.alone(workspace):
         read = build_dataset.with_options(task_runner=runner)

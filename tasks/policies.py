@@ -25,7 +25,7 @@ from prefect.futures import PrefectFuture
 from prefect.runtime import flow_run, task_run
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from prefect.utilities.annotations import quote
-from understudy.tasks import cluster, limits, live
+from understudy.tasks import cluster, elsewhere, limits, live
 
 from understudy import graph, locks
 from understudy.channel import home, lease, transfer
@@ -90,7 +90,7 @@ def as_it_is(node: Node) -> Node:
 
 @task(cache_key_fn=fingerprint_key, persist_result=True, result_serializer="json")
 def _materialize(fingerprint: str, node: Node) -> AssetRef:
-    return graph.materialize(node)
+    return elsewhere.materialize(node) if elsewhere.trains(node) else graph.materialize(node)
 
 
 def materialize(nodes: Sequence[Node]) -> list[AssetRef]:

@@ -13,6 +13,7 @@ from understudy.calls.model_teacher import ModelTeacher
 from understudy.dataset import card
 from understudy.graph import Graph
 from understudy.records import (
+    AdapterCard,
     AssetRef,
     Challenge,
     DatasetRefs,
@@ -65,7 +66,24 @@ def losses(graph: Graph) -> None:
     rows, samples = (training.lines(folder / f"{name}.jsonl") for name in ("metrics", "samples"))
     live.table(workspace, "loss", training.table(rows), live.LOSSES)
     page = training.page(rows, samples, workspace.read(adapter))
+    rent(workspace, workspace.read(adapter))
     live.page(workspace, "loss-curve", page, "The loss curve, and the same prompts answered at each evaluation.")
+
+
+def rent(workspace: Workspace, trained: AdapterCard) -> None:
+    """What the machine that trained took, beside what the models that were asked have cost; nothing without a price."""
+    price = workspace.config.machine.usd_per_hour
+    if price is None or trained.rented_seconds is None:
+        return
+    hours = trained.rented_seconds / 3600
+    others = sum(total.usd for total in teachers.paid(workspace))
+    rows = [
+        ("the machine that trained", f"{hours:.3f} h at {price:g} USD per hour", f"{hours * price:.4f}"),
+        ("teacher, verifier and judge so far", "", f"{others:.4f}"),
+        ("together", "", f"{hours * price + others:.4f}"),
+    ]
+    beside = "What the training on a rented machine cost, from the request to the copy of the adapter."
+    live.page(workspace, "cost-training", table(["", "", "USD"], rows), beside)
 
 
 def tuning(graph: Graph, tried: Sequence[TrialCard]) -> None:

@@ -11,7 +11,7 @@ from understudy.channel import home
 from understudy.errors import AssetError, ConfigError
 from understudy.graph import Graph
 from understudy.records import Combined
-from understudy.runs import trials
+from understudy.runs import elsewhere, trials
 from understudy.scoring.suites import retrieval
 from understudy.sources import sections, several
 from understudy.stages import augment, compose
@@ -30,6 +30,7 @@ def check(workspace: Workspace, only: Only | None = None) -> None:
     home.check(workspace.home)
     problems = [
         *_home(workspace),
+        *(elsewhere.problems(workspace.config) if only in (None, "model") else ()),
         *_plugins(workspace, only),
         *_memory(workspace, only),
         *_export(workspace, only),
@@ -69,6 +70,8 @@ def _plugins(workspace: Workspace, only: Only | None) -> list[str]:
         "model": ("base", "trainer"),
         "score": (),
     }[only]
+    if workspace.config.machine.pool:  # the machine that trains says what it lacks
+        needed = tuple(kind for kind in needed if kind != "trainer")
     sources = list(several.built(workspace.config, workspace.folder).values())
     plugins = [
         plugin for kind in needed for plugin in (sources if kind == "source" else [workspace.config.plugin(kind)])
@@ -108,7 +111,7 @@ def _unreadable(items: Path) -> list[str]:
 
 def _memory(workspace: Workspace, only: Only | None) -> list[str]:
     """A base that can never be tuned here, as its config.json alone shows; none where a GPU has its own memory."""
-    if only in ("dataset", "score") or shutil.which("nvidia-smi"):
+    if only in ("dataset", "score") or workspace.config.machine.pool or shutil.which("nvidia-smi"):
         return []
     sizes = workspace.config.plugin("base").sizes()
     problem = memory.cannot_fit(sizes) if sizes else None

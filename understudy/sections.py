@@ -323,11 +323,34 @@ class PublishSettings(Settings):
 
 
 class MachineSettings(Settings):
-    """What this machine costs, for tables of costs; nothing is guessed, and nothing is made again for it."""
+    """The machine that trains: what it costs, and where it is when it is not this one.
+
+    No price is guessed, and nothing is made again for any of this.
+    """
 
     usd_per_hour: float | None = Field(default=None, ge=0, description="of a rented machine")
     watts: float | None = Field(default=None, gt=0, description="that it draws at work, as measured or on its label")
     usd_per_kwh: float | None = Field(default=None, ge=0, description="of electricity")
+    pool: str | None = Field(
+        default=None,
+        pattern=r"^[a-z0-9][a-z0-9-]*$",
+        description="work pool of another machine, which trains; None: this one",
+    )
+    place: str | None = Field(
+        default=None,
+        description="s3://bucket/path or file:///folder that it reaches, too, for rows and adapter; None: `remote`",
+    )
+    wait_minutes: float = Field(
+        default=15, ge=0, description="without any worker in the pool, after which a run gives up; nothing is lost"
+    )
+    checkpoint_minutes: float = Field(
+        default=5, ge=0, description="between two copies of the checkpoint to `place`, at least"
+    )
+
+    @property
+    def prices(self) -> dict[str, float | None]:
+        """What decides the tables of costs."""
+        return {"usd_per_hour": self.usd_per_hour, "watts": self.watts, "usd_per_kwh": self.usd_per_kwh}
 
 
 class RunnerSettings(Settings):

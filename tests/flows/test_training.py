@@ -1,14 +1,23 @@
 """What the UI shows of a training, and trials before it, on a tiny setting."""
 
 import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.flows import machine
 from tests.flows.conftest import ROOT, TINY, files_under
+from understudy.bases.scratch import ScratchBase
 from understudy.config import load
-from understudy.errors import ConfigError
+from understudy.errors import ConfigError, WorkerFailed
 from understudy.graph import Graph
 from understudy.records import RunRecord, TrialCard
 from understudy.runs.trials import finished
@@ -178,3 +187,96 @@ def test_a_slow_api_gets_a_hundredth_of_the_time(tmp_path: Path) -> None:
     assert not shown.due
     now[0] += 1.5
     assert shown.due
+
+
+@pytest.fixture
+def rented(home: Path, prefect_server: str, tmp_path: Path) -> Workspace:
+    """A preset whose trainings go to a pool, and the deployment for it; its home has the dataset alone."""
+    from prefect.client.orchestration import get_client
+    from understudy.deployments import deploy, server
+
+    base = tmp_path / "tiny-base"
+    base.mkdir()
+    options = ScratchBase.Options(vocabulary=400, hidden=64, intermediate=128, layers=1, steps=1, context=512)
+    ScratchBase(options).prepare(["Wax melts and burns. " * 50], base, 7, lambda done, total, note="": None)
+    shutil.copytree(home / "data", tmp_path / "home/data")
+    where = Workspace(
+        home=tmp_path / "home",
+        config=load(
+            ROOT / "deployments/presets/tiny.yaml",
+            FAST
+            | {
+                "base": str(base),
+                "trainer": {
+                    "use": "mlx_lora",
+                    "rank": 4,
+                    "epochs": 2,
+                    "evaluations_per_epoch": 4,
+                    "max_seq_length": 256,
+                },
+            }
+            | {"machine": {"pool": "boxes", "place": f"file://{tmp_path}/place", "usd_per_hour": 2, "wait_minutes": 0}},
+        ),
+    )
+    arguments = Namespace(home=where.home, pool="understudy", cron="0 3 * * *", timezone="UTC")
+    file = deploy._deployments(arguments, ROOT / "deployments/presets/tiny.yaml", "sample", "boxes")
+    file["deployments"] = file["deployments"][-1:]
+    with get_client(sync_client=True) as client:
+        server.make_pool(client, "boxes")
+    deploy._deploy(tmp_path, file, os.environ | {"PREFECT_API_URL": prefect_server})
+    return where
+
+
+class Box:
+    """A machine that trains for others: a worker of the pool, with a home of its own."""
+
+    def __init__(self, folder: Path, api: str) -> None:
+        command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", "boxes", "--type", "process"]
+        self.home, variables = folder, {"PREFECT_API_URL": api, "UNDERSTUDY_HOME": str(folder)}
+        self.process = subprocess.Popen(command, env=os.environ | variables, start_new_session=True)
+
+    def kill_training(self, when: str) -> None:
+        """Kill -9 the process that trains, once `when` is among its metrics."""
+        machine.until(lambda: any(when in file.read_text() for file in self.home.glob("training/*.out/metrics.jsonl")))
+        [pid] = [pid for pid, command in machine.descendants(self.process.pid) if "mlx_lora_worker" in command]
+        os.kill(pid, signal.SIGKILL)
+
+    def end(self) -> None:
+        self.process.terminate()
+        self.process.wait()
+
+
+def test_a_training_elsewhere_waits_for_a_worker_survives_its_death_and_ends_as_one_here(
+    rented: Workspace, prefect_server: str, tmp_path: Path
+) -> None:
+    with pytest.raises(WorkerFailed, match="no worker of the pool 'boxes' .* prefect worker start --pool boxes"):
+        train(rented)
+    waiting = rented.config.machine.model_copy(update={"wait_minutes": 2})
+    where = rented.model_copy(update={"config": rented.config.model_copy(update={"machine": waiting})})
+    first = Box(tmp_path / "one", prefect_server)
+    try:
+        killer = threading.Thread(target=first.kill_training, args=('"step": 6,',))
+        killer.start()
+        with pytest.raises(WorkerFailed, match="killed"):
+            train(where)
+        killer.join()
+    finally:
+        first.end()
+    second = Box(tmp_path / "two", prefect_server)
+    try:
+        run = train(where)
+    finally:
+        second.end()
+    alone = where.config.model_copy(update={"machine": type(waiting)()})
+    here = Workspace(home=tmp_path / "here", config=alone)
+    shutil.copytree(rented.home / "data", here.home / "data")
+    assert train(here) == run
+    there, local = (one.home / one.path("adapter", run=run) for one in (where, here))
+    assert "resum" in (there / "train.log").read_text()
+    for name in ("adapters.safetensors", "last/resume.safetensors", "best/adapters.safetensors"):
+        assert (there / name).read_bytes() == (local / name).read_bytes(), name
+    card = where.read(where.latest("adapter", run=run))
+    assert card.rented_seconds > card.seconds and "USD" in artifacts("sample-cost-training")[0]["data"]
+    record: RunRecord = where.read(where.latest("run", run=run))
+    assert "boxes" not in record.model_dump_json() and str(tmp_path) not in record.model_dump_json()
+    assert not list((tmp_path / "place").rglob("*.json*")) and not list(tmp_path.glob("two/training/*/*"))

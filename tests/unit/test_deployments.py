@@ -26,7 +26,9 @@ def test_every_deployment_takes_its_settings_from_the_preset() -> None:
     assert function == "understudy.deployments.packaged.configuration" and arguments["name"] == "demo"
     demo = load(packaged.preset("demo"))
     assert validate(packaged.configuration("demo")["config"]) == demo
-    assert all(item["parameters"]["config"] == "{{ preset.config }}" for item in PREFECT["deployments"])
+    *ours, elsewhere = PREFECT["deployments"]
+    assert all(item["parameters"]["config"] == "{{ preset.config }}" for item in ours)
+    assert elsewhere["parameters"] == {} and elsewhere["pull"] == [], "what trains elsewhere has nothing of this home"
 
 
 def test_every_setting_of_prefect_is_one_that_prefect_knows() -> None:

@@ -141,6 +141,11 @@ class Remote:
         if stale := [place for place in listed if "/".join(place.split("/")[-2:]) not in wanted]:
             self.files.rm(stale)
 
+    def remove(self) -> None:
+        """Delete all of it."""
+        if self.files.exists(self.root):
+            self.files.rm(self.root, recursive=True)
+
     def _listed(self, folder: str) -> dict[str, Any]:
         self.files.invalidate_cache()
         place = f"{self.root}/{folder}"

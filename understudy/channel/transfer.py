@@ -54,10 +54,7 @@ def synchronised(home: Path, channel: str, url: str | None, lease: Lease | None)
     if url is None:
         yield
         return
-    with connected(url, channel) as remote:
-        pointer, _ = remote.pointer()
-    if pointer and pointer.generation != _noted(home, channel, url)[0]:
-        pull(home, channel, url)
+    update(home, channel, url)
     try:
         yield
     except Exception as error:
@@ -93,6 +90,16 @@ def push(home: Path, channel: str, url: str, lease: Lease | None = None) -> Tran
     _note(home, channel, url, generation, files)
     copied = [name for name in files if files[name].sha256 in new]
     return Transfer(len(copied), sum(files[name].bytes for name in new.values()), len(files) - len(copied))
+
+
+def update(home: Path, channel: str, url: str) -> bool:
+    """Pull what another machine pushed last; False where that was this one, or nothing is there."""
+    with connected(url, channel) as remote:
+        pointer, _ = remote.pointer()
+    newer = pointer is not None and pointer.generation != _noted(home, channel, url)[0]
+    if newer:
+        pull(home, channel, url)
+    return newer
 
 
 def pull(home: Path, channel: str, url: str) -> Transfer:

@@ -44,6 +44,9 @@ class AdapterCard(Record):
     base_bits: int | None = Field(default=None, description="the base was quantized to these; None: it stayed as it is")
     world_size: int = Field(default=1, ge=1, description="processes that shared every batch")
     seconds: float
+    rented_seconds: float | None = Field(
+        default=None, description="for which another machine worked on it, broken attempts included; None: none did"
+    )
     settings: dict[str, float | int | str | bool | None] = Field(
         description="of the preset, and what the data made of them"
     )

@@ -23,7 +23,7 @@ def resolved(workspace: Workspace) -> Workspace:
     if spec.use != AUTO:
         return workspace
     noted = workspace.ledger.note(NOTE)
-    name = json.loads(noted)["trainer"] if noted else machine.choose().trainer
+    name = json.loads(noted)["trainer"] if noted else _choice(workspace).trainer
     trainer = PluginSpec.model_validate(spec.options | {"use": name})
     return workspace.model_copy(update={"config": workspace.config.model_copy(update={"trainer": trainer})})
 
@@ -35,9 +35,15 @@ def chosen(workspace: Workspace) -> Workspace:
     noted = workspace.ledger.note(NOTE)
     if noted is None:
         home.mark(workspace.home)
-        noted = json.dumps(machine.choose()._asdict())
+        noted = json.dumps(_choice(workspace)._asdict())
         workspace.ledger.set_note(NOTE, noted)
         log.info("trainer: %(trainer)s, as %(reason)s; --set trainer.use=NAME takes another", json.loads(noted))
     else:
         log.info("trainer: %(trainer)s, as this channel began with it (%(reason)s)", json.loads(noted))
     return resolved(workspace)
+
+
+def _choice(workspace: Workspace) -> machine.Choice:
+    if workspace.config.machine.pool:
+        return machine.Choice("peft_lora", "another machine trains, and PyTorch is at home on most")
+    return machine.choose()

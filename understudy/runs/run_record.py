@@ -78,7 +78,9 @@ def written(
 ) -> RunRecord:
     """The record of the training that made `adapter`."""
     config, known = workspace.config, workspace.read(base)
-    settings = config.model_dump(mode="json") | {name: _filled(workspace, name) for name in PLUGINS}
+    settings = config.model_dump(mode="json", exclude={"machine": {"pool", "place"}}) | {
+        name: _filled(workspace, name) for name in PLUGINS
+    }
     secrets = [value for name in _environment_names(settings) if (value := os.environ.get(name))]
     return RunRecord(
         channel=config.name,

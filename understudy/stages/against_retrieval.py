@@ -39,7 +39,7 @@ def costs(node: Node) -> arms.Costs:
     """What is known of prices, and what it cost to come here."""
     machine, api = node.config.machine, node.config.evaluate.api
     adapter: AdapterCard = node.read("adapter")
-    hours = adapter.seconds / 3600
+    hours = (adapter.rented_seconds or adapter.seconds) / 3600
     training = None
     if machine.usd_per_hour is not None:
         training = hours * machine.usd_per_hour

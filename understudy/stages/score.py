@@ -57,7 +57,7 @@ def identity(graph: Graph, keys: dict[str, str], inputs: Refs) -> list[object]:
     choices = preferences.load(graph.workspace.run_folder(graph.run))
     judge = judging.VERSION if "judgements" in inputs else None
     marks = Selection(graph.config.evaluate).digest(marks=True)
-    prices = [graph.config.machine.model_dump()] if graph.config.against_retrieval else []
+    prices = [graph.config.machine.prices] if graph.config.against_retrieval else []
     marks_of_judge = [grade.VERSION] if "grades" in inputs else []
     ref = graph.workspace.latest("contradictions") if graph.config.closed_book else None
     known = [ref.sha256] if ref else []

@@ -1,5 +1,6 @@
 """Stage `train`: base and pairs in, adapter out, every loss on the way in metrics.jsonl, and a record of the run."""
 
+from contextlib import nullcontext
 from pathlib import Path
 
 from understudy import locks
@@ -7,6 +8,7 @@ from understudy.graph import Graph, Node, Refs
 from understudy.interfaces import Progress
 from understudy.records import AdapterCard, AssetRef, DatasetRefs
 from understudy.runs import lora_config, run_record, snapshots
+from understudy.runs.elsewhere import RemoteTrainer
 
 VERSION = 1
 
@@ -18,13 +20,13 @@ def identity(graph: Graph, keys: dict[str, str], inputs: Refs) -> str | None:
     return contents
 
 
-def materialize(node: Node) -> AssetRef:
+def materialize(node: Node, remote: RemoteTrainer | None = None) -> AssetRef:
     """The adapter, tuned in the train split and chosen in the valid split; what a killed run left is taken up."""
     surroundings = run_record.surroundings()
-    trainer, seed = node.config.plugin("trainer"), node.config.seed
+    trainer, seed = remote or node.config.plugin("trainer"), node.config.seed
 
     def train(out: Path, progress: Progress) -> AdapterCard:
-        with locks.only_training():
+        with nullcontext() if remote else locks.only_training():
             card: AdapterCard = trainer.train(
                 node.file("base"), node.file("train"), node.file("valid"), out, seed, progress
             )
@@ -33,6 +35,7 @@ def materialize(node: Node) -> AssetRef:
     adapter = node.build(train)
     trials = [node.workspace.read(ref) for name, ref in node.known.items() if name.startswith("trial/")]
     dataset = DatasetRefs.model_validate({name: node.ref(name) for name in DatasetRefs.model_fields})
+    surroundings = remote.surroundings if remote else surroundings
     record = run_record.written(
         node.workspace, surroundings, node.fingerprint, node.ref("base"), dataset, trials, adapter
     )

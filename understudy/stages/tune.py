@@ -3,6 +3,7 @@
 import json
 import math
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from understudy.errors import DatasetError, Diverged
 from understudy.graph import Node
 from understudy.interfaces import Progress, Trainer
 from understudy.records import AssetRef, TrialCard
+from understudy.runs.elsewhere import RemoteTrainer
 
 VERSION = 1
 
@@ -18,13 +20,13 @@ RISING_BY = 0.01
 """Nats a valid loss ends above its lowest before it counts as rising."""
 
 
-def materialize(node: Node) -> AssetRef:
+def materialize(node: Node, remote: RemoteTrainer | None = None) -> AssetRef:
     """The losses of one short training; made where the real one will be, from the same rows in the same order."""
-    spec, trainer = node.config.trainer, node.config.plugin("trainer")
+    spec, trainer = node.config.trainer, remote or node.config.plugin("trainer")
     known = registry.identity("trainer", spec.use, spec.options)["options"]
 
     def make(out: Path, progress: Progress) -> TrialCard:
-        with locks.only_training():
+        with nullcontext() if remote else locks.only_training():
             return trial(
                 trainer,
                 known["learning_rate"],
@@ -41,7 +43,7 @@ def materialize(node: Node) -> AssetRef:
 
 
 def trial(
-    trainer: Trainer,
+    trainer: Trainer | RemoteTrainer,
     learning_rate: float,
     strength: float | None,
     base: Path,
