@@ -35,9 +35,10 @@ bench: .venv/.ready ## benchmarks, one line per figure; ONLY=run for one group
 	@$(BIN)/python -m benchmarks $(ONLY)
 
 ui: .venv/.ready    ## Prefect's server and UI on http://127.0.0.1:4200
-	PREFECT_SERVER_UI_V2_ENABLED=false $(BIN)/prefect server start --host 127.0.0.1
+	PREFECT_SERVER_UI_V2_ENABLED=false PREFECT_SERVER_UI_API_URL=http://127.0.0.1:4200/api \
+	  $(BIN)/prefect server start --host 127.0.0.1 --port 4200
 
-deploy: .venv/.ready ## server, worker and schedule on this machine; ARGS="--preset my.yaml --timezone Europe/Berlin"
+deploy: .venv/.ready ## server, worker and schedule on this machine, as before; ARGS="--preset my.yaml" for another one
 	$(BIN)/understudy deploy $(ARGS)
 
 undeploy: .venv/.ready ## remove server, worker and schedule

@@ -158,8 +158,9 @@ def _read_as_far_as(workspace: Workspace, due: list[Entry], until: Pass) -> None
 
 def _read_on_workers(workspace: Workspace, due: list[Entry], until: Pass) -> None:
     """Talks read by the workers of a cluster, which return what they made: only the flow writes it."""
-    batches = (reading.load_batch(workspace, entries) for entries in policies.batches(due, TALKS_PER_WORKER))
-    futures = [reading.read_on_worker.submit(workspace, batch, until) for batch in batches]
+    batches = list(policies.batches(due, TALKS_PER_WORKER))
+    loaded = (reading.load_batch(workspace, entries) for entries in batches)
+    futures = [reading.read_on_worker.submit(workspace, batch, until) for batch in loaded]
     stopped = None
     with track("read talks") as progress:
         for done, future in enumerate(futures, 1):
@@ -171,6 +172,7 @@ def _read_on_workers(workspace: Workspace, due: list[Entry], until: Pass) -> Non
                 stopped = stopped or batch.stopped
             progress(done, len(futures))
     policies.raise_first_failure(futures)
+    policies.raise_lost(futures, [[entry.document_id for entry in batch] for batch in batches])
     if stopped:
         raise TeacherStopped(stopped)
 

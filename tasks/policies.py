@@ -31,13 +31,14 @@ from understudy import graph, locks
 from understudy.channel import home, lease, transfer
 from understudy.channel.ledger import key_of
 from understudy.config import Config
-from understudy.errors import SourceError, Transient
+from understudy.errors import SourceError, Transient, WorkerFailed
 from understudy.graph import Node
 from understudy.interfaces import Source, Teacher
 from understudy.records import AssetRef, Entry
 from understudy.runs import teachers
 from understudy.sections import RunnerSettings
 from understudy.sources import several
+from understudy.text.words import counted
 from understudy.workspace import Workspace
 
 TASKS_PER_STAGE = 100  # about 300 task runs per flow run; the server's queue loses more (and costs 25 s CPU per 1,000)
@@ -126,6 +127,15 @@ def raise_first_failure(futures: Iterable[PrefectFuture[Any]]) -> None:
     for future in futures:
         if future.state.is_failed() or future.state.is_crashed():
             future.result()
+
+
+def raise_lost(futures: Iterable[PrefectFuture[Any]], talks: Iterable[Sequence[str]]) -> None:
+    """Raise WorkerFailed, with the talks of each, where a task was waited for and never ended: its worker is gone."""
+    lost = [name for future, batch in zip(futures, talks, strict=True) if not future.state.is_completed()
+            for name in batch]  # fmt: skip
+    if lost:
+        shown = ", ".join(lost[:5]) + (f" and {len(lost) - 5} more" if len(lost) > 5 else "")
+        raise WorkerFailed(f"the workers of {counted(len(lost), 'talk')} were lost ({shown}); the others are kept")
 
 
 def runner(settings: RunnerSettings) -> TaskRunner[Any]:

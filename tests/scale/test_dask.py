@@ -1,6 +1,8 @@
 """The tasks of talks on a Dask cluster of two worker processes: the same dataset, paid once, within one budget."""
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,29 @@ from understudy.workspace import Workspace
 pytest.importorskip("prefect_dask", reason="prefect-dask is an extra: pip install prefect-dask distributed")
 TALKS = sorted((ROOT / "deployments/sample_channel").glob("*.vtt"))[:6]
 ROWS = ("train.jsonl", "valid.jsonl", "test.jsonl")
+
+LOSES = """
+import os
+from prefect import flow, task
+from understudy.sections import RunnerSettings
+from understudy.tasks import cluster, policies
+
+@task(persist_result=False)
+def read(number):
+    if number:
+        os._exit(1)
+
+@flow
+def loses():
+    futures = [read.submit(number) for number in range(2)]
+    for future in futures:
+        future.wait()
+    policies.raise_first_failure(futures)
+    policies.raise_lost(futures, [["stays"], ["went"]])
+
+if __name__ == "__main__":
+    loses.with_options(task_runner=cluster.runner(RunnerSettings(use="dask", processes=2, workers=1)))()
+"""
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +85,14 @@ def test_two_processes_make_the_same_dataset_and_pay_once(prefect: PrefectServer
         assert {row.status for row in workspace.ledger.rows()} == {"ok"}
         assert sum(total.calls for total in CallLedger(workspace.folder / CALLS).summary()) == 2 * len(TALKS)
     assert rows["threads"] == rows["dask"]
+
+
+def test_talks_whose_worker_dies_are_named_and_not_left_out_in_silence(prefect: PrefectServer, tmp_path: Path) -> None:
+    (tmp_path / "loses.py").write_text(LOSES)
+    environment = prefect.environment | {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, str(tmp_path / "loses.py")]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1 and "WorkerFailed: the workers of 1 talk were lost (went)" in done.stderr
 
 
 def test_several_processes_together_stay_within_one_budget(prefect: PrefectServer, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from understudy.calls.ledger import CallLedger
 from understudy.calls.model_teacher import CALLS
 from understudy.channel.ledger import Ledger, Row
 from understudy.config import load
+from understudy.database import Schema, database
 from understudy.errors import AssetError, ConfigError
 
 pytest.importorskip("psycopg", reason="psycopg is an extra: pip install 'psycopg[binary]'")
@@ -28,6 +29,14 @@ ledger = Ledger(Path(sys.argv[1]) / "ledger.sqlite", sys.argv[2])
 for number in range(50):
     ledger.record(Row(f"{sys.argv[3]}-{number:02}", "A", "a", "r", "ok"))
     ledger.record(Row("shared", "A", "a", "r", "ok", attempts=number))
+"""
+
+ATTEMPT = """
+import sys
+from pathlib import Path
+from understudy.channel.ledger import Ledger
+ledger = Ledger(Path(sys.argv[1]) / "ledger.sqlite")
+ledger.record(ledger.get("a")._replace(attempts=2))
 """
 
 
@@ -68,6 +77,34 @@ def test_processes_that_begin_at_once_lose_no_row(url: str, tmp_path: Path) -> N
     rows = Ledger(folder / "ledger.sqlite").rows()  # the note beside the file has the address
     assert len(rows) == 3 * 50 + 1 and rows[-1].attempts == 49
     assert not (folder / "ledger.sqlite").exists()
+
+
+def cut(url: str) -> None:
+    """End every other connection of the database, as its restart does."""
+    import psycopg
+
+    with psycopg.connect(url, autocommit=True) as db:
+        db.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
+
+
+@services.needs_postgres
+def test_a_connection_that_breaks_is_opened_again_and_the_transaction_counts_once(url: str, tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "cut/ledger.sqlite", url)
+    ledger.record(ROW)
+    cut(url)
+    assert ledger.rows() == [ROW]
+    tables = database(tmp_path / "cut/ledger.sqlite", Schema(1, "", True, ""))
+    with tables.transaction() as execute:
+        execute("UPDATE documents SET attempts = attempts + 1 WHERE document_id = ?", "a")
+        cut(url)
+        assert execute("SELECT attempts FROM documents") == [(1,)]
+    assert ledger.rows()[0].attempts == 1
+    with pytest.raises(AssetError), tables.transaction() as execute:  # another process was faster meanwhile
+        assert execute("SELECT attempts FROM documents") == [(1,)]
+        cut(url)
+        subprocess.run([sys.executable, "-c", ATTEMPT, str(tmp_path / "cut")], cwd=ROOT, check=True)
+        execute("UPDATE documents SET attempts = 5")
+    assert ledger.rows()[0].attempts == 2
 
 
 @services.needs_postgres

@@ -8,9 +8,9 @@ beside the channel's files.
 import atexit
 import hashlib
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from functools import partial
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -55,14 +55,17 @@ class Postgres:
 
     @contextmanager
     def transaction(self) -> Iterator[Execute]:
-        """Executes statements that are committed together."""
+        """Executes statements that are committed together.
+
+        When the connection breaks before the commit, as after a sleep of this machine or a restart of the database,
+        another one is opened and the statements so far are executed once more. Where they then give other rows than
+        before, or the connection breaks in the commit, nobody knows what counts: AssetError.
+        """
         import psycopg
 
         try:
-            with _lock:
-                db = self._connection()
-                with db.transaction():
-                    yield partial(_execute, db)
+            with _lock, _Attempt(self) as attempt:
+                yield attempt.execute
         except psycopg.Error as error:
             self.close()
             message = " ".join(str(error).split())
@@ -71,7 +74,7 @@ class Postgres:
     def purge(self) -> None:
         """Rewrite the tables without what was deleted."""
         with _lock:
-            db = self._connection()
+            db = self.connection()
             for (table,) in self.rows(
                 "SELECT table_name FROM information_schema.tables WHERE table_schema = ?", self.name
             ):
@@ -83,7 +86,8 @@ class Postgres:
             if db := _connections.pop((self.url, self.name), None):
                 db.close()
 
-    def _connection(self) -> Any:
+    def connection(self) -> Any:
+        """The connection of this process to the schema of this ledger."""
         import psycopg
 
         key = (self.url, self.name)
@@ -113,6 +117,67 @@ class Postgres:
             version = db.execute("SELECT number FROM version").fetchone()[0]
         if version > self.schema.version:
             raise AssetError(f"{self.url} was written by a newer Understudy (version {version}); upgrade to use it")
+
+
+class _Attempt:
+    """One transaction that survives the end of its connection once."""
+
+    def __init__(self, tables: Postgres) -> None:
+        self._tables, self._stack, self._done = tables, ExitStack(), list[tuple[str, tuple[Any, ...], Rows]]()
+        self._may_reopen = True
+
+    def __enter__(self) -> "_Attempt":
+        import psycopg
+
+        self._db = self._tables.connection()
+        # Inside another transaction it is that one which begins again, or fails.
+        self._may_reopen = self._db.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
+        try:
+            self._stack.enter_context(self._db.transaction())
+        except psycopg.OperationalError as error:
+            self._reopen(error)
+        return self
+
+    def __exit__(self, *error: Any) -> bool | None:
+        return self._stack.__exit__(*error)
+
+    def execute(self, sql: str, *values: Any) -> Rows:
+        """The rows of one statement."""
+        import psycopg
+
+        try:
+            rows = _execute(self._db, sql, *values)
+        except psycopg.OperationalError as error:
+            if not self._db.closed:
+                raise
+            self._reopen(error)
+            rows = _execute(self._db, sql, *values)
+        self._done.append((sql, values, rows))
+        return rows
+
+    def _reopen(self, error: Exception) -> None:
+        if not self._may_reopen:
+            raise error
+        self._may_reopen = False
+        self._db = self._connected_again()
+        self._stack.enter_context(self._db.transaction())
+        for sql, values, rows in self._done:
+            if _execute(self._db, sql, *values) != rows:
+                raise AssetError(f"the connection to {self._tables.url} broke, and another process wrote meanwhile")
+
+    def _connected_again(self) -> Any:
+        """Another connection, for which a database that starts again has some seconds."""
+        import psycopg
+
+        end = time.monotonic() + CONNECT_SECONDS
+        while True:
+            self._tables.close()
+            try:
+                return self._tables.connection()
+            except psycopg.OperationalError:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.5)
 
 
 def _execute(db: Any, sql: str, *values: Any) -> Rows:
