@@ -23,7 +23,7 @@ from understudy import config, registry
 from understudy.cli import Result
 from understudy.errors import ConfigError
 
-EXAMPLE = "understudy deploy --preset my.yaml --cron '0 3 * * *'"
+EXAMPLE = "understudy deploy --preset my.yaml --timezone Europe/Berlin"
 TEMPLATE = "sample"
 """The channel that prefect.yaml is written for; its name is replaced by that of another one."""
 CRON = "0 3 * * *"
