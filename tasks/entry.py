@@ -19,7 +19,7 @@ from typing import Any, ParamSpec, Protocol, TypeVar
 
 from prefect.exceptions import Abort
 from prefect.logging import get_run_logger
-from prefect.runtime import flow_run
+from prefect.runtime import deployment, flow_run
 from prefect.states import Cancelled, Completed, Failed
 from understudy.tasks import limits, live
 from understudy.tasks.live import ProgressArtifacts
@@ -117,7 +117,7 @@ def _seen_alive() -> Iterator[None]:
             stack.enter_context(locks.working(str(flow_run.id)) if flow_run.id else nullcontext())
         except OSError as error:
             get_run_logger().debug("nobody sees whether this run lives: %s", error)
-        if limits.kept_by_a_server() and flow_run.id and not flow_run.deployment_id:
+        if limits.kept_by_a_server() and flow_run.id and not deployment.id:
             get_run_logger().info("This run was started in a terminal: Ctrl-C stops it there, Cancel here does not.")
         yield
 
