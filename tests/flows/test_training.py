@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +80,7 @@ def test_losses_and_answers_are_shown_again_when_the_training_was_cached(home: P
     for key, earlier in shown.items():
         assert len(artifacts(key)) == len(earlier) + 1 and artifacts(key)[0]["data"] == earlier[0]["data"]
     page, table = artifacts("sample-loss-curve")[0]["data"], json.loads(artifacts("sample-loss")[0]["data"])
-    assert "](data:image/svg+xml;base64," in page and page.count("- *iteration 0:* ") == 3
+    assert "](data:image/svg+xml;base64," in page and page.count(", kept:* ") == 3
     assert table[0]["iteration"] == 0 and table[0]["valid loss"] and table[-1]["train loss"]
 
 
@@ -194,6 +193,7 @@ def rented(home: Path, prefect_server: str, tmp_path: Path) -> Workspace:
     """A preset whose trainings go to a pool, and the deployment for it; its home has the dataset alone."""
     from prefect.client.orchestration import get_client
     from understudy.deployments import deploy, server
+    from understudy.deployments.processes import Channel
 
     base = tmp_path / "tiny-base"
     base.mkdir()
@@ -218,8 +218,8 @@ def rented(home: Path, prefect_server: str, tmp_path: Path) -> Workspace:
             | {"machine": {"pool": "boxes", "place": f"file://{tmp_path}/place", "usd_per_hour": 2, "wait_minutes": 0}},
         ),
     )
-    arguments = Namespace(home=where.home, pool="understudy", cron="0 3 * * *", timezone="UTC")
-    file = deploy._deployments(arguments, ROOT / "deployments/presets/tiny.yaml", "sample", "boxes")
+    how = Channel(str(ROOT / "deployments/presets/tiny.yaml"), str(ROOT), "0 3 * * *", "UTC")
+    file = deploy._deployments("sample", how, where.home, "understudy", "boxes")
     file["deployments"] = file["deployments"][-1:]
     with get_client(sync_client=True) as client:
         server.make_pool(client, "boxes")
