@@ -197,7 +197,7 @@ def rented(home: Path, prefect_server: str, tmp_path: Path) -> Workspace:
 
     base = tmp_path / "tiny-base"
     base.mkdir()
-    options = ScratchBase.Options(vocabulary=400, hidden=64, intermediate=128, layers=1, steps=1, context=512)
+    options = ScratchBase.Options(vocabulary=400, hidden=64, intermediate=128, layers=1, steps=1, context=2048)
     ScratchBase(options).prepare(["Wax melts and burns. " * 50], base, 7, lambda done, total, note="": None)
     shutil.copytree(home / "data", tmp_path / "home/data")
     where = Workspace(
@@ -212,7 +212,7 @@ def rented(home: Path, prefect_server: str, tmp_path: Path) -> Workspace:
                     "rank": 4,
                     "epochs": 2,
                     "evaluations_per_epoch": 4,
-                    "max_seq_length": 256,
+                    "max_seq_length": 2048,
                 },
             }
             | {"machine": {"pool": "boxes", "place": f"file://{tmp_path}/place", "usd_per_hour": 2, "wait_minutes": 0}},
@@ -223,7 +223,7 @@ def rented(home: Path, prefect_server: str, tmp_path: Path) -> Workspace:
     file["deployments"] = file["deployments"][-1:]
     with get_client(sync_client=True) as client:
         server.make_pool(client, "boxes")
-    deploy._deploy(tmp_path, file, os.environ | {"PREFECT_API_URL": prefect_server})
+    deploy._deploy(tmp_path, file, os.environ | {"PREFECT_API_URL": prefect_server, "PROJECT_DIR": str(ROOT)})
     return where
 
 
