@@ -310,7 +310,7 @@ def test_two_machines_never_work_on_one_channel_at_once(url: str, database: str,
 def test_a_paused_holder_whose_lease_expired_moves_nothing(url: str, database: str, tmp_path: Path) -> None:
     where = f"{url}/{tmp_path.name}", database
     paused = Machine(tmp_path / "one", *where)
-    assert paused.works()
+    assert paused.works(), paused.finish()
     paused.process.send_signal(signal.SIGSTOP)
     time.sleep(4.5)
     other = Machine(tmp_path / "two", *where)
@@ -339,6 +339,17 @@ def test_leases_have_tokens_that_grow(database: str, tmp_path: Path) -> None:
     assert leases[0].token < leases[1].token < leases[2].token
     with pytest.raises(Busy, match="expired"), leases[1].fenced():
         raise AssertionError("not reached: the token is checked first")
+
+
+@services.needs_postgres
+def test_a_renewal_that_is_late_does_not_take_a_released_lease_again(database: str, tmp_path: Path) -> None:
+    folder = tmp_path / "late" / "data" / "late"
+    Ledger(folder / "ledger.sqlite", database)
+    with lease.alone(folder) as held:
+        assert held and held._renewed()
+    assert not held._renewed()
+    with lease.alone(folder):
+        pass
 
 
 @services.needs_postgres

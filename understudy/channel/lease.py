@@ -75,6 +75,8 @@ class Lease:
                 renewed = time.monotonic() < deadline
             else:
                 deadline = time.monotonic() + SECONDS
+            if self._released.is_set():
+                return None
             if not renewed:
                 log.error("the lease of data/%s is lost: another machine may work on it now", self._channel)
                 return lost()
@@ -88,7 +90,8 @@ class Lease:
 
     def _renewed(self) -> bool:
         with self._tables.transaction() as execute:
-            update = f"UPDATE lease SET expires_at = {NOW} + ? WHERE token = ? RETURNING 1"
+            # 0 is a lease that was released: a renewal that was on its way then must not take it once more.
+            update = f"UPDATE lease SET expires_at = {NOW} + ? WHERE token = ? AND expires_at > 0 RETURNING 1"
             return bool(execute(update, SECONDS, self.token))
 
 
