@@ -135,7 +135,7 @@ CATALOG: dict[str, Asset] = {
         records.FormatCard,
         f"{DATASET}/formats/{{format}}/",
         "write_format",
-        ("permission", "licence"),
+        ("permission", "licence", "base", "trainer", "seed"),
         ("pairs", "split", "description", "augmented?"),
     ),
     "dataset_card": Asset(None, f"{DATASET}/README.md", "split"),

@@ -4,17 +4,23 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from understudy import memory
 from understudy.config import Config
 from understudy.dataset import formats
+from understudy.dataset.formats.training import NO_REPOSITORY, Training
 from understudy.dataset.rows import shown
 from understudy.graph import Graph, Node, Refs
 from understudy.interfaces import Recipe
 from understudy.records import AssetRef, ChatExample, Document, FormatCard, Pair, Split, SplitPlan
 from understudy.stages.describe import SUMMARY
 from understudy.stages.split import SPLITS
+from understudy.trainers.lora_job import LoraOptions
+from understudy.trainers.suggested import suggest
 from understudy.workspace import Workspace
 
-VERSION = 1
+VERSION = 2
+TYPICAL_PARAMETERS = 1_000_000_000
+"""Where the size of a base is known only once it is downloaded."""
 log = logging.getLogger("understudy.dataset")
 
 
@@ -64,8 +70,23 @@ def write(
     files = formats.write(
         kind, pairs, plan, config.name, config.permission, out,
         documents=documents, licence=config.licence, summary=summary, rows=rows, context=context,
+        training=_training(config, len((rows or {}).get("train") or plan.splits.get("train", ()))),
     )  # fmt: skip
     return FormatCard(format=kind, files=sorted(file.relative_to(out).as_posix() for file in files))
+
+
+def _training(config: Config, rows: int) -> Training:
+    """What the preset sets for LoRA, with what is suggested for its base and so many rows where it sets nothing."""
+    spec, trainer = config.trainer, config.plugin("trainer")
+    lora = isinstance(trainer.options, LoraOptions)
+    sizes = config.plugin("base").sizes()
+    parameters = memory.model_of(sizes).parameters if sizes else TYPICAL_PARAMETERS
+    options = suggest(parameters, rows).options | (dict(spec.options) if lora else {})
+    filled = LoraOptions.model_validate({k: v for k, v in options.items() if k in LoraOptions.model_fields})
+    rest = {k: v for k, v in options.items() if k not in LoraOptions.model_fields}
+    repository = str(config.base.options.get("repository", "."))
+    base = NO_REPOSITORY if Path(repository).exists() else repository  # a path means nothing on another machine
+    return Training(base, config.seed, filled.model_dump() | rest)
 
 
 def warn_of_stale_formats(workspace: Workspace) -> None:

@@ -4,7 +4,8 @@ The kept pairs in the files other programs train on.
     alpaca         one JSON list per split: instruction, input, output
     sharegpt       JSONL per split: conversations of human and gpt
     openai_chat    JSONL per split: messages of user and assistant
-    llama_factory  alpaca and sharegpt in one folder, with the dataset_info.json that LLaMA-Factory reads
+    llama_factory  alpaca and sharegpt in one folder, with the dataset_info.json and train.yaml that LLaMA-Factory reads
+    axolotl        openai_chat and an axolotl.yml
     huggingface    parquet per split and a dataset card
 
 A format is a module of that name with `files(dataset) -> {name: bytes}`. A split without rows has no file,
@@ -21,12 +22,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from understudy.dataset.card import MAY_BE_GIVEN_ON
+from understudy.dataset.formats.training import Training
 from understudy.errors import ConfigError, DatasetError
 from understudy.records import ChatExample, Document, Message, Pair, Split, SplitPlan
 from understudy.text.table import plain
 from understudy.text.words import one_line
 
-FORMATS = ("alpaca", "sharegpt", "openai_chat", "llama_factory", "huggingface")
+FORMATS = ("alpaca", "sharegpt", "openai_chat", "llama_factory", "axolotl", "huggingface")
 PROBLEMS_SHOWN = 5
 _VIDEO = re.compile(r"yt-([A-Za-z0-9_-]{11})")
 # Line ends to str.splitlines, but not to JSON: unescaped, a reader by lines would cut a row in two.
@@ -84,6 +86,8 @@ class Dataset:
     licences: Mapping[str, str] = field(default_factory=dict)
     summary: str = ""
     pictures: Mapping[str, bytes] = field(default_factory=dict)
+    training: Training | None = None
+    """The settings that programs of other makers are given beside the rows."""
 
     @property
     def rows(self) -> int:
@@ -106,6 +110,7 @@ def write(
     pictures: Mapping[str, bytes] | None = None,
     rows: Mapping[Split, Sequence[ChatExample]] | None = None,
     context: Callable[[Pair], str] = lambda pair: "",
+    training: Training | None = None,
 ) -> list[Path]:
     """Write the dataset in format `kind` into the folder `out`; returns its files. The same input gives the same bytes.
 
@@ -130,6 +135,7 @@ def write(
         licences=licences or {},
         summary=summary,
         pictures=pictures or {},
+        training=training,
     )
     return _put(import_module(f"understudy.dataset.formats.{kind}").files(dataset), out)
 

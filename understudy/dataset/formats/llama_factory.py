@@ -1,13 +1,14 @@
 """
-LLaMA-Factory: the alpaca and the sharegpt files in one folder, and the dataset_info.json that names them.
+LLaMA-Factory: the alpaca and the sharegpt files in one folder, the dataset_info.json that names them, and train.yaml.
 
-The keys are those of its data/README.md: `dataset_dir` is this folder, `dataset` a name in that file.
+The keys are those of its data/README.md: `dataset_dir` is this folder, `dataset` a name in that file. train.yaml holds
+the settings of this preset's training, where there are rows to train on.
 """
 
 import json
 from typing import Any
 
-from understudy.dataset.formats import Dataset, alpaca, sharegpt
+from understudy.dataset.formats import Dataset, alpaca, sharegpt, training
 
 COLUMNS: dict[str, dict[str, Any]] = {
     "alpaca": {
@@ -33,7 +34,10 @@ def files(dataset: Dataset) -> dict[str, bytes]:
         for kind, files_of in formats.items()
         for name in files_of
     }
-    return {"dataset_info.json": json.dumps(info, ensure_ascii=False, indent=1).encode() + b"\n", **inside}
+    inside = {"dataset_info.json": json.dumps(info, ensure_ascii=False, indent=1).encode() + b"\n", **inside}
+    if dataset.training and "train" in dataset.splits:
+        inside["train.yaml"] = training.llama_factory(dataset.name, list(dataset.splits), dataset.training)
+    return inside
 
 
 def _with_system(kind: str) -> dict[str, Any]:
