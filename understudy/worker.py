@@ -31,6 +31,9 @@ from understudy.errors import ConfigError, UnderstudyError, WorkerFailed
 from understudy.interfaces import Progress
 
 LOG_LINES_SHOWN = 12
+# transformers imports torch wherever it is installed: four seconds for each worker that reads a tokenizer for mlx. With
+# None in its place Python finds no such module, and only the workers that train with torch go without this.
+WITHOUT_TORCH = "import runpy, sys; sys.modules['torch'] = None; runpy.run_module({!r}, run_name='__main__')"
 running: set[subprocess.Popen[str]] = set()
 _waiting: dict[tuple[object, ...], subprocess.Popen[str]] = {}
 """The worker that waits for a job, by its module and environment."""
@@ -100,9 +103,12 @@ def _temporary_log(module: str) -> Path:
 
 
 def start(module: str, log: IO[str], blas: bool = True) -> subprocess.Popen[str]:
-    """`python -m module` with pipes for both ways, ended by `stop_all` like every worker; stderr goes to `log`."""
+    """`python -m module` with pipes for both ways, ended by `stop_all` like every worker; stderr goes to `log`.
+
+    Python's -P: a folder of the same name where the user stands is not ours.
+    """
     process = subprocess.Popen(
-        [sys.executable, "-P", "-m", module],  # -P: a folder of the same name where the user stands is not ours
+        [sys.executable, "-P", *(["-c", WITHOUT_TORCH.format(module)] if blas else ["-m", module])],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=log,

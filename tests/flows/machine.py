@@ -55,6 +55,13 @@ def kill(process: subprocess.Popen[str]) -> None:
     process.wait()
 
 
+def environ(pid: int) -> str:
+    """The environment of a process; empty when it has ended."""
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/environ").read_text(errors="replace")
+    return ""
+
+
 def descendants(pid: int) -> Iterator[tuple[int, str]]:
     """(number, command line) of every process below `pid`."""
     parents = {}

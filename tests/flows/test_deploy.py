@@ -26,7 +26,7 @@ from understudy.tasks.server import answers
 
 from tests.browser import devtools
 from tests.flows.conftest import ROOT, prefect_home
-from tests.flows.machine import descendants
+from tests.flows.machine import descendants, environ
 from understudy import locks
 
 TALKS = sorted((ROOT / "deployments/sample_channel").glob("0*"))[:3]
@@ -332,8 +332,8 @@ def test_a_run_whose_process_is_killed_is_crashed_and_its_slot_comes_back(deploy
     run = deployed.start(name, config)
 
     def mine() -> list[int]:
-        variable = f"PREFECT__FLOW_RUN_ID={run}".encode()
-        pids = [pid for pid, _ in descendants(worker.pid) if variable in Path(f"/proc/{pid}/environ").read_bytes()]
+        variable = f"PREFECT__FLOW_RUN_ID={run}"
+        pids = [pid for pid, _ in descendants(worker.pid) if variable in environ(pid)]
         return pids if deployed.state(run)["type"] == "RUNNING" else []
 
     until(mine)

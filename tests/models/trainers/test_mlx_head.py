@@ -1,6 +1,5 @@
 """The loss in parts is the loss whole, in every family, in a tenth of the memory."""
 
-import os
 import subprocess
 import sys
 from importlib import import_module
@@ -12,6 +11,7 @@ import pytest
 from mlx import nn
 from mlx.utils import tree_flatten
 
+from understudy import worker
 from understudy.trainers import mlx_head
 from understudy.trainers.chat_rows import Row
 from understudy.trainers.mlx_group import World
@@ -133,7 +133,7 @@ def peaks() -> tuple[int, int]:
 
 def test_at_a_large_vocabulary_a_step_takes_a_sixth_of_the_memory() -> None:
     program = "from tests.models.trainers.test_mlx_head import peaks; print(*peaks())"
-    environment = os.environ | {"MLX_BFS_MAX_WIDTH": "1"}  # as in the trainer's worker
+    environment = worker.environment() | {"MLX_BFS_MAX_WIDTH": "1"}  # as in the trainer's worker
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True,
                           env=environment, cwd=ROOT)  # fmt: skip
     in_parts, whole = map(int, done.stdout.split())

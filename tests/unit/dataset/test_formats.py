@@ -7,12 +7,15 @@ from pathlib import Path
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+import yaml
 from huggingface_hub import DatasetCard
 
 from tests.unit.pairs import pair
 from understudy.dataset.formats import FORMATS, by_split, cell, link, write
+from understudy.dataset.formats.training import Training
 from understudy.errors import ConfigError, DatasetError
 from understudy.records import Document, Leakage, Pair, Paragraph, Split, SplitPlan
+from understudy.trainers.lora_job import LoraOptions
 
 TEXTS = [
     "**Emoji** 🫖👩‍🔬 stay.\n\n- one\n- two\n\n1. first\n2. second\n",
@@ -98,6 +101,33 @@ def test_dataset_info_names_every_file_by_its_columns(tmp_path: Path) -> None:
             tags, turns = entry["tags"], row[entry["columns"]["messages"]]
             assert [turn[tags["role_tag"]] for turn in turns] == [tags["user_tag"], tags["assistant_tag"]]
             assert all(turn[tags["content_tag"]] for turn in turns)
+
+
+@pytest.mark.parametrize("valid", [True, False])
+def test_settings_name_files_that_are_there_and_what_the_preset_sets(valid: bool, tmp_path: Path) -> None:
+    options = LoraOptions(rank=4, alpha=12, learning_rate=3e-4, target_modules=["self_attn.q_proj", "mlp.up_proj"])
+    settings = Training("owner/name", 7, options.model_dump())
+    plan = PLAN if valid else planned(PAIRS, train=IDS)
+    for kind in ("llama_factory", "axolotl"):
+        write(kind, PAIRS, plan, "tea", "owned", tmp_path / kind, training=settings)
+    factory = yaml.safe_load((tmp_path / "llama_factory/train.yaml").read_text())
+    other = yaml.safe_load((tmp_path / "axolotl/axolotl.yml").read_text())
+    info = json.loads((tmp_path / "llama_factory/dataset_info.json").read_text())
+    assert factory["dataset"] in info and (factory.get("eval_dataset") in info) == valid
+    named = [entry["path"] for entry in [*other["datasets"], *other.get("test_datasets", [])]]
+    assert named == ["train.jsonl", "valid.jsonl"][: 1 + valid]
+    assert all((tmp_path / "axolotl" / name).is_file() for name in named)
+    assert (factory["lora_rank"], factory["lora_alpha"], factory["lora_target"]) == (4, 12, "q_proj,up_proj")
+    assert (other["lora_r"], other["lora_alpha"], other["lora_target_modules"]) == (4, 12, ["q_proj", "up_proj"])
+    for each, base in ((factory, "model_name_or_path"), (other, "base_model")):
+        assert (each[base], each["learning_rate"], each["seed"]) == ("owner/name", 3e-4, 7)
+
+
+def test_without_rows_to_train_on_there_are_no_settings(tmp_path: Path) -> None:
+    settings = Training("owner/name", 7, LoraOptions().model_dump())
+    for kind in ("llama_factory", "axolotl"):
+        files = write(kind, PAIRS, planned(PAIRS, test=IDS), "tea", "owned", tmp_path / kind, training=settings)
+        assert not [file for file in files if file.suffix in (".yaml", ".yml")]
 
 
 def test_the_card_is_metadata_the_hub_reads_and_names_every_file(tmp_path: Path) -> None:
