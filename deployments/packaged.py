@@ -4,6 +4,7 @@ import os
 import tomllib
 import urllib.request
 from collections.abc import Iterator, Mapping, MutableMapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,8 @@ def configure_prefect(environment: MutableMapping[str, str] = os.environ, home: 
     environment.setdefault("DO_NOT_TRACK", "1")
     if home and not {"PREFECT_HOME", "PREFECT_API_URL"} & environment.keys():
         environment["PREFECT_HOME"] = str(prefect_files(home))
+        with suppress(OSError):  # a home that cannot be written to is said later, in one sentence
+            prefect_files(home).mkdir(parents=True, exist_ok=True)  # Prefect warns where the folder above is missing
         if environment.get("PREFECT_PROFILE"):  # which chooses one of the user's profiles
             environment.setdefault("PREFECT_PROFILES_PATH", str(PROFILES))
     _bypass_proxies(environment)

@@ -80,7 +80,7 @@ class Config(Settings):
     )
     split: SplitSettings = SplitSettings()
     augment: AugmentSettings = AugmentSettings()
-    formats: list[Literal["alpaca", "sharegpt", "openai_chat", "llama_factory", "huggingface"]] = Field(
+    formats: list[Literal["alpaca", "sharegpt", "openai_chat", "llama_factory", "axolotl", "huggingface"]] = Field(
         default=[], description="also written, for other programs"
     )
     base: PluginSpec = Field(

@@ -11,12 +11,16 @@ import shutil
 import sys
 import threading
 import time
+from concurrent.futures import Future
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Protocol
+from typing import IO, TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:
     import httpx2
+
+
+T = TypeVar("T")
 
 
 class Clock(Protocol):
@@ -33,6 +37,12 @@ class Clock(Protocol):
 
     def new_event_loop(self) -> asyncio.AbstractEventLoop:
         """An event loop whose timers follow this clock."""
+
+    def result(self, future: Future[T]) -> T:
+        """What comes of work that another thread does; waits for it."""
+
+    def join(self, thread: threading.Thread) -> None:
+        """Return when `thread` has ended."""
 
 
 class SystemClock:
@@ -53,6 +63,14 @@ class SystemClock:
     def new_event_loop(self) -> asyncio.AbstractEventLoop:
         """An ordinary event loop."""
         return asyncio.new_event_loop()
+
+    def result(self, future: Future[T]) -> T:
+        """What comes of work that another thread does; waits for it."""
+        return future.result()
+
+    def join(self, thread: threading.Thread) -> None:
+        """Return when `thread` has ended."""
+        thread.join()
 
 
 class FileSystem(Protocol):

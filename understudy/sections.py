@@ -158,6 +158,12 @@ class AugmentSettings(Settings):
     """What is added to the train split; all 0: nothing. Valid and test never change."""
 
     paraphrases: int = Field(default=0, ge=0, le=3, description="new questions per pair, with the same answer")
+    registers: float = Field(
+        default=0, ge=0, le=1, description="share of the pairs that are also asked formally, and in everyday words"
+    )
+    parts: float = Field(
+        default=0, ge=0, le=1, description="share of the long answers of which one part also gets a question of its own"
+    )
     short: float = Field(default=0, ge=0, le=1, description="share of the pairs that also get a short answer")
     long: float = Field(default=0, ge=0, le=1, description="share of the pairs that also get a long answer")
     out_of_scope: float = Field(
@@ -170,7 +176,7 @@ class AugmentSettings(Settings):
     @property
     def asks_teacher(self) -> bool:
         """True when something of it is written by the teacher, and costs what the teacher costs."""
-        return bool(self.paraphrases or self.short or self.long or self.out_of_scope)
+        return bool(self.paraphrases or self.registers or self.parts or self.short or self.long or self.out_of_scope)
 
     @property
     def on(self) -> bool:

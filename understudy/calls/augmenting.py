@@ -32,16 +32,26 @@ KIND = "augment"
 NOTHING_MORE = "NONE"
 MOST_TITLES = 200
 SHORTENED_FROM, LENGTHENED_TO = 60, 350  # words: a shorter answer is not shortened, a longer one not lengthened
+PARTED_FROM = 80  # words: a shorter answer has no parts worth a question
+MOST_OF_PART, SHARED_OF_PART = 0.8, 0.6  # of the words of the whole answer; of its own words that the whole one has
+QUESTIONS: frozenset[VariantKind] = frozenset({"paraphrase", "formal", "casual"})
+"""Kinds that ask otherwise and keep the answer."""
+FROM_ANSWERS: frozenset[VariantKind] = frozenset({"short", "long", "part"})
+"""Kinds that are written from an answer."""
 MOST_OF_SHORT, LEAST_OF_LONG = 0.75, 1.2  # of the words of the answer it is made from
 MOST_REFUSAL_WORDS = 80
 # Of one entry, in tokens: usual and at most; a long answer takes what the teacher gives any answer.
 _SIZES: Mapping[VariantKind, tuple[int, int | None]] = {
-    "paraphrase": (30, 120), "short": (110, 400), "long": (420, None), "out_of_scope": (90, 300),
+    "paraphrase": (30, 120), "formal": (40, 120), "casual": (30, 120), "short": (110, 400), "long": (420, None),
+    "part": (140, 400), "out_of_scope": (90, 300),
 }  # fmt: skip
 _COMMANDS: Mapping[VariantKind, str] = {
     "paraphrase": "REWORD question {question}, way {nth}",
+    "formal": "REWORD FORMALLY question {question}",
+    "casual": "REWORD CASUALLY question {question}",
     "short": "SHORTEN answer {question}",
     "long": "LENGTHEN answer {question}",
+    "part": "TAKE A PART of answer {question}",
     "out_of_scope": "UNTOLD {nth}",
 }
 _AI = re.compile(
@@ -69,6 +79,10 @@ def wishes(train: Sequence[Pair], settings: AugmentSettings, seed: int) -> Itera
     for pair in train:
         length = word_count(pair.answer)
         entries += [("paraphrase", nth, pair) for nth in range(1, settings.paraphrases + 1)]
+        if drawn(seed, "registers", pair.pair_id) < settings.registers:
+            entries += [("formal", 1, pair), ("casual", 1, pair)]
+        if length >= PARTED_FROM and drawn(seed, "parts", pair.pair_id) < settings.parts:
+            entries.append(("part", 1, pair))
         if length >= SHORTENED_FROM and drawn(seed, "short", pair.pair_id) < settings.short:
             entries.append(("short", 1, pair))
         if length <= LENGTHENED_TO and drawn(seed, "long", pair.pair_id) < settings.long:
@@ -128,7 +142,9 @@ def read(wish: Wish, text: str, first: Pair, talks: Sequence[frozenset[str]]) ->
     if text.strip("*. ") == NOTHING_MORE:
         return "the talk says no more"
     name = f"{wish.pair.pair_id}~{wish.kind}{wish.nth}"
-    if wish.kind != "paraphrase":
+    if wish.kind == "part":
+        return _part(wish.pair, name, text)
+    if wish.kind not in QUESTIONS:
         share = word_count(text) / max(1, word_count(wish.pair.answer))
         fits = share <= MOST_OF_SHORT if wish.kind == "short" else share >= LEAST_OF_LONG
         return wish.pair.model_copy(update={"pair_id": name, "answer": text}) if fits else f"not {wish.kind}er"
@@ -143,6 +159,24 @@ def read(wish: Wish, text: str, first: Pair, talks: Sequence[frozenset[str]]) ->
     if not substance(question) & substance(f"{wish.pair.question} {wish.pair.answer}"):
         return "another question"
     return wish.pair.model_copy(update={"pair_id": name, "question": question})
+
+
+def _part(pair: Pair, name: str, text: str) -> Pair | str:
+    """A question about one part of an answer: what it is answered with is said there, in about the same words."""
+    question, _, answer = text.partition("\n")
+    question, answer = question.strip("*_ \t\r"), answer.strip()
+    if not answer:
+        return "malformed"
+    if wrong := standalone_problem(question):
+        return wrong
+    if word_count(answer) > MOST_OF_PART * word_count(pair.answer):
+        return "not a part"
+    if not set(_NUMBER.findall(answer)) <= set(_NUMBER.findall(f"{pair.question} {pair.answer}")):
+        return "other numbers"
+    own = substance(answer)
+    if len(own & substance(f"{pair.question} {pair.answer}")) < SHARED_OF_PART * len(own):
+        return "not said in the answer"
+    return pair.model_copy(update={"pair_id": name, "question": question, "answer": answer})
 
 
 def _refusal(wish: Wish, text: str, first: Pair, talks: Sequence[frozenset[str]]) -> Pair | str:
@@ -184,7 +218,7 @@ def _asked(document: Document, pending: Sequence[Wish]) -> Asked:
 def _key(teacher: ModelTeacher, document: Document, wish: Wish) -> str:
     """What decides one entry. The titles do not: a new talk makes no older entry be paid again."""
     made_from = [wish.pair.question] if wish.pair else []
-    if wish.pair and wish.kind in ("short", "long"):
+    if wish.pair and wish.kind in FROM_ANSWERS:
         made_from.append(wish.pair.answer)
     prompt = prompting.identity(KIND, teacher.prompts)
     parts = [KIND, teacher.label, teacher._settings(), prompt, document.text, wish.kind, wish.nth, made_from]
@@ -203,7 +237,7 @@ def _pairs(wishes: Sequence[Wish], nonce: str) -> str:
     for wish in wishes:
         if wish.pair:
             pairs[wish.pair.question_number] = wish.pair
-            kinds[wish.pair.question_number] += wish.kind in ("short", "long")
+            kinds[wish.pair.question_number] += wish.kind in FROM_ANSWERS
     return "\n\n".join(
         f"PAIR {number} {nonce}\nQuestion: {' '.join(pair.question.split())}"
         + (f"\nAnswer:\n{pair.answer.strip()}" if kinds[number] else "")

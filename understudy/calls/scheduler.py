@@ -115,7 +115,7 @@ class Scheduler:
         Blocks; for any thread. `usable` is asked once per paid reply, on the scheduler's own thread, and only
         counts for the breaker. Raises TeacherError for this call alone, TeacherStopped for all.
         """
-        return self.submit(call, round, usable).result()
+        return self._clock.result(self.submit(call, round, usable))
 
     def submit(self, call: Call, round: int = 0, usable: Callable[[Reply], bool] | None = None) -> Future[Reply]:
         """What `ask` returns, later."""
@@ -136,7 +136,7 @@ class Scheduler:
         """The result of `work`, done on the scheduler's own loop: what a transport's connections belong to."""
         with self._lock:
             loop = self._loop()
-        return asyncio.run_coroutine_threadsafe(work, loop).result()
+        return self._clock.result(asyncio.run_coroutine_threadsafe(work, loop))
 
     @property
     def pending(self) -> int:
@@ -149,9 +149,9 @@ class Scheduler:
             self._closed, running, self._running = True, self._running, None
         if running:
             loop, thread = running
-            asyncio.run_coroutine_threadsafe(self._drain(), loop).result()
+            self._clock.result(asyncio.run_coroutine_threadsafe(self._drain(), loop))
             loop.call_soon_threadsafe(loop.stop)
-            thread.join()
+            self._clock.join(thread)
             loop.close()
 
     def _loop(self) -> asyncio.AbstractEventLoop:

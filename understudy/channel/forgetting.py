@@ -47,14 +47,16 @@ def _forget_rows(folder: Path, ids: set[str]) -> None:
     home, path = folder.parents[1], CATALOG["split"].path.format(channel=folder.name)
     ref = store.latest(home, path)
     plan: SplitPlan | None = store.read_record(home, ref, SplitPlan) if ref else None
-    shutil.rmtree(folder / "dataset", ignore_errors=True)
     for kept in folder.glob("dataset@*"):  # rows of earlier runs, which hold the same words
         shutil.rmtree(kept, ignore_errors=True)
     for file in list(folder.parent.glob("*/dataset/combined.json")):  # made again by `understudy combine`
         if folder.name in {one.channel for one in Combined.model_validate_json(file.read_bytes()).sets}:
             for made in (file.parent, file.parents[1] / "documents", *file.parents[1].glob("dataset@*")):
                 shutil.rmtree(made, ignore_errors=True)
-    if plan:
+    dataset = folder / "dataset"
+    if plan is None:
+        shutil.rmtree(dataset, ignore_errors=True)
+    else:  # written before the rest goes: a kill in between must not free what is held out
         left = plan.model_copy(
             update={
                 "splits": {split: [n for n in names if _talk(n) not in ids] for split, names in plan.splits.items()},
@@ -65,6 +67,10 @@ def _forget_rows(folder: Path, ids: set[str]) -> None:
         )
         data, count = store.encode(path, [left])
         store.write_file(home, "split", path, data, count, "left after forgetting")
+        file = home / path
+        for other in dataset.iterdir():
+            if other.name not in (file.name, f".{file.name}{store.MANIFEST}"):
+                shutil.rmtree(other) if other.is_dir() else other.unlink()
 
 
 def _talk(pair_id: str) -> str:

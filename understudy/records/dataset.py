@@ -8,7 +8,7 @@ from pydantic import Field
 from understudy.records.base import Difficulty, Record
 
 Split = Literal["train", "valid", "test"]
-VariantKind = Literal["paraphrase", "short", "long", "out_of_scope", "replay"]
+VariantKind = Literal["paraphrase", "formal", "casual", "short", "long", "part", "out_of_scope", "replay"]
 PairKind = Literal["plain", "grounded", "synthesis", "refusal"]
 
 

@@ -1,10 +1,11 @@
 """
 Stage `augment`: more rows for the train split, off by default.
 
-From pairs of the train split the teacher makes other wordings of the question, shorter and longer answers, and
-questions that no talk answers, with an honest refusal; the base answers general prompts of ours, so that it forgets
-less. Valid and test stay as they are, and what comes near one of their questions is dropped. Which pair gets what
-follows from a digest of seed and name, so a new talk changes nothing for the others.
+From pairs of the train split the teacher makes other wordings of the question, formal and everyday ones too, shorter
+and longer answers, questions about one part of a long answer, and questions that no talk answers, with an honest
+refusal; the base answers general prompts of ours, so that it forgets less. Valid and test stay as they are, and what
+comes near one of their questions is dropped. Which pair gets what follows from a digest of seed and name, so a new talk
+changes nothing for the others.
 """
 
 import logging
@@ -120,8 +121,8 @@ def problems(settings: AugmentSettings, teacher: object) -> list[str]:
     if not settings.asks_teacher or isinstance(teacher, ModelTeacher):
         return []
     return [
-        "augment: paraphrases, short, long and out_of_scope are written by a model, and this teacher is none; set "
-        "them to 0, or choose another teacher"
+        "augment: paraphrases, registers, parts, short, long and out_of_scope are written by a model, and this teacher "
+        "is none; set them to 0, or choose another teacher"
     ]
 
 

@@ -99,6 +99,10 @@ class Server(ThreadingHTTPServer):
 
     def say(self, command: str, rest: str, title: str) -> str:
         question, way = ([int(digits) for digits in re.findall(r"\d+", rest)] * 2)[:2]
+        if command == "REWORD" and "LLY" in rest:  # formally, casually
+            return f"In a {rest.split(maxsplit=1)[0].lower()} tone: how do {title} keep the {ASPECTS[question - 1]}?"
+        if command == "TAKE":
+            return f"What keeps the {ASPECTS[question - 1]}?\n\n**{title.capitalize()}** keep it by how they are made."
         if command == "REWORD":
             seen = ("once", "twice")[way - 1]
             return f"By which means, seen {seen}, is the {ASPECTS[question - 1]} kept by {title}?"
@@ -182,6 +186,16 @@ def test_every_train_pair_gets_its_variants_in_one_call_per_talk(server: Server,
     assert not result.dropped and result.usd > 0
     assert (counts["paraphrase"], counts["short"], counts["long"]) == (2 * train, train, train)
     assert 0 < counts["out_of_scope"] <= 0.3 * train + len(PLAN.documents["train"])
+
+
+def test_a_pair_is_asked_in_both_registers_and_a_long_answer_gives_a_question_about_a_part(
+    server: Server, tmp_path: Path
+) -> None:
+    result = made(server, tmp_path, AugmentSettings(registers=1, parts=1))
+    counts, train = Counter(variant.kind for variant in result.variants), len(PLAN.splits["train"])
+    assert counts == {"formal": train, "casual": train, "part": train} and not result.dropped
+    assert len(server.asked) == len(PLAN.documents["train"]), "one call per talk"
+    assert {v.parent for v in result.variants} == set(PLAN.splits["train"])
 
 
 def test_a_variant_is_tagged_with_its_parent_and_keeps_one_of_its_sides(server: Server, tmp_path: Path) -> None:
@@ -374,6 +388,17 @@ def wish(kind: str, number: int = 1) -> Wish:
         ("paraphrase", "How do 3 kettles keep their heat?", "other numbers"),
         ("paraphrase", "Why do kettles never keep their heat?", "turned round"),
         ("paraphrase", "What is the quickest road to an orchid garden?", "another question"),
+        ("formal", "In which manner do kettles hold on to their heat?", None),
+        ("casual", "How come 3 kettles stay hot?", "other numbers"),
+        ("part", "What holds the heat?\n\nHow kettles are made.", None),
+        ("part", "What holds the heat?", "malformed"),
+        ("part", "What holds the heat?\n\n" + "kettles " * 90, "not a part"),
+        ("part", "What holds the heat?\n\nKettles are made 3 times.", "other numbers"),
+        (
+            "part",
+            "What holds the heat?\n\nSubmarine emperors garden orchids along quiet roads.",
+            "not said in the answer",
+        ),
         ("short", "word " * 70, "not shorter"),
         ("short", "By how they are made.", None),
         ("long", "word " * 90, "not longer"),
