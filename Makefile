@@ -6,7 +6,7 @@ BIN := .venv/bin
 export DO_NOT_TRACK = 1
 export PREFECT_SERVER_ANALYTICS_ENABLED = false
 
-.PHONY: help setup demo test unit coverage lint bench converter ui deploy undeploy screenshots scale sound torch release lock clean
+.PHONY: help setup demo test unit coverage lint bench converter ui deploy undeploy screenshots simulate scale sound torch release lock clean
 
 help:            ## this list
 	@grep -hE '^[a-z]+: .*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /\1\t/' | expand -t 13
@@ -33,6 +33,10 @@ lint: .venv/.ready  ## formatting, ruff and mypy
 
 bench: .venv/.ready ## benchmarks, one line per figure; ONLY=run for one group
 	@$(BIN)/python -m benchmarks $(ONLY)
+
+simulate: .venv/.ready ## histories of a channel under a seeded world, on two cores; SEEDS=2000
+	@PYTHONHASHSEED=0 $(BIN)/python -m tests.simulation 0 $$(($${SEEDS:-2000} / 2)) & first=$$!; \
+	PYTHONHASHSEED=0 $(BIN)/python -m tests.simulation $$(($${SEEDS:-2000} / 2)) $${SEEDS:-2000}; rest=$$?; wait $$first && exit $$rest
 
 ui: .venv/.ready    ## Prefect's server and UI on http://127.0.0.1:4200
 	PREFECT_SERVER_UI_V2_ENABLED=false PREFECT_SERVER_UI_API_URL=http://127.0.0.1:4200/api \

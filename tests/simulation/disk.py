@@ -57,7 +57,7 @@ class SimulatedDisk:
 
     def open(self, file: Path, mode: str) -> Any:
         error = self._failure(f"write {file.name}")
-        opened = open(file, mode)
+        opened = open(file, mode)  # noqa: SIM115  # the caller closes it
         self._dirty.add(file)
         return _File(opened, error) if error else opened
 

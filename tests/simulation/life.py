@@ -83,7 +83,6 @@ def _preset() -> Config:
     return load(PRESET, changes | {"questions": {"at_most": QUESTIONS, "seconds_per_question": 20}})
 
 
-
 def live(setup: Setup) -> NoReturn:
     """Run, report and end this process, which may be killed at any step."""
     world = World(Random(f"{setup.seed}/{setup.number}"), setup.now, setup.jump)

@@ -124,5 +124,3 @@ class _Transport(httpx2.AsyncBaseTransport):
         headers = [tuple(line.split(": ", 1)) for line in lines.split("\r\n") if line]
         self.provider.world.trace(f"call: answered with {status}")
         return httpx2.Response(status, headers=headers, stream=_Stream(self.provider, exchange, answering))
-
-

@@ -40,7 +40,7 @@ class World:
     """The clock and the order of everything in one process."""
 
     def __init__(self, random: Random, now: float, jump: tuple[float, float] = (0.0, 0.0)) -> None:
-        """`now` is when the process starts, in simulated seconds; `jump`: (seconds from then, by which the date leaps)."""
+        """`now`: when the process starts, in simulated seconds; `jump`: (seconds from then, by which the date leaps)."""
         self.random, self.now, self.jump = random, now, (now + jump[0], jump[1])
         self.began, self.steps = now, 0
         self.crash_at: int | None = None
@@ -156,7 +156,7 @@ class SimulatedClock:
 
 
 class Loop(asyncio.SelectorEventLoop):
-    """An event loop that has a seat: with nothing to do it waits for its next timer, or for a call of another thread."""
+    """An event loop with a seat: when it has nothing to do it waits for its next timer, or for another thread."""
 
     def __init__(self, world: World) -> None:
         self.world, self.seat = world, world.seat("calls")

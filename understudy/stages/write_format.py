@@ -70,7 +70,7 @@ def write(
     files = formats.write(
         kind, pairs, plan, config.name, config.permission, out,
         documents=documents, licence=config.licence, summary=summary, rows=rows, context=context,
-        training=_training(config, len((rows or {}).get("train") or plan.splits.get("train", ()))),
+        training=_training(config, len(rows["train"]) if rows and "train" in rows else len(plan.splits["train"])),
     )  # fmt: skip
     return FormatCard(format=kind, files=sorted(file.relative_to(out).as_posix() for file in files))
 
