@@ -40,7 +40,7 @@ class World:
     """The clock and the order of everything in one process."""
 
     def __init__(self, random: Random, now: float, jump: tuple[float, float] = (0.0, 0.0)) -> None:
-        """`now`: when the process starts, in simulated seconds; `jump`: (seconds from then, by which the date leaps)."""
+        """`now`: simulated seconds at the start; `jump`: (seconds from then, seconds by which the date leaps)."""
         self.random, self.now, self.jump = random, now, (now + jump[0], jump[1])
         self.began, self.steps = now, 0
         self.crash_at: int | None = None
