@@ -19,8 +19,9 @@ from importlib import metadata
 from pathlib import Path
 
 from understudy import locks
+from understudy.channel.home import DEPLOYED, HOMES, deployed
 
-FILE = "running.json"
+FILE = DEPLOYED.name
 VARIABLES = re.compile(r"^(PREFECT|UNDERSTUDY|HF|OLLAMA)_|_(API_)?KEY$|_TOKEN$|^\w+_proxy$", re.IGNORECASE)
 """The variables that change what a server or a worker does: another shell has other ones of the rest every day."""
 STOP_SECONDS = 20.0
@@ -68,7 +69,7 @@ class Running:
 
 def folder(home: Path) -> Path:
     """The folder of the record, the logs and Prefect's database."""
-    return home / "data" / ".prefect"
+    return (home / DEPLOYED).parent
 
 
 def load(state: Path) -> Running:
@@ -88,12 +89,7 @@ def save(state: Path, running: Running) -> None:
     _replace(state / FILE, asdict(running))
 
 
-def homes() -> list[Path]:
-    """The homes that this user deployed, as far as they were not undeployed."""
-    try:
-        return [Path(home) for home in json.loads(_homes_file().read_text(encoding="utf-8"))]
-    except (OSError, ValueError, TypeError):
-        return []
+homes = deployed  # the homes that this user deployed
 
 
 def note_home(home: Path, deployed: bool) -> None:
@@ -105,7 +101,7 @@ def note_home(home: Path, deployed: bool) -> None:
 
 
 def _homes_file() -> Path:
-    return locks.state() / "deployed.json"
+    return locks.state() / HOMES
 
 
 def _replace(file: Path, content: object) -> None:

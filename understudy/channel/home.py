@@ -4,15 +4,20 @@ home.json: the format of a home folder, so that no program reads what it does no
 Formats: 1 since 0.2.0. A folder that 0.1.0 filled has no home.json.
 """
 
+import json
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from understudy import store
+from understudy import locks, store
 from understudy.errors import ConfigError
 from understudy.records import Record
 
 FILE = "home.json"
+HOMES = "deployed.json"
+"""Of this user's state: where something is deployed."""
+DEPLOYED = Path("data") / ".prefect" / "running.json"
+"""What a deployment keeps in its home."""
 FORMAT = 1
 
 
@@ -43,10 +48,25 @@ def check(home: Path) -> None:
 
 
 def mark(home: Path) -> None:
-    """Write home.json into a home that has none."""
+    """Write home.json into a home that has none. Raises ConfigError where a deployed home is gone, as with its disk."""
     if not (home / FILE).exists():
+        if home in deployed() and not (home / DEPLOYED).exists():
+            raise ConfigError(
+                [
+                    f"{home} is deployed and is not there now: is its disk plugged in? Nothing was begun anew in its "
+                    "place; to do that, `understudy deploy --home` it with its preset"
+                ]
+            )
         home.mkdir(parents=True, exist_ok=True)
         store.replace(home / FILE, Home(format=FORMAT).model_dump_json().encode() + b"\n")
+
+
+def deployed() -> list[Path]:
+    """The homes that this user deployed, as far as they were not undeployed."""
+    try:
+        return [Path(home) for home in json.loads((locks.state() / HOMES).read_text(encoding="utf-8"))]
+    except (OSError, ValueError, TypeError):
+        return []
 
 
 def _is_used(home: Path) -> bool:

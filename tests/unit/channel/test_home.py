@@ -1,5 +1,6 @@
 """Laws of a home's format: another one is refused in one sentence before anything of it is read or written."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,19 @@ def test_the_first_ledger_of_a_home_marks_its_format(tmp_path: Path) -> None:
     Ledger(tmp_path / "data" / "tea" / "ledger.sqlite").record(Row("a", "A", "a.txt", "1", "ok"))
     assert home.Home.model_validate_json((tmp_path / home.FILE).read_bytes()).format == home.FORMAT
     home.check(tmp_path)
+
+
+def test_a_deployed_home_whose_disk_is_gone_is_not_begun_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    there, gone = tmp_path / "there", tmp_path / "gone"
+    (tmp_path / "state/understudy").mkdir(parents=True)
+    (tmp_path / "state/understudy" / home.HOMES).write_text(json.dumps([str(there), str(gone)]))
+    (there / home.DEPLOYED).parent.mkdir(parents=True)
+    (there / home.DEPLOYED).write_text("{}")
+    home.mark(there)
+    with pytest.raises(ConfigError, match="is its disk plugged in"):
+        home.mark(gone)
+    assert (there / home.FILE).exists() and not gone.exists()
 
 
 @pytest.mark.parametrize(
