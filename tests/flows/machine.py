@@ -79,7 +79,7 @@ def descendants(pid: int) -> Iterator[tuple[int, str]]:
 
 def worker_of(process: subprocess.Popen[str], module: str) -> int | None:
     """The number of the worker process that runs `module`."""
-    return next((pid for pid, command in descendants(process.pid) if f"-m {module}" in command), None)
+    return next((pid for pid, command in descendants(process.pid) if "-P" in command and module in command), None)
 
 
 def beyond_loopback(pids: set[int]) -> set[str]:

@@ -1,4 +1,4 @@
-"""A hundred histories of a channel, and that one seed gives one history."""
+"""Forty histories of a channel, and that one seed gives one history."""
 
 import os
 import subprocess
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-HISTORIES = 100
+HISTORIES = 40
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="each simulated process is a fork")
 
