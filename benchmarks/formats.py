@@ -63,7 +63,7 @@ PROGRAMS = {
 
 
 def figures() -> Iterator[Figure]:
-    """For each program: whether it could be installed, and the share of answers that it would learn unchanged."""
+    """For each program: whether it could be installed, and the share of answers that it would learn whole."""
     if not located(REAL_BASE).exists():
         yield Figure("real_base_is_not_installed", 0)
         return
@@ -80,9 +80,11 @@ def figures() -> Iterator[Figure]:
             out = Path(folder) / name
             formats.write(name, PAIRS, planned(PAIRS, train=IDS), "tea", "owned", out, training=settings)
             learned, answers = _learned(python, reader, out), [pair.answer for pair in PAIRS]
-            same = sum(text.removesuffix("\n").removesuffix("<|im_end|>") in answers for text in learned)
+            # Blanks around an answer are dropped by axolotl; no gate lets one through.
+            whole = {answer.strip() for answer in answers}
+            same = sum(text.strip().removesuffix("<|im_end|>").strip() in whole for text in learned)
             yield Figure(f"{name}_rows_read_of_written", len(learned) / len(answers), "=", 1)
-            yield Figure(f"{name}_answers_unchanged_share", same / len(answers), "=", 1)
+            yield Figure(f"{name}_answers_whole_share", same / len(answers), "=", 1)
 
 
 def _environment(requirement: str) -> Path | None:
