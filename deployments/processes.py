@@ -19,7 +19,8 @@ from importlib import metadata
 from pathlib import Path
 
 from understudy import locks
-from understudy.channel.home import DEPLOYED, HOMES, deployed
+from understudy.channel.home import DEPLOYED, HOMES
+from understudy.channel.home import deployed as homes
 
 FILE = DEPLOYED.name
 VARIABLES = re.compile(r"^(PREFECT|UNDERSTUDY|HF|OLLAMA)_|_(API_)?KEY$|_TOKEN$|^\w+_proxy$", re.IGNORECASE)
@@ -87,9 +88,6 @@ def load(state: Path) -> Running:
 def save(state: Path, running: Running) -> None:
     """Write the record atomically."""
     _replace(state / FILE, asdict(running))
-
-
-homes = deployed  # the homes that this user deployed
 
 
 def note_home(home: Path, deployed: bool) -> None:

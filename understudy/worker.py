@@ -52,8 +52,8 @@ def call(
 ) -> Result:
     """Have `python -m module` do `job` (a record) and return its result. Raises the worker's error, or WorkerFailed.
 
-    Without `log` what is printed goes to a temporary file, which stays only when the worker crashed. Without `blas` no
-    BLAS is preloaded: torch has its own.
+    Without `log` what is printed goes to a temporary file, which stays only when the worker crashed. `blas` is for all
+    workers but those that train with torch: torch has a BLAS of its own, and with `blas` it cannot be imported.
     """
     file = log or _temporary_log(module)
     file.parent.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
 """
 The seam `FileSystem` on a real folder: it fails by plan, and a power cut takes back what was not synced.
 
-What is written is seen at once by whoever reads, as by a page cache. The content of a file is safe once the file is
+A reader sees at once what was written, as through a page cache. The content of a file is safe once the file is
 synced, a name once its folder is, and names of one folder become safe in the order in which they were given. Making a
 folder counts as safe. SQLite is not part of it: its commits are taken as atomic.
 """

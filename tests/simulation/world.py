@@ -16,7 +16,7 @@ from typing import Any, NoReturn, TypeVar
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 LONGEST_SECONDS = 24 * 3600.0
-"""Of one process: with every outage over by then, whoever still waits would wait for ever."""
+"""Of one process: every outage is over by then, so a process that still waits would never end."""
 YIELDS = 0.15
 T = TypeVar("T")
 
@@ -174,7 +174,7 @@ class Loop(asyncio.SelectorEventLoop):
             self.world.end()
 
     def run_in_executor(self, executor: Any, func: Callable[..., T], *args: Any) -> asyncio.Future[T]:  # type: ignore[override]
-        """Done at once: a thread that nobody seated would work beside the others."""
+        """Done at once: a thread without a seat would run beside the others."""
         future: asyncio.Future[T] = self.create_future()
         future.set_result(func(*args))
         return future

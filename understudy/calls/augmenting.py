@@ -163,12 +163,9 @@ def read(wish: Wish, text: str, first: Pair, talks: Sequence[frozenset[str]]) ->
 
 def _part(pair: Pair, name: str, text: str) -> Pair | str:
     """A question about one part of an answer: what it is answered with is said there, in about the same words."""
-    question, _, answer = text.partition("\n")
-    question, answer = question.strip("*_ \t\r"), answer.strip()
-    if not answer:
-        return "malformed"
-    if wrong := standalone_problem(question):
-        return wrong
+    if isinstance(turns := _turns(text), str):
+        return turns
+    question, answer = turns
     if word_count(answer) > MOST_OF_PART * word_count(pair.answer):
         return "not a part"
     if not set(_NUMBER.findall(answer)) <= set(_NUMBER.findall(f"{pair.question} {pair.answer}")):
@@ -180,12 +177,9 @@ def _part(pair: Pair, name: str, text: str) -> Pair | str:
 
 
 def _refusal(wish: Wish, text: str, first: Pair, talks: Sequence[frozenset[str]]) -> Pair | str:
-    question, _, reply = text.partition("\n")
-    question, reply = question.strip("*_ \t\r"), reply.strip()
-    if not reply:
-        return "malformed"
-    if unclear := standalone_problem(question):
-        return unclear
+    if isinstance(turns := _turns(text), str):
+        return turns
+    question, reply = turns
     if _AI.search(reply):
         return "speaks of an AI"
     # A figure, or more than a few sentences, is an answer after all.
@@ -197,6 +191,13 @@ def _refusal(wish: Wish, text: str, first: Pair, talks: Sequence[frozenset[str]]
     name = f"{first.document_id}~{wish.kind}{wish.nth}"
     fields = {"pair_id": name, "question": question, "answer": reply, "tags": []}
     return first.model_copy(update=fields | {"start_seconds": None, "end_seconds": None})
+
+
+def _turns(text: str) -> tuple[str, str] | str:
+    """The question on the first line and the answer below it; or what is wrong with them."""
+    question, _, answer = text.partition("\n")
+    question, answer = question.strip("*_ \t\r"), answer.strip()
+    return (standalone_problem(question) or (question, answer)) if answer else "malformed"
 
 
 def substance(text: str) -> frozenset[str]:

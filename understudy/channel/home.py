@@ -53,8 +53,8 @@ def mark(home: Path) -> None:
         if home in deployed() and not (home / DEPLOYED).exists():
             raise ConfigError(
                 [
-                    f"{home} is deployed and is not there now: is its disk plugged in? Nothing was begun anew in its "
-                    "place; to do that, `understudy deploy --home` it with its preset"
+                    f"{home} is deployed and is not there now: is its disk plugged in? Nothing was created in its "
+                    f"place. To start over there: understudy deploy --home {home} --preset FILE"
                 ]
             )
         home.mkdir(parents=True, exist_ok=True)
