@@ -109,7 +109,7 @@ def _assets(home: Path) -> Iterator[str]:
 def _pairs(folder: Path) -> list[Pair]:
     ref = store.latest(folder / "home", PAIRS)
     assert ref, "a finished run has pairs"
-    return list(store.readrows_of(folder / "home", ref, Pair))
+    return list(store.read_rows(folder / "home", ref, Pair))
 
 
 def _dataset(folder: Path, forgotten: str) -> Iterator[str]:
