@@ -20,6 +20,7 @@ from understudy.deployments import login, packaged, processes, server
 from understudy.deployments.processes import Channel, Running
 
 from understudy import config, registry
+from understudy.channel import home as homes
 from understudy.cli import Result
 from understudy.errors import ConfigError
 
@@ -49,7 +50,7 @@ def options(p: ArgumentParser) -> None:
 def default_home(args: Namespace) -> Path | None:
     """The home where this was deployed, when --home does not say. Raises ConfigError when that may be several."""
     here = Path.cwd().resolve()
-    known = [home for home in processes.homes() if (processes.folder(home) / processes.FILE).exists()]
+    known = [home for home in homes.deployed() if (processes.folder(home) / processes.FILE).exists()]
     if getattr(args, "preset", None):
         file = str(packaged.preset(args.preset))
         known = [
@@ -106,7 +107,7 @@ def main(args: Namespace) -> Result:
 def _wanted(args: Namespace, running: Running) -> tuple[dict[str, Channel], list[str]]:
     """The channels to deploy and how, and what is wrong with the request."""
     problems = _problems(args)
-    gone = args.home in processes.homes() and not (processes.folder(args.home) / processes.FILE).exists()
+    gone = args.home in homes.deployed() and not (processes.folder(args.home) / processes.FILE).exists()
     if gone and not args.preset:
         raise ConfigError([f"{args.home} was deployed, and nothing of it is there now: is its disk plugged in?"])
     if not args.preset and running.channels:

@@ -19,10 +19,9 @@ from importlib import metadata
 from pathlib import Path
 
 from understudy import locks
-from understudy.channel.home import DEPLOYED, HOMES
-from understudy.channel.home import deployed as homes
+from understudy.channel import home as homes
 
-FILE = DEPLOYED.name
+FILE = homes.DEPLOYED.name
 VARIABLES = re.compile(r"^(PREFECT|UNDERSTUDY|HF|OLLAMA)_|_(API_)?KEY$|_TOKEN$|^\w+_proxy$", re.IGNORECASE)
 """The variables that change what a server or a worker does: another shell has other ones of the rest every day."""
 STOP_SECONDS = 20.0
@@ -70,7 +69,7 @@ class Running:
 
 def folder(home: Path) -> Path:
     """The folder of the record, the logs and Prefect's database."""
-    return (home / DEPLOYED).parent
+    return (home / homes.DEPLOYED).parent
 
 
 def load(state: Path) -> Running:
@@ -91,15 +90,15 @@ def save(state: Path, running: Running) -> None:
 
 
 def note_home(home: Path, deployed: bool) -> None:
-    """Add a home to `homes`, or take it away."""
-    known = [other for other in homes() if other != home]
+    """Add a home to the list of deployed homes, or take it away."""
+    known = [other for other in homes.deployed() if other != home]
     with contextlib.suppress(OSError):  # without it, --home must be named again
         _homes_file().parent.mkdir(parents=True, exist_ok=True)
         _replace(_homes_file(), [str(one) for one in [*known, *([home] if deployed else [])]])
 
 
 def _homes_file() -> Path:
-    return locks.state() / HOMES
+    return locks.state() / homes.HOMES
 
 
 def _replace(file: Path, content: object) -> None:
