@@ -7,6 +7,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from understudy.records import AdapterCard, Record
 
+PROCESSES = ".processes"
+"""Folder of a run that several processes share: what all but the first write, of no use afterwards."""
+
 
 def _bare(value: Any) -> Any:
     """YAML reads a bare `on` as true and `off` as false."""

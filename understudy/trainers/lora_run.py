@@ -6,15 +6,31 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from understudy.errors import AssetError, DatasetError, Diverged, WorkerFailed
 from understudy.records import AdapterCard
 from understudy.trainers import chat_rows
 from understudy.trainers.chat_rows import Split
 from understudy.trainers.journal import Journal
-from understudy.trainers.lora_job import Counts, Fit, Job, LoraOptions
+from understudy.trainers.lora_job import PROCESSES, Counts, Fit, Job, LoraOptions
 from understudy.trainers.plan import Plan
+
+SomeJob = TypeVar("SomeJob", bound=Job)
+
+
+def folder_of(job: SomeJob, index: int) -> SomeJob:
+    """The job as process `index` of several does it: all but the first in a folder of their own, without samples."""
+    if index == 0:
+        return job
+    out = job.out / PROCESSES / str(index)
+    shutil.rmtree(out, ignore_errors=True)
+    (out / "last").mkdir(parents=True)
+    for name in ("last/resume.safetensors", "metrics.jsonl", "memory.jsonl"):
+        if (job.out / name).exists():
+            shutil.copyfile(job.out / name, out / name)
+    options = job.options.model_copy(update={"sample_tokens": 0})
+    return job.model_copy(update={"out": out, "options": options})
 
 
 @contextmanager

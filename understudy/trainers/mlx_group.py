@@ -5,7 +5,6 @@ mlx-lm averages the gradients of all processes as if each had as many target tok
 process's loss is weighted by its part of the batch's tokens; the mean over processes is then the mean over tokens.
 """
 
-import shutil
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from mlx import nn
 
 from understudy.errors import ConfigError
 from understudy.trainers.lora_job import Job
+from understudy.trainers.lora_run import folder_of
 
 JOIN_SECONDS = 120
 """A process that waits longer than this for the others is ended."""
@@ -91,13 +91,4 @@ def join(job: Job) -> tuple[Job, World]:
     signal.alarm(JOIN_SECONDS)
     world = World(mx.distributed.init(backend=job.options.backend, strict=True).rank(), len(job.hosts))
     signal.alarm(0)
-    if world.index == 0:
-        return job, world
-    out = job.out / ".processes" / str(world.index)
-    shutil.rmtree(out, ignore_errors=True)
-    (out / "last").mkdir(parents=True)
-    for name in ("last/resume.safetensors", "metrics.jsonl", "memory.jsonl"):
-        if (job.out / name).exists():
-            shutil.copyfile(job.out / name, out / name)
-    options = job.options.model_copy(update={"sample_tokens": 0})
-    return job.model_copy(update={"out": out, "options": options}), world
+    return folder_of(job, world.index), world

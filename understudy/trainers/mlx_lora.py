@@ -14,7 +14,7 @@ from understudy.errors import ConfigError, Diverged, WorkerFailed
 from understudy.interfaces import Progress
 from understudy.records import AdapterCard
 from understudy.trainers import mlx_launch
-from understudy.trainers.lora_job import Job, Outcome
+from understudy.trainers.lora_job import PROCESSES, Job, Outcome
 from understudy.trainers.lora_trainer import LoraTrainer, killed_while_measuring, read_back, within_memory
 
 __all__ = ["WORKER", "MlxLoraTrainer", "read_back"]
@@ -75,6 +75,6 @@ class MlxLoraTrainer(LoraTrainer):
                     raise (mlx_launch.explain(error, log, group) if group else error) from None
                 return Outcome(too_much=too_much)
             finally:
-                shutil.rmtree(job.out / ".processes", ignore_errors=True)
+                shutil.rmtree(job.out / PROCESSES, ignore_errors=True)
 
         return within_memory(job, attempt)

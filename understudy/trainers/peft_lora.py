@@ -4,6 +4,7 @@ LoRA with PyTorch and PEFT, in a worker of its own: NVIDIA cards, Apple's GPU, a
 The same options, rows, batches and files as `mlx_lora`: what comes after the training does not see which one it was.
 """
 
+import shutil
 from importlib.util import find_spec
 
 from understudy import worker
@@ -11,8 +12,9 @@ from understudy.errors import Diverged, WorkerFailed
 from understudy.interfaces import Progress
 from understudy.records import AdapterCard
 from understudy.trainers import machine
-from understudy.trainers.lora_job import Job, Outcome
+from understudy.trainers.lora_job import PROCESSES, Job, Outcome
 from understudy.trainers.lora_trainer import LoraTrainer, killed_while_measuring, within_memory
+from understudy.trainers.mlx_launch import LOCAL
 from understudy.trainers.torch_job import QUANTIZE, TorchJob, TorchOptions
 
 WORKER = "understudy.trainers.torch_lora_worker"
@@ -39,8 +41,11 @@ class PeftLoraTrainer(LoraTrainer):
                 f"trainer peft_lora: two versions of torch are installed here ({' and '.join(versions)}), and parts of "
                 "both would be loaded; run `pip uninstall torch` until none is left, then install one"
             )
-        if self.options.hosts or self.options.hostfile:
-            problems.append("trainer.hosts: mlx.launch shares a training among hosts, and peft_lora does not use it")
+        if self.options.hostfile or set(self.options.hosts or ()) - set(LOCAL):
+            problems.append(
+                "trainer.hosts: peft_lora shares a training among the cards of this machine; name 127.0.0.1 once for "
+                "each of them. Other machines: docs/rented.md, or LLaMA-Factory and trainer.use=external"
+            )
         if self.options.base_bits in (4, 8) and find_spec("bitsandbytes") is None:
             problems.append(f"{QUANTIZE}, which is not installed here; it needs an NVIDIA card: leave base_bits out")
         elif self.options.base_bits in (4, 8) and not machine.has_card():
@@ -50,7 +55,7 @@ class PeftLoraTrainer(LoraTrainer):
     def run_worker(self, job: Job, progress: Progress) -> AdapterCard:
         """The card of the job. Raises what the worker raises."""
         log = job.out / "train.log"
-        torch_job = TorchJob.model_validate(dict(job) | {"options": self.options})
+        torch_job = TorchJob.model_validate(dict(job) | {"options": self.options, "hosts": self.options.hosts or []})
 
         def attempt(job: Job) -> Outcome:
             try:
@@ -62,5 +67,7 @@ class PeftLoraTrainer(LoraTrainer):
                 if too_much is None:
                     raise
                 return Outcome(too_much=too_much)
+            finally:
+                shutil.rmtree(job.out / PROCESSES, ignore_errors=True)
 
         return within_memory(torch_job, attempt)

@@ -13,6 +13,7 @@ from understudy.trainers import chat_rows, memory_fit
 from understudy.trainers.chat_rows import Row
 from understudy.trainers.lora_job import Fit, Job
 from understudy.trainers.torch_checkpoint import random_state, set_random_state
+from understudy.trainers.torch_group import World
 from understudy.trainers.torch_head import Student
 from understudy.trainers.torch_loop import batch_of
 from understudy.trainers.torch_model import Numbers
@@ -51,8 +52,16 @@ class Meter:
         return int(getattr(held, "peak_wset", held.rss))
 
 
-def limit_of(job: Job, device: str) -> memory.Limit:
-    """What this run may take: what was set, or what the machine gives."""
+def limit_of(job: Job, device: str, world: World) -> memory.Limit:
+    """What this process may take: what was set, or what the machine gives; of several processes, the least one has."""
+    limit = _limit_of(job, device)
+    if world.size == 1:
+        return limit
+    here = 1 if device == "cuda" else world.size
+    return memory.Limit(int(world.least(limit.bytes / here)), f"{limit.why}, the part of one of {world.size} processes")
+
+
+def _limit_of(job: Job, device: str) -> memory.Limit:
     if gigabytes := job.options.memory_limit_gb:
         return memory.Limit(int(gigabytes * 1e9), "trainer.memory_limit_gb")
     if device == "cuda":
@@ -63,17 +72,16 @@ def limit_of(job: Job, device: str) -> memory.Limit:
     return free
 
 
-def decide(
-    config: dict[str, Any], job: Job, rows: list[Row], numbers: Numbers, quantizes: bool, too_much: int | None
-) -> Fit:
+def decide(config: dict[str, Any], job: Job, rows: list[Row], numbers: Numbers, quantizes: bool, world: World) -> Fit:
     """The first of the fallbacks that is estimated to fit. Raises ConfigError when none is."""
     fit = memory_fit.decide(
         config,
         job.options,
         rows,
-        limit_of(job, numbers.device),
+        limit_of(job, numbers.device, world),
         cpu=numbers.device == "cpu",
-        too_much=too_much,
+        processes=world.size,
+        too_much=job.too_much,
         torch_bytes=numbers.bytes,
         quantizes=quantizes,
     )
@@ -86,20 +94,22 @@ def checkpoint(model: Any) -> None:
     getattr(model, f"{name}_enable")(**{f"{name}_kwargs": {"use_reentrant": False}})
 
 
-def measure(job: Job, student: Student, rows: list[Row], fit: Fit, meter: Meter, progress: Progress) -> Fit:
+def measure(
+    job: Job, student: Student, rows: list[Row], fit: Fit, meter: Meter, world: World, progress: Progress
+) -> Fit:
     """`fit` with what a step on the longest batch takes. Raises TooMuch, or ConfigError where no fallback is left."""
     if job.options.memory == "off" or fit.measured_memory_bytes is not None:
         return fit
     memory_fit.note(fit, job.out)
     progress(0, 1, f"trying the longest batch; memory {fit.memory_plan}")
-    tokens, lengths = chat_rows.pad(memory_fit.longest(rows, fit.batch_size, fit.batch_tokens))
+    batch = world.share(*chat_rows.pad(memory_fit.longest(rows, fit.batch_size, fit.batch_tokens)))
     try:
-        peak = probe(student, batch_of(tokens, lengths), meter)
+        peak = probe(student, batch_of(*batch), meter)
     except torch.OutOfMemoryError:
-        if fit.predicted_memory_bytes is None:
+        if fit.predicted_memory_bytes is None or fit.memory_limit_bytes is None:
             raise
-        raise memory_fit.TooMuch(fit.predicted_memory_bytes) from None
-    return memory_fit.measured(fit, peak, job.out)
+        peak = fit.memory_limit_bytes
+    return memory_fit.measured(fit, -int(world.least(-peak)), job.out)
 
 
 def probe(student: Student, batch: dict[str, Any], meter: Meter) -> int:

@@ -1,10 +1,11 @@
 """What a training with torch is asked to do. No torch here."""
 
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from understudy.trainers.lora_job import Job, LoraOptions
+from understudy.trainers.lora_job import PROCESSES, Job, LoraOptions
 
 NOT_EXPORTED = {
     "use_dora": "DoRA scales each output by a magnitude of its own, which llama.cpp's file of an adapter cannot say",
@@ -50,3 +51,9 @@ class TorchJob(Job):
     """One training with torch."""
 
     options: TorchOptions
+    index: int = Field(default=0, description="of this process, where several share the training")
+
+    @property
+    def meeting(self) -> Path:
+        """The file in which the processes of a training find each other."""
+        return self.out / PROCESSES / "meeting"

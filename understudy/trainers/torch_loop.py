@@ -22,6 +22,7 @@ from understudy.trainers.journal import Journal
 from understudy.trainers.lora_job import Job
 from understudy.trainers.plan import Plan, rate_at
 from understudy.trainers.torch_checkpoint import Checkpoints
+from understudy.trainers.torch_group import World
 from understudy.trainers.torch_head import Student
 
 log = logging.getLogger("understudy.trainers.peft_lora")
@@ -48,10 +49,10 @@ class TorchJournal(Journal):
 
 
 class Feed(IterableDataset):  # type: ignore[misc]
-    """The batches of one step after the other; `step_tokens` are the target tokens of the one that is computed."""
+    """This process's share of each batch, step after step; `step_tokens` are the target tokens of the whole step."""
 
-    def __init__(self, rows: list[Row], job: Job, plan: Plan) -> None:
-        self.rows, self.job, self.plan = rows, job, plan
+    def __init__(self, rows: list[Row], job: Job, plan: Plan, world: World) -> None:
+        self.rows, self.job, self.plan, self.world = rows, job, plan, world
         self.done, self.step_tokens = 0, 0
 
     def __iter__(self) -> Iterator[Batch]:
@@ -60,7 +61,7 @@ class Feed(IterableDataset):  # type: ignore[misc]
         for step in chat_rows.steps(self.rows, *order):
             self.step_tokens = sum(int((lengths[:, 1] - lengths[:, 0]).sum()) for _, lengths in step)
             for tokens, lengths in step:
-                yield batch_of(tokens, lengths) | {"step_tokens": self.step_tokens}
+                yield batch_of(*self.world.share(tokens, lengths)) | {"step_tokens": self.step_tokens}
 
 
 class Loop(Trainer):  # type: ignore[misc]
@@ -88,9 +89,12 @@ class Loop(Trainer):  # type: ignore[misc]
     def compute_loss(
         self, model: Any, inputs: Batch, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        """This batch's part of the mean over the target tokens of the whole step."""
+        """This batch's part of the mean over the target tokens of the whole step.
+
+        Times the number of processes, since torch takes the mean of their gradients, and transformers of their losses.
+        """
         nats, _ = model(inputs["tokens"], inputs["lengths"])
-        return nats / max(1, inputs["step_tokens"])
+        return nats * self.feed.world.size / max(1, inputs["step_tokens"])
 
     def training_step(self, model: Any, inputs: Batch, num_items_in_batch: Any = None) -> torch.Tensor:
         """Gradients of one batch; in halves where it does not fit the card, with the same sum."""
@@ -103,7 +107,7 @@ class Loop(Trainer):  # type: ignore[misc]
             loss: torch.Tensor = super().training_step(model, inputs, num_items_in_batch)
             return loss
         except torch.OutOfMemoryError:
-            if rows == 1:
+            if rows == 1 or self.feed.world.size > 1:  # the others would wait for gradients that come twice here
                 raise
         for weight, gradient in zip(self._trained(), before, strict=True):
             weight.grad = gradient  # what a broken pass has added to it is gone
@@ -173,4 +177,5 @@ def _arguments(job: Job, plan: Plan, steps: int, device: str) -> TrainingArgumen
         disable_tqdm=True,
         remove_unused_columns=False,
         dataloader_pin_memory=False,
+        ddp_find_unused_parameters=False,
     )

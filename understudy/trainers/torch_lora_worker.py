@@ -17,6 +17,7 @@ from understudy.trainers.lora_job import Counts, Fit, Outcome
 from understudy.trainers.lora_run import advised, card_of, counts_of, edges_of, put_best, write_plan
 from understudy.trainers.plan import Plan, plan_for
 from understudy.trainers.torch_checkpoint import Checkpoints
+from understudy.trainers.torch_group import World, joined
 from understudy.trainers.torch_head import Student
 from understudy.trainers.torch_job import TorchJob
 from understudy.trainers.torch_loop import Feed, Loop, TorchJournal, batch_of, optimizer_of
@@ -31,6 +32,7 @@ class Training(NamedTuple):
     """Everything one training is made of; the job's options are those that fit the memory."""
 
     job: TorchJob
+    world: World
     student: Student
     train: Split
     plan: Plan
@@ -45,8 +47,8 @@ def run(job: TorchJob, progress: Progress) -> Outcome:
     """Do the job. Raises ConfigError, DatasetError, AssetError or Diverged for what the user can change."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     try:
-        with advised(job):
-            training = prepare(job, progress)
+        with advised(job), joined(job) as (share, world):
+            training = prepare(share, world, _silent if world.index else progress)
             # PEFT would make a float32 copy of every input of an adapter, which autocast rounds again.
             with disable_input_dtype_casting(training.student.model, active=training.fit.dtype == "bfloat16"):
                 memory_plan = _train(training)
@@ -60,7 +62,11 @@ def run(job: TorchJob, progress: Progress) -> Outcome:
         ) from None
 
 
-def prepare(job: TorchJob, progress: Progress) -> Training:
+def _silent(done: int, total: int, note: str = "") -> None:
+    """Progress of a process that is not the first."""
+
+
+def prepare(job: TorchJob, world: World, progress: Progress) -> Training:
     """All that comes before the first step; plan.json says what the data makes of the settings."""
     progress(0, 1, "loading the base")
     config = json.loads((job.base / "config.json").read_text(encoding="utf-8"))
@@ -72,14 +78,14 @@ def prepare(job: TorchJob, progress: Progress) -> Training:
         for name, file in (("train", job.train), ("valid", job.valid))
     )
     edges_of(train_split, job.options)
-    fit, numbers = _fit(job, config, train_split)
+    fit, numbers = _fit(job, config, train_split, world)
     job = job.model_copy(update={"options": job.options.model_copy(update=fit.changes)})
     meter = torch_fit.Meter(numbers.device)
     base = torch_model.load(job.base, numbers, fit.base_bits)
     student = Student(torch_model.add_lora(base, job.options, job.base, job.seed), numbers)
     if fit.checkpointing:
         torch_fit.checkpoint(base)
-    fit = torch_fit.measure(job, student, train_split.rows, fit, meter, progress)
+    fit = torch_fit.measure(job, student, train_split.rows, fit, meter, world, progress)
     edges = edges_of(train_split, job.options)
     plan = plan_for(len(edges), job.options)
     counts = counts_of(train_split, valid_split, edges, plan)
@@ -93,11 +99,11 @@ def prepare(job: TorchJob, progress: Progress) -> Training:
     journal = TorchJournal(job.out, plan, state, checkpoints, job.options.patience, progress)
     journal.student, journal.meter = student, meter
     if valid_split.rows:
-        journal.validate = lambda: valid_loss(student, valid_split, job)
+        journal.validate = lambda: valid_loss(student, valid_split, job, world)
     split = valid_split if valid_split.rows else train_split
     length = sample_length(job.options.sample_tokens, plan.iterations)
     journal.sample = sampler(student, tokenizer, split.rows, split.questions, ends, length)
-    return Training(job, student, train_split, plan, fit, counts, trainable, checkpoints, journal)
+    return Training(job, world, student, train_split, plan, fit, counts, trainable, checkpoints, journal)
 
 
 def _refuse_quantized(job: TorchJob, config: dict[str, Any]) -> None:
@@ -111,31 +117,32 @@ def _refuse_quantized(job: TorchJob, config: dict[str, Any]) -> None:
         )
 
 
-def _fit(job: TorchJob, config: dict[str, Any], split: Split) -> tuple[Fit, Numbers]:
+def _fit(job: TorchJob, config: dict[str, Any], split: Split, world: World) -> tuple[Fit, Numbers]:
     """What is really trained, and in what: as the run began, where it resumes."""
     numbers = torch_model.numbers(job.options)
     if fit := memory_fit.resumed(job.out):
         return fit, numbers._replace(dtype=fit.dtype or numbers.dtype)
     quantizes = numbers.device == "cuda" and not machine.missing(["bitsandbytes"])
-    return torch_fit.decide(config, job, split.rows, numbers, quantizes, job.too_much), numbers
+    return torch_fit.decide(config, job, split.rows, numbers, quantizes, world), numbers
 
 
 @torch.no_grad()  # type: ignore[untyped-decorator]
-def valid_loss(student: Student, split: Split, job: TorchJob) -> float:
-    """The mean loss over the target tokens of the whole valid set."""
+def valid_loss(student: Student, split: Split, job: TorchJob, world: World) -> float:
+    """The mean loss over the target tokens of the whole valid set, of which each process looks at its share."""
     student.eval()
-    nats, count, device = 0.0, 0, student.numbers.device
+    nats, count, device = 0.0, 0.0, student.numbers.device
     for tokens, lengths in chat_rows.batches(split.rows, job.options.batch_size, None, 0, job.options.batch_tokens):
-        batch = batch_of(tokens, lengths)
+        batch = batch_of(*world.share(tokens, lengths))
         sums = student(batch["tokens"].to(device), batch["lengths"].to(device))
         nats, count = nats + float(sums[0]), count + int(sums[1])
+    nats, count = world.sums(nats, count)
     return nats / max(1, count)
 
 
 def _train(training: Training) -> str:
     """Go through the steps that are left; the memory plan, with what the card made of it. Raises Diverged, OSError."""
     journal, plan = training.journal, training.plan
-    feed = Feed(training.train.rows, training.job, plan)
+    feed = Feed(training.train.rows, training.job, plan, training.world)
     feed.done = journal.resume()
     if journal.done:
         log.info("resuming from iteration %d of %d", journal.done, plan.iterations)
@@ -165,7 +172,8 @@ def _finish(training: Training, memory_plan: str) -> AdapterCard:
     journal.save_weights(job.out / "last" / "adapters.safetensors")
     put_best(job.out)
     fit = training.fit.model_copy(update={"memory_plan": memory_plan})
-    return card_of(job, journal, training.counts, fit, training.trainable, _steps(training.checkpoints))
+    steps = _steps(training.checkpoints)
+    return card_of(job, journal, training.counts, fit, training.trainable, steps, training.world.size)
 
 
 def _steps(checkpoints: Checkpoints) -> int:
