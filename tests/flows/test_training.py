@@ -242,8 +242,13 @@ class Box:
         os.kill(pid, signal.SIGKILL)
 
     def end(self) -> None:
+        """Prefect's worker sometimes ignores SIGTERM when a run has just failed, and then waits for ever."""
         self.process.terminate()
-        self.process.wait()
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
 
 
 def test_a_training_elsewhere_waits_for_a_worker_survives_its_death_and_ends_as_one_here(
