@@ -6,7 +6,7 @@ BIN := .venv/bin
 export DO_NOT_TRACK = 1
 export PREFECT_SERVER_ANALYTICS_ENABLED = false
 
-.PHONY: help setup demo test unit coverage lint bench converter ui deploy undeploy screenshots simulate scale sound torch release lock clean
+.PHONY: help setup demo test unit coverage lint bench converter ui deploy undeploy screenshots simulate scale sound torch reference docs release lock clean
 
 help:            ## this list
 	@grep -hE '^[a-z]+: .*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /\1\t/' | expand -t 13
@@ -51,6 +51,15 @@ undeploy: .venv/.ready ## remove server, worker and schedule
 screenshots: .venv/.ready ## pictures of the Prefect UI from a real run, into docs/images
 	$(BIN)/python -m tests.browser.screenshots
 
+reference: .venv/.ready ## write docs/reference from the code
+	$(BIN)/python -m tests.reference
+
+docs: .venv/.ready  ## the pages of docs/ as a site with a search, in build/site
+	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -q --no-deps --require-hashes \
+	  -r requirements-docs.lock 2>&1 | { grep -v '^WARNING: Location' || true; }
+	@$(BIN)/zensical build --strict --clean
+	@echo "read it: $(BIN)/python -m http.server --bind 127.0.0.1 --directory build/site 8000"
+
 scale: .venv/.ready ## install what several machines need: Dask, S3, PostgreSQL's client
 	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -q --no-deps --require-hashes \
 	  -r requirements-scale.lock 2>&1 | { grep -v '^WARNING: Location' || true; }
@@ -86,6 +95,8 @@ lock:               ## update requirements.lock (needs uv)
 	  --generate-hashes --no-header --no-emit-index-url --no-annotate --upgrade -q -o requirements-sound.lock
 	uv pip compile pyproject.toml --extra torch -c requirements.lock --universal --python-version 3.11 \
 	  --generate-hashes --no-header --no-emit-index-url --no-annotate --upgrade -q -o requirements-torch.lock
+	echo zensical | uv pip compile - -c requirements.lock --universal --python-version 3.11 \
+	  --generate-hashes --no-header --no-emit-index-url --no-annotate --upgrade -q -o requirements-docs.lock
 
 clean:              ## remove data, models, logs and build output (.venv stays)
 	rm -rf data/*/ models/*/ logs build dist *.egg-info

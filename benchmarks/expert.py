@@ -195,7 +195,9 @@ def _environment() -> dict[str, str]:
 def _estimated(workspace: Workspace) -> dict[str, estimate.Row]:
     """What each role is expected to cost, before anything is asked."""
     talks, settings = talks_of(workspace).talks, workspace.config.questions
-    rows = estimate.estimate(workspace.config.plugin("teacher"), talks, settings)
+    teacher = workspace.config.plugin("teacher")
+    usual = estimate.usual_of(workspace.folder, teacher, workspace.config.plugin("recipe").TOKENS)
+    rows = estimate.estimate(teacher, talks, settings, usual=usual)
     return {row.kind: row for row in (*rows, *estimate.others(workspace, talks))}
 
 

@@ -153,14 +153,20 @@ def _parsed(arguments: Sequence[str] | None) -> tuple[argparse.Namespace, Any]:
         raise SystemExit(2)
     if args.verb not in VERBS:
         top.error(_no_verb(args.verb))
-    name = VERBS[args.verb][0]
-    module = importlib.import_module(name if "." in name else f"understudy.cli.{name}")
-    parser = _parser(f"understudy {args.verb}", module.__doc__ or "", f"Example: {module.EXAMPLE}\n{EXIT_STATUS}")
-    if add_options := getattr(module, "options", None):
-        add_options(parser)
+    parser, module = parser_of(args.verb)
     rest = args.rest
     del args.rest
     return parser.parse_args(rest, args), module
+
+
+def parser_of(verb: str) -> tuple[Parser, Any]:
+    """The parser of one verb, and its module."""
+    name = VERBS[verb][0]
+    module = importlib.import_module(name if "." in name else f"understudy.cli.{name}")
+    parser = _parser(f"understudy {verb}", module.__doc__ or "", f"Example: {module.EXAMPLE}\n{EXIT_STATUS}")
+    if add_options := getattr(module, "options", None):
+        add_options(parser)
+    return parser, module
 
 
 def _no_verb(word: str) -> str:

@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 
 from understudy.calls import composing
@@ -18,6 +18,7 @@ from understudy.stages.units import Unit, written
 SPARE = 1.15
 """Entries asked for over those that are wanted: some are refused."""
 TYPE = "across"
+May = Callable[[str, str], bool]
 log = logging.getLogger("understudy.dataset")
 
 
@@ -27,17 +28,19 @@ def rows(
     usable: Sequence[Pair],
     documents: Mapping[str, Document],
     before: Sequence[tuple[str, str]],
+    settled: Collection[str],
     progress: Progress,
 ) -> list[Pair]:
     """The questions over two sections of one split, with the second model's verdicts where there is one.
 
-    `before` are sections that were asked about together in an earlier run, and stay together.
+    `before` are sections that were asked about together in an earlier run, and stay together; of the `settled` ones no
+    two are brought together anew, so that a section that changed costs its own calls alone.
     """
     counts: dict[Split, int] = {}
     for pair in usable:
         split = contexts.split_of[pair.document_id]
         counts[split] = counts.get(split, 0) + 1
-    units = {split: _units(node, contexts, split, count, documents, before) for split, count in counts.items()}
+    units = {split: _units(node, contexts, split, count, documents, before, settled) for split, count in counts.items()}
     entries = written(node, units, documents, progress)
     pairs = [_placed(pair, documents) for split in units for pair in entries[split]["COMPARE"]]
     log.info("across: %d questions over two sections", len(pairs))
@@ -51,6 +54,7 @@ def _units(
     count: int,
     documents: Mapping[str, Document],
     before: Sequence[tuple[str, str]],
+    settled: Collection[str],
 ) -> list[Unit]:
     """Sections of a split two by two, of one manual and of two, each asked for its part of what is wanted."""
     across = node.config.plugin("recipe").options.across
@@ -64,7 +68,12 @@ def _units(
         if not share:
             continue
         kept = {one: other for one, other in before if one in documents and other in documents and may(one, other)}
-        pairs, wanted = contexts.partners(split, kept, may), math.ceil(SPARE * share / alone * count)
+        old = frozenset(settled) if kept else frozenset[str]()
+
+        def new(one: str, other: str, may: May = may, kept: Mapping[str, str] = kept, old: Set[str] = old) -> bool:
+            return kept.get(one) == other or (may(one, other) and not {one, other} <= old)
+
+        pairs, wanted = contexts.partners(split, kept, new), math.ceil(SPARE * share / alone * count)
         each, more = divmod(wanted, len(pairs)) if pairs else (0, 0)  # the nearest are asked one more than the others
         sizes = [each + (at < more) for at in range(len(pairs))]
         units += [Unit(pair, composing.wishes(size, 0)) for pair, size in zip(pairs, sizes, strict=True) if size]

@@ -71,7 +71,7 @@ def materialize(node: Node) -> AssetRef:
         if recipe.retrieves:
             composed = list(_composed(node, contexts, usable, documents, dict(before), progress))
         else:
-            composed = [*usable, *across.rows(node, contexts, usable, documents, before, progress)]
+            composed = [*usable, *across.rows(node, contexts, usable, documents, before, _settled(node), progress)]
     stay = {pair.pair_id for pair in composed}
     rest = [_left_out(pair, pair.pair_id in placed) if pair.kept else pair for pair in pairs]
     node.save([plan], "assignment")
@@ -172,11 +172,23 @@ def _assignment(node: Node, kept: Sequence[Pair]) -> SplitPlan:
 
 
 def _partners_before(node: Node) -> list[tuple[str, str]]:
-    """The documents that were shown together before, so that a new one makes nothing be asked again."""
+    """The documents that were shown together before, so that a new one makes nothing be asked again.
+
+    Those that were asked most come first, as they did then.
+    """
+    rows = (pair for pair in _rows_before(node) if pair.kind == "synthesis")
+    both = Counter((pair.sources[0].document_id, pair.sources[1].document_id) for pair in rows)
+    return [names for names, _ in both.most_common()]
+
+
+def _settled(node: Node) -> set[str]:
+    """The documents that were there before: those that found no partner then look for none among themselves now."""
+    return {pair.document_id for pair in _rows_before(node)}
+
+
+def _rows_before(node: Node) -> Sequence[Pair]:
     ref = node.workspace.latest("composed")
-    rows: Iterable[Pair] = node.workspace.rows(ref) if ref else ()
-    both = ((p.sources[0].document_id, p.sources[1].document_id) for p in rows if p.kind == "synthesis")
-    return list(dict.fromkeys(both))
+    return node.workspace.rows(ref) if ref else ()
 
 
 def _titled(pairs: Iterable[Pair], documents: Mapping[str, Document], form: Any) -> list[Pair]:

@@ -6,7 +6,7 @@ The low price has the provider's prompt cache working and short answers; the hig
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -25,6 +25,7 @@ CACHED_FROM, CACHE_BLOCK = 1024, 128  # tokens; OpenAI's rule, and near enough f
 SHORT, LONG = 0.6, 1.8  # of the expected length of a reply, before any has come
 SHORTER, LONGER = 0.8, 1.25  # of the length that replies had so far
 SPARE = 1.15
+PAIRED = 0.85  # share of the sections of a manual that find a near one, for questions over both
 PAIR_OVERHEAD = 35  # tokens of a question, its number and its quotes, where another model reads a pair
 VARIANT_TOKENS = {"paraphrases": 30, "short": 110, "long": 420, "out_of_scope": 90}
 USUALLY_ACCEPTED = 0.85  # share of the questions that become pairs
@@ -118,6 +119,12 @@ def others(workspace: Workspace, talks: Sequence[Talk]) -> list[Row]:
                         + count * (answer + PAIR_OVERHEAD), count * verdict)
                  for talk, pairs_of in zip(talks, pairs, strict=True)
                  if (count := round(config.verify.fraction * pairs_of))]  # fmt: skip
+        if config.composes and not config.plugin("recipe").retrieves:
+            units, compared, _ = _over_two(config.plugin("recipe"), talks, sum(pairs))
+            each = config.verify.fraction * compared / units
+            prompt = _of_two(talks, lambda one: verifying.call_for(verifier, one, [], 0).input_tokens, verifier)
+            guess = _Guess(prompt + max(1.0, each) * (answer + PAIR_OVERHEAD), max(1.0, each) * verdict)
+            calls += [guess] * round(units * min(1.0, each))
         rows.append(_row("verify", verifier, calls, of_verifier))
         if config.seeks_contradictions:
             rows.append(_contradictions(verifier, talks, config.plugin("recipe"), of_verifier))
@@ -158,7 +165,7 @@ def expected_rows(config: Config, talks: Sequence[Talk], usual: Usual) -> tuple[
         else usual.questions * extract_questions.question_count(talk.document, settings)
         for talk in talks
     ) + sum(more.values())
-    beside = sum(_per_pair(config.plugin("recipe"))) if config.composes else 0.0
+    beside = sum(_per_pair(config.plugin("recipe"), talks)) if config.composes else 0.0
     held_out = config.split.valid + config.split.test + config.split.questions
     tokens = usual.each("answers", ANSWER_TOKENS) + PAIR_OVERHEAD
     return round(USUALLY_ACCEPTED * asked * (1 + beside) * (1 - held_out)), tokens
@@ -169,13 +176,12 @@ def _composed(
 ) -> list[Row]:
     """What questions over two documents and refusals cost, and the second opinion on these."""
     config = workspace.config
-    compared, refused = (SPARE * pairs * share for share in _per_pair(config.plugin("recipe")))
-    units = max(1, len(talks) // 2)
+    units, compared, refused = _over_two(config.plugin("recipe"), talks, pairs)
     known = usual.tokens.get(composing.KIND)
     wanted: list[tuple[composing.Task, float]] = [("COMPARE", compared), ("UNANSWERED", refused)]
     written = sum(count * (known if known is not None else composing.SIZES[task][0]) for task, count in wanted)
-    prompts = [composing.call_for(teacher, talk.document, []).input_tokens for talk in talks[: 2 * units]]
-    calls = [_Guess(sum(prompts) / units, written / units)] * units
+    prompt = _of_two(talks, lambda one: composing.call_for(teacher, one, []).input_tokens, teacher)
+    calls = [_Guess(prompt, written / units)] * units
     rows = [_row(composing.KIND, teacher, calls, usual)] if compared + refused else []
     if refused and config.verify.on and isinstance(verifier := config.plugin("teacher", config.verify), ModelTeacher):
         of_verifier, shown = usual_of(workspace.verifier_folder, verifier), 2 * PAIR_OVERHEAD + ANSWER_TOKENS
@@ -198,12 +204,27 @@ def _contradictions(verifier: ModelTeacher, talks: Sequence[Talk], recipe: Recip
     return _row(kind, verifier, [guess] * max(1, round(count / most)), usual)
 
 
-def _per_pair(recipe: Recipe) -> tuple[float, float]:
+def _over_two(recipe: Recipe, talks: Sequence[Talk], pairs: float) -> tuple[int, float, float]:
+    """In how many calls two documents are shown at once; the questions over both that are asked for, and refusals."""
+    compared, refused = (SPARE * pairs * share for share in _per_pair(recipe, talks))
+    units = len(talks) / 2 if recipe.retrieves else PAIRED * len(talks) / 2
+    return max(1, min(round(units), math.ceil(compared + refused))), compared, refused
+
+
+def _of_two(talks: Sequence[Talk], prompt: Callable[[Document], int], model: ModelTeacher) -> float:
+    """Tokens of a prompt that shows two documents of the usual length; `prompt` gives those of one that shows one."""
+    texts = [model.tokens(talk.document.text) for talk in talks] or [0]
+    return (prompt(talks[0].document) - texts[0] if talks else 0) + 2 * sum(texts) / len(texts)
+
+
+def _per_pair(recipe: Recipe, talks: Sequence[Talk]) -> tuple[float, float]:
     """Questions over two documents, and ones that are declined, for each pair about one document."""
     options = recipe.options
     if not recipe.retrieves:
-        both = options.across.sections + options.across.documents
-        return both / (1 - both), 0.0
+        across = options.across
+        manuals = {place.manual_id for talk in talks if (place := talk.document.section)}
+        both = across.sections + (across.documents if len(manuals) > 1 else 0.0)
+        return both / (1 - across.sections - across.documents), 0.0
     alone = options.shares.grounded or 1.0
     return options.shares.synthesis / alone, options.shares.refusal / alone
 
