@@ -55,11 +55,17 @@ class Year:
         settings = {
             **{"name": "year", "permission": "owned", "source": {"use": "documents", "path": "talks"}},
             "teacher": {"use": "openai", "model": "gpt-5-mini", "base_url": teacher},
-            **{"gates": [{"use": "length", "min_words": 5}], "questions": {"at_most": 3}, "base": {"use": "scratch"}},
+            **{
+                "gates": [{"use": "length", "min_words": 5}],
+                "questions": {"at_most": 3},
+                "base": {"use": "scratch", "steps": 5},
+            },
             **{"trainer": {"use": "mlx_lora"}, "sync": {"min_new_pairs": 1_000_000}},
+            # The first night trains, since there is no model yet: as little of it as there can be.
+            **{"export": {"use": "gguf", "types": []}, "evaluate": {"questions": 2, "suites": False}},
         }
         (folder / "year.yaml").write_text(yaml.safe_dump(settings))
-        with closing(HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)) as probe:
+        with HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as probe:
             port = probe.server_address[1]
         self.understudy("deploy", "--preset", "year.yaml", "--home", str(self.home), "--port", str(port),
                         "--notify", webhook, "--timezone", ZONE)  # fmt: skip
