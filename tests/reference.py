@@ -12,11 +12,11 @@ Write the pages of docs/reference from the code: `make reference`. A test fails 
 import importlib
 import inspect
 import json
-import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from unittest import mock
 
 from pydantic import BaseModel
@@ -181,6 +181,7 @@ def _environment() -> str:
 
 def _table(model: type[BaseModel]) -> list[str]:
     rows = []
+    model.model_rebuild()  # a name that stands before its class is known only then
     for name, field in model.model_fields.items():
         rows.append((f"`{name}`", _type(field), _default(field), field.description or _first(_model_in(field))))
     return _rows(("key", "type", "default", "what it is"), rows) if rows else ["It has no options."]
@@ -192,12 +193,21 @@ def _rows(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
 
 
 def _type(field: FieldInfo) -> str:
-    text = re.sub(r"(\w+\.)+(\w+)", r"\2", str(field.annotation))
-    text = re.sub(r"<class '(\w+)'>", r"\1", text).replace("NoneType", "None")
-    text = re.sub(r"Annotated\[(.+?), BeforeValidator.*\]", r"\1", text)
-    text = re.sub(r"Optional\[(.*)\]", r"\1 | None", text)
-    text = re.sub(r"Literal\[(.*?)\]", lambda found: found[1].replace("'", "").replace(", ", " or "), text)
-    return text.replace(" | None", ", or none")
+    return _spelled(field.annotation)
+
+
+def _spelled(annotation: Any) -> str:
+    """A type in words; members of a union in alphabetical order, since Python keeps the order of whoever came first."""
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _spelled(inner[0])
+    if origin is Literal:
+        return " or ".join(map(str, inner))
+    if origin in (Union, UnionType):
+        names = sorted(_spelled(one) for one in inner if one is not NoneType)
+        return ", or ".join([" or ".join(names), *(["none"] if NoneType in inner else [])])
+    name = getattr(origin or annotation, "__name__", str(annotation))
+    return f"{name}[{', '.join(map(_spelled, inner))}]" if inner else name
 
 
 def _default(field: FieldInfo) -> str:
