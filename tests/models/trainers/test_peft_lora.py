@@ -239,7 +239,8 @@ def test_what_this_machine_lacks_is_said_before_training(monkeypatch: pytest.Mon
         return PeftLoraTrainer(TorchOptions.model_validate(options)).problems()
 
     assert problems() == []
-    assert "mlx.launch shares a training" in problems(hosts=["127.0.0.1", "127.0.0.1"])[0]
+    assert problems(hosts=["127.0.0.1", "127.0.0.1"]) == []
+    assert "among the cards of this machine" in problems(hosts=["127.0.0.1", "10.0.0.7"])[0]
     [sentence] = problems(base_bits=4)
     assert "bitsandbytes" in sentence and "leave base_bits out" in sentence
     monkeypatch.setattr("understudy.trainers.machine.torch_versions", lambda: ["2.9.0", "2.14.1"])

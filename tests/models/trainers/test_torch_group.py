@@ -34,6 +34,13 @@ def tune(base: Path, data: Path, out: Path, progress: Any = silent, **options: A
     return trainer.train(base, data / "train.jsonl", data / "valid.jsonl", out, 5, progress)
 
 
+def both() -> list[psutil.Process]:
+    """The two processes of the running training, the first one first; workers of other tests may wait beside them."""
+    running = [psutil.Process(process.pid) for process in worker.running]
+    [first] = [process for process in running if "torch_lora_worker" in " ".join(process.cmdline())]
+    return [first, *first.children()]
+
+
 def losses(out: Path) -> list[tuple[int, float | None, float | None, float | None]]:
     rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     return [(row["iteration"], row["tokens"], row["train_loss"], row["valid_loss"]) for row in rows]
@@ -58,9 +65,8 @@ def test_two_processes_train_as_one_does(alone: Path, tiny_base: Path, dataset: 
 
     def look(done: int, total: int, note: str = "") -> None:
         if done == 2:
-            [first] = worker.running
-            for process in (first.pid, *(other.pid for other in psutil.Process(first.pid).children())):
-                sockets = psutil.Process(process).net_connections("inet")
+            for process in both():
+                sockets = process.net_connections("inet")
                 listening.update(socket.laddr.ip for socket in sockets if socket.status == "LISTEN")
 
     card = tune(tiny_base, dataset, tmp_path, look, hosts=TWO)
@@ -75,9 +81,7 @@ def test_a_process_that_is_killed_ends_the_training_and_it_resumes(
 ) -> None:
     def kill(done: int, total: int, note: str = "") -> None:
         if done == 4:
-            [first] = worker.running
-            [second] = psutil.Process(first.pid).children()
-            second.kill()
+            both()[1].kill()
 
     with pytest.raises(WorkerFailed, match="process 2 of 2 was killed, most likely out of memory; run again"):
         tune(tiny_base, dataset, tmp_path, kill, hosts=TWO)
