@@ -9,7 +9,7 @@ from understudy.tasks import cluster, policies
 from understudy import store
 from understudy.calls.model_teacher import ModelTeacher
 from understudy.channel import imported, same_talk
-from understudy.channel.ledger import Row, key_of
+from understudy.channel.ledger import key_of
 from understudy.channel.talks import PASSES, Pass, ReadBatch, ReadTalk
 from understudy.errors import TeacherError, TeacherStopped, Transient
 from understudy.graph import Graph, chain, fingerprint_of
@@ -123,24 +123,23 @@ def read_on_worker(workspace: Workspace, batch: ReadBatch, until: Pass) -> ReadB
 
 def load_batch(workspace: Workspace, entries: Sequence[Entry]) -> ReadBatch:
     """What a worker needs to continue with these talks."""
-    return ReadBatch([load(workspace, entry, workspace.ledger.get(entry.document_id)) for entry in entries])
+    return ReadBatch([load(workspace, entry) for entry in entries])
 
 
-def load(workspace: Workspace, entry: Entry, row: Row | None) -> ReadTalk:
-    """The talk as far as it is on disk and fresh, or in an imported file; `row` is what the ledger has of it."""
+def load(workspace: Workspace, entry: Entry) -> ReadTalk:
+    """The talk as far as it is on disk and fresh, or in an imported file."""
     records = {name: workspace.read(ref) for name, ref in chain(workspace, entry).items()}
-    talk = ReadTalk(entry, **records, row=row)
+    talk = ReadTalk(entry, **records, row=workspace.ledger.get(entry.document_id))
     if talk.document and talk.row and talk.row.status == "pending":  # the row was lost with the machine's power
         return talk._replace(row=collecting.here(entry, talk.document))
     file = None if talk.document else imported.files(workspace.folder).get(entry.document_id)
     return collecting.collect_imported(talk, file, datetime.now(UTC)) if file else talk
 
 
-def save(workspace: Workspace, talk: ReadTalk, known: Row | None = None, renewed: bool = False) -> ReadTalk:
-    """Write what is new of a talk: its records, then its row of the ledger. Returns it with that row.
+def save(workspace: Workspace, talk: ReadTalk, renewed: bool = False) -> None:
+    """Write what is new of a talk: its records, then its row of the ledger.
 
-    `known`: the row that the ledger has. `renewed`: its questions are not those on disk, though made of the same talk
-    by the same settings.
+    `renewed`: its questions are not those on disk, though made of the same talk by the same settings.
     """
     row, inputs = talk.row, list[AssetRef]()
     for name in PASSES:
@@ -154,11 +153,8 @@ def save(workspace: Workspace, talk: ReadTalk, known: Row | None = None, renewed
             level = logging.INFO if name == PASSES[-1] else logging.DEBUG  # a line per talk is enough to watch
             log.log(level, "%s: %s", document_id, talk.summary(name))
         inputs.append(ref)
-    if row and inputs:
-        row = row._replace(sha256=inputs[0].sha256)
-    if row and row != known:
-        workspace.ledger.record(row)
-    return talk._replace(row=row)
+    if row:
+        workspace.ledger.record(row._replace(sha256=inputs[0].sha256) if inputs else row)
 
 
 def further(graph: Graph, talks: Sequence[Talk]) -> dict[str, int]:
@@ -200,8 +196,7 @@ def _accepted(graph: Graph) -> int:
 @policies.talk_task("extend")
 def extend(workspace: Workspace, entry: Entry, extra: int) -> int:
     """Ask a talk up to `extra` further questions, and answer them. Returns how many came."""
-    talk = load(workspace, entry, workspace.ledger.get(entry.document_id))
-    teacher = policies.shared_teacher(workspace)
+    talk, teacher = load(workspace, entry), policies.shared_teacher(workspace)
     assert talk.document and talk.questions and talk.answers, "only talks that were read are asked on"
     try:
         questions = extracting.extend(talk.document, talk.questions, teacher, extra)
@@ -238,12 +233,12 @@ def verify_talks(workspace: Workspace, gated: AssetRef, talks: list[Talk]) -> No
 
 def _read(workspace: Workspace, entry: Entry, until: Pass) -> bool:
     """Read a talk as far as `until`, each pass saved before the next; True when it came so far."""
-    known = workspace.ledger.get(entry.document_id)
-    before = save(workspace, load(workspace, entry, known), known)
+    before = load(workspace, entry)
+    save(workspace, before)
     for name in PASSES[: PASSES.index(until) + 1]:
         talk = _advanced(workspace, before, name, policies.last_attempt())
         if talk != before:
-            talk = save(workspace, talk, before.row)
+            save(workspace, talk)
         if not talk.has(name):
             return False
         before = talk

@@ -105,12 +105,12 @@ class Ledger(Notes):
 
     def record(self, row: Row) -> None:
         """Keep `row`; nothing is written when it is already known."""
-        if self.get(row.document_id) == row:
-            return
         marks = ", ".join("?" for _ in (*Row._fields, "changed_at"))
         now = datetime.now(UTC).isoformat(timespec="seconds")
+        known = f"SELECT {', '.join(Row._fields)} FROM documents WHERE document_id = ?"
         with self._writing() as execute:
-            execute(f"INSERT INTO documents VALUES ({marks}) {_OR_REPLACE}", *row, now)
+            if execute(known, row.document_id) != [tuple(row)]:
+                execute(f"INSERT INTO documents VALUES ({marks}) {_OR_REPLACE}", *row, now)
 
     def forget(self, document_id: str) -> None:
         """Drop the row of one document."""

@@ -173,7 +173,7 @@ def collect(talk: ReadTalk, source: Source, ledger: Ledger, now: datetime, last_
     Raises Transient, unless this is the `last_attempt`.
     """
     entry = talk.entry
-    if source.polite and rests_until(ledger, now):
+    if rests_until(ledger, now):
         return talk
     try:
         document, row = fetch(source, entry, talk.row, now)
@@ -187,7 +187,7 @@ def collect(talk: ReadTalk, source: Source, ledger: Ledger, now: datetime, last_
     except SourceError as error:  # enough for this run: the others stay as they are
         log.info("%s waits: %s", entry.locator, error)
         return talk
-    if document is not None and source.polite:
+    if document is not None:
         unblock(ledger)
     return collected(talk, document, row)
 
