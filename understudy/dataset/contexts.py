@@ -6,7 +6,7 @@ choices follow from a digest of seed and name: a new document changes nothing fo
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from typing import NamedTuple
 
 from understudy.records import Pair, PairKind, PairSource, Passage, Split, sha256_of
@@ -108,19 +108,23 @@ class Contexts:
         return sha256_of(f"{self.sizes.seed}/{name}".encode())
 
     def partners(
-        self, split: Split, before: Mapping[str, str], may: Callable[[str, str], bool] | None = None
+        self,
+        split: Split,
+        before: Mapping[str, str],
+        may: Callable[[str, str], bool] | None = None,
+        settled: Set[str] = frozenset(),
     ) -> list[tuple[str, str]]:
         """Documents of a split in pairs of near ones; `before` are pairs that stay, an odd one out gets a second.
 
         Nearness is the best score of a passage of one for what the other is about; the nearest are paired first. With
-        `may` only documents are paired of which it holds, and those without such a partner are left out.
+        `may` only documents are paired of which it holds, and those without such a partner are left out. No pair but
+        those of `before` is made of two `settled` documents.
         """
         names = sorted(self._of_split.get(split, []), key=self.digest)
         free, pairs = dict.fromkeys(names), list[tuple[str, str]]()
-        edges = [(0.0, one, other) for one, other in before.items()] + self._edges(
-            [n for n in names if n not in before]
-        )
-        for _, one, other in edges:
+        edges = self._edges([name for name in names if name not in before])
+        new = ((one, other) for _, one, other in edges if not {one, other} <= settled)
+        for one, other in (*before.items(), *new):
             if one in free and other in free and one != other and (may is None or may(one, other)):
                 pairs.append((one, other))
                 del free[one], free[other]

@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 
 from understudy.calls import composing
@@ -18,7 +18,6 @@ from understudy.stages.units import Unit, written
 SPARE = 1.15
 """Entries asked for over those that are wanted: some are refused."""
 TYPE = "across"
-May = Callable[[str, str], bool]
 log = logging.getLogger("understudy.dataset")
 
 
@@ -28,13 +27,14 @@ def rows(
     usable: Sequence[Pair],
     documents: Mapping[str, Document],
     before: Sequence[tuple[str, str]],
-    settled: Collection[str],
+    settled: Set[str],
     progress: Progress,
 ) -> list[Pair]:
     """The questions over two sections of one split, with the second model's verdicts where there is one.
 
-    `before` are sections that were asked about together in an earlier run, and stay together; of the `settled` ones no
-    two are brought together anew, so that a section that changed costs its own calls alone.
+    `before` are sections that were asked about together in an earlier run, and stay together. `settled` are all that it
+    had: those that found no partner then are not paired with each other now, so that a section that changed costs its
+    own calls alone.
     """
     counts: dict[Split, int] = {}
     for pair in usable:
@@ -54,7 +54,7 @@ def _units(
     count: int,
     documents: Mapping[str, Document],
     before: Sequence[tuple[str, str]],
-    settled: Collection[str],
+    settled: Set[str],
 ) -> list[Unit]:
     """Sections of a split two by two, of one manual and of two, each asked for its part of what is wanted."""
     across = node.config.plugin("recipe").options.across
@@ -68,12 +68,8 @@ def _units(
         if not share:
             continue
         kept = {one: other for one, other in before if one in documents and other in documents and may(one, other)}
-        old = frozenset(settled) if kept else frozenset[str]()
-
-        def new(one: str, other: str, may: May = may, kept: Mapping[str, str] = kept, old: Set[str] = old) -> bool:
-            return kept.get(one) == other or (may(one, other) and not {one, other} <= old)
-
-        pairs, wanted = contexts.partners(split, kept, new), math.ceil(SPARE * share / alone * count)
+        pairs = contexts.partners(split, kept, may, settled if kept else frozenset())
+        wanted = math.ceil(SPARE * share / alone * count)
         each, more = divmod(wanted, len(pairs)) if pairs else (0, 0)  # the nearest are asked one more than the others
         sizes = [each + (at < more) for at in range(len(pairs))]
         units += [Unit(pair, composing.wishes(size, 0)) for pair, size in zip(pairs, sizes, strict=True) if size]

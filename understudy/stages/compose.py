@@ -66,12 +66,15 @@ def materialize(node: Node) -> AssetRef:
     split_of = {pair.document_id: placed[pair.pair_id] for pair in usable}
     sizes = Sizes(options.per_question, getattr(options, "max_rank", 1), config.seed)
     contexts = Contexts(passages, split_of, [pair.answer for pair in usable], sizes)
-    before = _partners_before(node)
+    ref = node.workspace.latest("composed")
+    rows_before: Sequence[Pair] = node.workspace.rows(ref) if ref else ()
+    before = _partners(rows_before)
     with node.track() as progress:
         if recipe.retrieves:
             composed = list(_composed(node, contexts, usable, documents, dict(before), progress))
         else:
-            composed = [*usable, *across.rows(node, contexts, usable, documents, before, _settled(node), progress)]
+            settled = {pair.document_id for pair in rows_before}
+            composed = [*usable, *across.rows(node, contexts, usable, documents, before, settled, progress)]
     stay = {pair.pair_id for pair in composed}
     rest = [_left_out(pair, pair.pair_id in placed) if pair.kept else pair for pair in pairs]
     node.save([plan], "assignment")
@@ -171,24 +174,10 @@ def _assignment(node: Node, kept: Sequence[Pair]) -> SplitPlan:
     return splitting.split(kept, settings, node.config.seed, frozen)
 
 
-def _partners_before(node: Node) -> list[tuple[str, str]]:
-    """The documents that were shown together before, so that a new one makes nothing be asked again.
-
-    Those that were asked most come first, as they did then.
-    """
-    rows = (pair for pair in _rows_before(node) if pair.kind == "synthesis")
-    both = Counter((pair.sources[0].document_id, pair.sources[1].document_id) for pair in rows)
+def _partners(rows: Sequence[Pair]) -> list[tuple[str, str]]:
+    """The documents that were shown together, so that a new one makes nothing be asked again; most questions first."""
+    both = Counter((p.sources[0].document_id, p.sources[1].document_id) for p in rows if p.kind == "synthesis")
     return [names for names, _ in both.most_common()]
-
-
-def _settled(node: Node) -> set[str]:
-    """The documents that were there before: those that found no partner then look for none among themselves now."""
-    return {pair.document_id for pair in _rows_before(node)}
-
-
-def _rows_before(node: Node) -> Sequence[Pair]:
-    ref = node.workspace.latest("composed")
-    return node.workspace.rows(ref) if ref else ()
 
 
 def _titled(pairs: Iterable[Pair], documents: Mapping[str, Document], form: Any) -> list[Pair]:

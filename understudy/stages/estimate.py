@@ -25,6 +25,7 @@ CACHED_FROM, CACHE_BLOCK = 1024, 128  # tokens; OpenAI's rule, and near enough f
 SHORT, LONG = 0.6, 1.8  # of the expected length of a reply, before any has come
 SHORTER, LONGER = 0.8, 1.25  # of the length that replies had so far
 SPARE = 1.15
+MEASURED = 200  # documents, spread over all, that tell how long they usually are
 PAIRED = 0.85  # share of the sections of a manual that find a near one, for questions over both
 PAIR_OVERHEAD = 35  # tokens of a question, its number and its quotes, where another model reads a pair
 VARIANT_TOKENS = {"paraphrases": 30, "short": 110, "long": 420, "out_of_scope": 90}
@@ -122,7 +123,7 @@ def others(workspace: Workspace, talks: Sequence[Talk]) -> list[Row]:
         if config.composes and not config.plugin("recipe").retrieves:
             units, compared, _ = _over_two(config.plugin("recipe"), talks, sum(pairs))
             each = config.verify.fraction * compared / units
-            prompt = _of_two(talks, lambda one: verifying.call_for(verifier, one, [], 0).input_tokens, verifier)
+            prompt = _of_two(talks, lambda one: verifying.call_for(verifier, one, [], 0).input_tokens)
             guess = _Guess(prompt + max(1.0, each) * (answer + PAIR_OVERHEAD), max(1.0, each) * verdict)
             calls += [guess] * round(units * min(1.0, each))
         rows.append(_row("verify", verifier, calls, of_verifier))
@@ -180,7 +181,7 @@ def _composed(
     known = usual.tokens.get(composing.KIND)
     wanted: list[tuple[composing.Task, float]] = [("COMPARE", compared), ("UNANSWERED", refused)]
     written = sum(count * (known if known is not None else composing.SIZES[task][0]) for task, count in wanted)
-    prompt = _of_two(talks, lambda one: composing.call_for(teacher, one, []).input_tokens, teacher)
+    prompt = _of_two(talks, lambda one: composing.call_for(teacher, one, []).input_tokens)
     calls = [_Guess(prompt, written / units)] * units
     rows = [_row(composing.KIND, teacher, calls, usual)] if compared + refused else []
     if refused and config.verify.on and isinstance(verifier := config.plugin("teacher", config.verify), ModelTeacher):
@@ -211,10 +212,12 @@ def _over_two(recipe: Recipe, talks: Sequence[Talk], pairs: float) -> tuple[int,
     return max(1, min(round(units), math.ceil(compared + refused))), compared, refused
 
 
-def _of_two(talks: Sequence[Talk], prompt: Callable[[Document], int], model: ModelTeacher) -> float:
+def _of_two(talks: Sequence[Talk], prompt: Callable[[Document], int]) -> float:
     """Tokens of a prompt that shows two documents of the usual length; `prompt` gives those of one that shows one."""
-    texts = [model.tokens(talk.document.text) for talk in talks] or [0]
-    return (prompt(talks[0].document) - texts[0] if talks else 0) + 2 * sum(texts) / len(texts)
+    if not talks:
+        return 0.0
+    shown = [prompt(talk.document) for talk in talks[:: -(-len(talks) // MEASURED)]]
+    return 2 * sum(shown) / len(shown) - prompt(talks[0].document.model_copy(update={"paragraphs": []}))
 
 
 def _per_pair(recipe: Recipe, talks: Sequence[Talk]) -> tuple[float, float]:
