@@ -7,6 +7,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from understudy.records import AdapterCard, Record
 
+LOCAL = ("127.0.0.1", "localhost")
 PROCESSES = ".processes"
 """Folder of a run that several processes share: what all but the first write, of no use afterwards."""
 

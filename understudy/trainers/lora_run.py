@@ -19,7 +19,7 @@ from understudy.trainers.plan import Plan
 SomeJob = TypeVar("SomeJob", bound=Job)
 
 
-def folder_of(job: SomeJob, index: int) -> SomeJob:
+def for_process(job: SomeJob, index: int) -> SomeJob:
     """The job as process `index` of several does it: all but the first in a folder of their own, without samples."""
     if index == 0:
         return job

@@ -7,7 +7,7 @@ at the next fallback. No digest of the adapter counts that file: what is free di
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,11 @@ def measured(fit: Fit, peak_bytes: int, out: Path) -> Fit:
     fit = fit.model_copy(update={"measured_memory_bytes": peak_bytes})
     note(fit, out)
     return fit
+
+
+def part_of(limit: memory.Limit, here: int, size: int, least: Callable[[float], float]) -> memory.Limit:
+    """The limit of one of `size` processes, `here` of them on this machine or card; `least` is over all of them."""
+    return memory.Limit(int(least(limit.bytes / here)), f"{limit.why}, the part of one of {size} processes")
 
 
 def note(fit: Fit, out: Path) -> None:

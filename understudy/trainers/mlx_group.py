@@ -15,7 +15,7 @@ from mlx import nn
 
 from understudy.errors import ConfigError
 from understudy.trainers.lora_job import Job
-from understudy.trainers.lora_run import folder_of
+from understudy.trainers.lora_run import for_process
 
 JOIN_SECONDS = 120
 """A process that waits longer than this for the others is ended."""
@@ -91,4 +91,4 @@ def join(job: Job) -> tuple[Job, World]:
     signal.alarm(JOIN_SECONDS)
     world = World(mx.distributed.init(backend=job.options.backend, strict=True).rank(), len(job.hosts))
     signal.alarm(0)
-    return folder_of(job, world.index), world
+    return for_process(job, world.index), world

@@ -19,11 +19,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from understudy.errors import ConfigError, WorkerFailed
-from understudy.trainers.lora_job import Job, LoraOptions
+from understudy.trainers.lora_job import LOCAL, Job, LoraOptions
 
 MODULE = "understudy.trainers.mlx_lora_worker"
 GRACE_SECONDS, PACE_SECONDS = 2.0, 0.05
-LOCAL = ("127.0.0.1", "localhost")
 PROCESSES = (2, 64)
 _DEATH = re.compile(r"Node with rank (\d+) exited with code (-?\d+)")
 

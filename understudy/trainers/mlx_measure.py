@@ -36,7 +36,7 @@ def limit_of(job: Job, world: World) -> memory.Limit:
     if world.size == 1:
         return limit
     here = job.hosts.count(job.hosts[world.index])
-    return memory.Limit(int(world.least(limit.bytes / here)), f"{limit.why}, the part of one of {world.size} processes")
+    return memory_fit.part_of(limit, here, world.size, world.least)
 
 
 def measure(

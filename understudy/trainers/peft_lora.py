@@ -12,9 +12,8 @@ from understudy.errors import Diverged, WorkerFailed
 from understudy.interfaces import Progress
 from understudy.records import AdapterCard
 from understudy.trainers import machine
-from understudy.trainers.lora_job import PROCESSES, Job, Outcome
+from understudy.trainers.lora_job import LOCAL, PROCESSES, Job, Outcome
 from understudy.trainers.lora_trainer import LoraTrainer, killed_while_measuring, within_memory
-from understudy.trainers.mlx_launch import LOCAL
 from understudy.trainers.torch_job import QUANTIZE, TorchJob, TorchOptions
 
 WORKER = "understudy.trainers.torch_lora_worker"

@@ -57,8 +57,7 @@ def limit_of(job: Job, device: str, world: World) -> memory.Limit:
     limit = _limit_of(job, device)
     if world.size == 1:
         return limit
-    here = 1 if device == "cuda" else world.size
-    return memory.Limit(int(world.least(limit.bytes / here)), f"{limit.why}, the part of one of {world.size} processes")
+    return memory_fit.part_of(limit, 1 if device == "cuda" else world.size, world.size, world.least)
 
 
 def _limit_of(job: Job, device: str) -> memory.Limit:

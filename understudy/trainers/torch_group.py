@@ -6,9 +6,9 @@ other, and gradients travel over the loopback interface. The losses of all add u
 """
 
 import json
-import logging
 import os
 import shutil
+import signal
 import sys
 import threading
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ import torch
 from torch import distributed
 
 from understudy import worker
-from understudy.trainers.lora_run import folder_of
+from understudy.trainers.lora_run import for_process
 from understudy.trainers.torch_job import TorchJob
 
 MODULE = "understudy.trainers.torch_lora_worker"
@@ -31,7 +31,6 @@ LOST = 3
 """Exit status of the first process when another one is gone."""
 GRACE_SECONDS = 5.0
 LOOPBACK = "lo0" if sys.platform == "darwin" else "lo"
-log = logging.getLogger("understudy.trainers.peft_lora")
 
 
 @dataclass(frozen=True)
@@ -66,22 +65,21 @@ class World:
 
 @contextmanager
 def joined(job: TorchJob) -> Iterator[tuple[TorchJob, World]]:
-    """Meet the other processes; the first one starts them, and ends with a line in the log when one of them is lost.
+    """Join the other processes; the first one starts them, and ends with a line in the log when one of them is lost.
 
     All but the first work in a folder of their own and answer no prompts.
     """
-    size = max(1, len(job.hosts))
-    world = World(job.index, size)
-    if size == 1:
+    world = World(job.index, max(1, len(job.hosts)))
+    if world.size == 1:
         yield job, world
         return
-    others = [] if world.index else _start_others(job, size)
-    _meet(world, job.meeting)
+    others = [] if world.index else [_started(job, index) for index in range(1, world.size)]
+    _join(world, job.rendezvous)
     try:
-        yield folder_of(job, world.index), world
+        yield for_process(job, world.index), world
     finally:
         for other in others:
-            other.ended.set()
+            other.released.set()
         with suppress(RuntimeError):  # another one is gone, and the first error says why
             distributed.destroy_process_group()
         for other in others:
@@ -89,47 +87,59 @@ def joined(job: TorchJob) -> Iterator[tuple[TorchJob, World]]:
 
 
 class _Other(NamedTuple):
+    """One of the processes that the first one started."""
+
+    rank: int
     process: "Popen[str]"
-    ended: threading.Event
+    log: Path
+    released: threading.Event
+    """Set once it may end."""
 
 
-def _start_others(job: TorchJob, size: int) -> list[_Other]:
-    job.meeting.parent.mkdir(parents=True, exist_ok=True)
-    job.meeting.unlink(missing_ok=True)
-    others = []
-    for index in range(1, size):
-        file = job.meeting.parent / f"{index}.log"
-        with file.open("a", encoding="utf-8") as printed:
-            process = worker.start(MODULE, printed, blas=False)
-        theirs = job.model_copy(update={"index": index}).model_dump(mode="json")
-        assert process.stdin
-        process.stdin.write(json.dumps({"log": str(file), "job": theirs}) + "\n")
-        process.stdin.flush()
-        others.append(_Other(process, threading.Event()))
-        threading.Thread(target=_watch, args=(others[-1], index, size, file), daemon=True).start()
-    return others
+def _started(job: TorchJob, index: int) -> _Other:
+    log = job.rendezvous.with_name(f"{index}.log")
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("a", encoding="utf-8") as printed:
+        process = worker.start(MODULE, printed, blas=False)
+    own_job = job.model_copy(update={"index": index}).model_dump(mode="json")
+    assert process.stdin
+    process.stdin.write(json.dumps({"log": str(log), "job": own_job}) + "\n")
+    process.stdin.flush()
+    other = _Other(index, process, log, threading.Event())
+    threading.Thread(target=_watch, args=(other, len(job.hosts)), daemon=True).start()
+    return other
 
 
-def _watch(other: _Other, index: int, size: int, file: Path) -> None:
+def _watch(other: _Other, size: int) -> None:
     """End this process when another one ended before its work was done: what waits for it would wait for ever."""
     assert other.process.stdout
-    said = other.process.stdout.read()
+    lines = other.process.stdout.read().splitlines()
     code = other.process.wait()
-    if '"error"' in said:
-        other.ended.wait(GRACE_SECONDS)  # most likely this process finds the same, and says it better
-    if other.ended.is_set() or '"result"' in said:
+    message = json.loads(lines[-1]) if lines else {}
+    if "error" in message:
+        other.released.wait(GRACE_SECONDS)  # most likely this process raises the same, and reports it better
+    if other.released.is_set() or "result" in message:
         return
-    last = file.read_text(encoding="utf-8", errors="replace").splitlines()[-1:] if file.exists() else []
-    why = "was killed, most likely out of memory" if code == -9 else f"ended with exit code {code}: {said or last}"
-    shutil.copyfile(file, file.parents[1] / f"train-{index}.log")
-    print(f"process {index + 1} of {size} {why}; run again, and training resumes from its checkpoint", flush=True)
+    why = f"ended with exit code {code}"
+    if code == -signal.SIGKILL:
+        why = "was killed, most likely out of memory"
+    elif "error" in message:
+        why = f"ended: {message['error'][1]}"
+    shutil.copyfile(other.log, other.log.parents[1] / f"train-{other.rank}.log")
+    print(f"process {other.rank + 1} of {size} {why}; run again, and training resumes from its checkpoint", flush=True)
     os._exit(LOST)
 
 
-def _meet(world: World, file: Path) -> None:
+def _join(world: World, file: Path) -> None:
     """Join the group, and let transformers know of it."""
-    names = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")
-    os.environ |= dict(zip(names, map(str, (*[world.index] * 2, *[world.size] * 2, LOOPBACK, LOOPBACK))))
+    os.environ |= {
+        "RANK": str(world.index),
+        "LOCAL_RANK": str(world.index),
+        "WORLD_SIZE": str(world.size),
+        "LOCAL_WORLD_SIZE": str(world.size),
+        "GLOO_SOCKET_IFNAME": LOOPBACK,
+        "NCCL_SOCKET_IFNAME": LOOPBACK,
+    }
     cards = torch.cuda.device_count()
     if cards:
         torch.cuda.set_device(world.index % cards)

@@ -54,6 +54,6 @@ class TorchJob(Job):
     index: int = Field(default=0, description="of this process, where several share the training")
 
     @property
-    def meeting(self) -> Path:
+    def rendezvous(self) -> Path:
         """The file in which the processes of a training find each other."""
-        return self.out / PROCESSES / "meeting"
+        return self.out / PROCESSES / "rendezvous"
