@@ -54,9 +54,12 @@ screenshots: .venv/.ready ## pictures of the Prefect UI from a real run, into do
 reference: .venv/.ready ## write docs/reference from the code
 	$(BIN)/python -m tests.reference
 
-docs: .venv/.ready  ## the pages of docs/ as a site with a search, in build/site
+.venv/.docs: requirements-docs.lock .venv/.ready
 	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -q --no-deps --require-hashes \
 	  -r requirements-docs.lock 2>&1 | { grep -v '^WARNING: Location' || true; }
+	@touch $@
+
+docs: .venv/.docs   ## the pages of docs/ as a site with a search, in build/site
 	@$(BIN)/zensical build --strict --clean
 	@echo "read it: $(BIN)/python -m http.server --bind 127.0.0.1 --directory build/site 8000"
 

@@ -53,16 +53,18 @@ class Year:
         self.talks.mkdir()
         self.more: dict[str, str] = {}
         settings = {
-            **{"name": "year", "permission": "owned", "source": {"use": "documents", "path": "talks"}},
+            "name": "year",
+            "permission": "owned",
+            "source": {"use": "documents", "path": "talks"},
             "teacher": {"use": "openai", "model": "gpt-5-mini", "base_url": teacher},
-            **{
-                "gates": [{"use": "length", "min_words": 5}],
-                "questions": {"at_most": 3},
-                "base": {"use": "scratch", "steps": 5},
-            },
-            **{"trainer": {"use": "mlx_lora"}, "sync": {"min_new_pairs": 1_000_000}},
+            "gates": [{"use": "length", "min_words": 5}],
+            "questions": {"at_most": 3},
+            "sync": {"min_new_pairs": 1_000_000},
             # The first night trains, since there is no model yet: as little of it as there can be.
-            **{"export": {"use": "gguf", "types": []}, "evaluate": {"questions": 2, "suites": False}},
+            "base": {"use": "scratch", "steps": 5},
+            "trainer": {"use": "mlx_lora"},
+            "export": {"use": "gguf", "types": []},
+            "evaluate": {"questions": 2, "suites": False},
         }
         (folder / "year.yaml").write_text(yaml.safe_dump(settings))
         with HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as probe:

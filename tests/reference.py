@@ -197,7 +197,7 @@ def _type(field: FieldInfo) -> str:
 
 
 def _spelled(annotation: Any) -> str:
-    """A type in words; members of a union in alphabetical order, since Python keeps the order of whoever came first."""
+    """A type in words; members of a union by name, since Python keeps the order it met first."""
     origin, inner = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         return _spelled(inner[0])

@@ -1,4 +1,4 @@
-"""Refuses answers with characters that nobody typed: control characters, broken encodings, escapes left in."""
+"""Refuses answers with characters that belong in no text: control characters, broken encodings, escapes left in."""
 
 import re
 from collections.abc import Sequence
